@@ -1,0 +1,120 @@
+"""Run-time prompt adaptation: which prompts speak of this image (ALFA, section 4.2, Algorithm 1)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+# (kept, weight) of one side and of the other -> mask of the prompts that make the side's label embedding.
+EmptySide: TypeAlias = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+
+
+@dataclass(frozen=True, eq=False)
+class TextFeatures:
+    """The prompts of one pack in the joint space, as the text encoder gave them; float32, computed once.
+
+    Attributes:
+        normal: [P+, d], unit length.
+        abnormal: [P-, d], unit length.
+    """
+
+    normal: Tensor
+    abnormal: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """The label embeddings of each image, and the prompts that they are made of.
+
+    Attributes:
+        embedding: F_TG, float32 [B, 2, d], unit length; [:, 0] normal, [:, 1] abnormal.
+        normal: bool [B, P+], the prompts kept for each image.
+        abnormal: bool [B, P-].
+    """
+
+    embedding: Tensor
+    normal: Tensor
+    abnormal: Tensor
+
+
+def distance(d: Tensor, interval: Tensor) -> Tensor:
+    """D(d, I) = max(0, min I - d, d - max I) of similarities d [B, P] to the range of `interval` [B, Q]."""
+    low, high = interval.amin(-1, keepdim=True), interval.amax(-1, keepdim=True)
+    return torch.maximum(low - d, d - high).clamp_min(0)
+
+
+def contextual_scores(d: Tensor, own: Tensor, other: Tensor, k: float = 1.0) -> Tensor:
+    """S_c in [0, 1) of prompts with similarities d [B, P] (Eq. 4).
+
+    Args:
+        d: <f(x), g(t)> of the prompts to score.
+        own: Similarities [B, Q] of all prompts with the same label.
+        other: Similarities [B, R] of all prompts with the other label.
+        k: The paper's constant.
+
+    Returns:
+        [B, P]; exactly 0 where d lies in both intervals, where the prompt is ambiguous for this image.
+    """
+    gap = (distance(d, own) - distance(d, other)).abs()
+    return gap / (gap + torch.exp(-k * gap))
+
+
+def side_keeps_all(normal: Tensor, abnormal: Tensor) -> tuple[Tensor, Tensor]:
+    """A side whose prompts are all ambiguous for an image keeps all of them; the other side is not touched."""
+    return normal | ~normal.any(-1, keepdim=True), abnormal | ~abnormal.any(-1, keepdim=True)
+
+
+def both_keep_all(normal: Tensor, abnormal: Tensor) -> tuple[Tensor, Tensor]:
+    """When one side is empty the image gives no ground to choose: both sides keep all their prompts."""
+    empty = ~(normal.any(-1, keepdim=True) & abnormal.any(-1, keepdim=True))
+    return normal | empty, abnormal | empty
+
+
+# The paper does not say what happens when one interval lies inside the other and its side is left without prompts.
+EMPTY_SIDE: dict[str, EmptySide] = {"side": side_keeps_all, "both": both_keep_all}
+
+
+def adapt(image: Tensor, text: TextFeatures, *, empty_side: str = "side", weighted: bool = False) -> Labels:
+    """The label embeddings f_TG of each image from the prompts that are not ambiguous for it (Alg. 1).
+
+    Args:
+        image: f(x), float32 [B, d], unit length.
+        text: g(t) of all prompts.
+        empty_side: What a side without a prompt left is made of; a key of `EMPTY_SIDE`.
+        weighted: Weigh the kept prompts by S_c instead of equally.
+    """
+    plus, minus = image @ text.normal.T, image @ text.abnormal.T
+    weight_plus = contextual_scores(plus, plus, minus)
+    weight_minus = contextual_scores(minus, minus, plus)
+    keep_plus, keep_minus = EMPTY_SIDE[empty_side](weight_plus > 0, weight_minus > 0)
+    return Labels(
+        torch.stack(
+            [
+                _mean(keep_plus, weight_plus if weighted else None, text.normal),
+                _mean(keep_minus, weight_minus if weighted else None, text.abnormal),
+            ],
+            dim=1,
+        ),
+        keep_plus,
+        keep_minus,
+    )
+
+
+def keep_all(batch: int, text: TextFeatures) -> Labels:
+    """The same label embeddings for each of `batch` images: the mean of all prompts of a side."""
+    embedding = torch.stack([F.normalize(side.mean(0), dim=-1) for side in (text.normal, text.abnormal)])
+    kept = [torch.ones(batch, len(side), dtype=torch.bool, device=side.device) for side in (text.normal, text.abnormal)]
+    return Labels(embedding.expand(batch, -1, -1), kept[0], kept[1])
+
+
+def _mean(keep: Tensor, weight: Tensor | None, prompts: Tensor) -> Tensor:
+    """The normalised mean [B, d] of the kept prompts [P, d]; weighted where a weight is above 0."""
+    share = keep.to(prompts.dtype)
+    if weight is not None:
+        share = torch.where(weight.amax(-1, keepdim=True) > 0, weight * share, share)
+    return F.normalize(share @ prompts, dim=-1)

@@ -1,0 +1,200 @@
+"""ALFA: frames to inspections, in the order of section 4 of the paper (Zhu et al., ACM MM 2024)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from core.adaptation import EMPTY_SIDE, Labels, TextFeatures, adapt, keep_all
+from core.aligner import ALIGNERS
+from core.backbone import Backbone
+from core.image import Map, Rgb
+from core.packs import Prompts
+from core.vision import Features, VisionPass
+from core.windows import harmonic_mean, make_windows, to_patches
+
+
+@dataclass(frozen=True)
+class Method:
+    """The parts of the method, each of which can be switched. The defaults are ALFA; `WINCLIP` is WinCLIP.
+
+    Attributes:
+        scales: Window sizes, patches.
+        stride: Step between windows, patches.
+        adaptation: Choose the prompts per image (4.2); off: all prompts, for every image.
+        empty_side: What a side without a prompt left is made of; a key of `adaptation.EMPTY_SIDE`.
+        weighted: Weigh the kept prompts by their contextual score instead of equally.
+        aligner: How labels move from global to local semantics (4.3); a key of `aligner.ALIGNERS`.
+        llm_prompts: Use the sentences written by the LLM beside the template's prompts.
+        temperature: Divides the cosines in Eq. 10 and 11 (WinCLIP's 0.07; the paper names none).
+        unit_prompts: Bring each prompt's embedding to unit length before the mean (WinCLIP does not).
+        local_in_image: Eq. 12; off: the image score is S_G alone.
+        image_in_map: Add S_G to the map as one more scale, as WinCLIP does.
+    """
+
+    scales: tuple[int, ...] = (2, 3)
+    stride: int = 1
+    adaptation: bool = True
+    empty_side: str = "side"
+    weighted: bool = False
+    aligner: str = "minimal"
+    llm_prompts: bool = True
+    temperature: float = 0.07
+    unit_prompts: bool = True
+    local_in_image: bool = True
+    image_in_map: bool = False
+
+    def __post_init__(self) -> None:
+        if self.aligner not in ALIGNERS:
+            raise ValueError(f"aligner {self.aligner!r} is not known; use one of {', '.join(ALIGNERS)}")
+        if self.empty_side not in EMPTY_SIDE:
+            raise ValueError(f"empty_side {self.empty_side!r} is not known; use one of {', '.join(EMPTY_SIDE)}")
+        if self.temperature <= 0:
+            raise ValueError(f"temperature {self.temperature} must be above 0")
+        if not self.scales or len(set(self.scales)) != len(self.scales):
+            raise ValueError(f"scales {self.scales} must be different sizes, at least one")
+
+
+ALFA = Method()
+WINCLIP = Method(
+    adaptation=False,
+    aligner="identity",
+    llm_prompts=False,
+    unit_prompts=False,
+    local_in_image=False,
+    image_in_map=True,
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Inspection:
+    """What ALFA says of one frame.
+
+    Attributes:
+        score: S(x) in [0, 1] (Eq. 12).
+        global_score: S_G(x) in [0, 1] (Eq. 10).
+        local_score: max S~_L in [0, 1].
+        patch_map: S~_L, float32 [rows, cols], in [0, 1].
+        size: Height and width of the frame, pixels.
+        kept_normal: bool [P+], the normal prompts kept for this frame.
+        kept_abnormal: bool [P-], the abnormal ones.
+    """
+
+    score: float
+    global_score: float
+    local_score: float
+    patch_map: Map
+    size: tuple[int, int]
+    kept_normal: NDArray[np.bool_]
+    kept_abnormal: NDArray[np.bool_]
+
+    @cached_property
+    def heatmap(self) -> Map:
+        """S~_L bilinearly at the frame's resolution, float32 [H, W], in [0, 1]."""
+        height, width = self.size
+        return np.asarray(cv2.resize(self.patch_map, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
+
+
+class Alfa:
+    """The method on one model. Not for several threads at once."""
+
+    def __init__(self, backbone: Backbone, method: Method = ALFA) -> None:
+        self.backbone = backbone
+        self.method = method
+        self.windows = [
+            make_windows(backbone.grid, scale, method.stride).to(backbone.device) for scale in method.scales
+        ]
+        self.vision = VisionPass(backbone.visual, self.windows)
+        self.align = ALIGNERS[method.aligner]
+
+    def embed(self, prompts: Prompts) -> TextFeatures:
+        """The prompts of a pack in the joint space; once per pack."""
+        normal, abnormal = (self.backbone.embed_text(side) for side in (prompts.normal, prompts.abnormal))
+        if self.method.unit_prompts:
+            normal, abnormal = F.normalize(normal, dim=-1), F.normalize(abnormal, dim=-1)
+        return TextFeatures(normal, abnormal)
+
+    def inspect(self, frames: Sequence[Rgb], texts: Sequence[TextFeatures]) -> list[Inspection]:
+        """Inspects frames (uint8 [H, W, 3], RGB, of any sizes), each by its own text features, in one pass."""
+        sizes = [(frame.shape[0], frame.shape[1]) for frame in frames]
+        return self.inspect_pixels(self.backbone.pixels(frames), texts, sizes)
+
+    @torch.inference_mode()
+    def inspect_pixels(
+        self, pixels: Tensor, texts: Sequence[TextFeatures], sizes: Sequence[tuple[int, int]]
+    ) -> list[Inspection]:
+        """As `inspect`, for pixels [B, 3, H, W] as the model wants them and the sizes of their frames."""
+        features = self.vision(pixels)
+        inspections: dict[int, Inspection] = {}
+        for text, rows in _by_text(texts):
+            part = features if len(rows) == len(texts) else features.take(rows)
+            for row, inspection in zip(rows, self._judge(part, text, [sizes[row] for row in rows]), strict=True):
+                inspections[row] = inspection
+        return [inspections[row] for row in range(len(texts))]
+
+    def _judge(self, features: Features, text: TextFeatures, sizes: Sequence[tuple[int, int]]) -> list[Inspection]:
+        labels = self.adapt(features.image, text)  # 4.2: F_TG
+        s_global = self.abnormal(features.image, labels.embedding)[:, None]  # Eq. 10
+        s_local = self.local_map(features, labels.embedding, s_global)  # 4.3: S~_L, with Eq. 11
+        peak = s_local.amax(-1, keepdim=True)
+        score = (s_global + peak) / 2 if self.method.local_in_image else s_global  # Eq. 12
+        return self._to_host(torch.cat([score, s_global, peak, s_local], 1), labels, sizes)
+
+    def adapt(self, image: Tensor, text: TextFeatures) -> Labels:
+        """4.2, Alg. 1: the label embeddings F_TG of images f(x) [B, d]."""
+        if not self.method.adaptation:
+            return keep_all(len(image), text)
+        return adapt(image, text, empty_side=self.method.empty_side, weighted=self.method.weighted)
+
+    def local_map(self, features: Features, f_tg: Tensor, s_global: Tensor) -> Tensor:
+        """4.3: S~_L [B, rows * cols], the windows' scores (Eq. 11) on the patches, harmonically over the scales."""
+        maps = [s_global.expand(-1, self.windows[0].coverage.shape[1])] if self.method.image_in_map else []
+        for windows, embedding, values in zip(self.windows, features.windows, features.values, strict=True):
+            moved = self.align(f_tg, values)  # F_TL
+            s_window = self.abnormal(embedding, moved)  # Eq. 11
+            maps.append(to_patches(s_window, windows))
+        return harmonic_mean(maps)
+
+    def abnormal(self, image: Tensor, labels: Tensor) -> Tensor:
+        """Softmax over the two labels of <image, label> / temperature, its abnormal entry (Eq. 10, 11).
+
+        Args:
+            image: [..., d], unit length.
+            labels: [..., 2, d], unit length; entry 1 is abnormal.
+        """
+        cosines = torch.einsum("...d,...td->...t", image, labels)
+        return (cosines / self.method.temperature).softmax(-1)[..., 1]
+
+    def _to_host(self, scores: Tensor, labels: Labels, sizes: Sequence[tuple[int, int]]) -> list[Inspection]:
+        """Rows of (S, S_G, max S~_L, S~_L) and the kept prompts as value objects; one copy from the device."""
+        packed = torch.cat([scores.clamp(0, 1), labels.normal.float(), labels.abnormal.float()], 1).cpu().numpy()
+        ends = np.cumsum([3, scores.shape[1] - 3, labels.normal.shape[1]])
+        parts, maps, normal, abnormal = np.split(packed, ends, axis=1)
+        return [
+            Inspection(
+                score=float(parts[row, 0]),
+                global_score=float(parts[row, 1]),
+                local_score=float(parts[row, 2]),
+                patch_map=maps[row].reshape(self.backbone.grid).copy(),
+                size=size,
+                kept_normal=normal[row] > 0,
+                kept_abnormal=abnormal[row] > 0,
+            )
+            for row, size in enumerate(sizes)
+        ]
+
+
+def _by_text(texts: Sequence[TextFeatures]) -> list[tuple[TextFeatures, list[int]]]:
+    """The rows of a batch by the text features that they are judged by."""
+    groups: dict[int, tuple[TextFeatures, list[int]]] = {}
+    for row, text in enumerate(texts):
+        groups.setdefault(id(text), (text, []))[1].append(row)
+    return list(groups.values())

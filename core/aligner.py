@@ -1,0 +1,93 @@
+"""The fine-grained aligner: label embeddings moved from global to local semantics (ALFA, section 4.3).
+
+The paper asks for a map with  W_ij v_G = v_L,ij  and sets  F_TL,ij = W_ij F_TG.  It leaves open which W of the many
+that satisfy it, which tokens and layers v comes from, and how values (of the transformer's width) meet label
+embeddings (of the joint space). Here:
+
+- A value is carried into the joint space along the way that the model itself takes from the last attention to the
+  embedding: `lift(v) = ln_post(W_o v + b_o) @ proj`. This is what the embedding would be if attention looked at that
+  one token only and the residual were left out.
+- v_G comes from the pass over the whole image, v_L,ij from the window's own pass, both from the last layer.
+- Where W is under-determined, the one nearest to the identity (in the Frobenius norm) is taken: what the values do
+  not speak of stays as it was.
+- F_TL is brought back to unit length, since Eq. 11 compares it like F_TG in Eq. 10.
+
+A candidate is a function of the type `Aligner` and an entry in `ALIGNERS`. With d the joint dimension, w the width, W
+windows of n tokens, and an image of N tokens, the cost of each is given beside it; the vision pass is 5e4 times larger.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Values:
+    """The last layer's attention values; token 0 is CLS.
+
+    Attributes:
+        image: v_G, [B, 1 + N, w], of the pass over the whole image.
+        window: v_L, [B, W, 1 + k * k, w], of the passes over the windows of one scale.
+        index: int64 [W, 1 + k * k], the tokens of the image that each window holds.
+        lift: Carries values [..., w] into the joint space, float32 [..., d].
+    """
+
+    image: Tensor
+    window: Tensor
+    index: Tensor
+    lift: Callable[[Tensor], Tensor]
+
+
+# (F_TG [B, 2, d], values of one scale) -> F_TL [B, W, 2, d], unit length.
+Aligner: TypeAlias = Callable[[Tensor, Values], Tensor]
+
+
+def identity(text: Tensor, values: Values) -> Tensor:
+    """W = I: labels stay global, as in WinCLIP. No cost."""
+    return text[:, None].expand(-1, values.window.shape[1], -1, -1)
+
+
+def minimal(text: Tensor, values: Values) -> Tensor:
+    """W = I + (v_L - v_G) v_G^+ from the CLS values: the least change with W v_G = v_L. Cost: 2 W w (w + d)."""
+    return _least_change(text, values.lift(values.image[:, 0]), values.lift(values.window[:, :, 0]))
+
+
+def minimal_mean(text: Tensor, values: Values) -> Tensor:
+    """As `minimal`, from the mean patch value, which holds more of the place and less of the class. Cost: the same."""
+    return _least_change(text, values.lift(values.image[:, 1:].mean(1)), values.lift(values.window[:, :, 1:].mean(2)))
+
+
+def ridge(text: Tensor, values: Values, strength: float = 0.1) -> Tensor:
+    """W that moves every token's value: min ||W V_G - V_L||^2 + s ||W - I||^2 over the n tokens of the window.
+
+    W = I + (V_L - V_G) (V_G^T V_G + s I)^-1 V_G^T with the values as columns; s is `strength` times the mean squared
+    length of a value. Cost: 2 W n w (w + d) for lifting, and W solves of n x n.
+    """
+    whole = values.lift(values.image)[:, values.index]  # [B, W, n, d]
+    local = values.lift(values.window)
+    gram = whole @ whole.transpose(-1, -2)
+    scale = strength * gram.diagonal(dim1=-2, dim2=-1).mean(-1)[..., None, None]
+    gram = gram + scale * torch.eye(gram.shape[-1], device=gram.device)
+    share = torch.linalg.solve(gram, whole @ text[:, None].transpose(-1, -2))  # [B, W, n, 2]
+    return F.normalize(text[:, None] + share.transpose(-1, -2) @ (local - whole), dim=-1)
+
+
+def _least_change(text: Tensor, v_global: Tensor, v_local: Tensor) -> Tensor:
+    """(I + (v_L - v_G) v_G^T / ||v_G||^2) t for t in F_TG [B, 2, d], v_G [B, d], v_L [B, W, d]."""
+    share = torch.einsum("btd,bd->bt", text, v_global) / v_global.square().sum(-1, keepdim=True)
+    moved = text[:, None] + share[:, None, :, None] * (v_local - v_global[:, None])[:, :, None]
+    return F.normalize(moved, dim=-1)
+
+
+ALIGNERS: dict[str, Aligner] = {
+    "identity": identity,
+    "minimal": minimal,
+    "minimal-mean": minimal_mean,
+    "ridge": ridge,
+}

@@ -1,0 +1,106 @@
+"""Pictures in memory and in files: the one place for colour order. Everywhere else an image is RGB.
+
+An image is `uint8`, height x width x 3, RGB, C-contiguous. OpenCV's functions speak BGR, and only this module
+calls those of them that care.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, PngImagePlugin
+
+Rgb: TypeAlias = NDArray[np.uint8]
+Map: TypeAlias = NDArray[np.float32]
+
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".pgm", ".ppm"})
+
+
+class ImageError(ValueError):
+    """A picture that cannot be read."""
+
+
+def from_opencv(frame: NDArray[Any]) -> Rgb:
+    """RGB of what an OpenCV capture or decoder returned: grey, BGR or BGRA; 16-bit values keep their high byte.
+
+    Raises:
+        ImageError: another shape or type.
+    """
+    if frame.dtype == np.uint16:
+        frame = (frame >> 8).astype(np.uint8)
+    if frame.dtype != np.uint8:
+        raise ImageError(f"pixels of type {frame.dtype}; 8 or 16 bits are read")
+    if frame.ndim == 2 or (frame.ndim == 3 and frame.shape[2] == 1):
+        return np.ascontiguousarray(cv2.cvtColor(frame, cv2.COLOR_GRAY2RGB), dtype=np.uint8)
+    if frame.ndim == 3 and frame.shape[2] in (3, 4):
+        code = cv2.COLOR_BGR2RGB if frame.shape[2] == 3 else cv2.COLOR_BGRA2RGB
+        return np.ascontiguousarray(cv2.cvtColor(frame, code), dtype=np.uint8)
+    raise ImageError(f"an array of shape {frame.shape} is no picture")
+
+
+def decode(data: bytes, name: str = "picture") -> Rgb:
+    """RGB of an encoded picture; orientation tags are ignored, as a line's camera has none.
+
+    Raises:
+        ImageError: `data` is no picture that OpenCV reads; the message begins with `name`.
+    """
+    if not data:
+        raise ImageError(f"{name}: is empty")
+    flags = cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION
+    try:
+        frame = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error as error:
+        raise ImageError(f"{name}: {error}") from error
+    if frame is None:
+        raise ImageError(f"{name}: no picture, damaged, or of a kind that is not read")
+    try:
+        return from_opencv(frame)
+    except ImageError as error:
+        raise ImageError(f"{name}: {error}") from None
+
+
+def read(path: Path) -> Rgb:
+    """RGB of the picture file at `path`.
+
+    Raises:
+        ImageError: no such file, unreadable, or no picture.
+    """
+    try:
+        return decode(path.read_bytes(), str(path))
+    except OSError as error:
+        raise ImageError(f"{path}: {error.strerror or error}") from error
+
+
+def encode_png(image: Rgb | NDArray[np.uint8], text: Mapping[str, str] | None = None) -> bytes:
+    """PNG of an RGB or 8-bit grey image, with `text` as tEXt chunks (Latin-1)."""
+    info = PngImagePlugin.PngInfo()
+    for key, value in (text or {}).items():
+        info.add_text(key, value)
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "PNG", pnginfo=info, compress_level=1)
+    return buffer.getvalue()
+
+
+def encode_jpeg(image: Rgb, quality: int = 90) -> bytes:
+    """JPEG of an RGB image."""
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "JPEG", quality=quality)
+    return buffer.getvalue()
+
+
+def grey(heatmap: Map) -> NDArray[np.uint8]:
+    """8-bit grey of a heatmap in [0, 1]: 0..255 = 0..1."""
+    return np.asarray(np.clip(np.rint(heatmap * 255.0), 0, 255), np.uint8)
+
+
+def overlay(image: Rgb, heatmap: Map, low: float = 0.0, high: float = 1.0, opacity: float = 0.5) -> Rgb:
+    """`image` under a colour-coded heatmap of its size: blue at and below `low`, red at and above `high`."""
+    scaled = np.clip((heatmap - low) / max(high - low, 1e-6), 0.0, 1.0)
+    colours = cv2.cvtColor(cv2.applyColorMap(grey(scaled.astype(np.float32)), cv2.COLORMAP_JET), cv2.COLOR_BGR2RGB)
+    return np.asarray(cv2.addWeighted(image, 1.0 - opacity, colours, opacity, 0.0), dtype=np.uint8)

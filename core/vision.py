@@ -1,0 +1,241 @@
+"""One pass: the whole image and all windows of all scales through the vision transformer together.
+
+The tokens of all groups (the image is one group, each scale's windows are another) stand in one matrix, so that each
+linear layer is one matrix product; only attention is done group by group. The first layer's norm and QKV are computed
+once per token of the image and gathered into the windows, and the last layer is computed for the tokens whose output
+is read. The result equals that of running open_clip's transformer once per window.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from core.aligner import Values
+from core.windows import Windows
+
+
+# On a CPU the feed-forward network takes so many rows at a time: its hidden layer, four times as wide, then stays below
+# the size (32 MiB) from which the C library gives memory back at once, to be mapped and zeroed anew at each layer.
+_ROWS = 1448
+
+
+class UnsupportedModelError(ValueError):
+    """The model is no plain vision transformer of open_clip."""
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """What one pass sees of B images.
+
+    Attributes:
+        image: f(x), float32 [B, d], unit length.
+        windows: f(x_ij) per scale, float32 [B, W, d], unit length.
+        values: Attention values per scale, for the aligner.
+        patches: Last-layer tokens after ln_post, float32 [B, N, w], unit length, or None when not asked for.
+    """
+
+    image: Tensor
+    windows: tuple[Tensor, ...]
+    values: tuple[Values, ...]
+    patches: Tensor | None
+
+    def take(self, rows: list[int]) -> Features:
+        """The features of some of the images."""
+        return Features(
+            self.image[rows],
+            tuple(one[rows] for one in self.windows),
+            tuple(replace(one, image=one.image[rows], window=one.window[rows]) for one in self.values),
+            None if self.patches is None else self.patches[rows],
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class _Group:
+    """Token sequences of one length: `index` [S, L] names the image's tokens (0 is CLS) in each of S sequences."""
+
+    index: Tensor
+    queries: int  # how many leading tokens of a sequence have their last-layer output read: 1, or all
+
+
+class VisionPass(nn.Module):
+    """The pass for one model and one set of windows.
+
+    Args:
+        visual: `open_clip.transformer.VisionTransformer` with class-token pooling, in the dtype to compute in.
+        windows: The windows of each scale, on the model's grid.
+        patches: Also return the last layer's patch tokens.
+
+    Raises:
+        UnsupportedModelError: another architecture, or windows of another grid.
+    """
+
+    def __init__(self, visual: Any, windows: Sequence[Windows], *, patches: bool = False) -> None:
+        super().__init__()
+        _check(visual, windows)
+        self.visual = visual
+        self.want_patches = patches
+        rows, cols = self.visual.grid_size
+        tokens = 1 + int(rows) * int(cols)
+        device: torch.device = self.visual.conv1.weight.device
+        whole = torch.arange(tokens, device=device)[None]
+        cls = torch.zeros(1, 1, dtype=torch.long, device=device)
+        self.groups = [_Group(whole, tokens if patches else 1)]
+        for one in windows:
+            index = one.index.to(device) + 1
+            self.groups.append(_Group(torch.cat([cls.expand(len(index), 1), index], 1), 1))
+        self._tables: dict[int, tuple[Tensor, Tensor]] = {}
+
+    @torch.inference_mode()
+    def forward(self, pixels: Tensor) -> Features:
+        """Features of normalised images [B, 3, H, W] of the model's size, in the model's dtype."""
+        visual, batch = self.visual, len(pixels)
+        gather, read = self._table(batch)
+        blocks = list(visual.transformer.resblocks)
+        tokens = _embed(visual, pixels).flatten(0, 1)
+        first, last = blocks[0], blocks[-1]
+        # Layer 1: norm and QKV see each token of the image once, however many windows hold it.
+        x, qkv = tokens[gather], _qkv(first, tokens)[gather]
+        for block in blocks[:-1]:
+            x = _rest(block, x, self._attend(block, qkv if block is first else _qkv(block, x), batch))
+        x, value = self._last(last, x, qkv if last is first else None, batch, read)
+        embedding = visual.ln_post(x)
+        return self._split(embedding, value, batch)
+
+    def _last(self, block: Any, x: Tensor, qkv: Tensor | None, batch: int, read: Tensor) -> tuple[Tensor, Tensor]:
+        """The last block, for the tokens `read` only; and the values of all tokens, [R, w]."""
+        width, heads = x.shape[-1], block.attn.num_heads
+        if qkv is None:
+            normed, weight, bias = block.ln_1(x), block.attn.in_proj_weight, block.attn.in_proj_bias
+            query = F.linear(normed[read], weight[:width], bias[:width])
+            key, value = F.linear(normed, weight[width:], bias[width:]).chunk(2, -1)
+        else:
+            query, key, value = qkv.chunk(3, -1)
+            query = query[read]
+        out = torch.empty_like(query)
+        row = at = 0
+        for group in self.groups:
+            count, length = batch * len(group.index), group.index.shape[1]
+            stop, end = row + count * length, at + count * group.queries
+            q = query[at:end].view(count, group.queries, heads, -1).transpose(1, 2)
+            k = key[row:stop].view(count, length, heads, -1).transpose(1, 2)
+            v = value[row:stop].view(count, length, heads, -1).transpose(1, 2)
+            seen = F.scaled_dot_product_attention(q, k, v).transpose(1, 2)
+            out[at:end].view(count, group.queries, heads, -1).copy_(seen)
+            row, at = stop, end
+        return _rest(block, x[read], out), value
+
+    def _attend(self, block: Any, qkv: Tensor, batch: int) -> Tensor:
+        """Multi-head self-attention [R, w] inside each sequence, before the output projection (Eq. 8)."""
+        heads, width = block.attn.num_heads, qkv.shape[-1] // 3
+        out = qkv.new_empty(len(qkv), width)
+        row = 0
+        for group in self.groups:
+            count, length = batch * len(group.index), group.index.shape[1]
+            stop = row + count * length
+            q, k, v = qkv[row:stop].view(count, length, 3, heads, -1).permute(2, 0, 3, 1, 4)
+            seen = F.scaled_dot_product_attention(q, k, v).transpose(1, 2)
+            out[row:stop].view(count, length, heads, -1).copy_(seen)
+            row = stop
+        return out
+
+    def _table(self, batch: int) -> tuple[Tensor, Tensor]:
+        """For a batch: which token of the images each row holds, and the rows that the last layer is computed for."""
+        if batch not in self._tables:
+            tokens = self.groups[0].index.shape[1]
+            offset = torch.arange(batch, device=self.groups[0].index.device)[:, None, None] * tokens
+            gather = [(group.index[None] + offset).flatten() for group in self.groups]
+            read, row = [], 0
+            for group, rows in zip(self.groups, gather, strict=True):
+                grid = torch.arange(row, row + len(rows), device=rows.device).view(-1, group.index.shape[1])
+                read.append(grid[:, : group.queries].flatten())
+                row += len(rows)
+            self._tables[batch] = torch.cat(gather), torch.cat(read)
+        return self._tables[batch]
+
+    def _split(self, embedding: Tensor, value: Tensor, batch: int) -> Features:
+        """Rows back to images, windows and values."""
+        joint: list[Tensor] = []
+        values: list[Tensor] = []
+        patches: Tensor | None = None
+        row = at = 0
+        for group in self.groups:
+            count, length = len(group.index), group.index.shape[1]
+            stop, end = row + batch * count * length, at + batch * count * group.queries
+            values.append(value[row:stop].view(batch, count, length, -1))
+            rows = embedding[at:end].view(batch, count, group.queries, -1)
+            if group.queries > 1:
+                patches = F.normalize(rows[:, 0, 1:].float(), dim=-1)
+            joint.append(F.normalize((rows[:, :, 0] @ self.visual.proj).float(), dim=-1))
+            row, at = stop, end
+        lift = partial(_lift, self.visual)
+        return Features(
+            joint[0][:, 0],
+            tuple(joint[1:]),
+            tuple(
+                Values(values[0][:, 0], local, group.index, lift)
+                for local, group in zip(values[1:], self.groups[1:], strict=True)
+            ),
+            patches,
+        )
+
+
+def _embed(visual: Any, pixels: Tensor) -> Tensor:
+    """CLS and patch tokens [B, 1 + N, w] with their position embeddings, after ln_pre."""
+    patches = visual.conv1(pixels).flatten(2).transpose(1, 2)
+    cls = visual.class_embedding.to(patches.dtype).expand(len(pixels), 1, -1)
+    return visual.ln_pre(torch.cat([cls, patches], 1) + visual.positional_embedding.to(patches.dtype))  # type: ignore[no-any-return]
+
+
+def _qkv(block: Any, x: Tensor) -> Tensor:
+    """Query, key and value of each row, [R, 3w] (Eq. 7)."""
+    return F.linear(block.ln_1(x), block.attn.in_proj_weight, block.attn.in_proj_bias)
+
+
+def _rest(block: Any, x: Tensor, attended: Tensor) -> Tensor:
+    """The block from the attention's output projection to its end (Eq. 5, 6 and 9)."""
+    x = x + block.ls_1(block.attn.out_proj(attended))
+    parts = x.split(_ROWS) if x.device.type == "cpu" else (x,)
+    for part in parts:
+        part += block.ls_2(block.mlp(block.ln_2(part)))
+    return x
+
+
+def _lift(visual: Any, value: Tensor) -> Tensor:
+    """Values [..., w] in the joint space, float32 [..., d]: the model's own way from attention to embedding."""
+    attention = visual.transformer.resblocks[-1].attn
+    return (visual.ln_post(attention.out_proj(value)) @ visual.proj).float()  # type: ignore[no-any-return]
+
+
+def _check(visual: Any, windows: Sequence[Windows]) -> None:
+    needed = (
+        "class_embedding",
+        "positional_embedding",
+        "ln_pre",
+        "transformer",
+        "ln_post",
+        "proj",
+        "grid_size",
+        "conv1",
+    )
+    plain = all(hasattr(visual, name) for name in needed)
+    if not plain or getattr(visual, "attn_pool", None) is not None or getattr(visual, "pool_type", "") != "tok":
+        raise UnsupportedModelError(
+            f"{type(visual).__name__} is no plain vision transformer with a class token; use a ViT model of open_clip"
+        )
+    for block in visual.transformer.resblocks:
+        if type(block).__name__ != "ResidualAttentionBlock" or not block.attn._qkv_same_embed_dim:
+            raise UnsupportedModelError(
+                f"blocks of type {type(block).__name__} are not supported; use a plain ViT model"
+            )
+    for one in windows:
+        if one.grid != tuple(visual.grid_size):
+            raise UnsupportedModelError(
+                f"windows for a grid of {one.grid}, but the model's is {tuple(visual.grid_size)}"
+            )

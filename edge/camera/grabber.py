@@ -1,0 +1,175 @@
+"""The thread of a camera process that holds the source: opens, grabs, decodes what is wanted, opens anew."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from edge.camera.backoff import Backoff
+from edge.camera.fault import SourceError
+from edge.camera.frame import Frame, FrameError, Parts
+from edge.camera.link import CameraState, Report
+from edge.camera.source import Source, open_source
+from edge.clock import monotonic, utc_now
+from edge.redact import redact
+from edge.settings import CameraSettings
+
+MARGIN_S = 3.0  # what a native call may take beyond the timeout it was given
+
+
+class Grabber(threading.Thread):
+    """Feeds `emit` with the messages of frames that were asked for, and of a report on each change of state.
+
+    A live source is grabbed without pause, so that nothing grows old in a driver's or decoder's queue; a
+    request gets the first frame whose grab ends after it came. Other sources are grabbed once per request.
+    Grabbing and decoding are one thread's, so a decoded frame is always the one grabbed last. `emit` is
+    called in that thread.
+    """
+
+    def __init__(
+        self,
+        settings: CameraSettings,
+        emit: Callable[[Parts], None],
+        opener: Callable[[CameraSettings], Source] = open_source,
+    ) -> None:
+        super().__init__(name="grabber", daemon=True)  # it may be stuck in a native call when the process ends
+        self._settings = settings
+        self._emit = emit
+        self._open = opener
+        self._backoff = Backoff(settings.retry_s, settings.retry_max_s)
+        self._changed = threading.Condition()
+        self._wanted: int | None = None
+        self._closing = False
+        self._report = Report(state="starting")
+        self._call: tuple[str, float] | None = None  # the native call under way, and when it is overdue
+
+    def want(self, number: int) -> None:
+        """Asks for one frame; a request that is still open is replaced."""
+        with self._changed:
+            self._wanted = number
+            self._changed.notify_all()
+
+    def report(self) -> Report:
+        """The state now, with the call that hangs, if one does. Never waits for the source."""
+        call = self._call
+        if call is None or monotonic() < call[1]:
+            return self._report
+        over = monotonic() - call[1]
+        return self._report.model_copy(update={"hung": f"{call[0]} hangs, {over:.1f} s beyond its timeout"})
+
+    def close(self) -> None:
+        """Ends the thread after the call under way."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+
+    def run(self) -> None:
+        while not self._closing:
+            try:
+                self._session()
+            except SourceError as error:
+                self._set("fault", str(error))
+                self._rest(self._backoff.fail())
+                if not self._closing:
+                    self._set(self._report.state, self._report.reason, reconnects=self._report.reconnects + 1)
+            else:
+                self._rest(None)
+
+    def _session(self) -> None:
+        """From opening the source to its end, or to the thread's.
+
+        Raises:
+            SourceError: it cannot be opened, or was lost.
+        """
+        with self._native("opening the camera", 3 * self._settings.open_timeout_s + self._settings.read_timeout_s):
+            source = self._open(self._settings)
+        try:
+            self._read(source)
+        except SourceError as error:
+            self._set("fault", str(error))  # before the closing, which may take its time
+            raise
+        finally:
+            with self._native("closing the camera", self._settings.read_timeout_s):
+                source.close()
+
+    def _read(self, source: Source) -> None:
+        number = delivered = 0
+        grabbed = monotonic(), utc_now()
+        if not source.live:
+            self._set("running", live=False)
+        while True:
+            wanted = None if source.live else self._await_request()
+            if self._closing:
+                return
+            with self._native("reading a frame", self._settings.read_timeout_s):
+                more = source.grab()
+            before, grabbed = grabbed, (monotonic(), utc_now())
+            captured, captured_at = before if source.lags else grabbed
+            if not more:
+                self._wanted = None
+                self._set("ended", redact(f"{self._settings.source}: ended after {number} frames"), answers=wanted)
+                return
+            number += 1
+            if source.live:
+                if self._report.state != "running":
+                    self._set("running", live=True)
+                self._backoff.succeed()
+                wanted = self._wanted
+            if wanted is None:
+                continue
+            began = monotonic()
+            try:
+                with self._native("decoding a frame", self._settings.read_timeout_s):
+                    picture = source.retrieve()
+                    ready = monotonic()
+                    frame = Frame(
+                        image=picture,
+                        number=number,
+                        dropped=number - delivered - 1,
+                        captured_at=captured_at,
+                        captured=captured,
+                        decode_ms=(ready - began) * 1000,
+                        ready=ready,
+                        simulated=source.simulated,
+                        name=source.name,
+                    )
+                    message = frame.to_parts()
+            except (SourceError, FrameError) as error:
+                if source.live:
+                    raise SourceError(str(error)) from error
+                self._wanted = None
+                self._set("fault", str(error), answers=wanted)
+                continue
+            height, width, _ = picture.shape
+            if (self._report.state, self._report.width, self._report.height) != ("running", width, height):
+                self._set("running", live=source.live, width=width, height=height)
+            self._backoff.succeed()
+            self._wanted = None
+            delivered = number
+            self._emit(message)
+
+    def _await_request(self) -> int | None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._closing or self._wanted is not None)
+            return self._wanted
+
+    def _rest(self, seconds: float | None) -> None:
+        """Waits; None: until the thread is to end."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closing, seconds)
+
+    def _set(self, state: CameraState, reason: str | None = None, **changes: object) -> None:
+        """Makes and emits a report. Only the report emitted holds `answers`: it is said once."""
+        report = self._report.model_copy(update={"state": state, "reason": reason, **changes})
+        self._report = report.model_copy(update={"answers": None})
+        self._emit([report.model_dump_json().encode()])
+
+    @contextmanager
+    def _native(self, what: str, seconds: float) -> Iterator[None]:
+        """Marks a call that may hang in native code."""
+        self._call = (what, monotonic() + seconds + MARGIN_S)
+        try:
+            yield
+        finally:
+            self._call = None

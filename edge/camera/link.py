@@ -1,0 +1,105 @@
+"""What passes between a camera's handle in the service and its process.
+
+Over stdin, once: the `Order`. Over one ZMQ PAIR: requests `{"want": n}` and `{"stop": true}` to the process;
+back come reports (one part) and frames (two parts, see `edge.camera.frame`). Nothing is ever unpickled.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+import zmq
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from edge.camera.frame import MAX_BYTES
+from edge.settings import CameraSettings
+
+CameraState: TypeAlias = Literal["starting", "running", "fault", "ended"]
+
+BEAT_S = 0.5  # between two reports of a process that has nothing new to say
+_MAX_REQUEST = 4096
+_QUEUE = 64  # reports that may wait unread; older than that they say nothing
+
+
+class LinkError(ValueError):
+    """A message that is not of this link."""
+
+
+class Message(BaseModel):
+    """A frozen message."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Order(Message):
+    """What a camera process is told when it is started. Holds credentials: never on argv, never in a log."""
+
+    line: str
+    address: str
+    """ZMQ address of the handle's socket."""
+    parent: int
+    """Process id of the service; the camera process ends when it has another parent."""
+    camera: CameraSettings
+
+
+class Request(Message):
+    """From the handle."""
+
+    want: int | None = None
+    """Number of the request for one frame; 1, 2, ..."""
+    stop: bool = False
+    """End."""
+
+
+class Report(Message):
+    """The state of the camera as its process sees it."""
+
+    state: CameraState
+    reason: str | None = None
+    """Why there is a fault or an end; without credentials."""
+    reconnects: int = 0
+    """Attempts to open the source after the first of this process."""
+    live: bool = False
+    """Whether the source goes on by itself, so that frames grow old."""
+    width: int | None = None
+    """Pixels."""
+    height: int | None = None
+    """Pixels."""
+    hung: str | None = None
+    """What has not returned for so long that the process must be replaced."""
+    answers: int | None = None
+    """The request that gets this report and no frame."""
+
+
+def pair(context: zmq.Context[zmq.Socket[bytes]], receives_frames: bool) -> zmq.Socket[bytes]:
+    """A PAIR socket that never blocks its owner's end and takes no message that is too large."""
+    socket = context.socket(zmq.PAIR)
+    socket.setsockopt(zmq.LINGER, 0)
+    socket.setsockopt(zmq.SNDHWM, _QUEUE)
+    socket.setsockopt(zmq.RCVHWM, _QUEUE)
+    socket.setsockopt(zmq.MAXMSGSIZE, MAX_BYTES if receives_frames else _MAX_REQUEST)
+    return socket
+
+
+def read_request(data: bytes) -> Request:
+    """A request from its JSON.
+
+    Raises:
+        LinkError: it is none.
+    """
+    try:
+        return Request.model_validate_json(data)
+    except ValidationError as error:
+        raise LinkError(f"not a request: {error}") from error
+
+
+def read_report(data: bytes) -> Report:
+    """A report from its JSON.
+
+    Raises:
+        LinkError: it is none.
+    """
+    try:
+        return Report.model_validate_json(data)
+    except ValidationError as error:
+        raise LinkError(f"not a report: {error}") from error

@@ -1,0 +1,99 @@
+"""Sources of single pictures: a folder, and the simulated line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import parse_qsl
+
+from core import image
+from core.image import Rgb
+from edge.camera.fault import SourceError
+
+
+class Folder:
+    """The pictures of a folder, by name."""
+
+    live = False
+    lags = False
+    simulated = False
+
+    def __init__(self, path: Path, loop: bool) -> None:
+        self.name: str | None = None
+        self._path = path
+        self._loop = loop
+        self._pictures: Sequence[Path] = self._list()
+        self._next = 0
+
+    def grab(self) -> bool:
+        if self._next >= len(self._pictures):
+            if not self._loop:
+                return False
+            self._pictures = self._list()  # pictures may have come or gone
+            self._next = 0
+        self.name = self._pictures[self._next].name
+        self._next += 1
+        return True
+
+    def retrieve(self) -> Rgb:
+        try:
+            return image.read(self._pictures[self._next - 1])
+        except image.ImageError as error:
+            raise SourceError(str(error)) from error
+
+    def close(self) -> None:
+        """There is nothing to let go of."""
+
+    def _list(self) -> list[Path]:
+        try:
+            pictures = sorted(file for file in self._path.iterdir() if file.suffix.lower() in image.SUFFIXES)
+        except OSError as error:
+            raise SourceError(f"{self._path}: {error.strerror or error}") from error
+        if not pictures:
+            raise SourceError(f"{self._path}: no pictures in this folder; {', '.join(sorted(image.SUFFIXES))} are read")
+        return pictures
+
+
+class Simulation:
+    """The simulated line: `sim:<class>?defects=0.2&seed=7`."""
+
+    live = False
+    lags = False
+    simulated = True
+
+    def __init__(self, source: str) -> None:
+        # The other sources do without it, and a camera process starts sooner.
+        from core import simline
+
+        self.name: str | None = None
+        part, _, query = source.removeprefix("sim:").partition("?")
+        if part not in simline.PARTS:
+            raise SourceError(f"{source}: no such class; known are {', '.join(simline.PARTS)}")
+        options = {"defects": "0.2", "seed": "0"}
+        try:
+            given = dict(parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query)))
+            if unknown := given.keys() - options.keys():
+                raise ValueError(f"no such option: {', '.join(sorted(unknown))}; known are defects and seed")
+            options |= given
+            self._defects, self._seed = float(options["defects"]), int(options["seed"])
+            if not 0 <= self._defects <= 1:
+                raise ValueError("defects is a share of the parts, 0 to 1")
+            if self._seed < 0:
+                raise ValueError("seed is 0 or more")
+        except ValueError as error:
+            raise SourceError(f"{source}: {error}") from error
+        self._render = simline.render
+        self._part = part
+        self._index = -1
+
+    def grab(self) -> bool:
+        self._index += 1
+        self.name = f"{self._part}-{self._index:06d}"
+        return True
+
+    def retrieve(self) -> Rgb:
+        picture, _ = self._render(self._part, self._seed, self._index, self._defects)
+        return picture
+
+    def close(self) -> None:
+        """There is nothing to let go of."""

@@ -1,0 +1,77 @@
+"""Where frames come from: one interface, and the choice by what the settings name."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Protocol
+
+from core.image import Rgb
+from edge.camera.capture import PORTS, Device, Stream, Video
+from edge.camera.fault import SourceError
+from edge.camera.pictures import Folder, Simulation
+from edge.settings import CameraSettings
+
+KINDS = "a device (/dev/video0), rtsp://, rtsps://, http://, https://, a video file, a folder of images, or sim:<class>"
+_SCHEME = re.compile(r"^([a-zA-Z][a-zA-Z0-9+.-]*)://")
+
+
+class Source(Protocol):
+    """An open source of frames. `grab` takes the next one, `retrieve` decodes the one grabbed last."""
+
+    live: bool
+    """Whether it goes on by itself. A source that is not live waits, and loses nothing."""
+    lags: bool
+    """Whether a frame is given out only when the next one comes, so that it is one interval old by then."""
+    simulated: bool
+    """Whether no real camera is behind it."""
+    name: str | None
+    """What the source calls the frame grabbed last."""
+
+    def grab(self) -> bool:
+        """Takes the next frame, waiting for it up to the read timeout. False: the source is at its end.
+
+        Raises:
+            SourceError: a live source has stalled or broken off; it has to be opened anew.
+        """
+        ...
+
+    def retrieve(self) -> Rgb:
+        """Decodes the frame grabbed last.
+
+        Raises:
+            SourceError: it cannot be decoded.
+        """
+        ...
+
+    def close(self) -> None:
+        """Lets go of the device, connection or file."""
+        ...
+
+
+def open_source(settings: CameraSettings) -> Source:
+    """Opens what `settings.source` names.
+
+    Raises:
+        SourceError: it cannot be opened; the message names it and what may be done.
+    """
+    source = settings.source
+    if source.startswith("sim:"):
+        return Simulation(source)
+    if source.startswith("gst:"):
+        raise SourceError(f"{source}: GStreamer pipelines are not supported; known are {KINDS}")
+    if scheme := _SCHEME.match(source):
+        if scheme[1].lower() not in PORTS:
+            raise SourceError(f"{source}: {scheme[1]}:// is not supported; known are {KINDS}")
+        return Stream(settings)
+    path = Path(source)
+    try:
+        if path.is_char_device() or source.startswith(("/dev/video", "/dev/v4l/")):
+            return Device(settings)
+        if path.is_dir():
+            return Folder(path, settings.loop)
+        if path.exists():
+            return Video(path, settings.loop)
+    except OSError as error:
+        raise SourceError(f"{source}: {error.strerror or error}") from error
+    raise SourceError(f"{source}: no such file or folder; check the path, or give {KINDS}")

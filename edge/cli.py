@@ -1,0 +1,288 @@
+"""`alfa-edge ...`: what people type. Each command reads its options and leaves the work to a module of its own."""
+
+from __future__ import annotations
+
+import json
+import logging
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Optional
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from edge import __version__
+from edge.redact import redact
+from edge.settings import ConfigError, ModelSettings, Settings, load_settings
+
+app = typer.Typer(
+    name="alfa-edge",
+    help="Visual anomaly detection beside a camera line.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+config_app = typer.Typer(help="Look at the configuration.", no_args_is_help=True)
+model_app = typer.Typer(help="Fetch model weights.", no_args_is_help=True)
+app.add_typer(config_app, name="config")
+app.add_typer(model_app, name="model")
+
+BAD_INPUT = 2
+out = Console()
+
+ConfigFile = Annotated[Path, typer.Option("--config", "-c", help="The TOML file.", dir_okay=False)]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Device = Annotated[str, typer.Option(help="cuda, cuda:N or cpu; used or refused.")]
+Dtype = Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")]
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Bad input ends with its message and exit code 2, without a traceback."""
+    from core.packs import PackError
+
+    from core.vision import UnsupportedModelError
+    from core.weights import ModelError
+    from edge.broker import BrokerError
+
+    try:
+        yield
+    except (ConfigError, PackError, ModelError, UnsupportedModelError, BrokerError, FileNotFoundError) as error:
+        for line in redact(str(error)).splitlines():
+            print(f"alfa-edge: {line}", file=sys.stderr)  # noqa: T201
+        raise typer.Exit(BAD_INPUT) from None
+
+
+def _stop_on_signals() -> threading.Event:
+    """An event that SIGINT and SIGTERM set; a second one ends the process at once."""
+    stop = threading.Event()
+
+    def handle(number: int, _frame: FrameType | None) -> None:
+        stop.set()
+        signal.signal(number, signal.SIG_DFL)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, handle)
+    return stop
+
+
+@app.command()
+def run(config: ConfigFile) -> None:
+    """Run the service until it is told to stop."""
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    with _explained():
+        settings = load_settings(config)
+        from edge.daemon import Daemon
+
+        daemon = Daemon(settings)
+        daemon.run(_stop_on_signals())
+    if daemon.unacknowledged:
+        raise typer.Exit(1)
+
+
+@app.command()
+def score(
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Pictures, or folders of pictures.")],
+    pack: Annotated[str, typer.Option(help="Name of a prompt pack, or the path of a pack file.")],
+    model: Annotated[
+        Optional[str],  # noqa: UP045 - typer reads it at run time on Python 3.10 too
+        typer.Option(help="A model of open_clip. Default: ViT-B-16-plus-240 with --weights, else untrained."),
+    ] = None,
+    weights: Annotated[Optional[str], typer.Option(help="A weights file, or a tag that was fetched.")] = None,  # noqa: UP045
+    device: Device = "cpu",
+    dtype: Dtype = "auto",
+    threshold: Annotated[float, typer.Option(min=0, max=1, help="Anomalous at and above it.")] = 0.5,
+    heatmaps: Annotated[Optional[Path], typer.Option(help="Folder for heatmaps and overlays.")] = None,  # noqa: UP045
+    batch: Annotated[int, typer.Option(min=1, help="Pictures in one pass.")] = 4,
+    as_json: Json = False,
+) -> None:
+    """Judge pictures from disk. Exit code 1 when one of them could not be read."""
+    with _explained():
+        from core.packs import load_pack
+
+        from core.alfa import Alfa
+        from core.backbone import UNTRAINED, load_backbone
+        from edge.score import find_pictures, report, score_pictures
+
+        pictures = find_pictures(paths)
+        loaded = load_pack(pack)
+        name = model or (UNTRAINED if weights is None else ModelSettings().name)
+        alfa = Alfa(load_backbone(name, weights, device, dtype))
+        scored = list(score_pictures(alfa, loaded, pictures, threshold, heatmaps, batch))
+    if as_json:
+        print(report(alfa, loaded, scored).model_dump_json(indent=2, exclude_none=True))  # noqa: T201
+    else:
+        used = f"{alfa.backbone.name}, {alfa.backbone.device}, {alfa.backbone.dtype}"
+        note = " - random weights: the scores mean nothing" if name == UNTRAINED else ""
+        table = Table(title=f"pack {loaded.name} {loaded.version} - model {used}{note}")
+        for column in ("picture", "verdict", "score", "global", "local", "peak"):
+            table.add_column(column, justify="left" if column in ("picture", "verdict") else "right", overflow="fold")
+        for one in scored:
+            if one.scores is None:
+                table.add_row(one.path, "[yellow]error[/yellow]", one.error)
+                continue
+            peak = one.regions[0].position if one.regions else ""
+            colour = "red" if one.verdict == "anomaly" else "green"
+            cells = (f"{one.score:.4f}", f"{one.scores.global_:.4f}", f"{one.scores.local:.4f}", peak)
+            table.add_row(one.path, f"[{colour}]{one.verdict}[/{colour}]", *cells)
+        out.print(table)
+        if heatmaps is not None:
+            out.print(f"heatmaps and overlays in {heatmaps}")
+    if any(one.verdict == "error" for one in scored):
+        raise typer.Exit(1)
+
+
+@app.command()
+def demo(
+    seconds: Annotated[float | None, typer.Option(min=1, help="End after so long. Default: on Ctrl-C.")] = None,
+    source: Annotated[str | None, typer.Option(help="A camera source. Default: two simulated lines.")] = None,
+    pack: Annotated[str, typer.Option(help="Prompt pack for --source.")] = "generic",
+    rate: Annotated[float, typer.Option(min=0.01, max=1000, help="Parts per second on each line.")] = 1.0,
+    broker: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="HOST or HOST:PORT. Default: a broker of the demo's own, on loopback."),
+    ] = None,
+    folder: Annotated[Path, typer.Option("--out", help="Folder for the overlays of anomalies.")] = Path("out/demo"),
+    device: Device = "cpu",
+) -> None:
+    """Run a whole service here: cameras, scoring, a broker, and a table of what it says."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    with _explained():
+        from core.backbone import UNTRAINED
+        from edge.demo import run_demo, summary
+
+        out.print(f"model {UNTRAINED}: random weights, so that the verdicts mean nothing; everything else is real")
+        host, _, port = (broker or "").partition(":")
+        counts = run_demo(
+            out,
+            _stop_on_signals(),
+            model=ModelSettings(name=UNTRAINED, weights=None, device=device),
+            source=source,
+            pack=pack,
+            rate=rate,
+            out=folder,
+            broker=(host, int(port or 1883)) if broker else None,
+            seconds=seconds,
+        )
+    out.print(summary(counts))
+    if not counts:
+        raise typer.Exit(1)
+
+
+@app.command()
+def doctor(
+    config: Annotated[Path | None, typer.Option("--config", "-c", help="Also check what it configures.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Say what works here. Exit code 1 when the configured service could not run."""
+    with _explained():
+        settings = load_settings(config) if config is not None else None
+        from edge.doctor import configured, machine
+
+        checks = [*machine(), *(configured(settings) if settings is not None else ())]
+    if as_json:
+        print(json.dumps([vars(check) for check in checks], indent=2))  # noqa: T201
+    else:
+        table = Table("check", "", "detail")
+        colours = {"ok": "green", "note": "yellow", "fail": "bold red"}
+        for check in checks:
+            table.add_row(check.name, f"[{colours[check.result]}]{check.result}[/]", check.detail)
+        out.print(table)
+    if any(check.result == "fail" for check in checks):
+        raise typer.Exit(1)
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    print(__version__)  # noqa: T201
+
+
+@app.command()
+def schema(
+    name: Annotated[str, typer.Argument(help="verdict, status, stats or pack.")] = "verdict",
+) -> None:
+    """Print the JSON Schema of a message or of a prompt pack."""
+    from core.packs import pack_schema
+
+    from edge.verdict import json_schemas
+
+    schemas = json_schemas() | {"pack": pack_schema()}
+    if name not in schemas:
+        print(f"alfa-edge: no schema {name!r}; there are {', '.join(schemas)}", file=sys.stderr)  # noqa: T201
+        raise typer.Exit(BAD_INPUT)
+    print(json.dumps(schemas[name], indent=2, sort_keys=True))  # noqa: T201
+
+
+@config_app.command("check")
+def config_check(config: ConfigFile) -> None:
+    """Validate the file, the packs and the weights it names. Exit code 2 when something is wrong."""
+    with _explained():
+        settings = load_settings(config)
+        _check_files(settings)
+    out.print(f"{config}: fine, {len(settings.lines)} lines")
+
+
+def _check_files(settings: Settings) -> None:
+    from core.packs import load_pack
+
+    from core.backbone import UNTRAINED, resolve_device, resolve_dtype
+    from core.weights import find
+
+    for line in settings.lines.values():
+        load_pack(line.pack)
+    resolve_dtype(settings.model.dtype, resolve_device(settings.model.device))
+    if settings.model.name != UNTRAINED:
+        find(settings.model.name, settings.model.weights or "")
+
+
+@config_app.command("show")
+def config_show(config: ConfigFile) -> None:
+    """Print the settings in effect, the environment's included, without secrets."""
+    with _explained():
+        settings = load_settings(config)
+    from edge.reference import shown
+
+    print(json.dumps(shown(settings), indent=2))  # noqa: T201
+
+
+@config_app.command("schema")
+def config_schema() -> None:
+    """Print the JSON Schema of the file."""
+    print(json.dumps(Settings.model_json_schema(), indent=2, sort_keys=True))  # noqa: T201
+
+
+@config_app.command("example")
+def config_example() -> None:
+    """Print a file with every setting, its meaning and its default."""
+    from edge.reference import example
+
+    print(example(), end="")  # noqa: T201
+
+
+@model_app.command("pull")
+def model_pull(
+    name: Annotated[str, typer.Argument(help="A model of open_clip.")] = "ViT-B-16-plus-240",
+    tag: Annotated[str, typer.Argument(help="One of its pretrained tags.")] = "laion400m_e32",
+) -> None:
+    """Fetch weights through open_clip, once, where there is a network."""
+    with _explained():
+        from core.weights import pull
+
+        path = pull(name, tag)
+    out.print(f"{name} {tag}: {path}")
+
+
+def main() -> None:
+    """The entry point."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

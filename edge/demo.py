@@ -1,0 +1,227 @@
+"""`alfa-edge demo`: a whole service on this machine, and a live table that is an ordinary subscriber to it."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import Counter, deque
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from core.packs import load_pack
+from paho.mqtt.client import Client, ConnectFlags, MQTTMessage
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from core.alfa import Alfa
+from core.simline import render
+from edge import topics
+from edge.broker import EmbeddedBroker
+from edge.clock import monotonic
+from edge.daemon import Daemon, make_alfa
+from edge.redact import redact
+from edge.settings import (
+    CameraSettings,
+    LineSettings,
+    MethodSettings,
+    ModelSettings,
+    MqttSettings,
+    ServiceSettings,
+    Settings,
+)
+
+_NORMALS = 20
+_SHOWN = 12
+_STYLES = {"normal": "green", "anomaly": "bold red", "error": "bold yellow"}
+_PARTS = {
+    "bottle-1": ("bottle", "bottle", 7),
+    "tile-1": ("tile", "magnetic_tile", 8),
+}  # line: part, pack, seed
+
+
+@dataclass
+class Seen:
+    """What the table has heard; filled by the subscriber's thread, read by the table's."""
+
+    counts: Counter[tuple[str, str]] = field(default_factory=Counter)
+    recent: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=_SHOWN))
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def take(self, verdict: dict[str, Any]) -> None:
+        """Notes one verdict."""
+        with self.lock:
+            self.counts[verdict["line"], verdict["verdict"]] += 1
+            self.recent.append(verdict)
+
+
+def run_demo(
+    console: Console,
+    stop: threading.Event,
+    *,
+    model: ModelSettings,
+    source: str | None,
+    pack: str,
+    rate: float,
+    out: Path,
+    broker: tuple[str, int] | None,
+    seconds: float | None,
+) -> Counter[tuple[str, str]]:
+    """Runs until `stop` is set or `seconds` have passed; returns how often each line gave each verdict."""
+    with ExitStack() as stack:
+        if broker is None:
+            embedded = stack.enter_context(EmbeddedBroker())
+            broker = embedded.host, embedded.port
+        lines = _simulated(console, model, rate) if source is None else {"camera": _line(source, pack, rate, 0.5, None)}
+        settings = Settings(
+            service=ServiceSettings(archive_dir=out),
+            model=model,
+            mqtt=MqttSettings(host=broker[0], port=broker[1], client_id="alfa-edge-demo"),
+            lines=lines,
+        )
+        console.print(
+            f"broker {broker[0]}:{broker[1]} - listen with: mosquitto_sub -h {broker[0]} -p {broker[1]} "
+            f"-t '{topics.EVERY_ANOMALY}'\noverlays of anomalies in {out}",
+            soft_wrap=True,
+        )
+        seen = Seen()
+        subscriber = _subscribe(broker, seen, console)
+        stack.callback(subscriber.loop_stop)
+        stack.callback(subscriber.disconnect)
+        _run_service(console, Daemon(settings), stop, seen, model.name, seconds)
+    return seen.counts
+
+
+def _simulated(console: Console, model: ModelSettings, rate: float) -> dict[str, LineSettings]:
+    """Two simulated lines, with thresholds from good parts that the lines will not show."""
+    alfa = make_alfa(model, MethodSettings())
+    lines = {}
+    for name, (part, pack, seed) in _PARTS.items():
+        threshold = _threshold(alfa, part, pack, seed + 1000)
+        console.print(f"line {name}: threshold {threshold:.4f}, the highest of {_NORMALS} simulated good parts")
+        lines[name] = _line(
+            f"sim:{part}?defects=0.3&seed={seed}",
+            pack,
+            rate,
+            threshold,
+            f"highest of {_NORMALS} simulated normals",
+        )
+    return lines
+
+
+def _threshold(alfa: Alfa, part: str, pack: str, seed: int) -> float:
+    text = alfa.embed(load_pack(pack).prompts())
+    scores = [
+        alfa.inspect([render(part, seed=seed, index=index, defect_rate=0.0)[0]], [text])[0].score
+        for index in range(_NORMALS)
+    ]
+    return min(max(scores) + 1e-6, 1.0)
+
+
+def _line(source: str, pack: str, rate: float, threshold: float, origin: str | None) -> LineSettings:
+    return LineSettings(
+        camera=CameraSettings(source=source, rate=rate, loop=True),
+        pack=pack,
+        threshold=threshold,
+        threshold_source=origin or "uncalibrated",
+    )
+
+
+def _subscribe(broker: tuple[str, int], seen: Seen, console: Console) -> Client:
+    """A client of its own, as any consumer would have."""
+    client = Client(CallbackAPIVersion.VERSION2)
+
+    def connected(
+        client: Client, _userdata: Any, _flags: ConnectFlags, code: ReasonCode, _properties: Properties | None
+    ) -> None:
+        if code.is_failure:
+            console.print(f"[red]the broker refuses the table: {code}[/red]")
+        else:
+            client.subscribe(topics.EVERY_ANOMALY, qos=1)
+
+    def received(_client: Client, _userdata: Any, message: MQTTMessage) -> None:
+        verdict = json.loads(message.payload)
+        seen.take(verdict)
+        if not console.is_terminal:
+            console.print(_sentence(verdict), soft_wrap=True)
+
+    client.on_connect = connected
+    client.on_message = received
+    client.connect(*broker)
+    client.loop_start()
+    return client
+
+
+def _run_service(
+    console: Console, daemon: Daemon, stop: threading.Event, seen: Seen, model: str, seconds: float | None
+) -> None:
+    """The daemon in a thread, and the table until the end."""
+    failure: list[BaseException] = []
+
+    def serve() -> None:
+        try:
+            daemon.run(stop)
+        except BaseException as error:
+            failure.append(error)
+            stop.set()
+
+    service = threading.Thread(target=serve, name="daemon")
+    service.start()
+    deadline = None if seconds is None else monotonic() + seconds
+    with Live(
+        console=console, refresh_per_second=8, get_renderable=lambda: _table(seen, model), transient=False
+    ) as live:
+        if not console.is_terminal:
+            live.stop()
+        while not stop.wait(0.1):
+            if deadline is not None and monotonic() >= deadline:
+                stop.set()
+    service.join()
+    if failure:
+        raise failure[0]
+
+
+def _table(seen: Seen, model: str) -> Group:
+    table = Table(title=f"alfa-edge demo - model {model}" + _warning(model), expand=True)
+    for name in ("line", "seq", "verdict", "score", "threshold", "regions", "latency"):
+        table.add_column(name, justify="left" if name in ("line", "verdict") else "right")
+    with seen.lock:
+        recent, counts = list(seen.recent), dict(seen.counts)
+    for verdict in recent:
+        style = _STYLES[verdict["verdict"]]
+        table.add_row(
+            verdict["line"],
+            str(verdict["seq"]),
+            Text(verdict["verdict"], style=style),
+            f"{verdict['score']:.4f}" if "score" in verdict else verdict["error"]["code"],
+            f"{verdict['threshold']:.4f}",
+            str(len(verdict["regions"])),
+            f"{verdict['timing_ms']['total']:.0f} ms" if "timing_ms" in verdict else "",
+        )
+    return Group(table, Text(summary(Counter(counts)), style="dim"))
+
+
+def _sentence(verdict: dict[str, Any]) -> str:
+    score = f"{verdict['score']:.4f}" if "score" in verdict else verdict["error"]["code"]
+    latency = f"{verdict['timing_ms']['total']:.0f} ms" if "timing_ms" in verdict else "-"
+    name = verdict["model"]["name"]
+    return f"{verdict['line']} seq {verdict['seq']} {verdict['verdict']} score {score} latency {latency} model {name}"
+
+
+def _warning(model: str) -> str:
+    return " - random weights: the verdicts mean nothing" if model.startswith("untrained") else ""
+
+
+def summary(counts: Counter[tuple[str, str]]) -> str:
+    """The counts in words, a line each."""
+    parts = []
+    for line in sorted({line for line, _ in counts}):
+        kinds = ", ".join(f"{counts[line, kind]} {kind}" for kind in ("normal", "anomaly", "error"))
+        parts.append(f"{redact(line)}: {kinds}")
+    return "\n".join(parts) or "no verdicts"

@@ -1,0 +1,117 @@
+"""`alfa-edge doctor`: what works here, and whether the configured service could run."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import cv2
+import torch
+from core.packs import PackError, list_packs, load_pack
+
+from core.backbone import UNTRAINED, cpu_has_bf16, resolve_device, resolve_dtype
+from core.weights import ModelError, check_name, find
+from edge.mqtt import probe
+from edge.redact import is_url, redact
+from edge.settings import Settings
+
+_BROKER_TIMEOUT_S = 3.0
+_LEAST_FREE = 1 << 30
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing looked at. Only `fail` keeps the configured service from running."""
+
+    name: str
+    result: Literal["ok", "note", "fail"]
+    detail: str
+
+
+def machine() -> Iterator[Check]:
+    """What is here, whatever is configured."""
+    yield Check("python", "ok", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
+    dtype = "bf16" if cpu_has_bf16() else "fp32"
+    yield Check("cpu", "ok", f"{os.cpu_count()} cores, torch {torch.__version__}, dtype auto = {dtype}")
+    if torch.cuda.is_available():
+        for index in range(torch.cuda.device_count()):
+            properties = torch.cuda.get_device_properties(index)
+            memory = f"{properties.total_memory / 2**30:.1f} GiB"
+            yield Check(f"cuda:{index}", "ok", f"{properties.name}, {memory}, CUDA {torch.version.cuda}")
+    else:
+        yield Check("cuda", "note", "torch sees no CUDA device; only device cpu can be configured")
+    for backend, what in (
+        (cv2.CAP_FFMPEG, "network streams and video files"),
+        (cv2.CAP_V4L2, "local cameras"),
+    ):
+        name = cv2.videoio_registry.getBackendName(backend)
+        has = cv2.videoio_registry.hasBackend(backend)
+        detail = f"OpenCV {cv2.__version__}: {what}" if has else f"this build of OpenCV lacks it: no {what}"
+        yield Check(name, "ok" if has else "note", detail)
+    yield Check("packs", "ok", ", ".join(list_packs()))
+
+
+def configured(settings: Settings) -> Iterator[Check]:
+    """What the configuration needs; a `fail` here means that the service could not run."""
+    yield from _model(settings)
+    for name, line in settings.lines.items():
+        try:
+            pack = load_pack(line.pack)
+            yield Check(f"line {name}: pack", "ok", f"{pack.name} {pack.version}")
+        except PackError as error:
+            yield Check(f"line {name}: pack", "fail", str(error))
+        yield _source(name, line.camera.source)
+    reason = probe(settings.mqtt, _BROKER_TIMEOUT_S)
+    where = f"{settings.mqtt.host}:{settings.mqtt.port}"
+    yield Check("broker", "fail" if reason else "ok", f"{where}: {reason}" if reason else f"{where} accepts us")
+    if settings.service.archive_dir is not None:
+        yield _disk(settings.service.archive_dir)
+
+
+def _model(settings: Settings) -> Iterator[Check]:
+    model = settings.model
+    try:
+        device = resolve_device(model.device)
+        yield Check("device", "ok", f"{device}, {resolve_dtype(model.dtype, device)}")
+    except ModelError as error:
+        yield Check("device", "fail", str(error))
+    if model.name == UNTRAINED:
+        yield Check("weights", "note", "the model is untrained: its verdicts mean nothing")
+        return
+    try:
+        check_name(model.name)
+        if model.weights is None:
+            raise ModelError("model.weights is not set")
+        path, _ = find(model.name, model.weights)
+        yield Check("weights", "ok", f"{model.name} from {path}, {path.stat().st_size / 2**20:.0f} MiB")
+    except ModelError as error:
+        yield Check("weights", "fail", str(error))
+
+
+def _source(name: str, source: str) -> Check:
+    """Whether a local source is there. A network camera may come later: its line waits for it."""
+    label = f"line {name}: camera"
+    if is_url(source) or source.startswith("sim:"):
+        return Check(label, "note", f"{redact(source)}: opened when the service runs")
+    path = Path(source)
+    if not path.exists():
+        return Check(label, "fail", f"{source}: not there")
+    if not os.access(path, os.R_OK):
+        return Check(label, "fail", f"{source}: not readable for this user (group video for cameras)")
+    return Check(label, "ok", source)
+
+
+def _disk(root: Path) -> Check:
+    there = root
+    while not there.exists():
+        there = there.parent
+    if not os.access(there, os.W_OK):
+        return Check("archive", "fail", f"{there} is not writable for this user")
+    free = shutil.disk_usage(there).free
+    detail = f"{root}: {free / 2**30:.1f} GiB free"
+    return Check("archive", "ok" if free >= _LEAST_FREE else "fail", detail)

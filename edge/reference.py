@@ -1,0 +1,163 @@
+"""The settings as documentation: an example file, and the README's table, both from the settings' own words."""
+
+from __future__ import annotations
+
+import sys
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel, SecretStr
+from pydantic.fields import FieldInfo
+
+from edge.redact import redact
+from edge.settings import ENV_PREFIX, LineSettings, Settings
+from edge.topics import TOPICS
+
+_EXAMPLE_LINE = "press-1"
+_EXAMPLE_SOURCE = "rtsp://camera.local/stream"
+
+
+def settings_table() -> str:
+    """A Markdown table of every setting: key, type, default, meaning."""
+    rows = ["| setting | type | default | meaning |", "| --- | --- | --- | --- |"]
+    for key, field in _fields(Settings):
+        rows.append(f"| `{key}` | {_kind(field.annotation)} | {_default(field)} | {_meaning(field)} |")
+    return "\n".join(rows)
+
+
+def example() -> str:
+    """A configuration file with one line, and every other setting at its default in a comment."""
+    parts = [f"# alfa-edge. Every setting can also come from the environment, as {ENV_PREFIX}<TABLE>__<KEY>."]
+    mark = ""
+    for key, field in _fields(Settings, tables=True):
+        name = key.replace("<line>", _EXAMPLE_LINE)
+        if _model(field) is not None:
+            mark = "" if field.is_required() or field.default is not None else "# "  # an optional table stays out
+            parts.append(f"\n{mark}[{name}]")
+            continue
+        parts.append(f"# {_meaning(field)}")
+        leaf = name.rsplit(".", 1)[1]
+        if field.is_required():
+            parts.append(f"{mark}{leaf} = " + (f'"{_EXAMPLE_SOURCE}"' if leaf == "source" else "64"))
+        else:
+            parts.append(f"# {leaf} = {_toml(field)}")
+    return "\n".join(parts) + "\n"
+
+
+def shown(settings: Settings) -> dict[str, Any]:
+    """The settings as JSON-able data without secrets: passwords are `***`, URLs lose their credentials."""
+
+    def clean(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: clean(item) for key, item in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [clean(item) for item in value]
+        if isinstance(value, SecretStr):
+            return "***"
+        if isinstance(value, Path):
+            return str(value)
+        return redact(value) if isinstance(value, str) else value
+
+    cleaned: dict[str, Any] = clean(settings.model_dump())
+    return cleaned
+
+
+def _fields(model: type[BaseModel], prefix: str = "", tables: bool = False) -> Iterator[tuple[str, FieldInfo]]:
+    """Every setting below `model` with its dotted key; plain values before tables, as TOML wants it."""
+    nested: list[tuple[str, FieldInfo, type[BaseModel]]] = []
+    for name, field in model.model_fields.items():
+        inner = LineSettings if name == "lines" else _model(field)
+        if inner is None:
+            yield prefix + name, field
+        else:
+            nested.append((f"{prefix}{name}.<line>" if name == "lines" else prefix + name, field, inner))
+    for key, field, inner in nested:
+        if tables:
+            yield key, field
+        yield from _fields(inner, key + ".", tables)
+
+
+def _model(field: FieldInfo) -> type[BaseModel] | None:
+    for kind in (field.annotation, *get_args(field.annotation)):
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            return kind
+    return None
+
+
+def _kind(kind: Any) -> str:
+    origin, args = get_origin(kind), get_args(kind)
+    if origin in (Union, types.UnionType):
+        return " or ".join(_kind(one) for one in args if one is not type(None))
+    if origin is Literal:
+        return ", ".join(f"`{one}`" for one in args)
+    if origin is tuple:
+        return "list of integers"
+    names = {
+        str: "text",
+        int: "integer",
+        float: "number",
+        bool: "true or false",
+        Path: "path",
+        SecretStr: "secret",
+    }
+    return names.get(kind) or _kind(args[0])
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "required"
+    if field.default is None or field.default_factory is not None:
+        return "see there" if field.default_factory is not None else "none"
+    return f"`{_toml(field)}`"
+
+
+def _toml(field: FieldInfo) -> str:
+    value = field.default
+    if value is None or field.default_factory is not None:
+        return "..."
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return f'"{value}"'
+    if isinstance(value, tuple):
+        return str(list(value))
+    return str(value)
+
+
+def _meaning(field: FieldInfo) -> str:
+    return " ".join((field.description or "").split())
+
+
+def topics_table() -> str:
+    """A Markdown table of the wire: topic, direction, QoS, retained, payload."""
+    rows = ["| topic | direction | QoS | retained | payload |", "| --- | --- | --- | --- | --- |"]
+    for topic in TOPICS:
+        retained = "yes" if topic.retained else "no"
+        rows.append(f"| `{topic.pattern}` | {topic.direction} | {topic.qos} | {retained} | {topic.payload} |")
+    return "\n".join(rows)
+
+
+TABLES = {"settings": settings_table, "topics": topics_table}
+
+
+def with_tables(text: str) -> str:
+    """`text` with the part between `<!-- NAME -->` and `<!-- /NAME -->` replaced by the table of that name."""
+    for name, table in TABLES.items():
+        before, mark, rest = text.partition(f"<!-- {name} -->\n")
+        _, end, after = rest.partition(f"\n<!-- /{name} -->")
+        if not mark or not end:
+            raise ValueError(f"no place for the table of {name}: <!-- {name} --> ... <!-- /{name} -->")
+        text = before + mark + table() + end + after
+    return text
+
+
+def main() -> None:
+    """Brings the tables of the Markdown file that is named up to date: `python -m edge.reference README.md`."""
+    path = Path(sys.argv[1])
+    path.write_text(with_tables(path.read_text("utf-8")), "utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,149 @@
+"""`alfa-edge score`: pictures from disk, judged like parts on a line."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.packs import PromptPack
+
+from core.adaptation import TextFeatures
+from core.alfa import Alfa
+from core.image import SUFFIXES, ImageError, Rgb, encode_jpeg, encode_png, grey, read
+from core.regions import find_regions
+from edge.archive import anomaly_overlay
+from edge.clock import monotonic
+from edge.daemon import model_part, recipe_part
+from edge.verdict import Decision, Model, Recipe, Region, Scores, Wire
+
+
+class ScoredPicture(Wire):
+    """The judgement of one file."""
+
+    path: str
+    verdict: Decision
+    error: str | None = None
+    score: float | None = None
+    threshold: float
+    scores: Scores | None = None
+    regions: tuple[Region, ...] = ()
+    heatmap: str | None = None
+    overlay: str | None = None
+    score_ms: float | None = None
+
+
+class ScoreReport(Wire):
+    """What `alfa-edge score --json` prints."""
+
+    recipe: Recipe
+    model: Model
+    pictures: tuple[ScoredPicture, ...]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A file to score, and the name without suffix that its heatmap gets."""
+
+    path: Path
+    name: Path
+
+
+def find_pictures(paths: Sequence[Path]) -> list[Picture]:
+    """The files of `paths`: files as they are, and the pictures in folders and their subfolders, sorted.
+
+    Raises:
+        FileNotFoundError: a path is not there, or a folder holds no picture.
+    """
+    found: list[Picture] = []
+    for path in paths:
+        if path.is_dir():
+            inside = sorted(one for one in path.rglob("*") if one.suffix.lower() in SUFFIXES and one.is_file())
+            if not inside:
+                raise FileNotFoundError(
+                    f"{path}: no pictures in this folder (looked for {', '.join(sorted(SUFFIXES))})"
+                )
+            found += [Picture(one, Path(path.resolve().name) / one.relative_to(path)) for one in inside]
+        elif path.exists():
+            found.append(Picture(path, Path(path.name)))
+        else:
+            raise FileNotFoundError(f"{path}: no such file or folder")
+    return _distinct(found)
+
+
+def _distinct(pictures: Sequence[Picture]) -> list[Picture]:
+    """The pictures under names that differ, so that no heatmap overwrites another."""
+    names: Counter[Path] = Counter()
+    distinct = []
+    for picture in pictures:
+        stem = picture.name.with_suffix("")
+        names[stem] += 1
+        suffix = f"-{names[stem]}" if names[stem] > 1 else ""
+        distinct.append(Picture(picture.path, stem.with_name(stem.name + suffix)))
+    return distinct
+
+
+def score_pictures(
+    alfa: Alfa,
+    pack: PromptPack,
+    pictures: Sequence[Picture],
+    threshold: float,
+    heatmaps: Path | None,
+    batch: int,
+) -> Iterator[ScoredPicture]:
+    """The judgement of each picture, in order; one that cannot be read is an `error` and the rest goes on."""
+    text = alfa.embed(pack.prompts(alfa.method.llm_prompts))
+    for start in range(0, len(pictures), batch):
+        yield from _score_batch(alfa, text, pictures[start : start + batch], threshold, heatmaps)
+
+
+def _score_batch(
+    alfa: Alfa, text: TextFeatures, pictures: Sequence[Picture], threshold: float, heatmaps: Path | None
+) -> Iterator[ScoredPicture]:
+    frames: dict[Picture, Rgb] = {}
+    errors: dict[Picture, str] = {}
+    for picture in pictures:
+        try:
+            frames[picture] = read(picture.path)
+        except ImageError as error:
+            errors[picture] = str(error)
+    started = monotonic()
+    inspections = (
+        dict(zip(frames, alfa.inspect(list(frames.values()), [text] * len(frames)), strict=True)) if frames else {}
+    )
+    took = (monotonic() - started) * 1000 / max(len(frames), 1)
+    for picture in pictures:
+        if picture in errors:
+            yield ScoredPicture(path=str(picture.path), verdict="error", error=errors[picture], threshold=threshold)
+            continue
+        one = inspections[picture]
+        anomalous = one.score >= threshold
+        regions = find_regions(one.heatmap, threshold) if anomalous else ()
+        drawn = overlaid = None
+        if heatmaps is not None:
+            drawn = heatmaps / f"{picture.name}.heatmap.png"
+            overlaid = heatmaps / f"{picture.name}.overlay.jpg"
+            drawn.parent.mkdir(parents=True, exist_ok=True)
+            drawn.write_bytes(encode_png(grey(one.heatmap)))
+            overlaid.write_bytes(encode_jpeg(anomaly_overlay(frames[picture], one.heatmap, threshold)))
+        yield ScoredPicture(
+            path=str(picture.path),
+            verdict="anomaly" if anomalous else "normal",
+            score=one.score,
+            threshold=threshold,
+            scores=Scores(global_=one.global_score, local=one.local_score),
+            regions=tuple(Region(**vars(region)) for region in regions),
+            heatmap=None if drawn is None else str(drawn),
+            overlay=None if overlaid is None else str(overlaid),
+            score_ms=took,
+        )
+
+
+def report(alfa: Alfa, pack: PromptPack, pictures: Sequence[ScoredPicture]) -> ScoreReport:
+    """The judgements with what they were made by."""
+    return ScoreReport(
+        recipe=recipe_part(pack, "option"),
+        model=model_part(alfa.backbone, alfa.method),
+        pictures=tuple(pictures),
+    )

@@ -1,0 +1,253 @@
+"""The wire format of the line: frozen value objects, and the JSON Schema that consumers validate against."""
+
+from __future__ import annotations
+
+import os
+import threading
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
+
+from edge.clock import iso_ms, utc_now
+
+SCHEMA = 1
+
+Stamp = Annotated[
+    datetime,
+    PlainSerializer(iso_ms, return_type=str),
+    WithJsonSchema({"type": "string", "format": "date-time"}),
+]
+Unit = Annotated[float, Field(ge=0.0, le=1.0)]
+Milliseconds = Annotated[float, Field(ge=0.0)]
+Decision = Literal["normal", "anomaly", "error"]
+State = Literal["starting", "ready", "running", "paused", "fault", "stopping", "stopped", "offline"]
+
+
+class Wire(BaseModel):
+    """A frozen part of a message. Consumers ignore fields that they do not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def to_json(self) -> bytes:
+        """UTF-8 JSON; fields without a value are left out."""
+        return self.model_dump_json(exclude_none=True).encode()
+
+
+class Fault(Wire):
+    """Why there is no judgement."""
+
+    code: str = Field(pattern=r"^[a-z0-9_]+$", description="Stable, for machines.")
+    message: str = Field(description="For people; never holds a credential.")
+
+
+class Scores(Wire):
+    """The parts of the image score, each in [0, 1]."""
+
+    global_: Unit = Field(alias="global", description="S_G of the whole image (Eq. 10).")
+    local: Unit = Field(description="The largest value of the aggregated window map.")
+    memory: Unit | None = Field(default=None, description="The largest distance to the memory bank.")
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, serialize_by_alias=True)
+
+
+class Region(Wire):
+    """A connected area of the heatmap at or above the line's pixel threshold; pixels of the frame."""
+
+    x: int = Field(ge=0)
+    y: int = Field(ge=0)
+    width: int = Field(ge=1)
+    height: int = Field(ge=1)
+    area: int = Field(ge=1, description="Pixels.")
+    score: Unit = Field(description="The largest heatmap value inside.")
+    peak: tuple[int, int] = Field(description="Where that value is: x, y in pixels of the frame.")
+    position: str = Field(description="Of the nine words 'top left' to 'bottom right'.")
+    descriptor: str | None = None
+
+
+class Reason(Wire):
+    """A descriptor of the pack and its cosine similarity to the image."""
+
+    text: str
+    similarity: float = Field(ge=-1.0, le=1.0)
+
+
+class Heatmap(Wire):
+    """Where the heatmap of this verdict is, and what it measures."""
+
+    topic: str
+    archive: str | None = Field(default=None, description="Path below the archive's root.")
+    x: int = Field(ge=0, description="Offset of the inspected region in the frame, pixels.")
+    y: int = Field(ge=0)
+    width: int = Field(ge=1)
+    height: int = Field(ge=1)
+    max: Unit
+
+
+class Recipe(Wire):
+    """What the part was judged by."""
+
+    pack: str
+    pack_version: str
+    pack_sha256: str
+    threshold_source: str
+    false_alarm_rate: Unit | None = None
+
+
+class Model(Wire):
+    """What judged it. `name` begins with `untrained` when the weights are random."""
+
+    name: str
+    fingerprint: str
+    device: str
+    dtype: str
+    scales: tuple[int, ...]
+
+
+class Bank(Wire):
+    """The memory bank at the time."""
+
+    shots: int = Field(ge=0)
+    revision: int = Field(ge=0)
+
+
+class Camera(Wire):
+    """The frame: its number since the camera opened, frames passed over before it, its size in pixels."""
+
+    frame: int = Field(ge=0)
+    dropped: int = Field(ge=0)
+    width: int = Field(ge=1)
+    height: int = Field(ge=1)
+
+
+class Timing(Wire):
+    """Milliseconds. `total` runs from the grab to the issue of the verdict."""
+
+    capture: Milliseconds = Field(description="From the grab to the frame's arrival in the service.")
+    queue: Milliseconds = Field(description="Waiting for the scorer.")
+    decode: Milliseconds = Field(description="Decoding the frame; a part of capture.")
+    score: Milliseconds = Field(description="In the scorer.")
+    total: Milliseconds
+
+
+class Verdict(Wire):
+    """One part, one answer: the message of `line/<line>/anomaly`, schema 1."""
+
+    schema_: int = Field(default=SCHEMA, alias="schema", ge=1)
+    id: str = Field(
+        default_factory=lambda: uuid7(),
+        pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$",
+        description="UUIDv7.",
+    )
+    line: str = Field(pattern=r"^[a-z0-9-]{1,64}$")
+    seq: int = Field(ge=1, description="Gap-free per line.")
+    part_id: str | None = None
+    mode: Literal["trigger", "free"]
+    captured_at: Stamp | None = None
+    issued_at: Stamp = Field(default_factory=utc_now)
+    verdict: Decision
+    error: Fault | None = None
+    score: Unit | None = Field(default=None, description="S of the image (Eq. 12).")
+    threshold: Unit
+    scores: Scores | None = None
+    regions: tuple[Region, ...] = ()
+    explanation: tuple[Reason, ...] = ()
+    heatmap: Heatmap | None = None
+    recipe: Recipe
+    model: Model
+    bank: Bank = Bank(shots=0, revision=0)
+    camera: Camera | None = None
+    timing_ms: Timing | None = None
+    simulated: bool = False
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        populate_by_name=True,
+        serialize_by_alias=True,
+        json_schema_extra={
+            "allOf": [
+                {
+                    "if": {"properties": {"verdict": {"const": "error"}}},
+                    "then": {"required": ["error"]},
+                    "else": {"required": ["score", "scores", "camera", "heatmap", "timing_ms", "captured_at"]},
+                }
+            ]
+        },
+    )
+
+
+class LineStatus(Wire):
+    """The retained message of `line/<line>/status`; its last will says `offline`."""
+
+    schema_: int = Field(default=SCHEMA, alias="schema", ge=1)
+    line: str
+    state: State
+    since: Stamp
+    reason: str | None = None
+    node: str
+    version: str
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, serialize_by_alias=True)
+
+
+class LatencySummary(Wire):
+    """Milliseconds from grab to issue over the verdicts since the last message."""
+
+    p50: Milliseconds
+    p99: Milliseconds
+    max: Milliseconds
+
+
+class LineStats(Wire):
+    """The retained message of `line/<line>/stats`. Counters since the service started."""
+
+    schema_: int = Field(default=SCHEMA, alias="schema", ge=1)
+    line: str
+    at: Stamp
+    seq: int = Field(ge=0)
+    normal: int = Field(ge=0)
+    anomaly: int = Field(ge=0)
+    error: int = Field(ge=0)
+    dropped: int = Field(ge=0, description="Frames passed over because a newer one had come.")
+    reconnects: int = Field(ge=0, description="Attempts to open the camera after the first.")
+    restarts: int = Field(ge=0, description="Camera processes that were replaced.")
+    latency_ms: LatencySummary | None = None
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, serialize_by_alias=True)
+
+
+_uuid_lock = threading.Lock()
+_uuid_last = 0
+
+
+def uuid7() -> str:
+    """A UUID of version 7 (RFC 9562), strictly increasing within a process."""
+    global _uuid_last
+    millis = int(utc_now().timestamp() * 1000)
+    fresh = (millis << 80) | (0x7 << 76) | (int.from_bytes(os.urandom(10), "big") & ((1 << 76) - 1))
+    variant = 0b11 << 62
+    with _uuid_lock:
+        value = (fresh & ~variant) | (0b10 << 62)
+        if value <= _uuid_last:  # same millisecond, or the wall clock stepped back
+            value = _uuid_last + 1
+        _uuid_last = value
+    text = f"{value:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def json_schemas() -> dict[str, dict[str, Any]]:
+    """The published JSON Schemas by message name: `verdict`, `status`, `stats`."""
+    models: dict[str, type[Wire]] = {"verdict": Verdict, "status": LineStatus, "stats": LineStats}
+    draft = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
+    return {
+        name: draft | _open(model.model_json_schema(mode="serialization", by_alias=True))
+        for name, model in models.items()
+    }
+
+
+def _open(schema: dict[str, Any]) -> dict[str, Any]:
+    """Drops `additionalProperties: false`: a consumer ignores the fields that it does not know."""
+    for part in (schema, *schema.get("$defs", {}).values()):
+        part.pop("additionalProperties", None)
+    return schema

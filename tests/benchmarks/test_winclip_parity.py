@@ -1,0 +1,38 @@
+"""With all parts of ALFA off and WinCLIP's prompts, it is WinCLIP: held against anomalib's, on the same weights."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from core.packs import winclip_prompts
+
+from core.alfa import WINCLIP, Alfa
+from core.backbone import load_backbone
+from tests.benchmarks.conftest import MODEL
+
+
+def test_prompts_are_the_same() -> None:
+    from anomalib.models.image.winclip.prompting import create_prompt_ensemble
+
+    normal, abnormal = create_prompt_ensemble("commutator")
+    ours = winclip_prompts("commutator")
+    assert list(ours.normal) == normal
+    assert list(ours.abnormal) == abnormal
+
+
+def test_scores_and_maps_are_the_same(weights: Path, anomalib_model: torch.nn.Module) -> None:
+    alfa = Alfa(load_backbone(MODEL, str(weights), "cpu", "fp32"), WINCLIP)
+    text = alfa.embed(winclip_prompts("commutator"))
+    generator = np.random.default_rng(0)
+    frames = [generator.integers(0, 256, (240, 240, 3), dtype=np.uint8) for _ in range(3)]
+    pixels = alfa.backbone.pixels(frames)
+    theirs = anomalib_model(pixels)
+    ours = alfa.inspect(frames, [text] * 3)
+    for row, one in enumerate(ours):
+        score = abs(one.score - float(theirs.pred_score[row]))
+        heatmap = np.abs(one.heatmap - theirs.anomaly_map[row].numpy()).max()
+        print(f"image {row}: score {one.score:.6f}, |d score| {score:.1e}, |d map| {heatmap:.1e}")
+        assert score <= 1e-4
+        assert heatmap <= 1e-4
+    spread = max(one.heatmap.max() for one in ours) - min(one.heatmap.min() for one in ours)
+    assert spread > 1e-3, "the maps must vary for their equality to mean something"

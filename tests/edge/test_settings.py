@@ -1,0 +1,100 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from core.aligner import ALIGNERS
+from edge.reference import example, settings_table, shown
+from edge.settings import ConfigError, MethodSettings, Settings, load_settings
+
+MINIMAL = '[lines.press-1.camera]\nsource = "/dev/video0"\n'
+
+
+def load(tmp_path: Path, text: str) -> Settings:
+    path = tmp_path / "edge.toml"
+    path.write_text(text)
+    return load_settings(path)
+
+
+def refused(tmp_path: Path, text: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, text)
+    return str(caught.value)
+
+
+def test_defaults_are_the_papers(tmp_path: Path) -> None:
+    settings = load(tmp_path, MINIMAL)
+    assert settings.model.name == "ViT-B-16-plus-240"
+    assert settings.model.weights == "laion400m_e32"
+    assert settings.model.device == "cuda"
+    assert settings.method.scales == (2, 3)
+    assert settings.lines["press-1"].pack == "generic"
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        (MINIMAL + "rat = 2\n", ["lines.press-1.camera.rat = 2", "did you mean rate?"]),
+        (MINIMAL + "rate = 'fast'\n", ["lines.press-1.camera.rate = 'fast'", "valid number"]),
+        (
+            MINIMAL + "[lines.press-1.roi]\nx = 1\ny = 1\nwidth = 4\n",
+            ["roi.width = 4", "roi.height", "is required"],
+        ),
+        (MINIMAL + "[mqtt]\nport = 70000\n", ["mqtt.port = 70000", "65535"]),
+        (MINIMAL + "[modle]\n", ["modle", "did you mean model?"]),
+        (MINIMAL + "[method]\naligner = 'magic'\n", ["method.aligner = 'magic'", "'minimal'"]),
+        ("[lines.'Press 1'.camera]\nsource = 'x'\n", ["a line's name has 1 to 64"]),
+        ("[lines.a]\npack = 'bottle'\n", ["lines.a.camera", "is required"]),
+        ("[mqtt]\nhost = 'x'\n", ["lines", "is required"]),
+        ("[lines]\n", ["lines", "at least 1"]),
+        (MINIMAL + "[lines.b.camera]\nsource = '/dev/video0'\n", ["press-1 and b both open /dev/video0"]),
+        (MINIMAL + "[mqtt]\npassword = 'x'\n", ["a password without a username"]),
+        ("[lines.a.camera\n", ["not valid TOML", "line 1"]),
+    ],
+)
+def test_a_wrong_file_names_key_value_and_remedy(tmp_path: Path, text: str, parts: list[str]) -> None:
+    message = refused(tmp_path, text)
+    for part in [str(tmp_path / "edge.toml"), *parts]:
+        assert part in message
+
+
+def test_every_problem_is_named_at_once(tmp_path: Path) -> None:
+    assert len(refused(tmp_path, MINIMAL + "rat = 2\n[mqtt]\nport = 0\n").splitlines()) == 2
+
+
+def test_a_missing_file_says_how_to_get_one(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="config example"):
+        load_settings(tmp_path / "none.toml")
+
+
+def test_the_environment_wins_and_is_named_when_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALFA_EDGE_MQTT__PORT", "1884")
+    assert load(tmp_path, MINIMAL + "[mqtt]\nport = 1883\n").mqtt.port == 1884
+    monkeypatch.setenv("ALFA_EDGE_MQTT__PORT", "many")
+    assert "environment ALFA_EDGE_MQTT__PORT: mqtt.port = 'many'" in refused(tmp_path, MINIMAL)
+
+
+def test_secrets_are_never_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALFA_EDGE_MQTT__PASSWORD", "hunter2")
+    text = '[lines.a.camera]\nsource = "rtsp://user:hunter2@cam/1?token=hunter2"\n[mqtt]\nusername = "u"\n'
+    settings = load(tmp_path, text)
+    assert "hunter2" not in json.dumps(shown(settings))
+    assert "hunter2" not in repr(settings.mqtt)
+    assert "hunter2" not in refused(tmp_path, text + "password = 5\npassword_file = 'hunter2'\n")
+    assert "hunter2" not in refused(tmp_path, '[lines.a]\ncamera = "rtsp://user:hunter2@cam/1"\n')
+
+
+def test_the_example_is_valid_and_says_every_setting(tmp_path: Path) -> None:
+    settings = load(tmp_path, example())
+    assert settings == load(tmp_path, '[lines.press-1.camera]\nsource = "rtsp://camera.local/stream"\n')
+    uncommented = "\n".join(
+        line.removeprefix("# ") for line in example().splitlines() if " = " not in line or not line.endswith("...")
+    )
+    assert "transport" in uncommented
+    for row in settings_table().splitlines()[2:]:
+        assert row.split("`")[1].rsplit(".", 1)[1] in example()
+
+
+def test_the_aligners_that_can_be_set_are_those_that_there_are() -> None:
+    schema = MethodSettings.model_json_schema()["properties"]["aligner"]
+    assert set(schema["enum"]) == set(ALIGNERS)

@@ -1,0 +1,70 @@
+"""The demo as a newcomer meets it: one command, and mosquitto_sub beside it."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from edge.verdict import json_schemas
+from tests.support.mosquitto import binary
+
+DEMO = [sys.executable, "-u", "-m", "edge.cli", "demo", "--rate", "5"]
+
+
+def listen(port: str) -> "subprocess.Popen[str]":
+    command = [binary("mosquitto_sub"), "-h", "127.0.0.1", "-p", port, "-t", "line/+/anomaly", "-W", "60"]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def test_the_demo_judges_two_lines_and_anybody_can_listen(tmp_path: Path) -> None:
+    out = tmp_path / "overlays"
+    demo = subprocess.Popen([*DEMO, "--seconds", "12", "--out", str(out)], stdout=subprocess.PIPE, text=True)
+    assert demo.stdout is not None
+    head = []
+    for line in demo.stdout:
+        head.append(line)
+        if found := re.search(r"mosquitto_sub -h 127\.0\.0\.1 -p (\d+)", line):
+            break
+    assert found is not None, "".join(head)
+    listener = listen(found[1])
+    printed = "".join(head) + demo.stdout.read()
+    assert demo.wait(60) == 0, printed
+    listener.terminate()
+    heard = [json.loads(line) for line in listener.communicate()[0].splitlines()]
+    for one in heard:
+        jsonschema.validate(one, json_schemas()["verdict"])
+        assert one["model"]["name"].startswith("untrained")
+        assert one["simulated"]
+    assert {one["line"] for one in heard} == {"bottle-1", "tile-1"}
+    for line in ("bottle-1", "tile-1"):
+        seqs = [one["seq"] for one in heard if one["line"] == line]
+        assert seqs == list(range(seqs[0], seqs[0] + len(seqs)))
+    assert "untrained" in printed
+    counts = {kind: sum(int(n) for n in re.findall(rf"(\d+) {kind}", printed)) for kind in ("normal", "anomaly")}
+    assert counts["normal"] + counts["anomaly"] >= len(heard) > 0
+    anomalies = [one for one in heard if one["verdict"] == "anomaly"]
+    for one in anomalies:
+        assert (out / one["heatmap"]["archive"]).exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_ends_it_cleanly_with_counts(tmp_path: Path, number: signal.Signals) -> None:
+    demo = subprocess.Popen(
+        [*DEMO, "--out", str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert demo.stdout is not None
+    threading.Timer(60, demo.kill).start()
+    for line in demo.stdout:
+        if " seq 3 " in line:
+            demo.send_signal(number)
+            break
+    rest, errors = demo.communicate(timeout=30)
+    assert demo.returncode == 0, errors
+    assert re.search(r"bottle-1: \d+ normal, \d+ anomaly, 0 error", rest)
+    assert "Traceback" not in errors
