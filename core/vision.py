@@ -20,7 +20,6 @@ from torch import Tensor, nn
 from core.aligner import Values
 from core.windows import Windows
 
-
 # On a CPU the feed-forward network takes so many rows at a time: its hidden layer, four times as wide, then stays below
 # the size (32 MiB) from which the C library gives memory back at once, to be mapped and zeroed anew at each layer.
 _ROWS = 1448
@@ -201,7 +200,7 @@ def _qkv(block: Any, x: Tensor) -> Tensor:
 def _rest(block: Any, x: Tensor, attended: Tensor) -> Tensor:
     """The block from the attention's output projection to its end (Eq. 5, 6 and 9)."""
     x = x + block.ls_1(block.attn.out_proj(attended))
-    parts = x.split(_ROWS) if x.device.type == "cpu" else (x,)
+    parts = x.chunk(-(-len(x) // _ROWS)) if x.device.type == "cpu" else (x,)
     for part in parts:
         part += block.ls_2(block.mlp(block.ln_2(part)))
     return x

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import signal
 import sys
 import threading
@@ -11,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 from rich.console import Console
@@ -20,6 +21,9 @@ from rich.table import Table
 from edge import __version__
 from edge.redact import redact
 from edge.settings import ConfigError, ModelSettings, Settings, load_settings
+
+if TYPE_CHECKING:
+    from edge.score import ScoredPicture
 
 app = typer.Typer(
     name="alfa-edge",
@@ -34,6 +38,7 @@ app.add_typer(config_app, name="config")
 app.add_typer(model_app, name="model")
 
 BAD_INPUT = 2
+_COLOURS = {"normal": "green", "anomaly": "bold red", "error": "bold yellow"}
 out = Console()
 
 ConfigFile = Annotated[Path, typer.Option("--config", "-c", help="The TOML file.", dir_okay=False)]
@@ -46,7 +51,6 @@ Dtype = Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")]
 def _explained() -> Iterator[None]:
     """Bad input ends with its message and exit code 2, without a traceback."""
     from core.packs import PackError
-
     from core.vision import UnsupportedModelError
     from core.weights import ModelError
     from edge.broker import BrokerError
@@ -104,10 +108,9 @@ def score(
 ) -> None:
     """Judge pictures from disk. Exit code 1 when one of them could not be read."""
     with _explained():
-        from core.packs import load_pack
-
         from core.alfa import Alfa
         from core.backbone import UNTRAINED, load_backbone
+        from core.packs import load_pack
         from edge.score import find_pictures, report, score_pictures
 
         pictures = find_pictures(paths)
@@ -118,24 +121,34 @@ def score(
     if as_json:
         print(report(alfa, loaded, scored).model_dump_json(indent=2, exclude_none=True))  # noqa: T201
     else:
+        _print_scores(scored)
         used = f"{alfa.backbone.name}, {alfa.backbone.device}, {alfa.backbone.dtype}"
-        note = " - random weights: the scores mean nothing" if name == UNTRAINED else ""
-        table = Table(title=f"pack {loaded.name} {loaded.version} - model {used}{note}")
-        for column in ("picture", "verdict", "score", "global", "local", "peak"):
-            table.add_column(column, justify="left" if column in ("picture", "verdict") else "right", overflow="fold")
-        for one in scored:
-            if one.scores is None:
-                table.add_row(one.path, "[yellow]error[/yellow]", one.error)
-                continue
-            peak = one.regions[0].position if one.regions else ""
-            colour = "red" if one.verdict == "anomaly" else "green"
-            cells = (f"{one.score:.4f}", f"{one.scores.global_:.4f}", f"{one.scores.local:.4f}", peak)
-            table.add_row(one.path, f"[{colour}]{one.verdict}[/{colour}]", *cells)
-        out.print(table)
+        note = ": random weights, the scores mean nothing" if name == UNTRAINED else ""
+        out.print(f"pack {loaded.name} {loaded.version}; model {used}{note}", soft_wrap=True)
         if heatmaps is not None:
-            out.print(f"heatmaps and overlays in {heatmaps}")
+            out.print(f"heatmaps and overlays in {heatmaps}", soft_wrap=True)
     if any(one.verdict == "error" for one in scored):
         raise typer.Exit(1)
+
+
+def _print_scores(scored: list[ScoredPicture]) -> None:
+    """A table, a row a picture, named by what its path does not share with the others."""
+    root = Path(os.path.commonpath([Path(one.path).resolve().parent for one in scored]))
+    table = Table("picture", "verdict")
+    for column in ("score", "global", "local"):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("where")
+    for one in scored:
+        name = str(Path(one.path).resolve().relative_to(root))
+        verdict = f"[{_COLOURS[one.verdict]}]{one.verdict}[/]"
+        if one.scores is None:
+            table.add_row(name, verdict, "", "", "", one.error)
+        else:
+            where = one.regions[0].position if one.regions else ""
+            table.add_row(
+                name, verdict, f"{one.score:.4f}", f"{one.scores.global_:.4f}", f"{one.scores.local:.4f}", where
+            )
+    out.print(table)
 
 
 @app.command()
@@ -210,7 +223,6 @@ def schema(
 ) -> None:
     """Print the JSON Schema of a message or of a prompt pack."""
     from core.packs import pack_schema
-
     from edge.verdict import json_schemas
 
     schemas = json_schemas() | {"pack": pack_schema()}
@@ -230,9 +242,8 @@ def config_check(config: ConfigFile) -> None:
 
 
 def _check_files(settings: Settings) -> None:
-    from core.packs import load_pack
-
     from core.backbone import UNTRAINED, resolve_device, resolve_dtype
+    from core.packs import load_pack
     from core.weights import find
 
     for line in settings.lines.values():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import threading
 from collections import Counter, deque
 from contextlib import ExitStack
@@ -10,7 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from core.packs import load_pack
 from paho.mqtt.client import Client, ConnectFlags, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.properties import Properties
@@ -21,6 +21,7 @@ from rich.table import Table
 from rich.text import Text
 
 from core.alfa import Alfa
+from core.packs import load_pack
 from core.simline import render
 from edge import topics
 from edge.broker import EmbeddedBroker
@@ -38,6 +39,7 @@ from edge.settings import (
 )
 
 _NORMALS = 20
+_FALSE_ALARMS = 0.1  # about so many good parts will be called anomalous
 _SHOWN = 12
 _STYLES = {"normal": "green", "anomaly": "bold red", "error": "bold yellow"}
 _PARTS = {
@@ -104,24 +106,24 @@ def _simulated(console: Console, model: ModelSettings, rate: float) -> dict[str,
     lines = {}
     for name, (part, pack, seed) in _PARTS.items():
         threshold = _threshold(alfa, part, pack, seed + 1000)
-        console.print(f"line {name}: threshold {threshold:.4f}, the highest of {_NORMALS} simulated good parts")
+        console.print(f"line {name}: threshold {threshold:.4f}, from {_NORMALS} simulated good parts")
         lines[name] = _line(
             f"sim:{part}?defects=0.3&seed={seed}",
             pack,
             rate,
             threshold,
-            f"highest of {_NORMALS} simulated normals",
+            f"{_NORMALS} simulated normals",
         )
     return lines
 
 
 def _threshold(alfa: Alfa, part: str, pack: str, seed: int) -> float:
     text = alfa.embed(load_pack(pack).prompts())
-    scores = [
+    scores = sorted(
         alfa.inspect([render(part, seed=seed, index=index, defect_rate=0.0)[0]], [text])[0].score
         for index in range(_NORMALS)
-    ]
-    return min(max(scores) + 1e-6, 1.0)
+    )
+    return scores[math.ceil((_NORMALS + 1) * (1 - _FALSE_ALARMS)) - 1]
 
 
 def _line(source: str, pack: str, rate: float, threshold: float, origin: str | None) -> LineSettings:

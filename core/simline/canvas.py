@@ -51,14 +51,14 @@ def ragged(rng: np.random.Generator, centre: tuple[float, float], radii: tuple[f
     y = centre[1] + along * np.sin(angle) + across * np.cos(angle)
     stamp = np.zeros((SIZE, SIZE), np.uint8)
     cv2.fillPoly(stamp, [_fixed(x, y)], 255, cv2.LINE_AA, _SUB)
-    return stamp.astype(np.float32) / np.float32(255.0)
+    return np.asarray(stamp / 255.0, np.float32)
 
 
 def stroke(x: NDArray[np.float64], y: NDArray[np.float64], width: int) -> Field:
     """Coverage in [0, 1] of a line of `width` pixels through the points (x, y)."""
     stamp = np.zeros((SIZE, SIZE), np.uint8)
     cv2.polylines(stamp, [_fixed(x, y)], False, 255, width, cv2.LINE_AA, _SUB)
-    return stamp.astype(np.float32) / np.float32(255.0)
+    return np.asarray(stamp / 255.0, np.float32)
 
 
 def paint(picture: Picture, coverage: Field, colour: Picture | tuple[float, float, float]) -> Picture:

@@ -55,9 +55,7 @@ def test_the_demo_judges_two_lines_and_anybody_can_listen(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_ends_it_cleanly_with_counts(tmp_path: Path, number: signal.Signals) -> None:
-    demo = subprocess.Popen(
-        [*DEMO, "--out", str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    demo = subprocess.Popen([*DEMO, "--out", str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert demo.stdout is not None
     threading.Timer(60, demo.kill).start()
     for line in demo.stdout:

@@ -1,0 +1,115 @@
+from pathlib import Path
+
+import jsonschema
+import pytest
+from open_clip.tokenizer import SimpleTokenizer
+
+from core.packs import PackError, list_packs, load_pack, pack_schema, tomllib, winclip_prompts, with_article
+
+BOTTLE = Path(__file__).parents[2] / "prompt_packs" / "bottle.toml"
+
+
+@pytest.mark.parametrize("name", list_packs())
+def test_every_bundled_pack_is_sound(name: str) -> None:
+    pack = load_pack(name)
+    template, everything = pack.prompts(llm=False), pack.prompts()
+    tokenizer = SimpleTokenizer()
+    for label in ("normal", "abnormal"):
+        side = getattr(everything, label)
+        assert len(getattr(template, label)) == 72
+        assert 88 <= len(side) <= 216, "the paper's range"
+        assert len(set(side)) == len(side)
+        assert max(len(tokenizer.encode(prompt)) + 2 for prompt in side) <= 77
+        assert side[:72] == getattr(template, label)
+    assert pack.name == name
+    assert len(pack.sha256) == 64
+    assert not set(everything.normal) & set(everything.abnormal)
+    data = tomllib.loads((BOTTLE.parent / f"{name}.toml").read_text("utf-8"))
+    jsonschema.validate(data, pack_schema())
+
+
+def test_the_first_packs_are_there() -> None:
+    assert {"generic", "bottle", "magnetic_tile", "commutator"} <= set(list_packs())
+
+
+def test_the_template_is_the_papers() -> None:
+    prompts = load_pack("bottle").prompts(llm=False)
+    assert prompts.normal[0] == "An industrial image of a normal bottle."
+    assert prompts.normal[1] == "An industrial image of a normal bottle with a clean round rim."
+    assert "A close-up image of an unblemished bottle." in prompts.normal
+
+
+@pytest.mark.parametrize(
+    ("phrase", "article"),
+    [
+        ("industrial", "an"),
+        ("close-up", "a"),
+        ("unblemished bottle", "an"),
+        ("uniform surface", "a"),
+        ("undamaged", "an"),
+        ("used part", "a"),
+        ("one-piece body", "a"),
+        ("hourglass", "an"),
+        ("X-ray", "an"),
+        ("intact", "an"),
+    ],
+)
+def test_articles(phrase: str, article: str) -> None:
+    assert with_article(phrase) == f"{article} {phrase}"
+
+
+def test_winclips_ensemble() -> None:
+    prompts = winclip_prompts("bottle")
+    assert len(prompts.normal) == 7 * 21
+    assert len(prompts.abnormal) == 4 * 21
+    assert prompts.normal[0] == "a cropped photo of the bottle."
+    assert prompts.abnormal[-1] == "a photo of a bottle with damage for anomaly detection."
+
+
+def test_a_file_is_read_by_its_path_and_hashed(tmp_path: Path) -> None:
+    copy = tmp_path / "mine.toml"
+    copy.write_bytes(BOTTLE.read_bytes())
+    assert load_pack(str(copy)).name == "mine"
+    assert load_pack(str(copy)).sha256 == load_pack("bottle").sha256
+    copy.write_bytes(BOTTLE.read_bytes() + b"\n# a comment\n")
+    assert load_pack(str(copy)).sha256 != load_pack("bottle").sha256
+
+
+@pytest.mark.parametrize(
+    ("find", "replace", "message"),
+    [
+        ('class = "bottle"', 'class = "bottle', "line 2"),
+        ('class = "bottle"', 'clas = "bottle"', "clas: Extra inputs"),
+        ("schema = 1", "schema = 2", "schema"),
+        ('version = "0.1.0"', 'version = "new"', "version"),
+        ('    "cropped",\n', "", "gives 54 normal prompts; it must give 72"),
+        ('    "cropped",\n', '    "bright",\n', "stands twice"),
+        ("A normal image of a bottle whose rim is", "A good image of a bottle whose rim is", "does not begin with"),
+        ("A normal image of a bottle whose rim is", "a normal image of a bottle whose rim is", "normal.1"),
+        ('    "damaged",\n', '    "intact",\n', "stands in both labels"),
+    ],
+)
+def test_a_broken_pack_names_file_and_reason(tmp_path: Path, find: str, replace: str, message: str) -> None:
+    path = tmp_path / "broken.toml"
+    text = BOTTLE.read_text("utf-8")
+    assert find in text
+    path.write_text(text.replace(find, replace, 1), "utf-8")
+    if "both labels" in message:  # the same state and detail on both sides
+        path.write_text(path.read_text("utf-8").replace('"a broken rim"', '"a clean round rim"'), "utf-8")
+    with pytest.raises(PackError, match=message) as caught:
+        load_pack(str(path))
+    assert str(path) in str(caught.value)
+
+
+def test_a_file_that_is_not_utf8_names_the_line(tmp_path: Path) -> None:
+    path = tmp_path / "latin.toml"
+    path.write_bytes(b'schema = 1\nclass = "b\xe9"\n')
+    with pytest.raises(PackError, match="line 2 is not UTF-8"):
+        load_pack(str(path))
+
+
+def test_an_unknown_name_gets_a_hint_and_a_missing_file_its_path(tmp_path: Path) -> None:
+    with pytest.raises(PackError, match=r"did you mean bottle\?.*generic"):
+        load_pack("botle")
+    with pytest.raises(PackError, match="No such file"):
+        load_pack(str(tmp_path / "none.toml"))
