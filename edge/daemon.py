@@ -12,11 +12,11 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
-from core.packs import PromptPack, load_pack
 
 from core.adaptation import TextFeatures
 from core.alfa import Alfa, Method
 from core.backbone import Backbone, load_backbone
+from core.packs import PromptPack, load_pack
 from edge import __version__
 from edge.archive import Archive
 from edge.camera.camera import Camera

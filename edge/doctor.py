@@ -12,9 +12,9 @@ from typing import Literal
 
 import cv2
 import torch
-from core.packs import PackError, list_packs, load_pack
 
 from core.backbone import UNTRAINED, cpu_has_bf16, resolve_device, resolve_dtype
+from core.packs import PackError, list_packs, load_pack
 from core.weights import ModelError, check_name, find
 from edge.mqtt import probe
 from edge.redact import is_url, redact

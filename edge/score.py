@@ -7,11 +7,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.packs import PromptPack
-
 from core.adaptation import TextFeatures
 from core.alfa import Alfa
 from core.image import SUFFIXES, ImageError, Rgb, encode_jpeg, encode_png, grey, read
+from core.packs import PromptPack
 from core.regions import find_regions
 from edge.archive import anomaly_overlay
 from edge.clock import monotonic

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from core.packs import winclip_prompts
 
 from core.alfa import WINCLIP, Alfa
 from core.backbone import load_backbone
+from core.packs import winclip_prompts
 from tests.benchmarks.conftest import MODEL
 
 

@@ -3,7 +3,6 @@ import open_clip
 import pytest
 import torch
 import torch.nn.functional as F
-from core.packs import Prompts
 from PIL import Image
 
 from core.adaptation import TextFeatures
@@ -11,6 +10,7 @@ from core.alfa import ALFA, WINCLIP, Alfa, Method
 from core.aligner import ALIGNERS, Values
 from core.backbone import Backbone
 from core.image import Rgb
+from core.packs import Prompts
 from core.windows import make_windows
 
 PROMPTS = Prompts(
