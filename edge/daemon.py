@@ -8,6 +8,7 @@ import os
 import tempfile
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -118,16 +119,18 @@ class Daemon:
         publishers = {
             name: Publisher(self.settings.mqtt, name, service.node, __version__) for name in self.settings.lines
         }
+        stack.callback(self._stop, publishers)
         for publisher in publishers.values():
             publisher.start()
-            stack.callback(self._stop, publisher)
         return publishers
 
-    def _stop(self, publisher: Publisher) -> None:
-        left = publisher.stop()
-        if left:
-            self.unacknowledged += left
-            log.error("line %s: %d verdicts were not acknowledged by the broker", publisher.line, left)
+    def _stop(self, publishers: dict[str, Publisher]) -> None:
+        """Stops them side by side: each may have to wait for its broker."""
+        with ThreadPoolExecutor(len(publishers)) as pool:
+            for line, left in zip(publishers, pool.map(Publisher.stop, publishers.values()), strict=True):
+                if left:
+                    self.unacknowledged += left
+                    log.error("line %s: %d verdicts were not acknowledged by the broker", line, left)
 
 
 def _recipe(line: LineSettings, pack: PromptPack, text: TextFeatures) -> LoadedRecipe:

@@ -81,7 +81,7 @@ class Publisher:
         self._unsent: deque[str] = deque()  # those of them that paho does not have
         self._in_flight: dict[int, _Sent] = {}  # by paho's message id
         self._early: set[int] = set()  # acknowledged before `_hand_over` had noted them
-        self._connected = self._started = self._stopping = self._answered = False
+        self._connected = self._started = self._stopping = self._closing = self._answered = False
         self._reason: str | None = "not started"
         self._since = utc_now()
         self._puback_at: float | None = None
@@ -159,7 +159,9 @@ class Publisher:
             self.set_status("stopped", reason)
             self._stopping = True
         with self._lock:
-            self._changed.wait_for(lambda: not (self._connected and self._awaits_puback()), timeout_s)
+            # Verdicts are worth waiting for a broker that is away or not reached yet; a status alone is not.
+            self._changed.wait_for(lambda: not self._awaits_puback(), timeout_s if self._started else 0)
+            self._closing = True
         self._client.disconnect()
         network = self._network
         if network is not None:
@@ -243,7 +245,8 @@ class Publisher:
         self._changed.notify_all()
 
     def _awaits_puback(self) -> bool:
-        return bool(self._pending) or any(sent.topic.qos for sent in self._in_flight.values())
+        unsettled = any(sent.topic.qos for sent in self._in_flight.values())
+        return bool(self._pending) or (self._connected and unsettled)
 
     def _disconnected(self, reason: str) -> None:
         with self._lock:
@@ -267,7 +270,7 @@ class Publisher:
         if code.is_failure:
             self._disconnected(connection.refused(code))
             return
-        if self._stopping:  # the connection had been under way when `stop` came
+        if self._closing:  # the connection had been under way when `stop` gave up
             client.disconnect()
             return
         with self._sending:
