@@ -15,7 +15,7 @@ from torch import Tensor
 
 from core.adaptation import EMPTY_SIDE, Labels, TextFeatures, adapt, keep_all
 from core.aligner import ALIGNERS
-from core.backbone import Backbone
+from core.backbone import DTYPES, Backbone
 from core.image import Map, Rgb
 from core.packs import Prompts
 from core.vision import Features, VisionPass
@@ -112,7 +112,7 @@ class Alfa:
         self.windows = [
             make_windows(backbone.grid, scale, method.stride).to(backbone.device) for scale in method.scales
         ]
-        self.vision = VisionPass(backbone.visual, self.windows)
+        self.vision = VisionPass(backbone.visual, self.windows, dtype=DTYPES[backbone.dtype])
         self.align = ALIGNERS[method.aligner]
 
     def embed(self, prompts: Prompts) -> TextFeatures:

@@ -9,15 +9,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import open_clip
 import torch
-import torch.nn.functional as F
 from open_clip.model import CLIP
 from open_clip.tokenizer import SimpleTokenizer
 from torch import Tensor
 
-from core.image import Rgb
+from core.preprocess import VERSION as PREPROCESS_VERSION
+from core.preprocess import Preprocess
 from core.weights import ModelError, find
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -40,11 +39,9 @@ class Backbone:
         name: As in every verdict; begins with `untrained` when the weights are random.
         fingerprint: SHA-256, hexadecimal, of the weights in float32 and the preprocessing.
         device: Where it computes.
-        dtype: In what it computes: `fp32`, `bf16` or `fp16`.
-        visual: open_clip's vision transformer.
-        size: Height and width of its input, pixels.
-        mean: Of the input's channels, RGB, in [0, 1].
-        std: Of the input's channels, RGB, in [0, 1].
+        dtype: What windows are computed in: `fp32`, `bf16` or `fp16`.
+        visual: open_clip's vision transformer, float32, on the device.
+        pixels: Frames to the transformer's input, on the device.
     """
 
     name: str
@@ -52,10 +49,8 @@ class Backbone:
     device: torch.device
     dtype: str
     visual: Any
-    size: tuple[int, int]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    _clip: Any
+    pixels: Preprocess
+    _text: Any  # the rest of the model; it waits in host memory
     _tokenize: Callable[[list[str]], Tensor]
 
     @property
@@ -64,34 +59,15 @@ class Backbone:
         rows, cols = self.visual.grid_size
         return int(rows), int(cols)
 
-    def pixels(self, frames: Sequence[Rgb]) -> Tensor:
-        """Frames as the model wants them: [B, 3, H, W] in its dtype, on its device.
-
-        Each frame is squeezed to the model's size, so that all of it is inspected, with open_clip's own bicubic,
-        antialiased interpolation; then the mean is taken off and the result divided by the standard deviation.
-        """
-        resized = torch.cat([self._resize(frame) for frame in frames])
-        mean = torch.tensor(self.mean, device=self.device).view(1, 3, 1, 1)
-        std = torch.tensor(self.std, device=self.device).view(1, 3, 1, 1)
-        return ((resized.float() / 255.0 - mean) / std).to(DTYPES[self.dtype])
-
-    def _resize(self, frame: Rgb) -> Tensor:
-        image = torch.from_numpy(np.ascontiguousarray(frame)).to(self.device).permute(2, 0, 1)[None]
-        if image.shape[2:] == self.size:
-            return image
-        if self.device.type == "cpu":  # its 8-bit kernel rounds between the two directions, as Pillow does
-            return F.interpolate(image, self.size, mode="bicubic", antialias=True, align_corners=False)
-        fine = F.interpolate(image.float(), self.size, mode="bicubic", antialias=True, align_corners=False)
-        return fine.round().clamp(0, 255)
-
     @torch.inference_mode()
     def embed_text(self, prompts: Sequence[str]) -> Tensor:
         """g(t) before normalisation, float32 [P, d]. A prompt longer than the model's context is cut off."""
-        parts = []
-        for start in range(0, len(prompts), _TEXT_BATCH):
-            tokens = self._tokenize(list(prompts[start : start + _TEXT_BATCH])).to(self.device)
-            parts.append(self._clip.encode_text(tokens).float())
-        return torch.cat(parts)
+        self._text.to(self.device)
+        try:
+            batches = (prompts[start : start + _TEXT_BATCH] for start in range(0, len(prompts), _TEXT_BATCH))
+            return torch.cat([self._text.encode_text(self._tokenize(list(one)).to(self.device)) for one in batches])
+        finally:
+            self._text.to("cpu")
 
 
 def load_backbone(name: str, weights: str | None, device: str = "cpu", dtype: str = "auto") -> Backbone:
@@ -176,25 +152,15 @@ def wrap_model(
     mean: tuple[float, ...],
     std: tuple[float, ...],
 ) -> Backbone:
-    """A CLIP model of open_clip, moved to `device`, as a backbone."""
+    """A CLIP model of open_clip as a backbone, which takes it apart: only its vision transformer goes to `device`."""
     model.eval().requires_grad_(False)
     size = model.visual.image_size
     height, width = (size, size) if isinstance(size, int) else size
-    fingerprint = _fingerprint(model, (height, width), mean, std)
-    model.to(device)
-    model.visual.to(DTYPES[dtype])  # the text tower stays in float32: it runs once per pack
-    return Backbone(
-        name,
-        fingerprint,
-        device,
-        dtype,
-        model.visual,
-        (height, width),
-        tuple(mean),
-        tuple(std),
-        model,
-        tokenize,
-    )
+    fingerprint = _fingerprint(model, (height, width), tuple(mean), tuple(std), PREPROCESS_VERSION)
+    visual = model.visual.to(device)
+    del model.visual
+    pixels = Preprocess((height, width), mean, std, device)
+    return Backbone(name, fingerprint, device, dtype, visual, pixels, model, tokenize)
 
 
 def _fingerprint(model: Any, *preprocessing: object) -> str:

@@ -4,10 +4,15 @@ The tokens of all groups (the image is one group, each scale's windows are anoth
 linear layer is one matrix product; only attention is done group by group. The first layer's norm and QKV are computed
 once per token of the image and gathered into the windows, and the last layer is computed for the tokens whose output
 is read. The result equals that of running open_clip's transformer once per window.
+
+In half precision the windows' linear layers and attention compute in it; what is added up (the residual stream), norms
+and the last projection stay in float32. The image itself, a twelfth of the tokens, is then passed on its own in
+float32: prompts are chosen by comparing its similarities, and the least rounding can turn a choice over.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -63,55 +68,95 @@ class _Group:
     queries: int  # how many leading tokens of a sequence have their last-layer output read: 1, or all
 
 
+@dataclass(frozen=True, eq=False)
+class _Stage:
+    """Groups that go through one set of transformer blocks together."""
+
+    blocks: list[Any]
+    groups: list[_Group]
+
+
 class VisionPass(nn.Module):
     """The pass for one model and one set of windows.
 
     Args:
-        visual: `open_clip.transformer.VisionTransformer` with class-token pooling, in the dtype to compute in.
+        visual: `open_clip.transformer.VisionTransformer` with class-token pooling, in float32.
         windows: The windows of each scale, on the model's grid.
+        dtype: What the windows are computed in.
         patches: Also return the last layer's patch tokens.
 
     Raises:
         UnsupportedModelError: another architecture, or windows of another grid.
     """
 
-    def __init__(self, visual: Any, windows: Sequence[Windows], *, patches: bool = False) -> None:
+    def __init__(
+        self, visual: Any, windows: Sequence[Windows], *, dtype: torch.dtype = torch.float32, patches: bool = False
+    ) -> None:
         super().__init__()
         _check(visual, windows)
         self.visual = visual
-        self.want_patches = patches
-        rows, cols = self.visual.grid_size
+        rows, cols = visual.grid_size
         tokens = 1 + int(rows) * int(cols)
-        device: torch.device = self.visual.conv1.weight.device
-        whole = torch.arange(tokens, device=device)[None]
+        device: torch.device = visual.conv1.weight.device
+        whole = _Group(torch.arange(tokens, device=device)[None], tokens if patches else 1)
         cls = torch.zeros(1, 1, dtype=torch.long, device=device)
-        self.groups = [_Group(whole, tokens if patches else 1)]
-        for one in windows:
-            index = one.index.to(device) + 1
-            self.groups.append(_Group(torch.cat([cls.expand(len(index), 1), index], 1), 1))
-        self._tables: dict[int, tuple[Tensor, Tensor]] = {}
+        local = [_Group(torch.cat([cls.expand(len(one.index), 1), one.index.to(device) + 1], 1), 1) for one in windows]
+        blocks = list(visual.transformer.resblocks)
+        if dtype == torch.float32:
+            self.stages = [_Stage(blocks, [whole, *local])]
+        else:
+            self.local_blocks = _in_precision(visual.transformer.resblocks, dtype)
+            self.stages = [_Stage(blocks, [whole]), _Stage(list(self.local_blocks), local)]
+        self._tables: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
 
     @torch.inference_mode()
     def forward(self, pixels: Tensor) -> Features:
-        """Features of normalised images [B, 3, H, W] of the model's size, in the model's dtype."""
-        visual, batch = self.visual, len(pixels)
-        gather, read = self._table(batch)
-        blocks = list(visual.transformer.resblocks)
-        tokens = _embed(visual, pixels).flatten(0, 1)
-        first, last = blocks[0], blocks[-1]
+        """Features of normalised images, float32 [B, 3, H, W] of the model's size."""
+        batch = len(pixels)
+        tokens = _embed(self.visual, pixels).flatten(0, 1)
+        seen = [out for index in range(len(self.stages)) for out in self._run(index, tokens, batch)]
+        (whole, v_global), local = seen[0], seen[1:]
+        image, *windows = [F.normalize(out[:, :, 0] @ self.visual.proj, dim=-1) for out, _ in seen]
+        groups = [group for stage in self.stages for group in stage.groups]
+        lift = partial(_lift, self.visual)
+        return Features(
+            image[:, 0],
+            tuple(windows),
+            tuple(
+                Values(v_global[:, 0], v_local, group.index, lift)
+                for (_, v_local), group in zip(local, groups[1:], strict=True)
+            ),
+            F.normalize(whole[:, 0, 1:], dim=-1) if groups[0].queries > 1 else None,
+        )
+
+    def _run(self, index: int, tokens: Tensor, batch: int) -> list[tuple[Tensor, Tensor]]:
+        """For each group of a stage: its read tokens after ln_post [B, S, Q, w], and all values [B, S, L, w]."""
+        stage = self.stages[index]
+        gather, read = self._table(index, batch)
+        first, last = stage.blocks[0], stage.blocks[-1]
         # Layer 1: norm and QKV see each token of the image once, however many windows hold it.
         x, qkv = tokens[gather], _qkv(first, tokens)[gather]
-        for block in blocks[:-1]:
-            x = _rest(block, x, self._attend(block, qkv if block is first else _qkv(block, x), batch))
-        x, value = self._last(last, x, qkv if last is first else None, batch, read)
-        embedding = visual.ln_post(x)
-        return self._split(embedding, value, batch)
+        for block in stage.blocks[:-1]:
+            x = _rest(block, x, self._attend(stage, block, qkv if block is first else _qkv(block, x), batch))
+        x, value = self._last(stage, x, qkv if last is first else None, batch, read)
+        x = self.visual.ln_post(x)
+        out = []
+        row = at = 0
+        for group in stage.groups:
+            count, length = len(group.index), group.index.shape[1]
+            stop, end = row + batch * count * length, at + batch * count * group.queries
+            value_of = value[row:stop].view(batch, count, length, -1)
+            out.append((x[at:end].view(batch, count, group.queries, -1), value_of))
+            row, at = stop, end
+        return out
 
-    def _last(self, block: Any, x: Tensor, qkv: Tensor | None, batch: int, read: Tensor) -> tuple[Tensor, Tensor]:
+    def _last(self, stage: _Stage, x: Tensor, qkv: Tensor | None, batch: int, read: Tensor) -> tuple[Tensor, Tensor]:
         """The last block, for the tokens `read` only; and the values of all tokens, [R, w]."""
+        block = stage.blocks[-1]
         width, heads = x.shape[-1], block.attn.num_heads
         if qkv is None:
-            normed, weight, bias = block.ln_1(x), block.attn.in_proj_weight, block.attn.in_proj_bias
+            weight, bias = block.attn.in_proj_weight, block.attn.in_proj_bias
+            normed = block.ln_1(x).to(weight.dtype)
             query = F.linear(normed[read], weight[:width], bias[:width])
             key, value = F.linear(normed, weight[width:], bias[width:]).chunk(2, -1)
         else:
@@ -119,7 +164,7 @@ class VisionPass(nn.Module):
             query = query[read]
         out = torch.empty_like(query)
         row = at = 0
-        for group in self.groups:
+        for group in stage.groups:
             count, length = batch * len(group.index), group.index.shape[1]
             stop, end = row + count * length, at + count * group.queries
             q = query[at:end].view(count, group.queries, heads, -1).transpose(1, 2)
@@ -130,12 +175,12 @@ class VisionPass(nn.Module):
             row, at = stop, end
         return _rest(block, x[read], out), value
 
-    def _attend(self, block: Any, qkv: Tensor, batch: int) -> Tensor:
+    def _attend(self, stage: _Stage, block: Any, qkv: Tensor, batch: int) -> Tensor:
         """Multi-head self-attention [R, w] inside each sequence, before the output projection (Eq. 8)."""
         heads, width = block.attn.num_heads, qkv.shape[-1] // 3
         out = qkv.new_empty(len(qkv), width)
         row = 0
-        for group in self.groups:
+        for group in stage.groups:
             count, length = batch * len(group.index), group.index.shape[1]
             stop = row + count * length
             q, k, v = qkv[row:stop].view(count, length, 3, heads, -1).permute(2, 0, 3, 1, 4)
@@ -144,72 +189,58 @@ class VisionPass(nn.Module):
             row = stop
         return out
 
-    def _table(self, batch: int) -> tuple[Tensor, Tensor]:
+    def _table(self, stage: int, batch: int) -> tuple[Tensor, Tensor]:
         """For a batch: which token of the images each row holds, and the rows that the last layer is computed for."""
-        if batch not in self._tables:
-            tokens = self.groups[0].index.shape[1]
-            offset = torch.arange(batch, device=self.groups[0].index.device)[:, None, None] * tokens
-            gather = [(group.index[None] + offset).flatten() for group in self.groups]
+        if (stage, batch) not in self._tables:
+            groups = self.stages[stage].groups
+            tokens = self.stages[0].groups[0].index.shape[1]
+            offset = torch.arange(batch, device=groups[0].index.device)[:, None, None] * tokens
+            gather = [(group.index[None] + offset).flatten() for group in groups]
             read, row = [], 0
-            for group, rows in zip(self.groups, gather, strict=True):
+            for group, rows in zip(groups, gather, strict=True):
                 grid = torch.arange(row, row + len(rows), device=rows.device).view(-1, group.index.shape[1])
                 read.append(grid[:, : group.queries].flatten())
                 row += len(rows)
-            self._tables[batch] = torch.cat(gather), torch.cat(read)
-        return self._tables[batch]
+            self._tables[stage, batch] = torch.cat(gather), torch.cat(read)
+        return self._tables[stage, batch]
 
-    def _split(self, embedding: Tensor, value: Tensor, batch: int) -> Features:
-        """Rows back to images, windows and values."""
-        joint: list[Tensor] = []
-        values: list[Tensor] = []
-        patches: Tensor | None = None
-        row = at = 0
-        for group in self.groups:
-            count, length = len(group.index), group.index.shape[1]
-            stop, end = row + batch * count * length, at + batch * count * group.queries
-            values.append(value[row:stop].view(batch, count, length, -1))
-            rows = embedding[at:end].view(batch, count, group.queries, -1)
-            if group.queries > 1:
-                patches = F.normalize(rows[:, 0, 1:].float(), dim=-1)
-            joint.append(F.normalize((rows[:, :, 0] @ self.visual.proj).float(), dim=-1))
-            row, at = stop, end
-        lift = partial(_lift, self.visual)
-        return Features(
-            joint[0][:, 0],
-            tuple(joint[1:]),
-            tuple(
-                Values(values[0][:, 0], local, group.index, lift)
-                for local, group in zip(values[1:], self.groups[1:], strict=True)
-            ),
-            patches,
-        )
+
+def _in_precision(blocks: nn.ModuleList, dtype: torch.dtype) -> nn.ModuleList:
+    """A copy of the blocks whose linear layers and attention compute in `dtype`; their norms stay in float32."""
+    copied = copy.deepcopy(blocks)
+    for module in copied.modules():
+        if isinstance(module, (nn.Linear, nn.MultiheadAttention)):
+            module.to(dtype)
+    return copied
 
 
 def _embed(visual: Any, pixels: Tensor) -> Tensor:
     """CLS and patch tokens [B, 1 + N, w] with their position embeddings, after ln_pre."""
     patches = visual.conv1(pixels).flatten(2).transpose(1, 2)
-    cls = visual.class_embedding.to(patches.dtype).expand(len(pixels), 1, -1)
-    return visual.ln_pre(torch.cat([cls, patches], 1) + visual.positional_embedding.to(patches.dtype))  # type: ignore[no-any-return]
+    cls = visual.class_embedding.expand(len(pixels), 1, -1)
+    return visual.ln_pre(torch.cat([cls, patches], 1) + visual.positional_embedding)  # type: ignore[no-any-return]
 
 
 def _qkv(block: Any, x: Tensor) -> Tensor:
     """Query, key and value of each row, [R, 3w] (Eq. 7)."""
-    return F.linear(block.ln_1(x), block.attn.in_proj_weight, block.attn.in_proj_bias)
+    weight = block.attn.in_proj_weight
+    return F.linear(block.ln_1(x).to(weight.dtype), weight, block.attn.in_proj_bias)
 
 
 def _rest(block: Any, x: Tensor, attended: Tensor) -> Tensor:
     """The block from the attention's output projection to its end (Eq. 5, 6 and 9)."""
     x = x + block.ls_1(block.attn.out_proj(attended))
+    dtype = attended.dtype
     parts = x.chunk(-(-len(x) // _ROWS)) if x.device.type == "cpu" else (x,)
     for part in parts:
-        part += block.ls_2(block.mlp(block.ln_2(part)))
+        part += block.ls_2(block.mlp(block.ln_2(part).to(dtype)))
     return x
 
 
 def _lift(visual: Any, value: Tensor) -> Tensor:
     """Values [..., w] in the joint space, float32 [..., d]: the model's own way from attention to embedding."""
     attention = visual.transformer.resblocks[-1].attn
-    return (visual.ln_post(attention.out_proj(value)) @ visual.proj).float()  # type: ignore[no-any-return]
+    return visual.ln_post(attention.out_proj(value.float())) @ visual.proj  # type: ignore[no-any-return]
 
 
 def _check(visual: Any, windows: Sequence[Windows]) -> None:

@@ -1,37 +1,41 @@
-"""What the benchmarks share: one file of random ViT-B-16-plus-240 weights, for anomalib and for us."""
+"""What the benchmarks share: anomalib's WinCLIP on random ViT-B-16-plus-240 weights, and the same CLIP as ours."""
 
 from __future__ import annotations
 
-import logging
-import os
-from pathlib import Path
+import copy
 
 import open_clip
 import pytest
 import torch
-from safetensors.torch import save_file
+
+from core.backbone import CLIP_MEAN, CLIP_STD, Backbone, wrap_model
 
 MODEL = "ViT-B-16-plus-240"
 
 
 @pytest.fixture(scope="session")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Seeded random weights; `ALFA_EDGE_BENCH_WEIGHTS` names a file to use in their place."""
-    if given := os.environ.get("ALFA_EDGE_BENCH_WEIGHTS"):
-        return Path(given)
-    path = tmp_path_factory.mktemp("weights") / "random.safetensors"
+def anomalib_model() -> torch.nn.Module:
+    """anomalib's own model with seeded random weights, for the class `commutator`, scales [2, 3]."""
+    from anomalib.models.image.winclip import torch_model
+
+    torch_model.PRETRAINED = None
     torch.manual_seed(0)
-    logging.disable(logging.ERROR)
-    model = open_clip.create_model(MODEL)
-    logging.disable(logging.NOTSET)
-    save_file(model.state_dict(), str(path))
-    return path
+    return torch_model.WinClipModel("commutator", scales=(2, 3)).eval()
 
 
 @pytest.fixture(scope="session")
-def anomalib_model(weights: Path) -> torch.nn.Module:
-    """anomalib's own WinCLIP on those weights, for the class `commutator`."""
-    from anomalib.models.image.winclip import torch_model
+def fp32(anomalib_model: torch.nn.Module) -> Backbone:
+    """The same weights as our backbone, float32."""
+    return backbone_of(anomalib_model, "fp32")
 
-    torch_model.PRETRAINED = str(weights)
-    return torch_model.WinClipModel("commutator", scales=(2, 3)).eval()
+
+@pytest.fixture(scope="session")
+def bf16(anomalib_model: torch.nn.Module) -> Backbone:
+    """The same weights as our backbone, bfloat16."""
+    return backbone_of(anomalib_model, "bf16")
+
+
+def backbone_of(model: torch.nn.Module, dtype: str, device: str = "cpu") -> Backbone:
+    """A copy of the CLIP inside anomalib's model."""
+    clip = copy.deepcopy(model.clip)
+    return wrap_model(MODEL, clip, open_clip.get_tokenizer(MODEL), torch.device(device), dtype, CLIP_MEAN, CLIP_STD)

@@ -1,14 +1,11 @@
 """With all parts of ALFA off and WinCLIP's prompts, it is WinCLIP: held against anomalib's, on the same weights."""
 
-from pathlib import Path
-
 import numpy as np
 import torch
 
 from core.alfa import WINCLIP, Alfa
-from core.backbone import load_backbone
+from core.backbone import Backbone
 from core.packs import winclip_prompts
-from tests.benchmarks.conftest import MODEL
 
 
 def test_prompts_are_the_same() -> None:
@@ -20,13 +17,12 @@ def test_prompts_are_the_same() -> None:
     assert list(ours.abnormal) == abnormal
 
 
-def test_scores_and_maps_are_the_same(weights: Path, anomalib_model: torch.nn.Module) -> None:
-    alfa = Alfa(load_backbone(MODEL, str(weights), "cpu", "fp32"), WINCLIP)
+def test_scores_and_maps_are_the_same(anomalib_model: torch.nn.Module, fp32: Backbone) -> None:
+    alfa = Alfa(fp32, WINCLIP)
     text = alfa.embed(winclip_prompts("commutator"))
     generator = np.random.default_rng(0)
     frames = [generator.integers(0, 256, (240, 240, 3), dtype=np.uint8) for _ in range(3)]
-    pixels = alfa.backbone.pixels(frames)
-    theirs = anomalib_model(pixels)
+    theirs = anomalib_model(alfa.backbone.pixels(frames))
     ours = alfa.inspect(frames, [text] * 3)
     for row, one in enumerate(ours):
         score = abs(one.score - float(theirs.pred_score[row]))

@@ -1,9 +1,7 @@
 import numpy as np
-import open_clip
 import pytest
 import torch
 import torch.nn.functional as F
-from PIL import Image
 
 from core.adaptation import TextFeatures
 from core.alfa import ALFA, WINCLIP, Alfa, Method
@@ -151,22 +149,3 @@ def test_an_engineer_can_swap_the_aligner_from_outside(backbone: Backbone, monke
     swapped = Alfa(backbone, Method(aligner="towards-the-image")).inspect([frame()], [text])[0]
     default = Alfa(backbone).inspect([frame()], [text])[0]
     assert not np.allclose(swapped.patch_map, default.patch_map)
-
-
-@pytest.mark.parametrize("shape", [(240, 240), (500, 1260), (1024, 1280), (96, 131)])
-def test_preprocessing_is_open_clips(backbone: Backbone, shape: tuple[int, int]) -> None:
-    """At most one level of 255 from open_clip's own transform, which squeezes with Pillow."""
-    rows, cols = np.mgrid[: shape[0], : shape[1]]
-    smooth = 127 + 80 * np.sin(rows / 17) * np.cos(cols / 23)
-    image = np.clip(smooth[..., None] + frame(*shape) / 4 - 32, 0, 255).astype(np.uint8)
-    theirs = open_clip.image_transform(
-        (240, 240),
-        is_train=False,
-        mean=backbone.mean,
-        std=backbone.std,
-        resize_mode="squash",
-        interpolation="bicubic",
-    )(Image.fromarray(image))
-    std = torch.tensor(backbone.std).view(3, 1, 1)
-    levels = (backbone.pixels([image])[0] - theirs) * std * 255
-    assert levels.abs().max() <= 1.01
