@@ -60,7 +60,7 @@ class Preprocess:
     def _resize(self, image: Tensor) -> Tensor:
         height, width = image.shape[2:]
         rows, cols = self.size
-        # The order in which Pillow 13 takes the axes, as seen from outside: rows first where they shrink by so much more.
+        # The order in which Pillow 13 takes the axes, found by trying: rows first where they shrink by so much more.
         rows_first = height > rows and 2 * rows * width < cols * (height + rows)
         between = (rows, width) if rows_first else (height, cols)
         for size in (between, self.size):
