@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import open_clip
+import PIL
 import pytest
 import torch
 from PIL import Image
@@ -33,6 +34,7 @@ def test_drawn_pictures_are_at_most_two_levels_apart(backbone: Backbone, shape: 
     assert levels_apart(backbone, image) <= 2.01
 
 
+@as_pillow_13
 @pytest.mark.parametrize("name", ["magnetic_tile", "commutator"])
 def test_photographs_are_at_most_two_levels_apart(backbone: Backbone, name: str, tmp_path: Path) -> None:
     for path in sorted(photographs(name, 8, tmp_path / name).iterdir()):
