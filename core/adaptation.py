@@ -16,15 +16,19 @@ EmptySide: TypeAlias = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 @dataclass(frozen=True, eq=False)
 class TextFeatures:
-    """The prompts of one pack in the joint space, as the text encoder gave them; float32, computed once.
+    """What one pack says, in the joint space; float32, computed once.
 
     Attributes:
-        normal: [P+, d], unit length.
-        abnormal: [P-, d], unit length.
+        normal: [P+, d], the normal prompts; unit length but for WinCLIP.
+        abnormal: [P-, d], the abnormal ones.
+        descriptors: [D, d], unit length, or None: the short phrases that explain an anomaly.
+        phrases: The D descriptors themselves.
     """
 
     normal: Tensor
     abnormal: Tensor
+    descriptors: Tensor | None = None
+    phrases: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

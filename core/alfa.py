@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -16,10 +16,12 @@ from torch import Tensor
 from core.adaptation import EMPTY_SIDE, Labels, TextFeatures, adapt, keep_all
 from core.aligner import ALIGNERS
 from core.backbone import DTYPES, Backbone
+from core.explain import Likeness
+from core.graph import GraphedPass
 from core.image import Map, Rgb
 from core.packs import Prompts
 from core.vision import Features, VisionPass
-from core.windows import harmonic_mean, make_windows, to_patches
+from core.windows import AGGREGATIONS, make_windows
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ class Method:
         empty_side: What a side without a prompt left is made of; a key of `adaptation.EMPTY_SIDE`.
         weighted: Weigh the kept prompts by their contextual score instead of equally.
         aligner: How labels move from global to local semantics (4.3); a key of `aligner.ALIGNERS`.
+        aggregation: How window scores become patch scores; a key of `windows.AGGREGATIONS`.
         llm_prompts: Use the sentences written by the LLM beside the template's prompts.
         temperature: Divides the cosines in Eq. 10 and 11 (WinCLIP's 0.07; the paper names none).
         unit_prompts: Bring each prompt's embedding to unit length before the mean (WinCLIP does not).
@@ -46,6 +49,7 @@ class Method:
     empty_side: str = "side"
     weighted: bool = False
     aligner: str = "minimal"
+    aggregation: str = "harmonic"
     llm_prompts: bool = True
     temperature: float = 0.07
     unit_prompts: bool = True
@@ -55,6 +59,8 @@ class Method:
     def __post_init__(self) -> None:
         if self.aligner not in ALIGNERS:
             raise ValueError(f"aligner {self.aligner!r} is not known; use one of {', '.join(ALIGNERS)}")
+        if self.aggregation not in AGGREGATIONS:
+            raise ValueError(f"aggregation {self.aggregation!r} is not known; use one of {', '.join(AGGREGATIONS)}")
         if self.empty_side not in EMPTY_SIDE:
             raise ValueError(f"empty_side {self.empty_side!r} is not known; use one of {', '.join(EMPTY_SIDE)}")
         if self.temperature <= 0:
@@ -86,6 +92,7 @@ class Inspection:
         size: Height and width of the frame, pixels.
         kept_normal: bool [P+], the normal prompts kept for this frame.
         kept_abnormal: bool [P-], the abnormal ones.
+        likeness: How the pack's descriptors compare to the frame; None where the pack has none.
     """
 
     score: float
@@ -95,12 +102,17 @@ class Inspection:
     size: tuple[int, int]
     kept_normal: NDArray[np.bool_]
     kept_abnormal: NDArray[np.bool_]
+    likeness: Likeness | None = None
 
     @cached_property
     def heatmap(self) -> Map:
         """S~_L bilinearly at the frame's resolution, float32 [H, W], in [0, 1]."""
-        height, width = self.size
-        return np.asarray(cv2.resize(self.patch_map, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
+        return to_frame(self.patch_map, self.size)
+
+
+def to_frame(patch_map: Map, size: tuple[int, int]) -> Map:
+    """A patch map [rows, cols] bilinearly at `size` (height, width)."""
+    return np.asarray(cv2.resize(patch_map, size[::-1], interpolation=cv2.INTER_LINEAR), np.float32)
 
 
 class Alfa:
@@ -112,15 +124,29 @@ class Alfa:
         self.windows = [
             make_windows(backbone.grid, scale, method.stride).to(backbone.device) for scale in method.scales
         ]
-        self.vision = VisionPass(backbone.visual, self.windows, dtype=DTYPES[backbone.dtype])
-        self.align = ALIGNERS[method.aligner]
+        self.vision: Callable[[Tensor], Features] = VisionPass(
+            backbone.visual, self.windows, dtype=DTYPES[backbone.dtype]
+        )
+        self._align = ALIGNERS[method.aligner]
+        self._aggregate = AGGREGATIONS[method.aggregation]
 
-    def embed(self, prompts: Prompts) -> TextFeatures:
-        """The prompts of a pack in the joint space; once per pack."""
+    def warm_up(self, batch: int) -> None:
+        """Readies the device for batches of 1 to `batch` frames: the first pass allocates, and CUDA captures graphs.
+
+        Raises:
+            BatchTooLargeError: the device's memory does not take `batch`.
+        """
+        if self.backbone.device.type == "cuda" and isinstance(self.vision, VisionPass):
+            self.vision = GraphedPass(self.vision, batch)
+        self.vision(self.backbone.pixels([np.zeros((64, 64, 3), np.uint8)]))
+
+    def embed(self, prompts: Prompts, descriptors: Sequence[str] = ()) -> TextFeatures:
+        """The prompts and descriptors of a pack in the joint space; once per pack."""
         normal, abnormal = (self.backbone.embed_text(side) for side in (prompts.normal, prompts.abnormal))
         if self.method.unit_prompts:
             normal, abnormal = F.normalize(normal, dim=-1), F.normalize(abnormal, dim=-1)
-        return TextFeatures(normal, abnormal)
+        described = F.normalize(self.backbone.embed_text(descriptors), dim=-1) if descriptors else None
+        return TextFeatures(normal, abnormal, described, tuple(descriptors))
 
     def inspect(self, frames: Sequence[Rgb], texts: Sequence[TextFeatures]) -> list[Inspection]:
         """Inspects frames (uint8 [H, W, 3], RGB, of any sizes), each by its own text features, in one pass."""
@@ -143,10 +169,12 @@ class Alfa:
     def _judge(self, features: Features, text: TextFeatures, sizes: Sequence[tuple[int, int]]) -> list[Inspection]:
         labels = self.adapt(features.image, text)  # 4.2: F_TG
         s_global = self.abnormal(features.image, labels.embedding)[:, None]  # Eq. 10
-        s_local = self.local_map(features, labels.embedding, s_global)  # 4.3: S~_L, with Eq. 11
+        s_window = self.window_scores(features, labels.embedding)  # 4.3, Eq. 11
+        s_local = self.aggregate(s_window, s_global)  # S~_L
         peak = s_local.amax(-1, keepdim=True)
         score = (s_global + peak) / 2 if self.method.local_in_image else s_global  # Eq. 12
-        return self._to_host(torch.cat([score, s_global, peak, s_local], 1), labels, sizes)
+        scores = torch.cat([score, s_global, peak], 1)
+        return _to_host(scores, s_local, labels, self._likeness(features, s_window, text), self.backbone.grid, sizes)
 
     def adapt(self, image: Tensor, text: TextFeatures) -> Labels:
         """4.2, Alg. 1: the label embeddings F_TG of images f(x) [B, d]."""
@@ -154,14 +182,16 @@ class Alfa:
             return keep_all(len(image), text)
         return adapt(image, text, empty_side=self.method.empty_side, weighted=self.method.weighted)
 
-    def local_map(self, features: Features, f_tg: Tensor, s_global: Tensor) -> Tensor:
-        """4.3: S~_L [B, rows * cols], the windows' scores (Eq. 11) on the patches, harmonically over the scales."""
-        maps = [s_global.expand(-1, self.windows[0].coverage.shape[1])] if self.method.image_in_map else []
-        for windows, embedding, values in zip(self.windows, features.windows, features.values, strict=True):
-            moved = self.align(f_tg, values)  # F_TL
-            s_window = self.abnormal(embedding, moved)  # Eq. 11
-            maps.append(to_patches(s_window, windows))
-        return harmonic_mean(maps)
+    def window_scores(self, features: Features, f_tg: Tensor) -> list[Tensor]:
+        """4.3: S_L [B, W] of the windows of each scale, by labels F_TG [B, 2, d] moved to each window (Eq. 11)."""
+        return [
+            self.abnormal(embedding, self._align(f_tg, values))
+            for embedding, values in zip(features.windows, features.values, strict=True)
+        ]
+
+    def aggregate(self, s_window: Sequence[Tensor], s_global: Tensor) -> Tensor:
+        """S~_L [B, rows * cols] from the window scores of each scale."""
+        return self._aggregate(s_window, self.windows, s_global if self.method.image_in_map else None)
 
     def abnormal(self, image: Tensor, labels: Tensor) -> Tensor:
         """Softmax over the two labels of <image, label> / temperature, its abnormal entry (Eq. 10, 11).
@@ -173,23 +203,54 @@ class Alfa:
         cosines = torch.einsum("...d,...td->...t", image, labels)
         return (cosines / self.method.temperature).softmax(-1)[..., 1]
 
-    def _to_host(self, scores: Tensor, labels: Labels, sizes: Sequence[tuple[int, int]]) -> list[Inspection]:
-        """Rows of (S, S_G, max S~_L, S~_L) and the kept prompts as value objects; one copy from the device."""
-        packed = torch.cat([scores.clamp(0, 1), labels.normal.float(), labels.abnormal.float()], 1).cpu().numpy()
-        ends = np.cumsum([3, scores.shape[1] - 3, labels.normal.shape[1]])
-        parts, maps, normal, abnormal = np.split(packed, ends, axis=1)
-        return [
-            Inspection(
-                score=float(parts[row, 0]),
-                global_score=float(parts[row, 1]),
-                local_score=float(parts[row, 2]),
-                patch_map=maps[row].reshape(self.backbone.grid).copy(),
-                size=size,
-                kept_normal=normal[row] > 0,
-                kept_abnormal=abnormal[row] > 0,
-            )
-            for row, size in enumerate(sizes)
-        ]
+    def _likeness(self, features: Features, s_window: Sequence[Tensor], text: TextFeatures) -> list[Tensor]:
+        """Section 5: the descriptors' similarities to the images [B, D], and their indices by patch [B, N]."""
+        if text.descriptors is None:
+            return []
+        highest, nearest = torch.zeros_like(features.image[:, :1]), torch.zeros_like(features.image[:, :1])
+        for scores, embedding, windows in zip(s_window, features.windows, self.windows, strict=True):
+            score, window = (scores[:, :, None] * windows.coverage).max(1)  # the most anomalous over each patch
+            index = (embedding @ text.descriptors.T).argmax(-1).gather(1, window)
+            nearest = torch.where(score >= highest, index, nearest)
+            highest = torch.maximum(score, highest)
+        return [features.image @ text.descriptors.T, nearest]
+
+
+def _to_host(
+    scores: Tensor,
+    s_local: Tensor,
+    labels: Labels,
+    likeness: Sequence[Tensor],
+    grid: tuple[int, int],
+    sizes: Sequence[tuple[int, int]],
+) -> list[Inspection]:
+    """The rows of a batch as value objects; one copy from the device.
+
+    Args:
+        scores: S, S_G and max S~_L, [B, 3].
+        s_local: S~_L, [B, N].
+        labels: The kept prompts.
+        likeness: Nothing, or similarities [B, D] and indices [B, N] of descriptors.
+        grid: Rows and columns of the patches.
+        sizes: Height and width of each frame.
+    """
+    parts = [scores.clamp(0, 1), s_local.clamp(0, 1), labels.normal.float(), labels.abnormal.float(), *likeness]
+    packed = torch.cat(parts, 1).cpu().numpy()
+    ends = np.cumsum([part.shape[1] for part in parts])[:-1]
+    score, local, normal, abnormal, *like = np.split(packed, ends, axis=1)
+    return [
+        Inspection(
+            score=float(score[row, 0]),
+            global_score=float(score[row, 1]),
+            local_score=float(score[row, 2]),
+            patch_map=local[row].reshape(grid).copy(),
+            size=size,
+            kept_normal=normal[row] > 0,
+            kept_abnormal=abnormal[row] > 0,
+            likeness=Likeness(like[0][row].copy(), like[1][row].reshape(grid).astype(np.int64)) if like else None,
+        )
+        for row, size in enumerate(sizes)
+    ]
 
 
 def _by_text(texts: Sequence[TextFeatures]) -> list[tuple[TextFeatures, list[int]]]:

@@ -50,7 +50,7 @@ class Features:
     values: tuple[Values, ...]
     patches: Tensor | None
 
-    def take(self, rows: list[int]) -> Features:
+    def take(self, rows: list[int] | slice) -> Features:
         """The features of some of the images."""
         return Features(
             self.image[rows],

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
@@ -72,3 +73,15 @@ def to_patches(scores: Tensor, windows: Windows) -> Tensor:
 def harmonic_mean(maps: Sequence[Tensor]) -> Tensor:
     """The harmonic mean of maps of one shape, scores in [0, 1]."""
     return len(maps) / torch.stack([one.clamp_min(_LEAST).reciprocal() for one in maps]).sum(0)
+
+
+def harmonic(scores: Sequence[Tensor], windows: Sequence[Windows], whole: Tensor | None) -> Tensor:
+    """Harmonically over the windows on each patch, then over the scales (WinCLIP, 3.3)."""
+    maps = [to_patches(one, tables) for one, tables in zip(scores, windows, strict=True)]
+    return harmonic_mean(maps if whole is None else [whole.expand_as(maps[0]), *maps])
+
+
+# (window scores [B, W] of each scale, their tables, the image's score [B, 1] as one more scale or None)
+# -> patch scores [B, rows * cols]. All in [0, 1].
+Aggregation: TypeAlias = Callable[[Sequence[Tensor], Sequence[Windows], "Tensor | None"], Tensor]
+AGGREGATIONS: dict[str, Aggregation] = {"harmonic": harmonic}

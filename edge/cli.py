@@ -50,14 +50,16 @@ Dtype = Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")]
 @contextmanager
 def _explained() -> Iterator[None]:
     """Bad input ends with its message and exit code 2, without a traceback."""
+    from core.graph import BatchTooLargeError
     from core.packs import PackError
     from core.vision import UnsupportedModelError
     from core.weights import ModelError
     from edge.broker import BrokerError
 
+    ours = (ConfigError, PackError, ModelError, UnsupportedModelError, BatchTooLargeError, BrokerError)
     try:
         yield
-    except (ConfigError, PackError, ModelError, UnsupportedModelError, BrokerError, FileNotFoundError) as error:
+    except (*ours, FileNotFoundError) as error:
         for line in redact(str(error)).splitlines():
             print(f"alfa-edge: {line}", file=sys.stderr)  # noqa: T201
         raise typer.Exit(BAD_INPUT) from None
@@ -209,6 +211,46 @@ def doctor(
         out.print(table)
     if any(check.result == "fail" for check in checks):
         raise typer.Exit(1)
+
+
+@app.command("bench")
+def bench_command(
+    model: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="A model of open_clip. Default: ViT-B-16-plus-240 with --weights, else untrained."),
+    ] = None,
+    weights: Annotated[Optional[str], typer.Option(help="A weights file, or a tag that was fetched.")] = None,  # noqa: UP045
+    device: Device = "cpu",
+    dtype: Dtype = "auto",
+    scales: Annotated[str, typer.Option(help="Window sizes in patches, separated by commas.")] = "2,3",
+    batch: Annotated[int, typer.Option(min=1, max=64, help="Frames in one pass.")] = 1,
+    rounds: Annotated[int, typer.Option(min=1, help="Passes that are timed.")] = 20,
+    as_json: Json = False,
+) -> None:
+    """Time each stage of scoring here: p50, p95 and p99 per image, memory, images per second."""
+    with _explained():
+        from core.alfa import Alfa, Method
+        from core.backbone import UNTRAINED, load_backbone
+        from edge.bench import bench
+
+        name = model or (UNTRAINED if weights is None else ModelSettings().name)
+        try:
+            method = Method(scales=tuple(int(one) for one in scales.split(",")))
+        except ValueError as error:
+            raise typer.BadParameter(f"{scales}: {error}", param_hint="--scales") from None
+        report = bench(Alfa(load_backbone(name, weights, device, dtype), method), batch, rounds)
+    if as_json:
+        print(report.model_dump_json(indent=2, exclude_none=True))  # noqa: T201
+        return
+    table = Table("stage", *(f"{name} ms" for name in ("p50", "p95", "p99")))
+    for stage, times in report.stages.items():
+        table.add_row(stage, f"{times.p50:.2f}", f"{times.p95:.2f}", f"{times.p99:.2f}")
+    out.print(table)
+    memory = f"host {report.peak_host_mib:.0f} MiB"
+    if report.peak_device_mib is not None:
+        memory += f", device {report.peak_device_mib:.0f} MiB"
+    used = f"{report.model.name}, {report.model.device}, {report.model.dtype}, scales {scales}, batch {batch}"
+    out.print(f"{used}: {report.images_per_s:.1f} images/s; peak memory {memory}", soft_wrap=True)
 
 
 @app.command()

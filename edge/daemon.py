@@ -12,8 +12,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
-import numpy as np
-
 from core.adaptation import TextFeatures
 from core.alfa import Alfa, Method
 from core.backbone import Backbone, load_backbone
@@ -76,7 +74,8 @@ class Daemon:
         """Runs until `stop` is set.
 
         Raises:
-            PackError, ModelError, ConfigError, ValueError: what is configured cannot run; no line was started.
+            PackError, ModelError, ConfigError, BatchTooLargeError, ValueError: what is configured cannot run; no line
+                was started.
         """
         settings = self.settings
         packs = {name: load_pack(line.pack) for name, line in settings.lines.items()}
@@ -85,8 +84,9 @@ class Daemon:
             runtime = stack.enter_context(_runtime_dir(settings.service.runtime_dir))
             alfa = make_alfa(settings.model, settings.method)
             texts = _texts(alfa, packs)
-            _warm_up(alfa, next(iter(texts.values())))
-            scorer = Scorer(alfa, settings.model.batch)
+            batch = min(settings.model.batch, len(settings.lines))  # a line has one frame in work at most
+            alfa.warm_up(batch)
+            scorer = Scorer(alfa, batch)
             scorer.start()
             stack.callback(scorer.stop)
             model = model_part(alfa.backbone, alfa.method)
@@ -143,13 +143,8 @@ def _texts(alfa: Alfa, packs: dict[str, PromptPack]) -> dict[str, TextFeatures]:
     texts: dict[str, TextFeatures] = {}
     for pack in packs.values():
         if pack.sha256 not in texts:
-            texts[pack.sha256] = alfa.embed(pack.prompts(alfa.method.llm_prompts))
+            texts[pack.sha256] = alfa.embed(pack.prompts(alfa.method.llm_prompts), pack.descriptors)
     return texts
-
-
-def _warm_up(alfa: Alfa, text: TextFeatures) -> None:
-    """The first pass allocates and compiles; no part should wait for that."""
-    alfa.inspect([np.zeros((64, 64, 3), np.uint8)], [text])
 
 
 @contextlib.contextmanager

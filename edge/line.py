@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from core.adaptation import TextFeatures
 from core.alfa import Inspection
+from core.explain import describe, reasons
 from core.image import Rgb, encode_png, grey
 from core.regions import find_regions
 from edge import topics
@@ -27,6 +28,7 @@ from edge.verdict import (
     LatencySummary,
     LineStats,
     Model,
+    Reason,
     Recipe,
     Region,
     Scores,
@@ -178,6 +180,7 @@ class Line(threading.Thread):
         inspection, recipe = scored.inspection, self._recipe
         anomalous = inspection.score >= recipe.threshold
         found = find_regions(inspection.heatmap, recipe.pixel_threshold) if anomalous else ()
+        likeness, phrases = inspection.likeness if anomalous else None, recipe.text.phrases
         identity = uuid7()
         issued = utc_now()
         day = issued.strftime("%Y-%m-%d")
@@ -203,8 +206,13 @@ class Line(threading.Thread):
                     score=one.score,
                     peak=(one.peak[0] + x, one.peak[1] + y),
                     position=one.position,
+                    descriptor=describe(likeness, phrases, one.peak, inspection.size) if likeness else None,
                 )
                 for one in found
+            ),
+            explanation=tuple(
+                Reason(text=one.text, similarity=one.similarity)
+                for one in (reasons(likeness, phrases) if likeness else ())
             ),
             heatmap=Heatmap(
                 topic=topics.HEATMAP.of(self.line),

@@ -92,7 +92,7 @@ def score_pictures(
     batch: int,
 ) -> Iterator[ScoredPicture]:
     """The judgement of each picture, in order; one that cannot be read is an `error` and the rest goes on."""
-    text = alfa.embed(pack.prompts(alfa.method.llm_prompts))
+    text = alfa.embed(pack.prompts(alfa.method.llm_prompts), pack.descriptors)
     for start in range(0, len(pictures), batch):
         yield from _score_batch(alfa, text, pictures[start : start + batch], threshold, heatmaps)
 

@@ -9,7 +9,7 @@ from core.aligner import ALIGNERS, Values
 from core.backbone import Backbone
 from core.image import Rgb
 from core.packs import Prompts
-from core.windows import make_windows
+from core.windows import AGGREGATIONS, make_windows
 
 PROMPTS = Prompts(
     normal=(
@@ -29,6 +29,10 @@ def text_of(dim: int, seed: int = 0, spread: float = 1.0) -> TextFeatures:
     generator = torch.Generator().manual_seed(seed)
     sides = [F.normalize(torch.randn(count, dim, generator=generator) * spread, dim=-1) for count in (5, 7)]
     return TextFeatures(*sides)
+
+
+def few(text: TextFeatures) -> TextFeatures:
+    return TextFeatures(text.normal[:3], text.abnormal[:3])
 
 
 def test_an_inspection_is_equations_10_to_12(backbone: Backbone) -> None:
@@ -76,7 +80,7 @@ def test_the_heatmap_has_the_frames_geometry(backbone: Backbone) -> None:
 
 def test_a_batch_of_lines_with_packs_of_their_own_equals_one_by_one(backbone: Backbone) -> None:
     alfa = Alfa(backbone)
-    first, second = text_of(128, 1), TextFeatures(*(side[:3] for side in vars(text_of(128, 2)).values()))
+    first, second = text_of(128, 1), few(text_of(128, 2))
     frames = [frame(240, 240, 1), frame(100, 333, 2), frame(480, 300, 3)]
     texts = [first, second, first]
     together = alfa.inspect(frames, texts)
@@ -121,6 +125,7 @@ def test_prompts_are_embedded_once_and_to_unit_length(backbone: Backbone) -> Non
     ("wrong", "message"),
     [
         ({"aligner": "magic"}, "aligner 'magic'"),
+        ({"aggregation": "sum"}, "aggregation 'sum'"),
         ({"empty_side": "guess"}, "empty_side 'guess'"),
         ({"temperature": 0.0}, "temperature"),
         ({"scales": ()}, "scales"),
@@ -149,3 +154,18 @@ def test_an_engineer_can_swap_the_aligner_from_outside(backbone: Backbone, monke
     swapped = Alfa(backbone, Method(aligner="towards-the-image")).inspect([frame()], [text])[0]
     default = Alfa(backbone).inspect([frame()], [text])[0]
     assert not np.allclose(swapped.patch_map, default.patch_map)
+
+
+def test_a_vision_engineer_can_swap_the_aggregation_from_outside(
+    backbone: Backbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def highest(scores: object, windows: object, whole: torch.Tensor | None) -> torch.Tensor:
+        maps = [(one[:, :, None] * w.coverage).amax(1) for one, w in zip(scores, windows, strict=True)]  # type: ignore[call-overload]
+        return torch.stack(maps).amax(0)
+
+    monkeypatch.setitem(AGGREGATIONS, "highest", highest)
+    text = text_of(128)
+    swapped = Alfa(backbone, Method(aggregation="highest")).inspect([frame()], [text])[0]
+    default = Alfa(backbone).inspect([frame()], [text])[0]
+    assert (swapped.patch_map >= default.patch_map - 1e-6).all()
+    assert swapped.local_score > default.local_score

@@ -8,6 +8,7 @@ import jsonschema
 import pytest
 from PIL import Image
 
+from core.packs import load_pack
 from edge.verdict import json_schemas
 from tests.support.mjpeg import MjpegServer
 from tests.support.mosquitto import Mosquitto, eventually, subscribe
@@ -119,6 +120,10 @@ def test_the_heatmap_and_the_regions_have_the_geometry_of_the_roi(heard: dict[st
         assert roi["x"] <= x < roi["x"] + roi["width"]
         assert roi["y"] <= y < roi["y"] + roi["height"]
         assert region["score"] == pytest.approx(one["heatmap"]["max"])
+        descriptors = load_pack("commutator").descriptors
+        assert region["descriptor"] in descriptors
+        assert len(one["explanation"]) == 5
+        assert {reason["text"] for reason in one["explanation"]} <= set(descriptors)
         with Image.open(heard["folder"] / "archive" / one["heatmap"]["archive"]) as overlay:
             assert overlay.size == (roi["width"], roi["height"])
 

@@ -1,0 +1,113 @@
+"""`alfa-edge bench`: where the time of a frame goes on this machine."""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Callable
+from typing import TypeVar
+
+import torch
+
+from core.adaptation import TextFeatures
+from core.alfa import Alfa, to_frame
+from core.image import decode, encode_jpeg
+from core.packs import load_pack
+from core.regions import find_regions
+from core.simline import render
+from edge.clock import monotonic
+from edge.daemon import model_part
+from edge.verdict import Milliseconds, Model, Wire
+
+STAGES = ("decode", "preprocess", "encode", "adapt", "align", "aggregate", "regions")
+T = TypeVar("T")
+
+
+class Stage(Wire):
+    """Milliseconds per image of one stage."""
+
+    p50: Milliseconds
+    p95: Milliseconds
+    p99: Milliseconds
+
+
+class BenchReport(Wire):
+    """What `alfa-edge bench --json` prints. `total` is the whole inspection of a decoded batch, measured on its own."""
+
+    model: Model
+    batch: int
+    rounds: int
+    frame: tuple[int, int]
+    stages: dict[str, Stage]
+    images_per_s: float
+    peak_host_mib: float
+    peak_device_mib: float | None = None
+
+
+class _Clock:
+    """Collects how long things take per image of a batch, the device's work included."""
+
+    def __init__(self, device: torch.device, batch: int) -> None:
+        self.taken: dict[str, list[float]] = {}
+        self._device = device
+        self._batch = batch
+
+    def time(self, stage: str, work: Callable[[], T]) -> T:
+        """Runs `work` and notes its time under `stage`."""
+        started = self._now()
+        result = work()
+        self.taken.setdefault(stage, []).append((self._now() - started) * 1000 / self._batch)
+        return result
+
+    def _now(self) -> float:
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+        return monotonic()
+
+
+def bench(alfa: Alfa, batch: int, rounds: int) -> BenchReport:
+    """Times `rounds` batches of simulated parts, 480 x 480, after a warm-up."""
+    pack = load_pack("magnetic_tile")
+    text = alfa.embed(pack.prompts(alfa.method.llm_prompts), pack.descriptors)
+    files = [encode_jpeg(render("tile", 1, index, 0.5)[0]) for index in range(batch)]
+    device = alfa.backbone.device
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    alfa.warm_up(batch)
+    frames = [decode(one) for one in files]
+    alfa.inspect(frames, [text] * batch)
+    clock = _Clock(device, batch)
+    for _ in range(rounds):
+        _round(alfa, clock, files, text)
+        clock.time("total", lambda: alfa.inspect(frames, [text] * batch))
+    total = sorted(clock.taken["total"])
+    return BenchReport(
+        model=model_part(alfa.backbone, alfa.method),
+        batch=batch,
+        rounds=rounds,
+        frame=(frames[0].shape[1], frames[0].shape[0]),
+        stages={name: _stage(times) for name, times in clock.taken.items()},
+        images_per_s=1000 / total[len(total) // 2],
+        peak_host_mib=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        peak_device_mib=torch.cuda.max_memory_allocated(device) / 2**20 if device.type == "cuda" else None,
+    )
+
+
+@torch.inference_mode()
+def _round(alfa: Alfa, clock: _Clock, files: list[bytes], text: TextFeatures) -> None:
+    """One batch, stage by stage, each waited for."""
+    frames = clock.time("decode", lambda: [decode(one) for one in files])
+    pixels = clock.time("preprocess", lambda: alfa.backbone.pixels(frames))
+    features = clock.time("encode", lambda: alfa.vision(pixels))
+    labels = clock.time("adapt", lambda: alfa.adapt(features.image, text))
+    s_global = alfa.abnormal(features.image, labels.embedding)[:, None]
+    s_window = clock.time("align", lambda: alfa.window_scores(features, labels.embedding))
+    s_local = clock.time("aggregate", lambda: alfa.aggregate(s_window, s_global))
+    maps = s_local.reshape(-1, *alfa.backbone.grid).cpu().numpy()
+    sized = [(one, (frame.shape[0], frame.shape[1])) for one, frame in zip(maps, frames, strict=True)]
+    clock.time("regions", lambda: [find_regions(to_frame(one, size), float(one.mean())) for one, size in sized])
+
+
+def _stage(times: list[float]) -> Stage:
+    ordered = sorted(times)
+    p50, p95, p99 = (ordered[min(int(share * len(ordered)), len(ordered) - 1)] for share in (0.50, 0.95, 0.99))
+    return Stage(p50=p50, p95=p95, p99=p99)

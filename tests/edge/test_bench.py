@@ -1,0 +1,28 @@
+import json
+
+from typer.testing import CliRunner
+
+from edge.bench import STAGES
+from edge.cli import app
+
+runner = CliRunner()
+
+
+def test_every_stage_is_timed() -> None:
+    result = runner.invoke(app, ["bench", "--rounds", "3", "--batch", "2", "--dtype", "fp32", "--json"])
+    assert result.exit_code == 0, result.output
+    report = json.loads(result.stdout)
+    assert set(report["stages"]) == {*STAGES, "total"}
+    for stage in report["stages"].values():
+        assert 0 <= stage["p50"] <= stage["p95"] <= stage["p99"]
+    assert report["images_per_s"] > 0
+    assert report["peak_host_mib"] > 100
+    assert report["model"]["scales"] == [2, 3]
+
+
+def test_a_table_for_people_and_a_clear_refusal() -> None:
+    result = runner.invoke(app, ["bench", "--rounds", "1", "--scales", "2"])
+    assert result.exit_code == 0
+    assert "images/s" in result.output
+    assert runner.invoke(app, ["bench", "--scales", "two"]).exit_code == 2
+    assert runner.invoke(app, ["bench", "--device", "cuda:99"]).exit_code == 2
