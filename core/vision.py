@@ -206,12 +206,13 @@ class VisionPass(nn.Module):
 
 
 def _in_precision(blocks: nn.ModuleList, dtype: torch.dtype) -> nn.ModuleList:
-    """A copy of the blocks whose linear layers and attention compute in `dtype`; their norms stay in float32."""
-    copied = copy.deepcopy(blocks)
-    for module in copied.modules():
+    """The blocks with linear layers and attention that compute in `dtype`; they share the norms with the original."""
+    parameters = {id(parameter): parameter for parameter in blocks.parameters()}
+    for module in blocks.modules():
         if isinstance(module, (nn.Linear, nn.MultiheadAttention)):
-            module.to(dtype)
-    return copied
+            for parameter in module.parameters():
+                parameters[id(parameter)] = nn.Parameter(parameter.to(dtype), requires_grad=False)
+    return copy.deepcopy(blocks, parameters)  # which takes what it finds there in place of a copy
 
 
 def _embed(visual: Any, pixels: Tensor) -> Tensor:
