@@ -1,0 +1,180 @@
+"""What an evaluation found: frozen value objects, the JSON file, and the averages of the paper's tables.
+
+The file holds nothing that differs between two runs of the same evaluation: no time, no date, no machine.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+METRICS = ("auroc", "aupr", "f1_max", "pauroc", "pro", "pf1_max")
+"""In the paper's order: image level, then pixel level."""
+
+
+class Part(BaseModel):
+    """A frozen part of the file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Metrics(Part):
+    """In [0, 1]; None where the data give none (no masks, or parts of one label only)."""
+
+    auroc: float | None = None
+    aupr: float | None = None
+    f1_max: float | None = None
+    pauroc: float | None = None
+    pro: float | None = None
+    pf1_max: float | None = None
+
+
+class Rate(Part):
+    """A share of parts, and its 95 % confidence interval (Wilson)."""
+
+    value: float
+    low: float
+    high: float
+    count: int
+    """Parts that the share is of."""
+
+
+class Operation(Part):
+    """How a line would do at a threshold calibrated from good training parts alone."""
+
+    threshold: float
+    normals: int
+    """Good parts that it was calibrated from."""
+    promised: float
+    """The false-alarm rate that so many good parts can promise."""
+    false_alarms: Rate | None
+    escapes: Rate | None
+
+
+class Decile(Part):
+    """Defective parts by the area of their defect."""
+
+    smallest: float
+    """Share of the picture, of the smallest defect in this tenth."""
+    largest: float
+    count: int
+    found: int
+    """Of them called anomalous at the calibrated threshold."""
+
+
+class Picture(Part):
+    """One test picture."""
+
+    path: str
+    """Below the data set's root."""
+    anomalous: bool
+    defect: str
+    """`good`, or the kind of defect."""
+    masked: bool
+    """Whether there is a mask, or none is needed."""
+    area: float | None = None
+    """Share of the picture that the defect covers."""
+
+
+class Run(Part):
+    """One setting on one class."""
+
+    variant: str
+    """`alfa`, `winclip`, or what an ablation leaves out, for instance `no aligner`."""
+    shots: int
+    seed: int
+    shot_paths: tuple[str, ...]
+    metrics: Metrics
+    scores: tuple[float, ...]
+    """S of each picture, in the order of `ClassResult.pictures`."""
+    hits: tuple[bool | None, ...]
+    """Whether the heatmap's peak lies inside the mask, dilated by one patch; None for good parts and without a mask."""
+    operation: Operation | None = None
+    deciles: tuple[Decile, ...] = ()
+
+
+class ClassResult(Part):
+    """One class of the data set."""
+
+    name: str
+    layout: str
+    pack: str
+    pack_version: str
+    pack_sha256: str
+    train: int
+    """Good training pictures."""
+    pictures: tuple[Picture, ...]
+    broken: tuple[str, ...]
+    """Pictures or masks that could not be read, each with the reason; they are not in `pictures`."""
+    runs: tuple[Run, ...]
+
+
+class Evaluation(Part):
+    """The whole file."""
+
+    schema_: Literal[1] = 1
+    version: str
+    """Of alfa-edge."""
+    dataset: str
+    """Name of the root folder."""
+    resolution: tuple[int, int]
+    """Height and width at which pixel metrics are taken."""
+    shots: tuple[int, ...]
+    seeds: int
+    model: str
+    fingerprint: str
+    device: str
+    dtype: str
+    scales: tuple[int, ...]
+    classes: tuple[ClassResult, ...]
+
+    def variants(self) -> tuple[str, ...]:
+        """In the order in which they were run."""
+        return tuple(dict.fromkeys(run.variant for one in self.classes for run in one.runs))
+
+    def settings(self) -> Iterator[tuple[str, int]]:
+        """Each (variant, shots) that was run."""
+        yield from dict.fromkeys((run.variant, run.shots) for one in self.classes for run in one.runs)
+
+    def write(self, path: Path) -> None:
+        """Writes the JSON file, whole or not at all."""
+        draft = path.with_name(path.name + ".part")
+        draft.write_text(self.model_dump_json(indent=1) + "\n", "utf-8")
+        draft.replace(path)
+
+
+class Spread(Part):
+    """Mean and standard deviation over seeds; the deviation is None for one seed."""
+
+    mean: float
+    deviation: float | None
+
+
+def spread(values: list[float]) -> Spread | None:
+    """None for no values."""
+    if not values:
+        return None
+    return Spread(mean=mean(values), deviation=stdev(values) if len(values) > 1 else None)
+
+
+def over_seeds(result: ClassResult, variant: str, shots: int, metric: str) -> Spread | None:
+    """One metric of one class over its seeds."""
+    runs = [run for run in result.runs if (run.variant, run.shots) == (variant, shots)]
+    values = [getattr(run.metrics, metric) for run in runs]
+    return spread([value for value in values if value is not None and math.isfinite(value)])
+
+
+def over_classes(evaluation: Evaluation, variant: str, shots: int, metric: str) -> Spread | None:
+    """The average of one metric over the classes that have it, per seed; then over the seeds, as in the paper."""
+    by_seed: dict[int, list[float]] = {}
+    for result in evaluation.classes:
+        for run in result.runs:
+            value = getattr(run.metrics, metric)
+            if (run.variant, run.shots) == (variant, shots) and value is not None:
+                by_seed.setdefault(run.seed, []).append(value)
+    return spread([mean(values) for values in by_seed.values()])
