@@ -118,14 +118,15 @@ def to_frame(patch_map: Map, size: tuple[int, int]) -> Map:
 class Alfa:
     """The method on one model. Not for several threads at once."""
 
-    def __init__(self, backbone: Backbone, method: Method = ALFA) -> None:
+    def __init__(self, backbone: Backbone, method: Method = ALFA, *, patches: bool = False) -> None:
+        """With `patches` the pass also gives the patch tokens that few-shot scoring needs."""
         self.backbone = backbone
         self.method = method
         self.windows = [
             make_windows(backbone.grid, scale, method.stride).to(backbone.device) for scale in method.scales
         ]
         self.vision: Callable[[Tensor], Features] = VisionPass(
-            backbone.visual, self.windows, dtype=DTYPES[backbone.dtype]
+            backbone.visual, self.windows, dtype=DTYPES[backbone.dtype], patches=patches
         )
         self._align = ALIGNERS[method.aligner]
         self._aggregate = AGGREGATIONS[method.aggregation]
@@ -171,10 +172,9 @@ class Alfa:
         s_global = self.abnormal(features.image, labels.embedding)[:, None]  # Eq. 10
         s_window = self.window_scores(features, labels.embedding)  # 4.3, Eq. 11
         s_local = self.aggregate(s_window, s_global)  # S~_L
-        peak = s_local.amax(-1, keepdim=True)
-        score = (s_global + peak) / 2 if self.method.local_in_image else s_global  # Eq. 12
-        scores = torch.cat([score, s_global, peak], 1)
-        return _to_host(scores, s_local, labels, self._likeness(features, s_window, text), self.backbone.grid, sizes)
+        score, s_map = self.fuse(s_global, s_local)  # Eq. 12
+        scores = torch.cat([score, s_global, s_map.amax(-1, keepdim=True)], 1)
+        return _to_host(scores, s_map, labels, self._likeness(features, s_window, text), self.backbone.grid, sizes)
 
     def adapt(self, image: Tensor, text: TextFeatures) -> Labels:
         """4.2, Alg. 1: the label embeddings F_TG of images f(x) [B, d]."""
@@ -192,6 +192,16 @@ class Alfa:
     def aggregate(self, s_window: Sequence[Tensor], s_global: Tensor) -> Tensor:
         """S~_L [B, rows * cols] from the window scores of each scale."""
         return self._aggregate(s_window, self.windows, s_global if self.method.image_in_map else None)
+
+    def fuse(self, s_global: Tensor, s_local: Tensor, reference: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """S [..., 1] and the map [..., N] of S_G [..., 1], S~_L [..., N] and, few-shot, the reference map (Eq. 12).
+
+        The reference map is averaged with S~_L, and the image score takes its maximum. Without `local_in_image`, as in
+        WinCLIP, the image score is S_G alone, or few-shot its mean with the maximum of the reference map.
+        """
+        s_map = s_local if reference is None else (s_local + reference) / 2
+        inside = s_map if self.method.local_in_image else reference
+        return s_global if inside is None else (s_global + inside.amax(-1, keepdim=True)) / 2, s_map
 
     def abnormal(self, image: Tensor, labels: Tensor) -> Tensor:
         """Softmax over the two labels of <image, label> / temperature, its abnormal entry (Eq. 10, 11).
