@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import cv2
 import numpy as np
@@ -20,7 +21,7 @@ from core.explain import Likeness
 from core.graph import GraphedPass
 from core.image import Map, Rgb
 from core.packs import Prompts
-from core.vision import Features, VisionPass
+from core.vision import Features, VisionPass, lift
 from core.windows import AGGREGATIONS, make_windows
 
 
@@ -121,15 +122,31 @@ class Alfa:
     def __init__(self, backbone: Backbone, method: Method = ALFA, *, patches: bool = False) -> None:
         """With `patches` the pass also gives the patch tokens that few-shot scoring needs."""
         self.backbone = backbone
-        self.method = method
+        self._choose(method)
         self.windows = [
             make_windows(backbone.grid, scale, method.stride).to(backbone.device) for scale in method.scales
         ]
         self.vision: Callable[[Tensor], Features] = VisionPass(
             backbone.visual, self.windows, dtype=DTYPES[backbone.dtype], patches=patches
         )
+
+    def _choose(self, method: Method) -> None:
+        self.method = method
         self._align = ALIGNERS[method.aligner]
         self._aggregate = AGGREGATIONS[method.aggregation]
+
+    def with_method(self, method: Method) -> Alfa:
+        """The same pass judged by another method, which must have the same windows."""
+        if (method.scales, method.stride) != (self.method.scales, self.method.stride):
+            raise ValueError(f"{method.scales} at stride {method.stride} are other windows than {self.method.scales}")
+        other = copy.copy(self)
+        other._choose(method)
+        return other
+
+    @property
+    def lift(self) -> Callable[[Tensor], Tensor]:
+        """Carries attention values into the joint space; see `aligner`."""
+        return partial(lift, self.backbone.visual)
 
     def warm_up(self, batch: int) -> None:
         """Readies the device for batches of 1 to `batch` frames: the first pass allocates, and CUDA captures graphs.

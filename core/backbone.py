@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import open_clip
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from core.preprocess import VERSION as PREPROCESS_VERSION
 from core.preprocess import Preprocess
+from core.store import Store
 from core.weights import ModelError, find
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -70,10 +72,13 @@ class Backbone:
             self._text.to("cpu")
 
 
-def load_backbone(name: str, weights: str | None, device: str = "cpu", dtype: str = "auto") -> Backbone:
+def load_backbone(
+    name: str, weights: str | None, device: str = "cpu", dtype: str = "auto", store: Store | None = None
+) -> Backbone:
     """The model `name` of open_clip with `weights`, a pretrained tag or a file; `untrained` takes none.
 
-    Weights are read without running any code that they may hold.
+    A tag is looked for in `store`, then where open_clip keeps what it fetched itself. Weights are read
+    without running any code that they may hold.
 
     Raises:
         ModelError: model, weights, device or dtype cannot be had as asked. Nothing else is used in their place.
@@ -84,10 +89,21 @@ def load_backbone(name: str, weights: str | None, device: str = "cpu", dtype: st
         return wrap_model(UNTRAINED, _untrained(), SimpleTokenizer(context_length=77), where, kind, CLIP_MEAN, CLIP_STD)
     if weights is None:
         raise ModelError(f"model {name!r} needs weights: a pretrained tag of open_clip or the path of a file")
-    path, settings = find(name, weights)
+    path, settings = find(name, weights, store)
+    model = read_model(name, path, settings)
+    mean, std = settings.get("mean", CLIP_MEAN), settings.get("std", CLIP_STD)
+    return wrap_model(name, model, open_clip.get_tokenizer(name), where, kind, mean, std)
+
+
+def read_model(name: str, path: Path, settings: dict[str, Any], called: str | None = None) -> CLIP:
+    """The model `name` of open_clip with the weights of a file, every one of them, read without running any code.
+
+    Raises:
+        ModelError: they do not load; it names the file as `called`, or by its path.
+    """
     try:
         with _quiet():
-            model = open_clip.create_model(
+            return open_clip.create_model(
                 name,
                 str(path),
                 device="cpu",
@@ -95,9 +111,7 @@ def load_backbone(name: str, weights: str | None, device: str = "cpu", dtype: st
                 weights_only=True,
             )
     except Exception as error:  # the readers of three file formats, each with errors of its own
-        raise ModelError(f"weights {path} do not load into {name}: {_first_line(error)}") from error
-    mean, std = settings.get("mean", CLIP_MEAN), settings.get("std", CLIP_STD)
-    return wrap_model(name, model, open_clip.get_tokenizer(name), where, kind, mean, std)
+        raise ModelError(f"weights {called or path} do not load into {name}: {_first_line(error)}") from error
 
 
 def resolve_device(device: str) -> torch.device:

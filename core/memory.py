@@ -37,13 +37,13 @@ class Distances:
     windows: tuple[Tensor, ...]
     patches: Tensor
 
-    def nearest(self, shots: Sequence[int]) -> Distances:
-        """To the nearest of some of the shots: [B, 1, ...]."""
-        chosen = list(shots)
-        return Distances(
-            tuple(one[:, chosen].amin(1, keepdim=True) for one in self.windows),
-            self.patches[:, chosen].amin(1, keepdim=True),
-        )
+    def nearest(self, choices: Sequence[Sequence[int]]) -> Distances:
+        """To the nearest of some of the shots, for each of C choices of them: [B, C, ...]."""
+
+        def least(one: Tensor) -> Tensor:
+            return torch.stack([one[:, list(shots)].amin(1) for shots in choices], 1)
+
+        return Distances(tuple(least(one) for one in self.windows), least(self.patches))
 
 
 def remember(features: Features) -> Memory:

@@ -118,12 +118,12 @@ class VisionPass(nn.Module):
         (whole, v_global), local = seen[0], seen[1:]
         image, *windows = [F.normalize(out[:, :, 0] @ self.visual.proj, dim=-1) for out, _ in seen]
         groups = [group for stage in self.stages for group in stage.groups]
-        lift = partial(_lift, self.visual)
+        carry = partial(lift, self.visual)
         return Features(
             image[:, 0],
             tuple(windows),
             tuple(
-                Values(v_global[:, 0], v_local, group.index, lift)
+                Values(v_global[:, 0], v_local, group.index, carry)
                 for (_, v_local), group in zip(local, groups[1:], strict=True)
             ),
             F.normalize(whole[:, 0, 1:], dim=-1) if groups[0].queries > 1 else None,
@@ -238,7 +238,7 @@ def _rest(block: Any, x: Tensor, attended: Tensor) -> Tensor:
     return x
 
 
-def _lift(visual: Any, value: Tensor) -> Tensor:
+def lift(visual: Any, value: Tensor) -> Tensor:
     """Values [..., w] in the joint space, float32 [..., d]: the model's own way from attention to embedding."""
     attention = visual.transformer.resblocks[-1].attn
     return visual.ln_post(attention.out_proj(value.float())) @ visual.proj  # type: ignore[no-any-return]

@@ -8,8 +8,6 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Optional
@@ -19,8 +17,11 @@ from rich.console import Console
 from rich.table import Table
 
 from edge import __version__
-from edge.redact import redact
-from edge.settings import ConfigError, ModelSettings, Settings, load_settings
+from edge.cli_evaluate import evaluate
+from edge.cli_model import model_app
+from edge.explained import BAD_INPUT
+from edge.explained import explained as _explained
+from edge.settings import ModelSettings, Settings, load_settings, store_dir
 
 if TYPE_CHECKING:
     from edge.score import ScoredPicture
@@ -33,11 +34,10 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 config_app = typer.Typer(help="Look at the configuration.", no_args_is_help=True)
-model_app = typer.Typer(help="Fetch model weights.", no_args_is_help=True)
+app.command("evaluate")(evaluate)
 app.add_typer(config_app, name="config")
 app.add_typer(model_app, name="model")
 
-BAD_INPUT = 2
 _COLOURS = {"normal": "green", "anomaly": "bold red", "error": "bold yellow"}
 out = Console()
 
@@ -45,24 +45,6 @@ ConfigFile = Annotated[Path, typer.Option("--config", "-c", help="The TOML file.
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Device = Annotated[str, typer.Option(help="cuda, cuda:N or cpu; used or refused.")]
 Dtype = Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")]
-
-
-@contextmanager
-def _explained() -> Iterator[None]:
-    """Bad input ends with its message and exit code 2, without a traceback."""
-    from core.graph import BatchTooLargeError
-    from core.packs import PackError
-    from core.vision import UnsupportedModelError
-    from core.weights import ModelError
-    from edge.broker import BrokerError
-
-    ours = (ConfigError, PackError, ModelError, UnsupportedModelError, BatchTooLargeError, BrokerError)
-    try:
-        yield
-    except (*ours, FileNotFoundError) as error:
-        for line in redact(str(error)).splitlines():
-            print(f"alfa-edge: {line}", file=sys.stderr)  # noqa: T201
-        raise typer.Exit(BAD_INPUT) from None
 
 
 def _stop_on_signals() -> threading.Event:
@@ -113,12 +95,13 @@ def score(
         from core.alfa import Alfa
         from core.backbone import UNTRAINED, load_backbone
         from core.packs import load_pack
+        from core.store import Store
         from edge.score import find_pictures, report, score_pictures
 
         pictures = find_pictures(paths)
         loaded = load_pack(pack)
         name = model or (UNTRAINED if weights is None else ModelSettings().name)
-        alfa = Alfa(load_backbone(name, weights, device, dtype))
+        alfa = Alfa(load_backbone(name, weights, device, dtype, Store(store_dir())))
         scored = list(score_pictures(alfa, loaded, pictures, threshold, heatmaps, batch))
     if as_json:
         print(report(alfa, loaded, scored).model_dump_json(indent=2, exclude_none=True))  # noqa: T201
@@ -231,6 +214,7 @@ def bench_command(
     with _explained():
         from core.alfa import Alfa, Method
         from core.backbone import UNTRAINED, load_backbone
+        from core.store import Store
         from edge.bench import bench
 
         name = model or (UNTRAINED if weights is None else ModelSettings().name)
@@ -238,7 +222,7 @@ def bench_command(
             method = Method(scales=tuple(int(one) for one in scales.split(",")))
         except ValueError as error:
             raise typer.BadParameter(f"{scales}: {error}", param_hint="--scales") from None
-        report = bench(Alfa(load_backbone(name, weights, device, dtype), method), batch, rounds)
+        report = bench(Alfa(load_backbone(name, weights, device, dtype, Store(store_dir())), method), batch, rounds)
     if as_json:
         print(report.model_dump_json(indent=2, exclude_none=True))  # noqa: T201
         return
@@ -286,13 +270,14 @@ def config_check(config: ConfigFile) -> None:
 def _check_files(settings: Settings) -> None:
     from core.backbone import UNTRAINED, resolve_device, resolve_dtype
     from core.packs import load_pack
+    from core.store import Store
     from core.weights import find
 
     for line in settings.lines.values():
         load_pack(line.pack)
     resolve_dtype(settings.model.dtype, resolve_device(settings.model.device))
     if settings.model.name != UNTRAINED:
-        find(settings.model.name, settings.model.weights or "")
+        find(settings.model.name, settings.model.weights or "", Store(store_dir(settings.model.store)))
 
 
 @config_app.command("show")
@@ -317,19 +302,6 @@ def config_example() -> None:
     from edge.reference import example
 
     print(example(), end="")  # noqa: T201
-
-
-@model_app.command("pull")
-def model_pull(
-    name: Annotated[str, typer.Argument(help="A model of open_clip.")] = "ViT-B-16-plus-240",
-    tag: Annotated[str, typer.Argument(help="One of its pretrained tags.")] = "laion400m_e32",
-) -> None:
-    """Fetch weights through open_clip, once, where there is a network."""
-    with _explained():
-        from core.weights import pull
-
-        path = pull(name, tag)
-    out.print(f"{name} {tag}: {path}")
 
 
 def main() -> None:

@@ -16,13 +16,14 @@ from core.adaptation import TextFeatures
 from core.alfa import Alfa, Method
 from core.backbone import Backbone, load_backbone
 from core.packs import PromptPack, load_pack
+from core.store import Store
 from edge import __version__
 from edge.archive import Archive
 from edge.camera.camera import Camera
 from edge.line import Line, LoadedRecipe
 from edge.mqtt import Publisher
 from edge.scorer import Scorer
-from edge.settings import LineSettings, MethodSettings, ModelSettings, Settings
+from edge.settings import LineSettings, MethodSettings, ModelSettings, Settings, store_dir
 from edge.verdict import Model, Recipe
 
 log = logging.getLogger(__name__)
@@ -42,7 +43,8 @@ def make_alfa(model: ModelSettings, method: MethodSettings) -> Alfa:
         llm_prompts=method.llm_prompts,
         aligner=method.aligner,
     )
-    return Alfa(load_backbone(model.name, model.weights, model.device, model.dtype), chosen)
+    store = Store(store_dir(model.store))
+    return Alfa(load_backbone(model.name, model.weights, model.device, model.dtype, store), chosen)
 
 
 def model_part(backbone: Backbone, method: Method) -> Model:

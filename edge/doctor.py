@@ -15,10 +15,11 @@ import torch
 
 from core.backbone import UNTRAINED, cpu_has_bf16, resolve_device, resolve_dtype
 from core.packs import PackError, list_packs, load_pack
+from core.store import Store
 from core.weights import ModelError, check_name, find
 from edge.mqtt import probe
 from edge.redact import is_url, redact
-from edge.settings import Settings
+from edge.settings import Settings, store_dir
 
 _BROKER_TIMEOUT_S = 3.0
 _LEAST_FREE = 1 << 30
@@ -87,7 +88,7 @@ def _model(settings: Settings) -> Iterator[Check]:
         check_name(model.name)
         if model.weights is None:
             raise ModelError("model.weights is not set")
-        path, _ = find(model.name, model.weights)
+        path, _ = find(model.name, model.weights, Store(store_dir(model.store)))
         yield Check("weights", "ok", f"{model.name} from {path}, {path.stat().st_size / 2**20:.0f} MiB")
     except ModelError as error:
         yield Check("weights", "fail", str(error))

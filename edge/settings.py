@@ -59,6 +59,9 @@ class ModelSettings(Section):
     """A model name of open_clip, or `untrained`: a small model with random weights for trying out the plumbing."""
     weights: str | None = "laion400m_e32"
     """A pretrained tag of open_clip, or the path of a weights file. Not used by `untrained`."""
+    store: Path | None = None
+    """Directory of the weights that `alfa-edge model pull` and `alfa-edge model import` bring here. Default:
+    `$ALFA_EDGE_MODELS`, else `$XDG_DATA_HOME/alfa-edge/models`, else `~/.local/share/alfa-edge/models`."""
     device: str = "cuda"
     """`cuda`, `cuda:N` or `cpu`. It is used or refused, never replaced by another."""
     dtype: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
@@ -208,6 +211,13 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return env_settings, init_settings  # the environment wins over the file
+
+
+def store_dir(configured: Path | None = None) -> Path:
+    """The directory of weights: as configured, else as the environment says, else the user's own."""
+    given = configured or os.environ.get("ALFA_EDGE_MODELS")
+    data = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
+    return Path(given or Path(data) / "alfa-edge" / "models").expanduser()
 
 
 @dataclass(frozen=True)

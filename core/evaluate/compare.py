@@ -152,7 +152,7 @@ def load(path: Path) -> Evaluation:
     if content["schema_"] != SCHEMA:
         raise EvaluationFileError(f"{path}: is of schema {content['schema_']!r}; this version reads schema {SCHEMA}")
     try:
-        evaluation = Evaluation.model_validate_json(json.dumps(content))
+        evaluation = Evaluation.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(key) for key in first["loc"]) or "the whole file"

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from core.evaluate.result import Decile, Operation, Rate
 
-BINS = 2**18
+BINS = 2**19
 """Bins of width 1 / BINS that pixel scores are counted in. A power of two, so that no score is rounded across one."""
 FPR_LIMIT = 0.3
 """PRO is integrated over false-positive rates from 0 to this one."""
@@ -52,10 +52,10 @@ def image_metrics(
 
 
 class PixelMetrics:
-    """Pixel AUROC, PRO and pixel F1-max over any number of heatmaps, in memory that does not grow with them (6 MiB).
+    """Pixel AUROC, PRO and pixel F1-max over any number of heatmaps, in memory that does not grow with them (12 MiB).
 
     Scores are counted in `BINS` equal bins over [0, 1), and 1 in a bin of its own. Thresholds are the bins' lower
-    edges, so everything is exact where scores are multiples of 1 / BINS (3.8e-6); otherwise the only error is that
+    edges, so everything is exact where scores are multiples of 1 / BINS (1.9e-6); otherwise the only error is that
     scores inside one bin are taken for ties. With N normal and D defective pixels, n and d of them in a bin:
 
     - pAUROC is off by at most the sum of n * d / (2 * N * D) over the bins: half the share of pairs of a normal and a
@@ -66,12 +66,12 @@ class PixelMetrics:
       2 * t / (t + f - n + D) - 2 * t / (t + f + D), where t and f are the defective and the normal pixels in the bin
       and above.
 
-    Those are worst cases. On random maps, where the order inside a bin has nothing to do with the label, a few maps of
-    240 x 240 suffice for errors below 1e-6, in a band of scores 0.02 wide as well.
+    Those are worst cases, which the order of scores inside the bins would have to conspire for. On random maps in a
+    band of scores 0.02 wide, ten maps of 240 x 240 gave pAUROC to 1e-6, PRO to 1e-5 and pF1-max to 1e-4.
     """
 
     def __init__(self) -> None:
-        self._normal = np.zeros(BINS + 1, np.int64)
+        self._pixels = np.zeros(BINS + 1, np.int64)
         self._defective = np.zeros(BINS + 1, np.int64)
         # Sum over defective pixels of 1 / (area of the pixel's region): cumulated, the overlap summed over regions.
         self._overlap = np.zeros(BINS + 1, np.float64)
@@ -90,13 +90,13 @@ class PixelMetrics:
         """
         _check_picture(heatmap, mask)
         # Exact: a product with a power of two only changes the exponent.
-        bins = (heatmap * np.float32(BINS)).astype(np.intp)
-        if not mask.any():
-            np.add.at(self._normal, bins.ravel(), 1)
+        bins = (heatmap.ravel() * np.float32(BINS)).astype(np.intp)
+        np.add.at(self._pixels, bins, 1)
+        defective = np.flatnonzero(mask)
+        if not defective.size:
             return
-        count, regions = cv2.connectedComponents(mask.view(np.uint8), connectivity=8)
-        inside, region = bins[mask], regions[mask]
-        np.add.at(self._normal, bins[~mask], 1)
+        count, regions = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
+        inside, region = bins[defective], regions.ravel()[defective]
         np.add.at(self._defective, inside, 1)
         np.add.at(self._overlap, inside, 1 / np.bincount(region, minlength=count)[region])
         self._regions += count - 1  # the first is the background
@@ -110,9 +110,9 @@ class PixelMetrics:
 
         None for all three when there is no defective pixel or no normal one.
         """
-        used = np.flatnonzero(self._normal + self._defective)[::-1]
-        false = _from_zero(self._normal[used])
+        used = np.flatnonzero(self._pixels)[::-1]
         true = _from_zero(self._defective[used])
+        false = _from_zero(self._pixels[used]) - true
         normal, defective = false[-1], true[-1]
         if not normal or not defective:
             return None, None, None
@@ -166,7 +166,7 @@ def conformal_threshold(normal_scores: NDArray[np.float64], rate: float) -> tupl
     if not 0 < rate < 1:
         raise ValueError(f"rate {rate} must be between 0 and 1")
     count = len(normal_scores)
-    # As it is written: 0.07 as a float lies above 7 / 100, and 100 * (1 - 0.07) below 93, others the other way round.
+    # As it is written: in floats 100 * (1 - 0.58) is a little above 42, and its ceiling one place too high.
     above = math.floor((count + 1) * Fraction(repr(float(rate))))
     ordered = np.sort(normal_scores.astype(np.float64))
     # ceil((n + 1) * (1 - rate)) = n + 1 - above, counted from 1.

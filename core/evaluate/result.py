@@ -111,6 +111,8 @@ class ClassResult(Part):
     pictures: tuple[Picture, ...]
     broken: tuple[str, ...]
     """Pictures or masks that could not be read, each with the reason; they are not in `pictures`."""
+    notes: tuple[str, ...] = ()
+    """What is odd in the folders, for instance a defect without a mask."""
     runs: tuple[Run, ...]
 
 

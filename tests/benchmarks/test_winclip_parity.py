@@ -53,7 +53,7 @@ def test_few_shot_scores_and_maps_are_the_same(anomalib_model: torch.nn.Module, 
         labels = alfa.adapt(query.image, text)
         s_global = alfa.abnormal(query.image, labels.embedding)[:, None]
         s_local = alfa.aggregate(alfa.window_scores(query, labels.embedding), s_global)
-        reference = reference_map(distances(query, memory).nearest([0, 1]), alfa.windows)[:, 0]
+        reference = reference_map(distances(query, memory).nearest([[0, 1]]), alfa.windows)[:, 0]
         score, s_map = alfa.fuse(s_global, s_local, reference)
     for row in range(2):
         heatmap = to_frame(s_map[row].reshape(15, 15).numpy(), (240, 240))

@@ -1,0 +1,115 @@
+"""Features of pictures on disk, so that every shot, seed and ablation costs one encoding."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from core.alfa import Alfa
+from core.aligner import Values
+from core.image import Rgb, read
+from core.vision import Features
+
+# These aligners look at the CLS value and at the mean of the patch values only, so that two tokens stand for all.
+_TWO_TOKENS = frozenset({"identity", "minimal", "minimal-mean"})
+
+
+class FeatureCache:
+    """Features by the content of the picture, the model and the windows.
+
+    Pictures are encoded in batches of a fixed partition of those asked for, and a batch of which one is missing is
+    encoded whole: what is read later is the same, to the last bit, whether or not a run was cut short.
+
+    Args:
+        root: Folder of the cache.
+        alfa: What encodes, with patch tokens.
+        aligners: The aligners that will be used.
+        batch: Pictures in one pass.
+        encoded: Called before the first batch with 0, and after each with its number of pictures and whether they
+            were encoded, not found in the cache.
+    """
+
+    def __init__(
+        self, root: Path, alfa: Alfa, aligners: Sequence[str], batch: int, encoded: Callable[[int, bool], None]
+    ) -> None:
+        self._alfa = alfa
+        self._batch = batch
+        self._encoded = encoded
+        self._compact = set(aligners) <= _TWO_TOKENS
+        backbone, method = alfa.backbone, alfa.method
+        described = (backbone.fingerprint, str(backbone.device), backbone.dtype, method.scales, method.stride, batch)
+        key = hashlib.sha256(repr((*described, self._compact)).encode()).hexdigest()[:16]
+        self._folder = root / key
+
+    def clear(self) -> None:
+        """Forgets what earlier runs with this model and these windows left."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def encode(self, paths: Sequence[Path]) -> dict[Path, str]:
+        """Has the features of all `paths` on disk; returns the SHA-256 of each.
+
+        Raises:
+            ImageError: a picture cannot be read.
+            OSError: the disk does not take the features.
+        """
+        digests = {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
+        self._encoded(0, False)
+        for start in range(0, len(paths), self._batch):
+            part = paths[start : start + self._batch]
+            fresh = not all(self._file(digests[path]).exists() for path in part)
+            if fresh:
+                self._store([digests[path] for path in part], [read(path) for path in part])
+            self._encoded(len(part), fresh)
+        return digests
+
+    def load(self, digest: str) -> Features:
+        """The features of one picture, on the device, as a batch of one.
+
+        Raises:
+            ValueError: the file is damaged; it says which to delete.
+        """
+        file = self._file(digest)
+        try:
+            held = load_file(file, device=str(self._alfa.backbone.device))
+        except (SafetensorError, OSError) as error:
+            raise ValueError(f"{file}: the cached features are damaged ({error}); delete the file") from error
+        windows = tuple(held[f"window{scale}"].float() for scale in self._alfa.method.scales)
+        whole = held["value"].float()
+        values = tuple(
+            Values(whole, held[f"value{scale}"].float(), held[f"index{scale}"], self._alfa.lift)
+            for scale in self._alfa.method.scales
+        )
+        return Features(held["image"], windows, values, held["patches"].float())
+
+    @torch.inference_mode()
+    def _store(self, digests: Sequence[str], frames: Sequence[Rgb]) -> None:
+        features = self._alfa.vision(self._alfa.backbone.pixels(frames))
+        self._folder.mkdir(parents=True, exist_ok=True)
+        for row, digest in enumerate(digests):
+            one = features.take([row])
+            assert one.patches is not None
+            held = {"image": one.image, "patches": one.patches.half()}
+            for scale, window, values in zip(self._alfa.method.scales, one.windows, one.values, strict=True):
+                held[f"window{scale}"] = window.half()
+                held["value"] = self._few(values.image).half()
+                held[f"value{scale}"] = self._few(values.window).half()
+                held[f"index{scale}"] = values.index
+            draft = self._folder / f"{digest}.part"
+            save_file({key: value.contiguous().cpu() for key, value in held.items()}, draft)
+            draft.replace(self._file(digest))
+
+    def _few(self, values: Tensor) -> Tensor:
+        """CLS and the mean of the patches [..., 2, w] of [..., 1 + n, w], where that is all that will be looked at."""
+        if not self._compact:
+            return values
+        return torch.stack([values[..., 0, :], values[..., 1:, :].float().mean(-2).to(values.dtype)], -2)
+
+    def _file(self, digest: str) -> Path:
+        return self._folder / f"{digest}.safetensors"

@@ -1,0 +1,279 @@
+"""Runs the settings of an evaluation over a data set: each picture is encoded once, and scored by all of them."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from core.adaptation import TextFeatures
+from core.alfa import Alfa, Method, to_frame
+from core.evaluate.cache import FeatureCache
+from core.evaluate.datasets import DataClass, Sample, read_mask
+from core.evaluate.metrics import PixelMetrics, deciles, image_metrics, operate
+from core.evaluate.result import ClassResult, Metrics, Picture, Run
+from core.image import ImageError, read
+from core.memory import Memory, distances, reference_map, remember
+from core.packs import PromptPack, winclip_prompts
+from core.vision import Features
+
+CALIBRATION = 50
+"""Good training pictures that the operating threshold comes from, at most; none of them is a shot."""
+FALSE_ALARM_RATE = 0.05
+"""What the threshold is to promise."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A way to score: a method, and which prompts it is given."""
+
+    name: str
+    method: Method
+    winclip_prompts: bool = False
+    parts: str = "both"
+    """`both`, or the one part of Eq. 12 that the image score is: `global` or `local`."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to run. The first variant is run with every number of shots, the others with none."""
+
+    variants: tuple[Variant, ...]
+    shots: tuple[int, ...]
+    seeds: int
+    resolution: tuple[int, int]
+    """Height and width at which pixel metrics are taken."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Setting:
+    """One run of one class, and what it collects."""
+
+    variant: int
+    shots: tuple[int, ...]
+    """Indices into the class's shots."""
+    seed: int
+    scores: list[float] = field(default_factory=list)
+    normals: list[float] = field(default_factory=list)
+    hits: list[bool | None] = field(default_factory=list)
+    pixels: PixelMetrics = field(default_factory=PixelMetrics)
+
+
+class ClassEvaluator:
+    """Evaluates one class of a data set.
+
+    Args:
+        alfa: What encodes; its method is the first variant's.
+        cache: Where the features are.
+        plan: What to run.
+        scored: Called after each picture.
+    """
+
+    def __init__(self, alfa: Alfa, cache: FeatureCache, plan: Plan, scored: Callable[[], None]) -> None:
+        self._scorers = [alfa, *(alfa.with_method(variant.method) for variant in plan.variants[1:])]
+        self._cache = cache
+        self._plan = plan
+        self._scored = scored
+        self._sizes: dict[Path, tuple[int, int]] = {}
+        self._texts: dict[tuple[str, bool, bool, bool], TextFeatures] = {}
+
+    def evaluate(self, data: DataClass, pack: PromptPack, root: Path) -> ClassResult:
+        """The result of one class; pictures and masks that cannot be read are named in it and left out."""
+        broken: list[str] = []
+        test = [sample for sample in data.test if self._readable(sample, broken)]
+        train = [path for path in data.train if _opens(path, broken)]
+        most = max(self._plan.shots)
+        drawn = [
+            random.Random(f"{data.name}:{seed}").sample(train, min(most, len(train))) for seed in self._seeds(most)
+        ]
+        shots = sorted({path for paths in drawn for path in paths})
+        rest = [path for path in train if path not in set(shots)]
+        normals = sorted(random.Random(f"{data.name}:calibration").sample(rest, min(CALIBRATION, len(rest))))
+        digests = self._cache.encode([*(sample.path for sample in test), *shots, *normals])
+        texts = [self._text(index, pack) for index in range(len(self._scorers))]
+        settings = list(self._settings(drawn, shots))
+        memory = self._remember([digests[path] for path in shots])
+        for path in normals:
+            for setting, (score, _) in zip(settings, self._score(digests[path], texts, memory, settings), strict=True):
+                setting.normals.append(score)
+            self._scored()
+        pictures = []
+        for sample in test:
+            pictures.append(self._take(sample, digests[sample.path], texts, memory, settings, root))
+            self._scored()
+        return ClassResult(
+            name=data.name,
+            layout=data.layout,
+            pack=pack.name,
+            pack_version=pack.version,
+            pack_sha256=pack.sha256,
+            train=len(train),
+            pictures=tuple(pictures),
+            broken=tuple(broken),
+            notes=data.notes,
+            runs=tuple(self._run(setting, pictures, shots, root) for setting in settings),
+        )
+
+    def heatmap(self, path: Path, pack: PromptPack) -> NDArray[np.float32]:
+        """S~_L [rows, cols] of one picture by the first variant, zero-shot; for the report."""
+        digest = self._cache.encode([path])[path]
+        text = self._text(0, pack)
+        setting = _Setting(0, (), 0)
+        _, patch_map = self._score(digest, [text] * len(self._scorers), None, [setting])[0]
+        return patch_map
+
+    def _text(self, index: int, pack: PromptPack) -> TextFeatures:
+        """The text features of a variant; those with the same prompts share them."""
+        variant = self._plan.variants[index]
+        key = (pack.sha256, variant.winclip_prompts, variant.method.llm_prompts, variant.method.unit_prompts)
+        if key not in self._texts:
+            prompts = winclip_prompts(pack.class_name) if variant.winclip_prompts else pack.prompts(key[2])
+            self._texts[key] = self._scorers[index].embed(prompts)
+        return self._texts[key]
+
+    def _seeds(self, most: int) -> range:
+        return range(self._plan.seeds if most else 0)
+
+    def _settings(self, drawn: Sequence[Sequence[Path]], shots: Sequence[Path]) -> list[_Setting]:
+        """Every run: the shots of a seed are nested, so that four of them hold the two and the one."""
+        settings = []
+        for count in self._plan.shots:
+            if count == 0:
+                settings += [_Setting(index, (), 0) for index in range(len(self._plan.variants))]
+            for seed, paths in enumerate(drawn if count else ()):
+                if len(paths) >= count:
+                    settings.append(_Setting(0, tuple(shots.index(path) for path in paths[:count]), seed))
+        return settings
+
+    def _readable(self, sample: Sample, broken: list[str]) -> bool:
+        try:
+            height, width = read(sample.path).shape[:2]
+            read_mask(sample, self._plan.resolution, (height, width))
+            self._sizes[sample.path] = (height, width)
+        except ImageError as error:
+            broken.append(str(error))
+            return False
+        return True
+
+    def _remember(self, digests: Sequence[str]) -> Memory | None:
+        if not digests:
+            return None
+        held = [remember(self._cache.load(digest)) for digest in digests]
+        windows = tuple(torch.cat(scale) for scale in zip(*(one.windows for one in held), strict=True))
+        return Memory(windows, torch.cat([one.patches for one in held]))
+
+    @torch.inference_mode()
+    def _score(
+        self, digest: str, texts: Sequence[TextFeatures], memory: Memory | None, settings: Sequence[_Setting]
+    ) -> list[tuple[float, NDArray[np.float32]]]:
+        """S and the patch map [rows, cols] of one picture in each setting."""
+        features = self._cache.load(digest)
+        needed = sorted({setting.variant for setting in settings})
+        zero = {index: self._zero_shot(index, features, texts[index]) for index in needed}
+        scored = []
+        choices = [setting.shots for setting in settings if setting.shots]
+        reference = None
+        if choices and memory is not None:
+            found = distances(features, memory).nearest(choices)
+            reference = iter(reference_map(found, self._scorers[0].windows)[0].unbind(0))
+        for setting in settings:
+            near = next(reference)[None] if setting.shots and reference is not None else None
+            scored.append(self._one(setting, zero[setting.variant], near))
+        return scored
+
+    def _zero_shot(self, index: int, features: Features, text: TextFeatures) -> tuple[Tensor, Tensor]:
+        """S_G [1, 1] and S~_L [1, N] of a variant."""
+        alfa = self._scorers[index]
+        labels = alfa.adapt(features.image, text)
+        s_global = alfa.abnormal(features.image, labels.embedding)[:, None]
+        return s_global, alfa.aggregate(alfa.window_scores(features, labels.embedding), s_global)
+
+    def _one(
+        self, setting: _Setting, zero: tuple[Tensor, Tensor], reference: Tensor | None
+    ) -> tuple[float, NDArray[np.float32]]:
+        alfa, parts = self._scorers[setting.variant], self._plan.variants[setting.variant].parts
+        s_global, s_local = zero
+        score, s_map = alfa.fuse(s_global, s_local, reference)
+        if parts != "both":
+            score = s_global if parts == "global" else s_map.amax(-1, keepdim=True)
+        patch_map = s_map[0].clamp(0, 1).reshape(alfa.backbone.grid).cpu().numpy()
+        return float(score.clamp(0, 1)), patch_map
+
+    def _take(
+        self,
+        sample: Sample,
+        digest: str,
+        texts: Sequence[TextFeatures],
+        memory: Memory | None,
+        settings: Sequence[_Setting],
+        root: Path,
+    ) -> Picture:
+        """Scores one test picture in every setting."""
+        mask = read_mask(sample, self._plan.resolution, self._sizes[sample.path])
+        masked = not sample.anomalous or bool(sample.masks)
+        near = _dilated(mask, self._scorers[0].backbone.grid) if mask.any() else None
+        scored = self._score(digest, texts, memory, settings)
+        for setting, (score, patch_map) in zip(settings, scored, strict=True):
+            heatmap = to_frame(patch_map, self._plan.resolution)
+            setting.scores.append(score)
+            setting.hits.append(None if near is None else bool(near.flat[int(heatmap.argmax())]))
+            if masked:
+                setting.pixels.update(heatmap, mask)
+        return Picture(
+            path=_below(sample.path, root),
+            anomalous=sample.anomalous,
+            defect=sample.defect,
+            masked=masked,
+            area=float(mask.mean()) if mask.any() else None,
+        )
+
+    def _run(self, setting: _Setting, pictures: Sequence[Picture], shots: Sequence[Path], root: Path) -> Run:
+        labels = np.array([picture.anomalous for picture in pictures], dtype=bool)
+        scores = np.array(setting.scores, dtype=np.float64)
+        auroc, aupr, f1_max = image_metrics(scores, labels)
+        pauroc, pro, pf1_max = setting.pixels.compute()
+        operation = None
+        groups: tuple[object, ...] = ()
+        if setting.normals:
+            operation = operate(scores, labels, np.array(setting.normals, dtype=np.float64), FALSE_ALARM_RATE)
+            sized = [(one.area, score) for one, score in zip(pictures, setting.scores, strict=True) if one.area]
+            if sized:
+                areas, values = (np.array(column, dtype=np.float64) for column in zip(*sized, strict=True))
+                groups = deciles(areas, values >= operation.threshold)
+        return Run(
+            variant=self._plan.variants[setting.variant].name,
+            shots=len(setting.shots),
+            seed=setting.seed,
+            shot_paths=tuple(_below(shots[index], root) for index in setting.shots),
+            metrics=Metrics(auroc=auroc, aupr=aupr, f1_max=f1_max, pauroc=pauroc, pro=pro, pf1_max=pf1_max),
+            scores=tuple(setting.scores),
+            hits=tuple(setting.hits),
+            operation=operation,
+            deciles=groups,
+        )
+
+
+def _opens(path: Path, broken: list[str]) -> bool:
+    try:
+        read(path)
+    except ImageError as error:
+        broken.append(str(error))
+        return False
+    return True
+
+
+def _dilated(mask: NDArray[np.bool_], grid: tuple[int, int]) -> NDArray[np.bool_]:
+    """`mask` grown by one patch on every side."""
+    rows, cols = (2 * -(-length // count) + 1 for length, count in zip(mask.shape, grid, strict=True))
+    return np.asarray(cv2.dilate(mask.astype(np.uint8), np.ones((rows, cols), np.uint8)) > 0)
+
+
+def _below(path: Path, root: Path) -> str:
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name

@@ -1,0 +1,244 @@
+"""`alfa-edge evaluate`: the paper's tables on anybody's pictures."""
+
+from __future__ import annotations
+
+import csv
+import os
+import platform
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from core.alfa import ALFA, WINCLIP, Alfa, Method, to_frame
+from core.backbone import Backbone
+from core.evaluate.cache import FeatureCache
+from core.evaluate.compare import Comparison
+from core.evaluate.datasets import DataClass, find_classes
+from core.evaluate.evaluator import CALIBRATION, ClassEvaluator, Plan, Variant
+from core.evaluate.report import Shown, render
+from core.evaluate.result import METRICS, ClassResult, Evaluation
+from core.image import encode_jpeg, read
+from core.packs import PromptPack, list_packs, load_pack
+from edge import __version__
+from edge.archive import anomaly_overlay
+from edge.clock import iso_ms, monotonic, utc_now
+
+_SHOWN = 4  # best and worst pictures of each class in the report
+_WIDEST = 480  # pixels of a picture in the report
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What is to be evaluated, as asked for."""
+
+    root: Path
+    classes: tuple[str, ...] | None
+    pack: str
+    shots: tuple[int, ...]
+    seeds: int
+    method: str
+    scales: tuple[int, ...]
+    ablate: bool
+    batch: int
+    cache: Path
+    resume: bool
+
+
+@dataclass
+class Pace:
+    """How long encoding took, milliseconds per picture; what the cache held is not counted."""
+
+    taken: list[float] = field(default_factory=list)
+    _last: float = 0.0
+
+    def note(self, count: int, fresh: bool) -> None:
+        """A batch of `count` pictures is done, or, with 0, the first begins."""
+        now = monotonic()
+        if fresh:
+            self.taken += [(now - self._last) * 1000 / count] * count
+        self._last = now
+
+
+def variants(method: str, scales: tuple[int, ...], ablate: bool) -> tuple[Variant, ...]:
+    """The method, and with `ablate` what is left when each of its parts is taken away."""
+    if method == "winclip":
+        return (Variant("winclip", replace(WINCLIP, scales=scales), winclip_prompts=True),)
+    alfa = replace(ALFA, scales=scales)
+    chosen = [Variant("alfa", alfa)]
+    if ablate:
+        chosen += [
+            Variant("no aligner", replace(alfa, aligner="identity")),
+            Variant("no contextual scoring", replace(alfa, adaptation=False)),
+            Variant("no llm prompts", replace(alfa, llm_prompts=False)),
+            Variant("global score only", alfa, parts="global"),
+            Variant("local score only", alfa, parts="local"),
+            Variant("winclip", replace(WINCLIP, scales=scales), winclip_prompts=True),
+        ]
+    return tuple(chosen)
+
+
+class Evaluator:
+    """One evaluation: its progress bar, its result, its files."""
+
+    def __init__(self, backbone: Backbone, choice: Choice, console: Console) -> None:
+        """Raises DatasetError, PackError, ValueError: the data set, a pack or the windows are not as asked."""
+        self._choice = choice
+        self._console = console
+        self._classes = find_classes(choice.root, choice.classes)
+        self._packs = {data.name: self._pack(data.name) for data in self._classes}
+        chosen = variants(choice.method, choice.scales, choice.ablate)
+        resolution = backbone.pixels.size
+        self._plan = Plan(chosen, tuple(sorted(set(choice.shots))), choice.seeds, resolution)
+        self._alfa = Alfa(backbone, chosen[0].method, patches=True)
+        self._alfa.warm_up(choice.batch)
+        self.pace = Pace()
+        self._progress: Progress | None = None
+        aligners = [variant.method.aligner for variant in chosen]
+        self._cache = FeatureCache(choice.cache, self._alfa, aligners, choice.batch, self._encoded)
+        if not choice.resume:
+            self._cache.clear()
+        self._evaluator = ClassEvaluator(self._alfa, self._cache, self._plan, self._advance)
+
+    def run(self) -> Evaluation:
+        """Evaluates every class, in the data set's order."""
+        results = []
+        with self._bar() as progress:
+            self._task = progress.add_task(
+                "evaluating", total=sum(self._work(data) for data in self._classes), speed=""
+            )
+            for data in self._classes:
+                progress.update(self._task, description=data.name)
+                results.append(self._evaluator.evaluate(data, self._packs[data.name], self._choice.root))
+        backbone, method = self._alfa.backbone, self._alfa.method
+        return Evaluation(
+            version=__version__,
+            dataset=self._choice.root.resolve().name,
+            resolution=self._plan.resolution,
+            shots=self._plan.shots,
+            seeds=self._plan.seeds,
+            model=backbone.name,
+            fingerprint=backbone.fingerprint,
+            device=str(backbone.device),
+            dtype=backbone.dtype,
+            scales=method.scales,
+            classes=tuple(results),
+        )
+
+    def report(self, evaluation: Evaluation, command: str, comparison: Comparison | None) -> str:
+        """The HTML report."""
+        shown = {result.name: list(self._shown(result)) for result in evaluation.classes}
+        return render(evaluation, shown, self._facts(command), comparison=comparison)
+
+    def _pack(self, name: str) -> PromptPack:
+        """The pack that was asked for; `auto` is the class's own, or `generic` where there is none."""
+        if self._choice.pack != "auto":
+            return load_pack(self._choice.pack)
+        return load_pack(name if name in list_packs() else "generic")
+
+    def _work(self, data: DataClass) -> int:
+        """Steps of the bar: each picture is encoded once and scored once."""
+        shots = min(max(self._plan.shots) * self._plan.seeds, len(data.train))
+        return 2 * len(data.test) + 2 * min(CALIBRATION, len(data.train)) + shots
+
+    @contextmanager
+    def _bar(self) -> Iterator[Progress]:
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[speed]}"),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns, console=self._console, disable=not self._console.is_terminal) as progress:
+            self._progress = progress
+            yield progress
+            self._progress = None
+
+    def _encoded(self, count: int, fresh: bool) -> None:
+        self.pace.note(count, fresh)
+        if self._progress is not None and fresh:
+            self._progress.update(self._task, speed=f"{1000 / self.pace.taken[-1]:.1f} images/s")
+        self._advance(count)
+
+    def _advance(self, count: int = 1) -> None:
+        if self._progress is not None:
+            self._progress.advance(self._task, count)
+
+    def _facts(self, command: str) -> dict[str, str]:
+        device = self._alfa.backbone.device
+        machine = (
+            torch.cuda.get_device_name(device)
+            if device.type == "cuda"
+            else f"{os.cpu_count()} cores, {platform.machine()}"
+        )
+        facts = {
+            "date": iso_ms(utc_now()),
+            "machine": f"{machine}, Python {platform.python_version()}, torch {torch.__version__}",
+            "command": command,
+        }
+        if self.pace.taken:
+            p50, p95, p99 = np.percentile(self.pace.taken, (50, 95, 99))
+            facts["encoding"] = f"p50 {p50:.1f} ms, p95 {p95:.1f} ms, p99 {p99:.1f} ms per picture"
+            facts["speed"] = f"{1000 / float(np.mean(self.pace.taken)):.1f} pictures/s"
+        return facts
+
+    def _shown(self, result: ClassResult) -> Iterator[Shown]:
+        """The surest finds and the worst mistakes of the zero-shot run, or of the first that there is."""
+        run = result.runs[0]
+        order = np.argsort(run.scores, kind="stable")
+        good = [int(index) for index in order if not result.pictures[index].anomalous]
+        bad = [int(index) for index in order if result.pictures[index].anomalous]
+        threshold = run.operation.threshold if run.operation else 0.5
+        for caption, indices in (
+            ("most surely found", bad[::-1][:_SHOWN]),
+            ("least anomalous defect", bad[:_SHOWN]),
+            ("most anomalous good part", good[::-1][:_SHOWN]),
+        ):
+            for index in indices:
+                path = self._choice.root / result.pictures[index].path
+                image = read(path)
+                scale = max(1, -(-max(image.shape[:2]) // _WIDEST))
+                small = np.ascontiguousarray(image[::scale, ::scale])
+                patch_map = self._evaluator.heatmap(path, self._packs[result.name])
+                heatmap = to_frame(patch_map, (small.shape[0], small.shape[1]))
+                yield Shown(
+                    path=result.pictures[index].path,
+                    caption=caption,
+                    verdict="anomaly" if run.scores[index] >= threshold else "normal",
+                    score=run.scores[index],
+                    image=encode_jpeg(small),
+                    overlay=encode_jpeg(anomaly_overlay(small, heatmap, threshold)),
+                )
+
+
+def write_csv(evaluation: Evaluation, path: Path) -> None:
+    """A row a run: class, variant, shots, seed and the metrics."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(("class", "variant", "shots", "seed", *METRICS))
+        for result in evaluation.classes:
+            for run in result.runs:
+                values = (getattr(run.metrics, name) for name in METRICS)
+                cells = ("" if value is None else f"{value:.6f}" for value in values)
+                writer.writerow((result.name, run.variant, run.shots, run.seed, *cells))
+
+
+def parse_numbers(text: str) -> tuple[int, ...]:
+    """`0,1,2` as integers."""
+    return tuple(int(one) for one in text.split(","))
+
+
+def methods() -> Sequence[str]:
+    """What `--method` takes."""
+    return ("alfa", "winclip")
+
+
+def scales_of(method: Method) -> str:
+    """The window sizes as `--scales` takes them."""
+    return ",".join(str(one) for one in method.scales)

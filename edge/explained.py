@@ -1,0 +1,36 @@
+"""Bad input on the command line: its message, exit code 2, and no traceback."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import typer
+
+from edge.redact import redact
+from edge.settings import ConfigError
+
+BAD_INPUT = 2
+"""The exit code."""
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Ends the command with the messages of an error that the user can mend."""
+    from core.evaluate.compare import EvaluationFileError, IncomparableError
+    from core.evaluate.datasets import DatasetError
+    from core.graph import BatchTooLargeError
+    from core.packs import PackError
+    from core.vision import UnsupportedModelError
+    from core.weights import ModelError
+    from edge.broker import BrokerError
+
+    setup = (ConfigError, PackError, ModelError, UnsupportedModelError, BatchTooLargeError, BrokerError)
+    data = (DatasetError, EvaluationFileError, IncomparableError, FileNotFoundError)
+    try:
+        yield
+    except (*setup, *data) as error:
+        for line in redact(str(error)).splitlines():
+            print(f"alfa-edge: {line}", file=sys.stderr)  # noqa: T201
+        raise typer.Exit(BAD_INPUT) from None

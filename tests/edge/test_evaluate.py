@@ -1,0 +1,95 @@
+"""`alfa-edge evaluate` as people run it: files, resuming after a kill, bad input."""
+
+import csv
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from core.evaluate.result import Evaluation
+from edge.cli import app
+from tests.support.parts import write_dataset
+
+runner = CliRunner()
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_dataset(tmp_path_factory.mktemp("data"), ("bottle", "tile"))
+
+
+def options(dataset: Path, tmp_path: Path) -> list[str]:
+    return ["evaluate", str(dataset), "--shots", "0,1,2", "--seeds", "2", "--cache", str(tmp_path / "cache")]
+
+
+def test_json_csv_and_report(dataset: Path, tmp_path: Path) -> None:
+    files = {kind: tmp_path / f"result.{kind}" for kind in ("json", "csv", "html")}
+    wanted = ["--json", str(files["json"]), "--csv", str(files["csv"]), "--report", str(files["html"]), "--ablate"]
+    result = runner.invoke(app, [*options(dataset, tmp_path), *wanted])
+    assert result.exit_code == 0, result.output
+    assert "untrained" in result.output
+    found = Evaluation.model_validate_json(files["json"].read_text("utf-8"))
+    assert [one.name for one in found.classes] == ["bottle", "tile"]
+    assert [one.pack for one in found.classes] == ["bottle", "generic"]
+    assert {"alfa", "no aligner", "winclip"} <= set(found.variants())
+    with files["csv"].open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == sum(len(one.runs) for one in found.classes)
+    assert "<html" in files["html"].read_text("utf-8")[:200]
+    against = runner.invoke(app, [*options(dataset, tmp_path), "--resume", "--against", str(files["json"])])
+    assert against.exit_code == 0, against.output
+
+
+def test_killed_half_way_and_resumed_it_finds_the_same(dataset: Path, tmp_path: Path) -> None:
+    whole = tmp_path / "whole.json"
+    arguments = options(dataset, tmp_path)
+    assert runner.invoke(app, [*arguments, "--json", str(whole)]).exit_code == 0
+    cut = tmp_path / "cut.json"
+    other = [*options(dataset, tmp_path / "other"), "--json", str(cut), "--resume"]
+    process = subprocess.Popen([sys.executable, "-m", "edge.cli", *other], stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while len(list((tmp_path / "other").rglob("*.safetensors"))) < 8 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not cut.exists()
+    resumed = runner.invoke(app, other)
+    assert resumed.exit_code == 0, resumed.output
+    assert cut.read_bytes() == whole.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("extra", "message"),
+    [
+        (["--classes", "botle"], "bottle"),
+        (["--pack", "nonesuch"], "nonesuch"),
+        (["--method", "magic"], "alfa, winclip"),
+        (["--shots", "some"], "--shots"),
+        (["--json", "/nowhere/x.json"], "/nowhere/x.json"),
+        (["--against", "/nowhere/x.json"], "/nowhere/x.json"),
+        (["--device", "cuda:99"], "cuda:99"),
+    ],
+)
+def test_bad_input_is_named(dataset: Path, tmp_path: Path, extra: list[str], message: str) -> None:
+    result = runner.invoke(app, [*options(dataset, tmp_path), *extra])
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_folder_that_is_no_data_set_is_named(tmp_path: Path) -> None:
+    result = runner.invoke(app, ["evaluate", str(tmp_path)])
+    assert result.exit_code == 2
+    assert str(tmp_path) in result.stderr
+
+
+def test_the_json_says_nothing_of_time_or_machine(dataset: Path, tmp_path: Path) -> None:
+    file = tmp_path / "result.json"
+    arguments = ["evaluate", str(dataset), "--classes", "tile", "--cache", str(tmp_path), "--json", str(file)]
+    assert runner.invoke(app, arguments).exit_code == 0
+    assert not {"date", "time", "machine", "node"} & set(json.loads(file.read_text("utf-8")))
