@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from edge.explained import explained
-from edge.settings import ModelSettings, store_dir
+from edge.settings import ConfigError, ModelSettings, Problem, store_dir
 
 if TYPE_CHECKING:
     from core.evaluate.result import Evaluation
@@ -56,6 +57,9 @@ def evaluate(
         from core.store import Store
         from edge.evaluate import Choice, Evaluator, methods, parse_numbers, write_csv
 
+        if importlib.util.find_spec("sklearn") is None:
+            remedy = "evaluate needs scikit-learn: pip install 'alfa-edge[evaluate]'"
+            raise ConfigError([Problem("this installation", "", "", remedy)])
         if method not in methods():
             raise typer.BadParameter(f"{method}: use one of {', '.join(methods())}", param_hint="--method")
         try:
