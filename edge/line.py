@@ -123,9 +123,13 @@ class Line(threading.Thread):
             frame = self._camera.next_frame(_FRAME_WAIT_S)
             arrived = monotonic()
             self._follow()
-            if frame is not None:
+            missing = self._camera.missing()
+            if frame is not None or missing is not None:
                 due = max(due + period, arrived - period)  # never hurry to catch up on missed beats
+            if frame is not None:
                 self._issue(frame, arrived)
+            elif missing is not None:
+                self._publish(self._error(None, Fault(code="camera_no_frame", message=missing)))
         self._publisher.publish_stats(self.stats())
 
     def _follow(self) -> None:
@@ -236,19 +240,19 @@ class Line(threading.Thread):
             simulated=frame.simulated,
         )
 
-    def _error(self, frame: Frame, fault: Fault) -> Verdict:
+    def _error(self, frame: Frame | None, fault: Fault) -> Verdict:
         return Verdict(
             line=self.line,
             seq=self.seq + 1,
             mode="free",
-            captured_at=frame.captured_at,
+            captured_at=frame.captured_at if frame else None,
             verdict="error",
             error=fault,
             threshold=self._recipe.threshold,
             recipe=self._recipe.wire,
             model=self._model,
-            camera=self._camera_part(frame),
-            simulated=frame.simulated,
+            camera=self._camera_part(frame) if frame else None,
+            simulated=frame.simulated if frame else False,
         )
 
     def _camera_part(self, frame: Frame) -> CameraPart:

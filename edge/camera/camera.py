@@ -75,6 +75,7 @@ class Camera:
         self._asked: int | None = None  # the request that has no answer yet
         self._ready: Frame | None = None  # a frame that came, and was not yet delivered
         self._refused = False  # whether a request was answered, but by no frame
+        self._missing: str | None = None  # why, when a fault was the answer
         self._passed = 0  # frames passed over here since the last one delivered
 
     @property
@@ -113,6 +114,11 @@ class Camera:
             CameraError: the camera was not started.
         """
         return self._serve(timeout_s, wanted=True, not_before=not_before or 0.0)
+
+    def missing(self) -> str | None:
+        """Why the last request brought a fault and no frame, once: that part still needs its answer."""
+        reason, self._missing = self._missing, None
+        return reason
 
     def stop(self, timeout_s: float = 5.0) -> None:
         """Ends the process: politely, and after `timeout_s` seconds by force. May be called twice."""
@@ -217,6 +223,7 @@ class Camera:
             self._passed = 0
         if report.answers is not None and report.answers == self._asked:
             self._asked, self._refused = None, True
+            self._missing = report.reason if report.state == "fault" else None
         self._status = replace(
             self._status,
             reconnects=self._reconnects_before + report.reconnects,

@@ -1,0 +1,69 @@
+import io
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from core.image import ImageError, decode, encode_jpeg, encode_png, from_opencv, grey, overlay, read
+
+RED = np.zeros((4, 6, 3), np.uint8)
+RED[..., 0] = 200
+
+
+def test_colours_are_rgb_whatever_the_file(tmp_path: Path) -> None:
+    for name in ("a.png", "a.bmp", "a.tif", "a.webp"):
+        Image.fromarray(RED).save(tmp_path / name, **({"lossless": True} if name == "a.webp" else {}))
+        assert np.array_equal(read(tmp_path / name), RED)
+    Image.fromarray(RED).save(tmp_path / "a.jpg", quality=95)
+    assert abs(read(tmp_path / "a.jpg").astype(int) - RED).max() < 8
+
+
+@pytest.mark.parametrize(
+    ("frame", "first"),
+    [
+        (np.full((2, 3), 7, np.uint8), [7, 7, 7]),
+        (np.full((2, 3, 1), 7, np.uint8), [7, 7, 7]),
+        (np.dstack([np.full((2, 3), v, np.uint8) for v in (1, 2, 3)]), [3, 2, 1]),
+        (np.dstack([np.full((2, 3), v, np.uint8) for v in (1, 2, 3, 255)]), [3, 2, 1]),
+        (np.full((2, 3), 0x1234, np.uint16), [0x12, 0x12, 0x12]),
+    ],
+)
+def test_what_opencv_returns_becomes_rgb(frame: np.ndarray, first: list[int]) -> None:
+    image = from_opencv(frame)
+    assert image.shape == (2, 3, 3)
+    assert image[0, 0].tolist() == first
+    assert image.flags.c_contiguous
+
+
+def test_what_is_no_picture_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match=r"none\.png: No such file"):
+        read(tmp_path / "none.png")
+    (tmp_path / "text.png").write_text("hello")
+    with pytest.raises(ImageError, match=r"text\.png: no picture"):
+        read(tmp_path / "text.png")
+    with pytest.raises(ImageError, match="frame 7: is empty"):
+        decode(b"", "frame 7")
+    with pytest.raises(ImageError, match="float64"):
+        from_opencv(np.zeros((2, 2)))
+    with pytest.raises(ImageError, match="shape"):
+        from_opencv(np.zeros((2, 2, 5), np.uint8))
+
+
+def test_png_carries_its_text_and_its_pixels() -> None:
+    data = encode_png(np.arange(12, dtype=np.uint8).reshape(3, 4), {"line": "one", "seq": "7"})
+    with Image.open(io.BytesIO(data)) as picture:
+        assert picture.mode == "L"
+        assert picture.text == {"line": "one", "seq": "7"}  # type: ignore[attr-defined]
+        assert np.asarray(picture).ravel().tolist() == list(range(12))
+    assert decode(encode_jpeg(RED))[0, 0, 0] > 150
+
+
+def test_heatmaps_scale_to_255_and_overlays_run_from_blue_to_red() -> None:
+    heatmap = np.array([[0.0, 0.5, 1.0, 2.0]], np.float32)
+    assert grey(heatmap).tolist() == [[0, 128, 255, 255]]
+    drawn = overlay(np.zeros((1, 4, 3), np.uint8), heatmap, opacity=1.0)
+    assert drawn[0, 0].argmax() == 2
+    assert drawn[0, 3].argmax() == 0
+    assert cv2.COLORMAP_JET is not None

@@ -1,0 +1,26 @@
+import pytest
+
+from edge.redact import is_url, redact
+
+
+@pytest.mark.parametrize(
+    ("text", "clean"),
+    [
+        ("rtsp://user:pa:ss@cam/1", "rtsp://***@cam/1"),
+        ("rtsp://user:p@ss@cam/1", "rtsp://***@cam/1"),
+        ("cannot open http://u:p@h:80/x?token=abc&a=1", "cannot open http://***@h:80/x?token=***&a=1"),
+        ("two rtsp://a:b@c and rtsp://d:e@f", "two rtsp://***@c and rtsp://***@f"),
+        ("/dev/video0", "/dev/video0"),
+        ("http://host/path?x=1", "http://host/path?x=1"),
+        ("mail me@home about http://host/", "mail me@home about http://host/"),
+    ],
+)
+def test_credentials_go_and_the_rest_stays(text: str, clean: str) -> None:
+    assert redact(text) == clean
+
+
+def test_what_a_network_source_is() -> None:
+    assert is_url("rtsp://cam/1")
+    assert is_url("HTTPS://cam/1")
+    assert not is_url("/dev/video0")
+    assert not is_url("sim:bottle")

@@ -1,0 +1,58 @@
+import numpy as np
+import pytest
+import torch
+
+from core.adaptation import TextFeatures
+from core.alfa import Alfa
+from core.backbone import Backbone, load_backbone
+from core.image import Rgb
+from edge.scorer import Scorer, ScorerStoppedError
+
+
+@pytest.fixture(scope="module")
+def backbone() -> Backbone:
+    return load_backbone("untrained", None, "cpu", "fp32")
+
+
+def text() -> TextFeatures:
+    generator = torch.Generator().manual_seed(0)
+    sides = [torch.nn.functional.normalize(torch.randn(4, 128, generator=generator), dim=-1) for _ in range(2)]
+    return TextFeatures(*sides)
+
+
+def frame(value: int) -> Rgb:
+    return np.full((64, 64, 3), value, np.uint8)
+
+
+def test_what_waits_is_scored_together_and_answered_one_by_one(backbone: Backbone) -> None:
+    scorer, words = Scorer(Alfa(backbone), 8), text()
+    futures = [scorer.submit(frame(value), words) for value in (0, 100, 200)]
+    scorer.start()
+    scored = [future.result(20) for future in futures]
+    scorer.stop()
+    assert len({one.score_ms for one in scored}) == 1, "one pass"
+    for value, one in zip((0, 100, 200), scored, strict=True):
+        assert one.inspection.score == pytest.approx(Alfa(backbone).inspect([frame(value)], [words])[0].score, abs=1e-5)
+        assert one.queue_ms >= 0
+
+
+def test_a_bad_frame_costs_the_others_nothing(backbone: Backbone) -> None:
+    scorer, words = Scorer(Alfa(backbone), 8), text()
+    bad = np.zeros((5, 5), np.uint8)
+    futures = [scorer.submit(one, words) for one in (frame(1), bad, frame(2))]
+    scorer.start()
+    assert futures[0].result(20).inspection.score >= 0
+    assert futures[2].result(20).inspection.score >= 0
+    with pytest.raises((IndexError, ValueError, RuntimeError)):
+        futures[1].result(20)
+    scorer.stop()
+
+
+def test_stopping_answers_what_waits_and_refuses_what_comes(backbone: Backbone) -> None:
+    scorer, words = Scorer(Alfa(backbone), 1), text()
+    scorer.start()
+    futures = [scorer.submit(frame(value), words) for value in range(3)]
+    scorer.stop()
+    assert all(future.done() for future in futures)
+    with pytest.raises(ScorerStoppedError):
+        scorer.submit(frame(0), words)
