@@ -18,7 +18,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from core.weights import ModelError
+from core.model_error import ModelError
 
 SUFFIXES = (".safetensors", ".bin", ".pt", ".pth")
 _ADDRESSES = ("url", "hf_hub")  # open_clip's settings of a tag besides its preprocessing

@@ -5,21 +5,17 @@ from __future__ import annotations
 import difflib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import open_clip
 from huggingface_hub import hf_hub_url, try_to_load_from_cache
 from open_clip.pretrained import get_pretrained_cfg, list_pretrained_tags_by_model
 
-if TYPE_CHECKING:
-    from core.store import Store
+from core.model_error import ModelError as ModelError
+from core.store import Store
 
 # The names under which open_clip's repositories on the hub hold their weights, in its own order of preference.
 _HUB_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
-
-
-class ModelError(ValueError):
-    """The model cannot be loaded as configured; the message names the thing and the remedy."""
 
 
 @dataclass(frozen=True)
