@@ -196,9 +196,9 @@ class Evaluator:
         bad = [int(index) for index in order if result.pictures[index].anomalous]
         threshold = run.operation.threshold if run.operation else 0.5
         for caption, indices in (
-            ("most surely found", bad[::-1][:_SHOWN]),
-            ("least anomalous defect", bad[:_SHOWN]),
-            ("most anomalous good part", good[::-1][:_SHOWN]),
+            ("highest score of a defect", bad[::-1][:_SHOWN]),
+            ("lowest score of a defect", bad[:_SHOWN]),
+            ("highest score of a good part", good[::-1][:_SHOWN]),
         ):
             for index in indices:
                 path = self._choice.root / result.pictures[index].path

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from core.simline.canvas import SIZE, Field, Picture, clouds, paint, ragged, ramp, stroke
 
@@ -95,7 +96,7 @@ class Tile:
 
 def _wander(
     rng: np.random.Generator, start: tuple[float, float], heading: float, steps: int
-) -> tuple[np.ndarray[tuple[int], np.dtype[np.float64]], np.ndarray[tuple[int], np.dtype[np.float64]]]:
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Points x and y of a walk from `start` that keeps about its `heading` (radians)."""
     bearing = heading + np.cumsum(rng.normal(0.0, 0.22, steps)) + rng.normal(0.0, 0.35, steps)
     length = rng.uniform(3.0, 9.0, steps)

@@ -73,7 +73,7 @@ def _resize(mask: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.bool_]
     """[h, w] -> [H, W]."""
     # The source pixel under each cell's centre, in whole numbers so that it is the same everywhere.
     rows, columns = ((2 * np.arange(new) + 1) * old // (2 * new) for new, old in zip(size, mask.shape, strict=True))
-    small = mask[np.ix_(rows, columns)]
+    small: NDArray[np.bool_] = mask[np.ix_(rows, columns)]
     if not small.any() and mask.any():
         ys, xs = np.nonzero(mask)
         small[ys * size[0] // mask.shape[0], xs * size[1] // mask.shape[1]] = True
