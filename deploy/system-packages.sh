@@ -41,6 +41,16 @@ package() {
     installed "$1" || missing="$missing $1"
 }
 
+# Any browser of the Chromium family will do.
+browser() {
+    for name in chromium chromium-browser google-chrome; do
+        if command -v "$name" >/dev/null 2>&1; then
+            return 0
+        fi
+    done
+    missing="$missing chromium"
+}
+
 program() {
     PATH="$PATH:/usr/sbin:/usr/local/sbin" command -v "$1" >/dev/null 2>&1 || missing="$missing $1"
 }
@@ -60,6 +70,7 @@ if ! command -v dpkg-query >/dev/null 2>&1; then
         program mosquitto
         program mosquitto_sub
         program ffmpeg
+        browser
     fi
     [ -z "$missing" ] || {
         echo "missing, to be installed with this system's own package manager:$missing" >&2
@@ -80,6 +91,7 @@ if [ "$group" = test ]; then
     package gstreamer1.0-plugins-base
     package gstreamer1.0-plugins-good
     package gstreamer1.0-plugins-ugly
+    browser
 fi
 [ -n "$missing" ] || exit 0
 

@@ -23,6 +23,11 @@ from edge.settings import Settings, store_dir
 
 _BROKER_TIMEOUT_S = 3.0
 _LEAST_FREE = 1 << 30
+_BACKENDS = (
+    (cv2.CAP_FFMPEG, "network streams and video files"),
+    (cv2.CAP_V4L2, "local cameras"),
+    (cv2.CAP_GSTREAMER, "GStreamer pipelines"),
+)
 
 
 @dataclass(frozen=True)
@@ -46,10 +51,7 @@ def machine() -> Iterator[Check]:
             yield Check(f"cuda:{index}", "ok", f"{properties.name}, {memory}, CUDA {torch.version.cuda}")
     else:
         yield Check("cuda", "note", "torch sees no CUDA device; only device cpu can be configured")
-    for backend, what in (
-        (cv2.CAP_FFMPEG, "network streams and video files"),
-        (cv2.CAP_V4L2, "local cameras"),
-    ):
+    for backend, what in _BACKENDS:
         name = cv2.videoio_registry.getBackendName(backend)
         has = cv2.videoio_registry.hasBackend(backend)
         detail = f"OpenCV {cv2.__version__}: {what}" if has else f"this build of OpenCV lacks it: no {what}"
