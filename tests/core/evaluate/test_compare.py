@@ -55,8 +55,8 @@ def test_nothing_changed() -> None:
 def test_scores_and_sides_of_the_threshold() -> None:
     result = a_class("cap", seeds=1, shots=(0,))
     threshold = result.runs[0].operation.threshold  # type: ignore[union-attr]
-    above = next(index for index, score in enumerate(result.runs[0].scores) if score >= threshold)
-    moved = {above: math.nextafter(threshold, 0), above + 1: result.runs[0].scores[above + 1] + 0.3}
+    above, higher, *_ = (index for index, score in enumerate(result.runs[0].scores) if score >= threshold)
+    moved = {above: math.nextafter(threshold, 0), higher: result.runs[0].scores[higher] + 0.3}
     found = compare(evaluation(result), evaluation(rescored(result, lambda index, score: moved.get(index, score))))
     assert [one.path for one in found.flips] == [result.pictures[above].path]
     assert found.scores[0].flipped  # before larger changes
