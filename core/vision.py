@@ -217,7 +217,11 @@ def _in_precision(blocks: nn.ModuleList, dtype: torch.dtype) -> nn.ModuleList:
 
 def _embed(visual: Any, pixels: Tensor) -> Tensor:
     """CLS and patch tokens [B, 1 + N, w] with their position embeddings, after ln_pre."""
-    patches = visual.conv1(pixels).flatten(2).transpose(1, 2)
+    (rows, cols), (high, wide) = visual.grid_size, visual.conv1.kernel_size
+    # As a matrix product, which is float32 everywhere: cuDNN would round the convolution's factors to 10 bits (TF32).
+    tiles = pixels[:, :, : rows * high, : cols * wide].reshape(len(pixels), -1, rows, high, cols, wide)
+    tiles = tiles.permute(0, 2, 4, 1, 3, 5).reshape(len(pixels), rows * cols, -1)
+    patches = F.linear(tiles, visual.conv1.weight.flatten(1), visual.conv1.bias)
     cls = visual.class_embedding.expand(len(pixels), 1, -1)
     return visual.ln_pre(torch.cat([cls, patches], 1) + visual.positional_embedding)  # type: ignore[no-any-return]
 
