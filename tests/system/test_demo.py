@@ -57,12 +57,14 @@ def test_the_demo_judges_two_lines_and_anybody_can_listen(tmp_path: Path) -> Non
 def test_ctrl_c_ends_it_cleanly_with_counts(tmp_path: Path, number: signal.Signals) -> None:
     demo = subprocess.Popen([*DEMO, "--out", str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert demo.stdout is not None
-    threading.Timer(60, demo.kill).start()
+    guard = threading.Timer(60, demo.kill)
+    guard.start()
     for line in demo.stdout:
         if " seq 3 " in line:
             demo.send_signal(number)
             break
     rest, errors = demo.communicate(timeout=30)
+    guard.cancel()
     assert demo.returncode == 0, errors
     assert re.search(r"bottle-1: \d+ normal, \d+ anomaly, 0 error", rest)
     assert "Traceback" not in errors
