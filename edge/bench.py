@@ -68,7 +68,7 @@ def bench(alfa: Alfa, batch: int, rounds: int) -> BenchReport:
     """Times `rounds` batches of simulated parts, 480 x 480, after a warm-up."""
     pack = load_pack("magnetic_tile")
     text = alfa.embed(pack.prompts(alfa.method.llm_prompts), pack.descriptors)
-    files = [encode_jpeg(render("tile", 1, index, 0.5)[0]) for index in range(batch)]
+    files = [encode_jpeg(render("tile", 1, index, 0.5, size=480).image) for index in range(batch)]
     device = alfa.backbone.device
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)

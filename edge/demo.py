@@ -44,7 +44,7 @@ _SHOWN = 12
 _STYLES = {"normal": "green", "anomaly": "bold red", "error": "bold yellow"}
 _PARTS = {
     "bottle-1": ("bottle", "bottle", 7),
-    "tile-1": ("tile", "magnetic_tile", 8),
+    "tile-1": ("tile", "tile", 8),
 }  # line: part, pack, seed
 
 
@@ -120,7 +120,7 @@ def _simulated(console: Console, model: ModelSettings, rate: float) -> dict[str,
 def _threshold(alfa: Alfa, part: str, pack: str, seed: int) -> float:
     text = alfa.embed(load_pack(pack).prompts())
     scores = sorted(
-        alfa.inspect([render(part, seed=seed, index=index, defect_rate=0.0)[0]], [text])[0].score
+        alfa.inspect([render(part, seed=seed, index=index, defect_rate=0.0).image], [text])[0].score
         for index in range(_NORMALS)
     )
     return scores[math.ceil((_NORMALS + 1) * (1 - _FALSE_ALARMS)) - 1]

@@ -67,8 +67,8 @@ class Simulation:
 
         self.name: str | None = None
         part, _, query = source.removeprefix("sim:").partition("?")
-        if part not in simline.PARTS:
-            raise SourceError(f"{source}: no such class; known are {', '.join(simline.PARTS)}")
+        if part not in simline.CLASSES:
+            raise SourceError(f"{source}: no such class; known are {', '.join(simline.CLASSES)}")
         options = {"defects": "0.2", "seed": "0"}
         try:
             given = dict(parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query)))
@@ -92,8 +92,7 @@ class Simulation:
         return True
 
     def retrieve(self) -> Rgb:
-        picture, _ = self._render(self._part, self._seed, self._index, self._defects)
-        return picture
+        return self._render(self._part, self._seed, self._index, self._defects).image
 
     def close(self) -> None:
         """There is nothing to let go of."""

@@ -26,7 +26,8 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (root / folder).mkdir()
     for index in range(PICTURES):
         bad = index % 4 == 0
-        picture, mask = (cv2.resize(one, (SIDE, SIDE)) for one in render("tile", 1, index, float(bad)))
+        part = render("tile", 1, index, float(bad))
+        picture, mask = (cv2.resize(one, (SIDE, SIDE)) for one in (part.image, part.mask))
         Image.fromarray(picture).save(root / ("bad" if bad else "good") / f"{index:04d}.jpg", quality=90)
         if bad:
             Image.fromarray(np.where(mask > 127, 255, 0).astype(np.uint8)).save(root / "masks" / f"{index:04d}.png")

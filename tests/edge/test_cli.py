@@ -21,8 +21,8 @@ def parts(tmp_path: Path) -> Path:
     """A folder with a picture, one in a subfolder, and one that is torn."""
     folder = tmp_path / "parts"
     (folder / "deep").mkdir(parents=True)
-    Image.fromarray(render("tile", 1, 0, 0.0)[0]).save(folder / "a.png")
-    Image.fromarray(render("tile", 1, 1, 1.0)[0][:300, :420]).save(folder / "deep" / "b.jpg")
+    Image.fromarray(render("tile", 1, 0, 0.0, size=480).image).save(folder / "a.png")
+    Image.fromarray(render("tile", 1, 1, 1.0, size=480).image[:300, :420]).save(folder / "deep" / "b.jpg")
     (folder / "torn.png").write_bytes((folder / "a.png").read_bytes()[:500])
     return folder
 

@@ -34,7 +34,7 @@ def parts(tmp_path: Path) -> Path:
     folder = tmp_path / "parts"
     folder.mkdir()
     for index in range(3):
-        Image.fromarray(render("tile", 1, index, 0.0)[0]).save(folder / f"{index}.png")
+        Image.fromarray(render("tile", 1, index, 0.0, size=480).image).save(folder / f"{index}.png")
     (folder / "1.png").write_bytes((folder / "1.png").read_bytes()[:400])
     return folder
 

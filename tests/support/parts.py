@@ -16,11 +16,11 @@ def write_dataset(
     for name in classes:
         for kind, start, count, rate in (("train/good", 0, train, 0.0), ("test/good", 100, good, 0.0)):
             for index in range(count):
-                _save(root / name / kind / f"{index:03d}.png", render(name, 1, start + index, rate)[0])
+                _save(root / name / kind / f"{index:03d}.png", render(name, 1, start + index, rate, size=480).image)
         for index in range(bad):
-            picture, mask = render(name, 1, 200 + index, 1.0)
-            _save(root / name / "test" / "defect" / f"{index:03d}.png", picture)
-            _save(root / name / "ground_truth" / "defect" / f"{index:03d}_mask.png", mask)
+            part = render(name, 1, 200 + index, 1.0, size=480)
+            _save(root / name / "test" / "defect" / f"{index:03d}.png", part.image)
+            _save(root / name / "ground_truth" / "defect" / f"{index:03d}_mask.png", part.mask)
     return root
 
 

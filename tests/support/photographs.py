@@ -27,5 +27,5 @@ def photographs(name: str, count: int, folder: Path) -> Path:
             with Image.open(found[index % len(found)]) as picture:
                 picture.save(target)
         else:
-            Image.fromarray(render(_STAND_IN[name], 1, index, 0.5)[0]).save(target)
+            Image.fromarray(render(_STAND_IN[name], 1, index, 0.5, size=480).image).save(target)
     return folder

@@ -75,11 +75,11 @@ def test_a_video_that_loops(open_camera: Open, tmp_path: Path) -> None:
 
 
 def test_the_simulated_line(open_camera: Open) -> None:
-    camera = open_camera(f"sim:{simline.PARTS[0]}?seed=3")
+    camera = open_camera(f"sim:{simline.CLASSES[0]}?seed=3")
     frame = camera.next_frame(20)
     assert frame is not None
     assert frame.simulated
-    assert frame.name == f"{simline.PARTS[0]}-000000"
+    assert frame.name == f"{simline.CLASSES[0]}-000000"
 
 
 def test_a_folder_that_is_missing_is_tried_again(open_camera: Open, tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ def test_a_folder_that_is_missing_is_tried_again(open_camera: Open, tmp_path: Pa
 
 
 def test_stopping_leaves_nothing(open_camera: Open, runtime_dir: Path) -> None:
-    camera = open_camera(f"sim:{simline.PARTS[0]}")
+    camera = open_camera(f"sim:{simline.CLASSES[0]}")
     assert camera.next_frame(20) is not None
     pid = child_pid(camera)
     began = monotonic()

@@ -55,7 +55,7 @@ def test_no_frame_of_a_process_outlives_it(open_camera: Open, tmp_path: Path) ->
 
 def test_a_frozen_process_is_replaced(open_camera: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(child, "SILENCE_S", 1.5)
-    camera = open_camera(f"sim:{simline.PARTS[0]}")
+    camera = open_camera(f"sim:{simline.CLASSES[0]}")
     assert camera.next_frame(20) is not None
     frozen = child_pid(camera)
     os.kill(frozen, signal.SIGSTOP)
@@ -85,7 +85,7 @@ def test_a_process_that_cannot_even_start_is_a_fault(open_camera: Open, monkeypa
 
 
 def test_the_process_is_stopped_by_sigterm_and_not_by_ctrl_c(open_camera: Open) -> None:
-    camera = open_camera(f"sim:{simline.PARTS[0]}")
+    camera = open_camera(f"sim:{simline.CLASSES[0]}")
     assert camera.next_frame(20) is not None
     pid = child_pid(camera)
     os.kill(pid, signal.SIGINT)
@@ -136,7 +136,7 @@ def test_the_process_dies_with_the_service(runtime_dir: Path, tmp_path: Path) ->
 
 
 def test_torch_stays_out_of_the_process(open_camera: Open) -> None:
-    camera = open_camera(f"sim:{simline.PARTS[0]}")
+    camera = open_camera(f"sim:{simline.CLASSES[0]}")
     assert camera.next_frame(20) is not None
     maps = Path(f"/proc/{child_pid(camera)}/maps").read_text()
     assert "cv2" in maps

@@ -38,11 +38,11 @@ def write_video(path: Path, count: int) -> Path:
         ("/dev/null", "/dev/null: cannot be opened; it is no camera"),
         ("gst:videotestsrc ! appsink", "GStreamer pipelines are not supported"),
         ("rtmp://host/live", "rtmp:// is not supported; known are a device"),
-        ("sim:unicorn", f"no such class; known are {', '.join(simline.PARTS)}"),
-        (f"sim:{simline.PARTS[0]}?defects=2", "0 to 1"),
-        (f"sim:{simline.PARTS[0]}?defects=nan", "0 to 1"),
-        (f"sim:{simline.PARTS[0]}?sed=2", "no such option: sed"),
-        (f"sim:{simline.PARTS[0]}?seed=x", "invalid literal"),
+        ("sim:unicorn", f"no such class; known are {', '.join(simline.CLASSES)}"),
+        (f"sim:{simline.CLASSES[0]}?defects=2", "0 to 1"),
+        (f"sim:{simline.CLASSES[0]}?defects=nan", "0 to 1"),
+        (f"sim:{simline.CLASSES[0]}?sed=2", "no such option: sed"),
+        (f"sim:{simline.CLASSES[0]}?seed=x", "invalid literal"),
         ("rtsp://user:hunter2@[::1/line", "malformed"),
         ("http://user:hunter2@no-such-host.invalid/", "no-such-host.invalid is not known"),
     ],
@@ -155,7 +155,7 @@ def test_colours_come_as_rgb(tmp_path: Path) -> None:
 
 
 def test_the_simulated_line_repeats_itself() -> None:
-    part = simline.PARTS[0]
+    part = simline.CLASSES[0]
     first, second = (open_source(settings(f"sim:{part}?defects=0.5&seed=7")) for _ in range(2))
     assert isinstance(first, Simulation)
     assert (first.live, first.simulated) == (False, True)
@@ -164,5 +164,5 @@ def test_the_simulated_line_repeats_itself() -> None:
         assert second.grab()
         picture = first.retrieve()
         assert np.array_equal(picture, second.retrieve())
-        assert np.array_equal(picture, simline.render(part, 7, index, 0.5)[0])
+        assert np.array_equal(picture, simline.render(part, 7, index, 0.5).image)
         assert first.name == f"{part}-{index:06d}"
