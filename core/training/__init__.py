@@ -1,0 +1,1 @@
+"""How the bundled model comes about: `python -m core.training --help`."""

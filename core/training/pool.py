@@ -1,0 +1,100 @@
+"""The pictures that training goes round and round: rendered once, kept in a file, varied at every use."""
+
+from __future__ import annotations
+
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from core.simline import SIZE, render
+from core.training.split import TRAINED_CLASSES, TRAINED_DEFECTS, trained_defects_of
+
+PATCH = 16
+_GRID = SIZE // PATCH
+_LINE = 4  # parts of one line, before the next design
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Pictures and what is known of them.
+
+    Attributes:
+        images: uint8 [B, 240, 240, 3], RGB.
+        damage: int64 [B, 15, 15], pixels of each patch that a defect changed.
+        classes: int64 [B], place in `TRAINED_CLASSES`.
+        defects: int64 [B], place in `TRAINED_DEFECTS` of the only defect; -1 for none or several.
+    """
+
+    images: NDArray[np.uint8]
+    damage: NDArray[np.int64]
+    classes: NDArray[np.int64]
+    defects: NDArray[np.int64]
+
+
+class Pool:
+    """`count` pictures in `folder`, rendered by `workers` processes when they are not there yet."""
+
+    def __init__(self, folder: Path, count: int, seed: int, workers: int) -> None:
+        name = folder / f"pictures-{count}-{seed}.npz"
+        images = folder / f"pictures-{count}-{seed}.npy"
+        if not name.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            file = np.lib.format.open_memmap(images, mode="w+", dtype=np.uint8, shape=(count, SIZE, SIZE, 3))
+            damage = np.empty((count, _GRID, _GRID), np.int64)
+            defects = np.empty(count, np.int64)
+            with ProcessPoolExecutor(workers) as pool:
+                jobs = pool.map(_render, range(count), [seed] * count, chunksize=64)
+                for index, (picture, pixels, defect) in enumerate(jobs):
+                    file[index], damage[index], defects[index] = picture, pixels, defect
+            file.flush()
+            np.savez(name, damage=damage, defects=defects)
+        self._images = np.load(images, mmap_mode="r")
+        facts = np.load(name)
+        self._damage, self._defects = facts["damage"], facts["defects"]
+
+    def patches(self, rng: np.random.Generator, count: int) -> NDArray[np.float32]:
+        """Patches of the pictures for statistics: float32 [n, 3, 16, 16], 0..1."""
+        rows = np.sort(rng.integers(len(self._images), size=count))
+        cut = self._images[rows].reshape(count, _GRID, PATCH, _GRID, PATCH, 3).transpose(0, 1, 3, 5, 2, 4)
+        return np.asarray(cut.reshape(-1, 3, PATCH, PATCH), np.float32) / np.float32(255.0)
+
+    def draw(self, rng: np.random.Generator, count: int) -> Batch:
+        """`count` pictures, half of them (about) defective, each turned, mirrored and recoloured by chance."""
+        rows = rng.integers(len(self._images), size=count)
+        images = np.empty((count, SIZE, SIZE, 3), np.uint8)
+        damage = np.empty((count, _GRID, _GRID), np.int64)
+        for place, row in enumerate(rows):
+            image, pixels = self._images[row], self._damage[row]
+            turns = int(rng.integers(4))
+            image, pixels = np.rot90(image, turns), np.rot90(pixels, turns)
+            if rng.random() < 0.5:
+                image, pixels = image[:, ::-1], pixels[:, ::-1]
+            images[place], damage[place] = _recoloured(rng, image), pixels
+        return Batch(images, damage, (rows // _LINE) % len(TRAINED_CLASSES), self._defects[rows])
+
+
+def _recoloured(rng: np.random.Generator, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    levels = np.arange(256, dtype=np.float32) / np.float32(255.0)
+    gamma, gain, lift = rng.uniform(0.7, 1.4), rng.uniform(0.75, 1.2), rng.uniform(-0.06, 0.06)
+    curves = [np.clip(levels**gamma * gain * rng.uniform(0.93, 1.07) + lift, 0.0, 1.0) * 255.0 for _ in range(3)]
+    table = np.stack(curves, axis=1).astype(np.uint8)
+    order = rng.permutation(3) if rng.random() < 0.4 else np.arange(3)
+    toned = cv2.LUT(np.ascontiguousarray(image[..., order]), table[None])
+    if rng.random() < 0.2:
+        toned = cv2.cvtColor(cv2.cvtColor(toned, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+    return np.asarray(toned, np.uint8)
+
+
+def _render(index: int, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.int64], int]:
+    cv2.setNumThreads(1)
+    line = index // _LINE
+    name = TRAINED_CLASSES[line % len(TRAINED_CLASSES)]
+    rate = 0.0 if index % 2 else 1.0
+    sample = render(name, seed + line // len(TRAINED_CLASSES), index, rate, trained_defects_of(name))
+    pixels = (sample.mask > 0).reshape(_GRID, PATCH, _GRID, PATCH).sum(axis=(1, 3)).astype(np.int64)
+    only = TRAINED_DEFECTS.index(sample.defects[0]) if len(sample.defects) == 1 else -1
+    return sample.image, pixels, only
