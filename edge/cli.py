@@ -19,6 +19,7 @@ from rich.table import Table
 from edge import __version__
 from edge.cli_evaluate import evaluate
 from edge.cli_model import model_app
+from edge.cli_simulate import simulate
 from edge.explained import BAD_INPUT
 from edge.explained import explained as _explained
 from edge.settings import ModelSettings, Settings, load_settings, store_dir
@@ -35,6 +36,7 @@ app = typer.Typer(
 )
 config_app = typer.Typer(help="Look at the configuration.", no_args_is_help=True)
 app.command("evaluate")(evaluate)
+app.command("simulate")(simulate)
 app.add_typer(config_app, name="config")
 app.add_typer(model_app, name="model")
 

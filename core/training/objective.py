@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +26,7 @@ class Regime:
 
     scales: tuple[int, ...] = (2, 3)
     patches: bool = True
+    whole: float = 1.0  # share of a step's pictures that are seen whole
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,11 +45,20 @@ class Texts:
 def embed_texts(model: CLIP, states: Tensor, defects: Tensor) -> Texts:
     """Embeds sentences (token ids [C, 2, n, T] and [D, n, T]); those of one label or defect are averaged."""
     flat = torch.cat([states.flatten(0, 2), defects.flatten(0, 1)])
-    embedded = functional.normalize(model.encode_text(flat).float(), dim=-1)
+    embedded = functional.normalize(encode(model, flat).float(), dim=-1)
     first = states.shape[0] * 2 * states.shape[2]
     sides = embedded[:first].reshape(states.shape[0], 2, states.shape[2], -1).mean(2)
     kinds = embedded[first:].reshape(defects.shape[0], defects.shape[1], -1).mean(1)
     return Texts(functional.normalize(sides, dim=-1), functional.normalize(kinds, dim=-1))
+
+
+def encode(model: CLIP, tokens: Tensor) -> Tensor:
+    """`model.encode_text` for sentences cut to any length [N, T]: attention is causal, so what follows does not count."""
+    length = tokens.shape[1]
+    states = model.token_embedding(tokens) + model.positional_embedding[:length]
+    passed = model.ln_final(model.transformer(states, attn_mask=model.attn_mask[:length, :length]))
+    last: Tensor = passed[torch.arange(len(tokens), device=tokens.device), tokens.argmax(dim=1)]
+    return last @ model.text_projection
 
 
 def losses(
@@ -68,20 +79,20 @@ def losses(
     defects = torch.from_numpy(batch.defects).to(pixels.device)
     tokens = visual.conv1(pixels).flatten(2).transpose(1, 2) + visual.positional_embedding[1:]
     start = (visual.class_embedding + visual.positional_embedding[0]).expand(len(pixels), 1, -1)
-    whole = _run(visual, torch.cat([start, tokens], dim=1))
-    image, patches = whole[:, 0], whole[:, 1:]
-    total = damage.flatten(1).sum(1)
+    part = slice(None, math.ceil(len(pixels) * regime.whole))
+    whole = _run(visual, torch.cat([start, tokens], dim=1)[part])
+    image, patches, belongs = whole[:, 0], whole[:, 1:], place[part]
+    abnormal = damage[part].flatten(1).sum(1) > 0
     found = {
-        "image": _state(image, texts.states[place], total > 0, None).mean(),
-        "class": _classes(image, texts.states, place, total > 0),
+        "image": _state(image, texts.states[belongs], abnormal, None).mean(),
+        "class": _classes(image, texts.states, belongs, abnormal),
     }
     if regime.patches:
-        found["patch"] = _weighed(patches, texts.states[place], damage.flatten(1))
+        found["patch"] = _weighed(patches, texts.states[belongs], damage[part].flatten(1))
     for scale in regime.scales:
         index, pixels_hit = draw_windows(damage, scale, rng)
-        cut = torch.gather(
-            tokens[:, None].expand(-1, index.shape[1], -1, -1), 2, index[..., None].expand(-1, -1, -1, tokens.shape[-1])
-        )
+        first = torch.arange(len(tokens), device=tokens.device)[:, None, None] * tokens.shape[1]
+        cut = tokens.flatten(0, 1).index_select(0, (first + index).flatten()).unflatten(0, index.shape)
         inputs = torch.cat([start[:, None].expand(-1, index.shape[1], -1, -1), cut], dim=2).flatten(0, 1)
         window = _run(visual, inputs)[:, 0].reshape(*index.shape[:2], -1)
         found[f"window{scale}"] = _weighed(window, texts.states[place], pixels_hit)

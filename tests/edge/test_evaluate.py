@@ -35,7 +35,7 @@ def test_json_csv_and_report(dataset: Path, tmp_path: Path) -> None:
     assert "untrained" in result.output
     found = Evaluation.model_validate_json(files["json"].read_text("utf-8"))
     assert [one.name for one in found.classes] == ["bottle", "tile"]
-    assert [one.pack for one in found.classes] == ["bottle", "generic"]
+    assert [one.pack for one in found.classes] == ["bottle", "tile"]
     assert {"alfa", "no aligner", "winclip"} <= set(found.variants())
     with files["csv"].open(newline="") as file:
         rows = list(csv.DictReader(file))
