@@ -53,12 +53,13 @@ def embed_texts(model: CLIP, states: Tensor, defects: Tensor) -> Texts:
 
 
 def encode(model: CLIP, tokens: Tensor) -> Tensor:
-    """`model.encode_text` for sentences cut to any length [N, T]: attention is causal, so what follows does not count."""
+    """`model.encode_text` for sentences of any length [N, T]; attention is causal, so padding does not count."""
     length = tokens.shape[1]
     states = model.token_embedding(tokens) + model.positional_embedding[:length]
     passed = model.ln_final(model.transformer(states, attn_mask=model.attn_mask[:length, :length]))
     last: Tensor = passed[torch.arange(len(tokens), device=tokens.device), tokens.argmax(dim=1)]
-    return last @ model.text_projection
+    embedded: Tensor = last @ model.text_projection
+    return embedded
 
 
 def losses(
