@@ -1,0 +1,142 @@
+"""Measures a trained model on the simulated world: `python -m core.training.measure --folder FOLDER [--regime whole]`.
+
+The lines are others than those of training: their seeds lie elsewhere. Three groups: classes that training never saw;
+classes that it saw, with the defects that it saw; the same classes with defects that it never saw.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from open_clip.model import CLIP
+from open_clip.tokenizer import SimpleTokenizer
+
+from core.alfa import Alfa, Method, to_frame
+from core.backbone import CLIP_MEAN, CLIP_STD, Backbone, resolve_dtype, wrap_model
+from core.evaluate.metrics import PixelMetrics, image_metrics
+from core.image import Rgb
+from core.memory import distances, reference_map, remember
+from core.packs import load_pack
+from core.simline import Sample, defects_of, render
+from core.training.split import (
+    HELD_OUT_CLASSES,
+    HELD_OUT_DEFECTS,
+    TRAINED_CLASSES,
+    trained_defects_of,
+)
+from core.vision import Features
+
+_SEED = 77_000_000  # far from the lines of training
+_BATCH = 4
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Image AUROC, pixel AUROC and PRO of one class, each 0..1."""
+
+    image: float
+    pixel: float
+    pro: float
+
+
+def load_trained(path: Path) -> Backbone:
+    """The running mean of the weights in a checkpoint of `core.training`."""
+    model = CLIP(**json.loads((files("core.models") / "clip.json").read_text("utf-8")))
+    state = torch.load(path, weights_only=True)
+    model.load_state_dict(state["mean"])
+    name = f"{path.stem}-step-{state['step']}"
+    tokenize, device = SimpleTokenizer(context_length=77), torch.device("cpu")
+    return wrap_model(name, model, tokenize, device, resolve_dtype("auto", device), CLIP_MEAN, CLIP_STD)
+
+
+def measure(alfa: Alfa, name: str, defects: Sequence[str], lines: int, parts: int, shots: int) -> Figures:
+    """Zero-shot, or with `shots` normal parts of the same line, over `parts` good and as many defective ones a line."""
+    text = alfa.embed(load_pack(name).prompts())
+    images, labels, pixels = [], [], PixelMetrics()
+    for seed in range(_SEED, _SEED + lines):
+        known = [render(name, seed, 10_000 + index, 0.0).image for index in range(shots)]
+        memory = remember(_features(alfa, known)) if shots else None
+        for batch in _batches(name, seed, defects, parts):
+            features = _features(alfa, [one.image for one in batch])
+            with torch.inference_mode():
+                chosen = alfa.adapt(features.image, text)
+                whole = alfa.abnormal(features.image, chosen.embedding)[:, None]
+                local = alfa.aggregate(alfa.window_scores(features, chosen.embedding), whole)
+                reference = None
+                if memory is not None:
+                    found = distances(features, memory).nearest([range(shots)])
+                    reference = reference_map(found, alfa.windows)[:, 0]
+                score, patches = alfa.fuse(whole, local, reference)
+            for row, sample in enumerate(batch):
+                images.append(float(score[row]))
+                labels.append(bool(sample.defects))
+                grid: NDArray[np.float32] = patches[row].reshape(alfa.backbone.grid).numpy()
+                pixels.update(to_frame(grid, (sample.mask.shape[0], sample.mask.shape[1])), sample.mask > 0)
+    area, pro, _ = pixels.compute()
+    auroc = image_metrics(np.array(images), np.array(labels))[0]
+    return Figures(auroc or 0.0, area or 0.0, pro or 0.0)
+
+
+@torch.inference_mode()
+def _features(alfa: Alfa, frames: Sequence[Rgb]) -> Features:
+    return alfa.vision(alfa.backbone.pixels(frames))
+
+
+def _batches(name: str, seed: int, defects: Sequence[str], parts: int) -> Iterator[list[Sample]]:
+    samples = [render(name, seed, index, float(index % 2), defects) for index in range(2 * parts)]
+    for start in range(0, len(samples), _BATCH):
+        yield samples[start : start + _BATCH]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m core.training.measure", description=__doc__)
+    parser.add_argument(
+        "--folder", type=Path, required=True, help="where `python -m core.training` left its checkpoint"
+    )
+    parser.add_argument("--regime", choices=("windows", "whole"), default="windows")
+    parser.add_argument("--lines", type=int, default=3, help="lines (designs) of each class")
+    parser.add_argument("--parts", type=int, default=20, help="good, and as many defective, parts of each line")
+    parser.add_argument("--shots", type=int, nargs="+", default=[0, 4])
+    parser.add_argument("--aligner", nargs="+", default=["identity"])
+    arguments = parser.parse_args()
+    groups = {
+        "held-out classes": [(name, defects_of(name)) for name in HELD_OUT_CLASSES],
+        "seen classes": [(name, trained_defects_of(name)) for name in TRAINED_CLASSES],
+        "held-out defects": [
+            (name, tuple(one for one in defects_of(name) if one in HELD_OUT_DEFECTS))
+            for name in TRAINED_CLASSES
+            if set(defects_of(name)) & set(HELD_OUT_DEFECTS)
+        ],
+    }
+    backbone = load_trained(arguments.folder / f"{arguments.regime}.pt")
+    for aligner in arguments.aligner:
+        alfa = Alfa(backbone, Method(aligner=aligner), patches=True)
+        for shots in arguments.shots:
+            for group, classes in groups.items():
+                found = [measure(alfa, *one, arguments.lines, arguments.parts, shots) for one in classes]
+                mean = {key: float(np.mean([getattr(one, key) for one in found])) for key in ("image", "pixel", "pro")}
+                _say(f"{backbone.name} {aligner} {shots}-shot {group}: {_figures(**mean)}")
+                for (name, _), one in zip(classes, found, strict=True):
+                    _say(f"    {name}: {_figures(one.image, one.pixel, one.pro)}")
+
+
+def _figures(image: float, pixel: float, pro: float) -> str:
+    return f"image AUROC {image:.3f}, pixel AUROC {pixel:.3f}, PRO {pro:.3f}"
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
