@@ -85,7 +85,7 @@ def losses(
     image, patches, belongs = whole[:, 0], whole[:, 1:], place[part]
     abnormal = damage[part].flatten(1).sum(1) > 0
     found = {
-        "image": _state(image, texts.states[belongs], abnormal, None).mean(),
+        "image": _state(image, texts.states[belongs], abnormal).mean(),
         "class": _classes(image, texts.states, belongs, abnormal),
     }
     if regime.patches:
@@ -120,7 +120,7 @@ def draw_windows(damage: Tensor, scale: int, rng: np.random.Generator) -> tuple[
     cols = hit.shape[2]
     flat = hit.flatten(1)
     chance = torch.from_numpy(rng.random(flat.shape)).to(flat)
-    over = (flat >= _LEAST) * (1.0 + chance)
+    over = (flat >= _LEAST) + chance  # without damage any window will do, not the first ones
     first = over.topk(_WINDOWS // 2, dim=1).indices
     rest = chance.topk(_WINDOWS - _WINDOWS // 2, dim=1).indices
     chosen = torch.cat([first, rest], dim=1)
@@ -136,10 +136,10 @@ def _run(visual: Any, tokens: Tensor) -> Tensor:
     return functional.normalize((passed @ visual.proj).float(), dim=-1)
 
 
-def _state(features: Tensor, sides: Tensor, abnormal: Tensor, weight: Tensor | None) -> Tensor:
+def _state(features: Tensor, sides: Tensor, abnormal: Tensor) -> Tensor:
     """Binary cross-entropy of [N, d] against the normal and abnormal text [N, 2, d], one value each."""
     margin = torch.einsum("nd,nd->n", features, sides[:, 1] - sides[:, 0]) / TEMPERATURE
-    return functional.binary_cross_entropy_with_logits(margin, abnormal.float(), weight, reduction="none")
+    return functional.binary_cross_entropy_with_logits(margin, abnormal.float(), reduction="none")
 
 
 def _weighed(features: Tensor, sides: Tensor, pixels: Tensor) -> Tensor:
@@ -147,7 +147,7 @@ def _weighed(features: Tensor, sides: Tensor, pixels: Tensor) -> Tensor:
     flat = pixels.flatten()
     abnormal, clear = flat >= _LEAST, (flat == 0) | (flat >= _LEAST)
     spread = sides[:, None].expand(-1, pixels.shape[1], -1, -1).flatten(0, 1)
-    each = _state(features.flatten(0, 1), spread, abnormal, None)
+    each = _state(features.flatten(0, 1), spread, abnormal)
     bad, good = abnormal.float(), (clear & ~abnormal).float()
     return (each * bad).sum() / bad.sum().clamp(min=1.0) * 0.5 + (each * good).sum() / good.sum().clamp(min=1.0) * 0.5
 
