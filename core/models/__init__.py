@@ -1,1 +1,61 @@
-"""The models that come with the package."""
+"""The model that comes with the package: a small CLIP, trained on simulated parts; `CARD.md` says how, and how good."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+
+from open_clip.model import CLIP
+from safetensors import SafetensorError
+from safetensors.torch import load
+
+from core.model_error import ModelError
+
+BUNDLED = "bundled"
+WEIGHTS = "bundled.safetensors"
+CARD = "card.json"
+
+
+@dataclass(frozen=True)
+class Card:
+    """What the program has to know of the bundled weights.
+
+    Attributes:
+        name: As in every verdict.
+        sha256: Of the file, hexadecimal.
+        aligner: The aligner that suits the model; a key of `core.aligner.ALIGNERS`.
+    """
+
+    name: str
+    sha256: str
+    aligner: str
+
+
+def architecture() -> dict[str, Any]:
+    """The arguments of open_clip's `CLIP`."""
+    found: dict[str, Any] = json.loads((files(__name__) / "clip.json").read_text("utf-8"))
+    return found
+
+
+def load_bundled() -> tuple[CLIP, Card]:
+    """The bundled model in float32 on the CPU, and its card.
+
+    Raises:
+        ModelError: the files of the package are damaged.
+    """
+    card = Card(**json.loads((files(__name__) / CARD).read_text("utf-8")))
+    data = (files(__name__) / WEIGHTS).read_bytes()
+    if (found := hashlib.sha256(data).hexdigest()) != card.sha256:
+        raise ModelError(
+            f"the bundled model is damaged: {WEIGHTS} has SHA-256 {found[:12]}..., the card says "
+            f"{card.sha256[:12]}...; install alfa-edge anew"
+        )
+    model = CLIP(**architecture())
+    try:
+        model.load_state_dict({key: value.float() for key, value in load(data).items()})
+    except (SafetensorError, RuntimeError) as error:
+        raise ModelError(f"the bundled model does not load: {str(error).splitlines()[0]}; install it anew") from error
+    return model, card

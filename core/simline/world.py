@@ -172,9 +172,9 @@ def render(
         raise ValueError(f"defect_rate {defect_rate}: a probability lies in [0, 1]")
     if size < 64:
         raise ValueError(f"size {size}: a picture has 64 pixels or more")
-    root = zlib.crc32(name.encode())
-    design, lens = np.random.SeedSequence([root, seed]).spawn(2)
-    shape, sensor, fate = np.random.SeedSequence([root, seed, index]).spawn(3)
+    line = np.random.SeedSequence([zlib.crc32(name.encode()), seed])
+    design, lens, parts = line.spawn(3)
+    shape, sensor, fate = np.random.SeedSequence(line.entropy, spawn_key=(*parts.spawn_key, index)).spawn(3)
     part = np.random.default_rng(shape)
     scene = _dusted(maker(np.random.default_rng(design), part, size), part)
     camera = draw_camera(np.random.default_rng(lens), np.random.default_rng(sensor), size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from itertools import chain
 
@@ -59,9 +60,14 @@ def _label(pack: PromptPack, prompts: Sequence[str]) -> list[str]:
     """One label's prompts, and again with common nouns in the place of the class."""
     copies = round(_COMMON_NOUN / (1 - _COMMON_NOUN) * len(prompts))
     common = [
-        prompts[index % len(prompts)].replace(pack.class_name, _NOUNS[index % len(_NOUNS)]) for index in range(copies)
+        _renamed(prompts[index % len(prompts)], pack.class_name, _NOUNS[index % len(_NOUNS)]) for index in range(copies)
     ]
     return [*prompts, *common]
+
+
+def _renamed(sentence: str, noun: str, other: str) -> str:
+    """The sentence with `other` in the place of `noun`, and the article that it takes."""
+    return re.sub(rf"\b(an?) {re.escape(noun)}\b", with_article(other), sentence, flags=re.I).replace(noun, other)
 
 
 def _defect(name: str, packs: Sequence[PromptPack]) -> list[str]:

@@ -7,11 +7,9 @@ classes that it saw, with the defects that it saw; the same classes with defects
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -19,12 +17,15 @@ import torch
 from numpy.typing import NDArray
 from open_clip.model import CLIP
 from open_clip.tokenizer import SimpleTokenizer
+from torch import Tensor
 
+from core.adaptation import TextFeatures
 from core.alfa import Alfa, Method, to_frame
 from core.backbone import CLIP_MEAN, CLIP_STD, Backbone, resolve_dtype, wrap_model
 from core.evaluate.metrics import PixelMetrics, image_metrics
 from core.image import Rgb
 from core.memory import distances, reference_map, remember
+from core.models import architecture
 from core.packs import load_pack
 from core.simline import Sample, defects_of, render
 from core.training.split import (
@@ -47,10 +48,13 @@ class Figures:
     pixel: float
     pro: float
 
+    def __str__(self) -> str:
+        return f"image AUROC {self.image:.3f}, pixel AUROC {self.pixel:.3f}, PRO {self.pro:.3f}"
+
 
 def load_trained(path: Path) -> Backbone:
     """The running mean of the weights in a checkpoint of `core.training`."""
-    model = CLIP(**json.loads((files("core.models") / "clip.json").read_text("utf-8")))
+    model = CLIP(**architecture())
     state = torch.load(path, weights_only=True)
     model.load_state_dict(state["mean"])
     name = f"{path.stem}-step-{state['step']}"
@@ -58,32 +62,50 @@ def load_trained(path: Path) -> Backbone:
     return wrap_model(name, model, tokenize, device, resolve_dtype("auto", device), CLIP_MEAN, CLIP_STD)
 
 
-def measure(alfa: Alfa, name: str, defects: Sequence[str], lines: int, parts: int, shots: int) -> Figures:
-    """Zero-shot, or with `shots` normal parts of the same line, over `parts` good and as many defective ones a line."""
-    text = alfa.embed(load_pack(name).prompts())
-    images, labels, pixels = [], [], PixelMetrics()
+def measure(
+    scorers: Sequence[Alfa], name: str, defects: Sequence[str], lines: int, parts: int, shots: int
+) -> list[Figures]:
+    """Zero-shot, or with `shots` normal parts of the same line, over `parts` good and as many defective ones a line.
+
+    `scorers` are ways to score with one model and the same windows; each has its figures.
+    """
+    alfa, pack = scorers[0], load_pack(name)
+    texts = [one.embed(pack.prompts(one.method.llm_prompts)) for one in scorers]
+    scores: list[list[float]] = [[] for _ in scorers]
+    pixels = [PixelMetrics() for _ in scorers]
+    labels: list[bool] = []
     for seed in range(_SEED, _SEED + lines):
         known = [render(name, seed, 10_000 + index, 0.0).image for index in range(shots)]
         memory = remember(_features(alfa, known)) if shots else None
         for batch in _batches(name, seed, defects, parts):
             features = _features(alfa, [one.image for one in batch])
-            with torch.inference_mode():
-                chosen = alfa.adapt(features.image, text)
-                whole = alfa.abnormal(features.image, chosen.embedding)[:, None]
-                local = alfa.aggregate(alfa.window_scores(features, chosen.embedding), whole)
-                reference = None
-                if memory is not None:
-                    found = distances(features, memory).nearest([range(shots)])
-                    reference = reference_map(found, alfa.windows)[:, 0]
-                score, patches = alfa.fuse(whole, local, reference)
-            for row, sample in enumerate(batch):
-                images.append(float(score[row]))
-                labels.append(bool(sample.defects))
-                grid: NDArray[np.float32] = patches[row].reshape(alfa.backbone.grid).numpy()
-                pixels.update(to_frame(grid, (sample.mask.shape[0], sample.mask.shape[1])), sample.mask > 0)
+            labels += [bool(one.defects) for one in batch]
+            reference = None
+            if memory is not None:
+                found = distances(features, memory).nearest([range(shots)])
+                reference = reference_map(found, alfa.windows)[:, 0]
+            for place, (one, text) in enumerate(zip(scorers, texts, strict=True)):
+                score, patches = _judge(one, text, features, reference)
+                scores[place] += score.tolist()
+                for row, sample in enumerate(batch):
+                    grid: NDArray[np.float32] = patches[row].reshape(alfa.backbone.grid).numpy()
+                    pixels[place].update(to_frame(grid, (sample.mask.shape[0], sample.mask.shape[1])), sample.mask > 0)
+    return [_figures(np.array(one), np.array(labels), two) for one, two in zip(scores, pixels, strict=True)]
+
+
+@torch.inference_mode()
+def _judge(alfa: Alfa, text: TextFeatures, features: Features, reference: Tensor | None) -> tuple[Tensor, Tensor]:
+    """S [B] and the map [B, N]."""
+    chosen = alfa.adapt(features.image, text)
+    whole = alfa.abnormal(features.image, chosen.embedding)[:, None]
+    local = alfa.aggregate(alfa.window_scores(features, chosen.embedding), whole)
+    score, patches = alfa.fuse(whole, local, reference)
+    return score[:, 0], patches
+
+
+def _figures(scores: NDArray[np.float64], labels: NDArray[np.bool_], pixels: PixelMetrics) -> Figures:
     area, pro, _ = pixels.compute()
-    auroc = image_metrics(np.array(images), np.array(labels))[0]
-    return Figures(auroc or 0.0, area or 0.0, pro or 0.0)
+    return Figures(image_metrics(scores, labels)[0] or 0.0, area or 0.0, pro or 0.0)
 
 
 @torch.inference_mode()
@@ -97,6 +119,24 @@ def _batches(name: str, seed: int, defects: Sequence[str], parts: int) -> Iterat
         yield samples[start : start + _BATCH]
 
 
+def groups() -> dict[str, list[tuple[str, tuple[str, ...]]]]:
+    """Classes and the defects that they are measured with, by what training has seen of them."""
+    return {
+        "held-out classes": [(name, defects_of(name)) for name in HELD_OUT_CLASSES],
+        "seen classes": [(name, trained_defects_of(name)) for name in TRAINED_CLASSES],
+        "held-out defects": [
+            (name, tuple(one for one in defects_of(name) if one in HELD_OUT_DEFECTS))
+            for name in TRAINED_CLASSES
+            if set(defects_of(name)) & set(HELD_OUT_DEFECTS)
+        ],
+    }
+
+
+def average(found: Sequence[Figures]) -> Figures:
+    """Over classes."""
+    return Figures(*(float(np.mean([getattr(one, key) for one in found])) for key in ("image", "pixel", "pro")))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m core.training.measure", description=__doc__)
     parser.add_argument(
@@ -108,29 +148,15 @@ def main() -> None:
     parser.add_argument("--shots", type=int, nargs="+", default=[0, 4])
     parser.add_argument("--aligner", nargs="+", default=["identity"])
     arguments = parser.parse_args()
-    groups = {
-        "held-out classes": [(name, defects_of(name)) for name in HELD_OUT_CLASSES],
-        "seen classes": [(name, trained_defects_of(name)) for name in TRAINED_CLASSES],
-        "held-out defects": [
-            (name, tuple(one for one in defects_of(name) if one in HELD_OUT_DEFECTS))
-            for name in TRAINED_CLASSES
-            if set(defects_of(name)) & set(HELD_OUT_DEFECTS)
-        ],
-    }
     backbone = load_trained(arguments.folder / f"{arguments.regime}.pt")
-    for aligner in arguments.aligner:
-        alfa = Alfa(backbone, Method(aligner=aligner), patches=True)
-        for shots in arguments.shots:
-            for group, classes in groups.items():
-                found = [measure(alfa, *one, arguments.lines, arguments.parts, shots) for one in classes]
-                mean = {key: float(np.mean([getattr(one, key) for one in found])) for key in ("image", "pixel", "pro")}
-                _say(f"{backbone.name} {aligner} {shots}-shot {group}: {_figures(**mean)}")
+    scorers = [Alfa(backbone, Method(aligner=one), patches=True) for one in arguments.aligner]
+    for shots in arguments.shots:
+        for group, classes in groups().items():
+            rows = [measure(scorers, *one, arguments.lines, arguments.parts, shots) for one in classes]
+            for aligner, found in zip(arguments.aligner, zip(*rows, strict=True), strict=True):
+                _say(f"{backbone.name} {aligner} {shots}-shot {group}: {average(found)}")
                 for (name, _), one in zip(classes, found, strict=True):
-                    _say(f"    {name}: {_figures(one.image, one.pixel, one.pro)}")
-
-
-def _figures(image: float, pixel: float, pro: float) -> str:
-    return f"image AUROC {image:.3f}, pixel AUROC {pixel:.3f}, PRO {pro:.3f}"
+                    _say(f"    {name}: {one}")
 
 
 def _say(line: str) -> None:

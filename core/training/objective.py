@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as functional
+from numpy.random import Generator
 from open_clip.model import CLIP
 from torch import Tensor
 
 from core.training.pool import Batch
 
 TEMPERATURE = 0.07
-_SENTENCES = 3  # per label, class and step
+SENTENCES = 3  # per label, class and step
 _LEAST = 10  # pixels of damage that make a window or patch abnormal; one with fewer, not none, is left out
 _WINDOWS = 10  # per scale and picture
 
@@ -30,8 +33,8 @@ class Regime:
 
 
 @dataclass(frozen=True, eq=False)
-class Texts:
-    """Normalised embeddings of a step's sentences.
+class Targets:
+    """Normalised directions that features are drawn to: a step's sentences, or the anchors.
 
     Attributes:
         states: [C, 2, d]: normal and abnormal, of the step's classes.
@@ -41,15 +44,50 @@ class Texts:
     states: Tensor
     defects: Tensor
 
+    def of(self, classes: Tensor) -> Targets:
+        """Those of some classes, by their places."""
+        return Targets(self.states[classes], self.defects)
 
-def embed_texts(model: CLIP, states: Tensor, defects: Tensor) -> Texts:
-    """Embeds sentences (token ids [C, 2, n, T] and [D, n, T]); those of one label or defect are averaged."""
+
+def draw_anchors(classes: int, defects: int, size: int, seed: int) -> Targets:
+    """Fixed random directions, one for each state, class and defect.
+
+    Two towers that start at random agree on nothing, and the quickest way to agree is to say the same of everything.
+    Directions that stay where they are give both towers the same aim from the first step. They are not part of the
+    model.
+    """
+    drawn = torch.from_numpy(np.random.default_rng(seed).normal(size=(1 + classes + defects, size))).float()
+    one = functional.normalize(drawn, dim=-1)
+    state, kinds = torch.stack([-one[0], one[0]]), one[1 : 1 + classes]
+    return Targets(functional.normalize(kinds[:, None] + state[None], dim=-1), one[1 + classes :])
+
+
+def embed_texts(model: CLIP, states: Tensor, defects: Tensor, anchors: Targets) -> tuple[Targets, Tensor]:
+    """Embeds sentences, and says how far they are from their anchors.
+
+    Args:
+        model: both towers.
+        states: token ids [C, 2, n, T].
+        defects: token ids [D, n, T].
+        anchors: of the same classes and defects.
+
+    Returns:
+        Their means by label or defect; and the loss.
+    """
     flat = torch.cat([states.flatten(0, 2), defects.flatten(0, 1)])
     embedded = functional.normalize(encode(model, flat).float(), dim=-1)
     first = states.shape[0] * 2 * states.shape[2]
-    sides = embedded[:first].reshape(states.shape[0], 2, states.shape[2], -1).mean(2)
-    kinds = embedded[first:].reshape(defects.shape[0], defects.shape[1], -1).mean(1)
-    return Texts(functional.normalize(sides, dim=-1), functional.normalize(kinds, dim=-1))
+    each = embedded[:first].reshape(states.shape[0], 2, states.shape[2], -1)
+    kinds = functional.normalize(embedded[first:].reshape(*defects.shape[:2], -1).mean(1), dim=-1)
+    means = functional.normalize(each.mean(2), dim=-1)
+    sides = anchors.states[:, None, None].expand(-1, 2, states.shape[2], -1, -1).flatten(0, 2)
+    abnormal = torch.tensor([False, True], device=flat.device)[None, :, None].expand(each.shape[:3]).flatten()
+    loss = _state(each.flatten(0, 2), sides, abnormal).mean()
+    labels = torch.arange(means.shape[0] * 2, device=flat.device)
+    loss = loss + functional.cross_entropy(means.flatten(0, 1) @ anchors.states.flatten(0, 1).T / TEMPERATURE, labels)
+    kind = torch.arange(len(kinds), device=flat.device)
+    loss = loss + functional.cross_entropy(kinds @ anchors.defects.T / TEMPERATURE, kind)
+    return Targets(means, kinds), loss
 
 
 def encode(model: CLIP, tokens: Tensor) -> Tensor:
@@ -63,7 +101,7 @@ def encode(model: CLIP, tokens: Tensor) -> Tensor:
 
 
 def losses(
-    visual: Any, pixels: Tensor, batch: Batch, place: Tensor, texts: Texts, regime: Regime, rng: np.random.Generator
+    visual: Any, pixels: Tensor, batch: Batch, place: Tensor, aims: Sequence[Targets], regime: Regime, rng: Generator
 ) -> dict[str, Tensor]:
     """The parts of the loss.
 
@@ -71,8 +109,8 @@ def losses(
         visual: open_clip's vision transformer.
         pixels: float32 [B, 3, 240, 240], normalised.
         batch: what is known of the pictures.
-        place: int64 [B], each picture's class among those of `texts`.
-        texts: the step's sentences.
+        place: int64 [B], each picture's class among those of `aims`.
+        aims: what the features are drawn to, the mean of the losses counts: the step's sentences, the anchors.
         regime: what is trained.
         rng: draws the windows.
     """
@@ -84,28 +122,44 @@ def losses(
     whole = _run(visual, torch.cat([start, tokens], dim=1)[part])
     image, patches, belongs = whole[:, 0], whole[:, 1:], place[part]
     abnormal = damage[part].flatten(1).sum(1) > 0
+
+    def mean(loss: Callable[[Targets], Tensor]) -> Tensor:
+        return torch.stack([loss(aim) for aim in aims]).mean()
+
     found = {
-        "image": _state(image, texts.states[belongs], abnormal).mean(),
-        "class": _classes(image, texts.states, belongs, abnormal),
+        "image": mean(lambda aim: _state(image, aim.states[belongs], abnormal).mean()),
+        "class": mean(lambda aim: _classes(image, aim.states, belongs, abnormal)),
     }
     if regime.patches:
-        found["patch"] = _weighed(patches, texts.states[belongs], damage[part].flatten(1))
+        found["patch"] = mean(lambda aim: _weighed(patches, aim.states[belongs], damage[part].flatten(1)))
     for scale in regime.scales:
-        index, pixels_hit = draw_windows(damage, scale, rng)
-        first = torch.arange(len(tokens), device=tokens.device)[:, None, None] * tokens.shape[1]
-        cut = tokens.flatten(0, 1).index_select(0, (first + index).flatten()).unflatten(0, index.shape)
-        inputs = torch.cat([start[:, None].expand(-1, index.shape[1], -1, -1), cut], dim=2).flatten(0, 1)
-        window = _run(visual, inputs)[:, 0].reshape(*index.shape[:2], -1)
-        found[f"window{scale}"] = _weighed(window, texts.states[place], pixels_hit)
-        named = (pixels_hit >= 3 * _LEAST) & (defects >= 0)[:, None]
+        index, hit = draw_windows(damage, scale, rng)
+        window = _windows(visual, tokens, start, index)
+        named = (hit >= 3 * _LEAST) & (defects >= 0)[:, None]
+        wanted = defects[:, None].expand_as(named)[named]
+        found[f"window{scale}"] = mean(partial(_window, window, hit, place))
         if named.any():
-            logits = window[named] @ texts.defects.T / TEMPERATURE
-            wanted = defects[:, None].expand_as(named)[named]
-            found[f"defect{scale}"] = 0.3 * functional.cross_entropy(logits, wanted)
+            found[f"defect{scale}"] = mean(partial(_defect, window[named], wanted))
     return found
 
 
-def draw_windows(damage: Tensor, scale: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+def _windows(visual: Any, tokens: Tensor, start: Tensor, index: Tensor) -> Tensor:
+    """Embeddings [B, n, d] of windows, given by their patches [B, n, scale^2]; each is a short sequence of its own."""
+    first = torch.arange(len(tokens), device=tokens.device)[:, None, None] * tokens.shape[1]
+    cut = tokens.flatten(0, 1).index_select(0, (first + index).flatten()).reshape(*index.shape, -1)
+    inputs = torch.cat([start[:, None].expand(-1, index.shape[1], -1, -1), cut], dim=2).flatten(0, 1)
+    return _run(visual, inputs)[:, 0].reshape(*index.shape[:2], -1)
+
+
+def _window(features: Tensor, pixels: Tensor, place: Tensor, aim: Targets) -> Tensor:
+    return _weighed(features, aim.states[place], pixels)
+
+
+def _defect(features: Tensor, wanted: Tensor, aim: Targets) -> Tensor:
+    return 0.3 * functional.cross_entropy(features @ aim.defects.T / TEMPERATURE, wanted)
+
+
+def draw_windows(damage: Tensor, scale: int, rng: Generator) -> tuple[Tensor, Tensor]:
     """Windows of `scale` x `scale` patches, half of them over damage where there is some.
 
     Args:
@@ -156,8 +210,3 @@ def _classes(image: Tensor, states: Tensor, place: Tensor, abnormal: Tensor) -> 
     """Cross-entropy over every class and state of the step, as in CLIP."""
     logits = image @ states.flatten(0, 1).T / TEMPERATURE
     return 0.5 * functional.cross_entropy(logits, place * 2 + abnormal.long())
-
-
-def sentences() -> int:
-    """Sentences per label and class in a step."""
-    return _SENTENCES

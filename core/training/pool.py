@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from core.training.split import TRAINED_CLASSES, TRAINED_DEFECTS, trained_defect
 
 PATCH = 16
 _GRID = SIZE // PATCH
-_LINE = 4  # parts of one line, before the next design
+_LINE = 4  # pictures of one line, before the next design
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,30 +64,41 @@ class Pool:
         return np.asarray(cut.reshape(-1, 3, PATCH, PATCH), np.float32) / np.float32(255.0)
 
     def draw(self, rng: np.random.Generator, count: int) -> Batch:
-        """`count` pictures, half of them (about) defective, each turned, mirrored and recoloured by chance."""
-        rows = rng.integers(len(self._images), size=count)
+        """`count` pictures: pairs of one part with its defects and without, turned, mirrored, recoloured by chance.
+
+        All that differs within a pair is what makes the part a bad one.
+        """
+        rows = rng.integers(len(self._images) // 2, size=count // 2)
+        rows = np.stack([2 * rows, 2 * rows + 1], axis=1).flatten()
         images = np.empty((count, SIZE, SIZE, 3), np.uint8)
         damage = np.empty((count, _GRID, _GRID), np.int64)
         for place, row in enumerate(rows):
             image, pixels = self._images[row], self._damage[row]
-            turns = int(rng.integers(4))
+            if place % 2 == 0:
+                turns, mirrored, tones = int(rng.integers(4)), rng.random() < 0.5, _tones(rng)
             image, pixels = np.rot90(image, turns), np.rot90(pixels, turns)
-            if rng.random() < 0.5:
+            if mirrored:
                 image, pixels = image[:, ::-1], pixels[:, ::-1]
-            images[place], damage[place] = _recoloured(rng, image), pixels
+            images[place], damage[place] = tones(image), pixels
         return Batch(images, damage, (rows // _LINE) % len(TRAINED_CLASSES), self._defects[rows])
 
 
-def _recoloured(rng: np.random.Generator, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _tones(rng: np.random.Generator) -> Callable[[NDArray[np.uint8]], NDArray[np.uint8]]:
+    """A change of contrast, brightness and colours."""
     levels = np.arange(256, dtype=np.float32) / np.float32(255.0)
     gamma, gain, lift = rng.uniform(0.7, 1.4), rng.uniform(0.75, 1.2), rng.uniform(-0.06, 0.06)
     curves = [np.clip(levels**gamma * gain * rng.uniform(0.93, 1.07) + lift, 0.0, 1.0) * 255.0 for _ in range(3)]
     table = np.stack(curves, axis=1).astype(np.uint8)
     order = rng.permutation(3) if rng.random() < 0.4 else np.arange(3)
-    toned = cv2.LUT(np.ascontiguousarray(image[..., order]), table[None])
-    if rng.random() < 0.2:
-        toned = cv2.cvtColor(cv2.cvtColor(toned, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
-    return np.asarray(toned, np.uint8)
+    grey = rng.random() < 0.2
+
+    def change(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        toned = cv2.LUT(np.ascontiguousarray(image[..., order]), table[None])
+        if grey:
+            toned = cv2.cvtColor(cv2.cvtColor(toned, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+        return np.asarray(toned, np.uint8)
+
+    return change
 
 
 def _render(index: int, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.int64], int]:
@@ -94,7 +106,7 @@ def _render(index: int, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]
     line = index // _LINE
     name = TRAINED_CLASSES[line % len(TRAINED_CLASSES)]
     rate = 0.0 if index % 2 else 1.0
-    sample = render(name, seed + line // len(TRAINED_CLASSES), index, rate, trained_defects_of(name))
+    sample = render(name, seed + line // len(TRAINED_CLASSES), index // 2, rate, trained_defects_of(name))
     pixels = (sample.mask > 0).reshape(_GRID, PATCH, _GRID, PATCH).sum(axis=(1, 3)).astype(np.int64)
     only = TRAINED_DEFECTS.index(sample.defects[0]) if len(sample.defects) == 1 else -1
     return sample.image, pixels, only
