@@ -1,4 +1,4 @@
-"""The model that comes with the package: a small CLIP, trained on simulated parts; `CARD.md` says how, and how good."""
+"""The model that comes with the package: a small CLIP, trained on simulated parts. Its weights are not released yet."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
+import torch
 from open_clip.model import CLIP
 from safetensors import SafetensorError
 from safetensors.torch import load
@@ -44,8 +45,10 @@ def load_bundled() -> tuple[CLIP, Card]:
     """The bundled model in float32 on the CPU, and its card.
 
     Raises:
-        ModelError: the files of the package are damaged.
+        ModelError: the files of the package are not there, or damaged.
     """
+    if not (files(__name__) / WEIGHTS).is_file():
+        raise ModelError("this version comes without weights of the bundled model; name another model")
     card = Card(**json.loads((files(__name__) / CARD).read_text("utf-8")))
     data = (files(__name__) / WEIGHTS).read_bytes()
     if (found := hashlib.sha256(data).hexdigest()) != card.sha256:
@@ -53,9 +56,12 @@ def load_bundled() -> tuple[CLIP, Card]:
             f"the bundled model is damaged: {WEIGHTS} has SHA-256 {found[:12]}..., the card says "
             f"{card.sha256[:12]}...; install alfa-edge anew"
         )
-    model = CLIP(**architecture())
+    with torch.device("meta"):  # no random start that would be thrown away
+        model = CLIP(**architecture())
+    length = model.context_length  # the mask is made anew, as it is not among the weights
+    model.attn_mask = torch.full((length, length), -torch.inf).triu_(1)
     try:
-        model.load_state_dict({key: value.float() for key, value in load(data).items()})
+        model.load_state_dict({key: value.float() for key, value in load(data).items()}, assign=True)
     except (SafetensorError, RuntimeError) as error:
         raise ModelError(f"the bundled model does not load: {str(error).splitlines()[0]}; install it anew") from error
     return model, card

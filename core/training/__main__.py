@@ -16,13 +16,12 @@ import numpy as np
 import torch
 from open_clip.model import CLIP
 from torch import Tensor
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from core.backbone import CLIP_MEAN, CLIP_STD
 from core.models import architecture
 from core.simline import SIZE
 from core.training.captions import Captions
-from core.training.objective import SENTENCES, Regime, Targets, draw_anchors, embed_texts, losses
+from core.training.objective import SENTENCES, DamageHead, Regime, Targets, draw_anchors, embed_texts, losses
 from core.training.pool import PATCH, Pool
 from core.training.split import TRAINED_CLASSES, TRAINED_DEFECTS
 
@@ -66,14 +65,13 @@ def _train(arguments: argparse.Namespace) -> None:
     _start_positions(model)
     model.to(device)
     mean = {key: value.detach().clone() for key, value in model.state_dict().items()}
-    optimizers = _optimizers(model)
+    head = DamageHead(model.visual.conv1.weight.shape[0]).to(device)
+    optimizers = _optimizers(model, head)
     checkpoint = arguments.folder / f"{arguments.regime}.pt"
-    step = _resume(checkpoint, model, mean, optimizers) if checkpoint.exists() else 0
+    step = _resume(checkpoint, model, head, mean, optimizers) if checkpoint.exists() else 0
     regime = Regime(whole=0.5) if arguments.regime == "windows" else Regime(scales=(), patches=False)
     shift = torch.tensor(CLIP_MEAN, device=device)[:, None, None]
     scale = torch.tensor(CLIP_STD, device=device)[:, None, None]
-    # On a CPU, plain products are faster backwards than the fused kernel.
-    kernels = [SDPBackend.MATH] if device.type == "cpu" else [SDPBackend.FLASH_ATTENTION, SDPBackend.MATH]
     anchors = draw_anchors(len(TRAINED_CLASSES), len(TRAINED_DEFECTS), model.text_projection.shape[1], arguments.seed)
     anchors = Targets(anchors.states.to(device), anchors.defects.to(device))
     seen: dict[str, list[float]] = {}
@@ -83,15 +81,16 @@ def _train(arguments: argparse.Namespace) -> None:
         classes, place = np.unique(batch.classes, return_inverse=True)
         pixels = torch.from_numpy(batch.images).to(device).permute(0, 3, 1, 2).float() / 255.0
         states = captions.states(rng, [int(one) for one in classes], SENTENCES).to(device)
-        with torch.autocast(device.type, torch.bfloat16), sdpa_kernel(kernels):
+        with torch.autocast(device.type, torch.bfloat16):
             near = anchors.of(torch.from_numpy(classes).to(device))
             texts, apart = embed_texts(model, states, captions.defects(rng, 2).to(device), near)
             places = torch.from_numpy(place).to(device)
-            parts = losses(model.visual, (pixels - shift) / scale, batch, places, (texts, near), regime, rng)
+            parts = losses(model.visual, head, (pixels - shift) / scale, batch, places, (texts, near), regime, rng)
             parts["text"] = apart
         total: Tensor = torch.stack(list(parts.values())).sum()
         rate = _RATE * min(1.0, (step + 1) / _WARM_UP, (arguments.steps - step) / (_FALL * arguments.steps))
         model.zero_grad(set_to_none=True)
+        head.zero_grad(set_to_none=True)
         total.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for optimizer in optimizers:
@@ -108,7 +107,7 @@ def _train(arguments: argparse.Namespace) -> None:
             _log.info("step %d %s", step, {key: round(float(np.mean(one)), 4) for key, one in seen.items()})
             seen.clear()
         if step % 200 == 0 or step == arguments.steps:
-            _save(checkpoint, step, model, mean, optimizers)
+            _save(checkpoint, step, model, head, mean, optimizers)
 
 
 def _start_filters(model: CLIP, pool: Pool, rng: np.random.Generator) -> None:
@@ -138,12 +137,12 @@ def _start_positions(model: CLIP) -> None:
         model.visual.positional_embedding[1:] = 0.3 * torch.cat([angles.sin(), angles.cos()], dim=1)
 
 
-def _optimizers(model: CLIP) -> Optimizers:
+def _optimizers(model: CLIP, head: DamageHead) -> Optimizers:
     """Muon for the matrices within the layers, which learn several times as fast with it; AdamW for the others."""
     layers = [*model.visual.transformer.parameters(), *model.transformer.parameters()]
     inner = [one for one in layers if one.ndim == 2]
     chosen = {id(one) for one in inner}
-    others = [one for one in model.parameters() if id(one) not in chosen]
+    others = [one for one in (*model.parameters(), *head.parameters()) if id(one) not in chosen]
     groups = [
         {"params": [one for one in others if one.ndim >= 2], "weight_decay": 0.05},
         {"params": [one for one in others if one.ndim < 2], "weight_decay": 0.0},
@@ -154,10 +153,13 @@ def _optimizers(model: CLIP) -> Optimizers:
     )
 
 
-def _save(path: Path, step: int, model: CLIP, mean: dict[str, Tensor], optimizers: Optimizers) -> None:
+def _save(
+    path: Path, step: int, model: CLIP, head: DamageHead, mean: dict[str, Tensor], optimizers: Optimizers
+) -> None:
     state = {
         "step": step,
         "model": model.state_dict(),
+        "head": head.state_dict(),
         "mean": mean,
         "optimizers": [one.state_dict() for one in optimizers],
     }
@@ -166,9 +168,10 @@ def _save(path: Path, step: int, model: CLIP, mean: dict[str, Tensor], optimizer
     fresh.replace(path)
 
 
-def _resume(path: Path, model: CLIP, mean: dict[str, Tensor], optimizers: Optimizers) -> int:
+def _resume(path: Path, model: CLIP, head: DamageHead, mean: dict[str, Tensor], optimizers: Optimizers) -> int:
     state: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
     model.load_state_dict(state["model"])
+    head.load_state_dict(state["head"])
     for key, value in state["mean"].items():
         mean[key].copy_(value)
     for optimizer, kept in zip(optimizers, state["optimizers"], strict=True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 
 import cv2
@@ -47,7 +48,7 @@ class Pool:
             file = np.lib.format.open_memmap(images, mode="w+", dtype=np.uint8, shape=(count, SIZE, SIZE, 3))
             damage = np.empty((count, _GRID, _GRID), np.int64)
             defects = np.empty(count, np.int64)
-            with ProcessPoolExecutor(workers) as pool:
+            with ProcessPoolExecutor(workers, get_context("spawn")) as pool:  # a fork of torch's threads hangs
                 jobs = pool.map(_render, range(count), [seed] * count, chunksize=64)
                 for index, (picture, pixels, defect) in enumerate(jobs):
                     file[index], damage[index], defects[index] = picture, pixels, defect

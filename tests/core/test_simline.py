@@ -40,7 +40,7 @@ def test_each_defect_can_be_had_alone(defect: str) -> None:
     shown = [render(name, 2, index, 1.0, [defect]) for name in names[:4] for index in range(6)]
     assert {one.defects for one in shown} <= {(), (defect,)}
     assert sum(bool(one.defects) for one in shown) >= len(shown) / 2
-    assert all(14 <= (one.mask > 0).sum() < SIZE * SIZE / 4 for one in shown if one.defects)
+    assert all(14 <= (one.mask > 0).sum() < SIZE * SIZE / 3 for one in shown if one.defects)  # a place, not all of it
 
 
 def test_a_line_has_one_design_and_parts_of_their_own() -> None:

@@ -1,13 +1,22 @@
-import json
-from importlib.resources import files
-
 import numpy as np
 import pytest
 import torch
 from open_clip.model import CLIP
 
+from core.models import architecture
 from core.training.captions import Captions
-from core.training.objective import Regime, draw_windows, embed_texts, encode, losses, sentences
+from core.training.objective import (
+    SENTENCES,
+    DamageHead,
+    Regime,
+    changed_cells,
+    draw_anchors,
+    draw_windows,
+    embed_texts,
+    encode,
+    losses,
+    run_blocks,
+)
 from core.training.pool import Batch
 from core.training.split import (
     HELD_OUT_CLASSES,
@@ -37,7 +46,7 @@ def test_windows_lie_over_damage_and_know_how_much() -> None:
 
 
 def test_short_sentences_are_embedded_as_by_open_clip() -> None:
-    model = CLIP(**json.loads((files("core.models") / "clip.json").read_text("utf-8"))).eval()
+    model = CLIP(**architecture()).eval()
     tokens = Captions().defects(np.random.default_rng(0), 1)[:, 0]
     padded = torch.zeros(len(tokens), 77, dtype=torch.int64)
     padded[:, : tokens.shape[1]] = tokens
@@ -48,21 +57,24 @@ def test_short_sentences_are_embedded_as_by_open_clip() -> None:
 @pytest.mark.parametrize("regime", [Regime(), Regime(scales=(), patches=False)])
 def test_a_step_lowers_the_loss_of_its_own_batch(regime: Regime) -> None:
     torch.manual_seed(0)
-    model = CLIP(**json.loads((files("core.models") / "clip.json").read_text("utf-8")))
+    model = CLIP(**architecture())
     captions = Captions()
     draw = np.random.default_rng(1)
     damage = np.zeros((4, 15, 15), np.int64)
     damage[:2, 3, 3] = 60
     batch = Batch(np.zeros((4, 240, 240, 3), np.uint8), damage, np.array([0, 1, 0, 1]), np.array([2, 3, -1, -1]))
     pixels = torch.from_numpy(draw.standard_normal((4, 3, 240, 240), dtype=np.float32))
-    states, kinds = captions.states(draw, [0, 1], sentences()), captions.defects(draw, 2)
+    states, kinds = captions.states(draw, [0, 1], SENTENCES), captions.defects(draw, 2)
     assert len(kinds) == len(TRAINED_DEFECTS)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    anchors = draw_anchors(2, len(TRAINED_DEFECTS), 128, 0)
+    head = DamageHead(256)
+    optimizer = torch.optim.AdamW([*model.parameters(), *head.parameters()], lr=1e-3)
     totals = []
     for _ in range(4):
-        texts = embed_texts(model, states, kinds)
+        texts, apart = embed_texts(model, states, kinds, anchors)
         place = torch.from_numpy(batch.classes)
-        parts = losses(model.visual, pixels, batch, place, texts, regime, np.random.default_rng(2))
+        parts = losses(model.visual, head, pixels, batch, place, (texts, anchors), regime, np.random.default_rng(2))
+        parts["text"] = apart
         total = torch.stack(list(parts.values())).sum()
         optimizer.zero_grad()
         total.backward()
@@ -70,3 +82,34 @@ def test_a_step_lowers_the_loss_of_its_own_batch(regime: Regime) -> None:
         totals.append(total.item())
     assert totals[-1] < totals[0]
     assert ("patch" in parts) == regime.patches
+
+
+def test_anchors_hold_states_and_classes_apart() -> None:
+    anchors = draw_anchors(24, 14, 128, 1)
+    assert torch.equal(anchors.states, draw_anchors(24, 14, 128, 1).states)
+    assert torch.allclose(anchors.states.norm(dim=-1), torch.ones(24, 2))
+    state = anchors.states[:, 1] - anchors.states[:, 0]
+    assert (torch.nn.functional.normalize(state, dim=-1) @ torch.nn.functional.normalize(state, dim=-1).T).min() > 0.8
+    same, other = anchors.states[0, 0] @ anchors.states[0, 1], anchors.states[0, 0] @ anchors.states[1, 0]
+    assert same < 0.3
+    assert other < 0.8
+    assert torch.equal(anchors.of(torch.tensor([3, 1])).states, anchors.states[[3, 1]])
+
+
+def test_the_fast_pass_is_open_clips() -> None:
+    model = CLIP(**architecture()).eval()
+    tokens = torch.randn(3, 10, 256)
+    with torch.inference_mode():
+        assert torch.allclose(run_blocks(model.visual.transformer, tokens), model.visual.transformer(tokens), atol=1e-5)
+
+
+def test_cells_are_where_a_pair_differs() -> None:
+    images = np.full((4, 240, 240, 3), 100, np.uint8)
+    images[2, 16:20, 36:40] = 120  # the first row of cells of patch (1, 2), and its second column
+    images[2, 100, 100] = 104  # too faint
+    cells = changed_cells(images)
+    assert cells.shape == (4, 225, 16)
+    assert cells[2, 1 * 15 + 2].reshape(4, 4)[0].tolist() == [0.0, 1.0, 0.0, 0.0]
+    assert cells.sum() == 1.0
+    head = DamageHead(8)
+    assert head.loss(torch.zeros(4, 225, 8), cells).item() > 0
