@@ -6,15 +6,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from core.coreset import select
 from core.vision import Features
 from core.windows import Windows, to_patches
+
+_CHUNK = 1 << 22  # similarities in memory at a time
+# What an index is thinned from, and measured in, at most: on two cores it then takes seconds, not hours.
+_CANDIDATES = 100_000
+_DIMENSIONS = 128
 
 
 @dataclass(frozen=True, eq=False)
 class Memory:
-    """The features of S normal shots; float32, unit length.
+    """The features of S normal shots; float32, or float16 as a bank keeps them; unit length.
 
     Attributes:
         windows: Of each scale, [S, W, d].
@@ -68,9 +75,84 @@ def distances(features: Features, memory: Memory) -> Distances:
 
 def _nearest(query: Tensor, bank: Tensor) -> Tensor:
     """[B, S, Q] from unit vectors [B, Q, d] and [S, M, d]."""
-    similarity = query.flatten(0, 1) @ bank.flatten(0, 1).T
+    similarity = query.flatten(0, 1) @ bank.flatten(0, 1).T.to(query.dtype)
     best = similarity.view(len(query), query.shape[1], len(bank), bank.shape[1]).amax(-1)
     return ((1 - best) / 2).clamp(0, 1).transpose(1, 2)
+
+
+@dataclass(frozen=True, eq=False)
+class Index:
+    """What the frames of a line are scored against: normal features, resident on the device, unit length.
+
+    In float32 on a CPU; on CUDA in float16, which is enough to find the nearest.
+
+    Attributes:
+        windows: Of each scale, [M, d].
+        patches: [M, w].
+    """
+
+    windows: tuple[Tensor, ...]
+    patches: Tensor
+
+
+def make_index(memories: Sequence[Memory], device: torch.device, limit: int | None = None) -> Index:
+    """The index of all features of `memories`, of one model and one set of windows.
+
+    Args:
+        memories: At least one; shots and variants alike.
+        device: Where frames are scored.
+        limit: The most features of a kind (a scale's windows, the patches); more are thinned to it by `coreset.select`,
+            always in the same way, which makes distances a little larger. None keeps all.
+
+    Raises:
+        ValueError: no memories, those of different windows, or `limit` is outside 1 to 100,000.
+    """
+    if not memories:
+        raise ValueError("an index needs at least one shot")
+    if limit is not None and not 1 <= limit <= _CANDIDATES:
+        raise ValueError(f"limit {limit}: an index is thinned to 1 to {_CANDIDATES} features of a kind")
+    windows = zip(*(one.windows for one in memories), strict=True)
+    return Index(
+        tuple(_resident(scale, device, limit) for scale in windows),
+        _resident([one.patches for one in memories], device, limit),
+    )
+
+
+def _resident(banks: Sequence[Tensor], device: torch.device, limit: int | None) -> Tensor:
+    """[M, d] from [S, W, d] each."""
+    points = torch.cat([one.flatten(0, 1) for one in banks]).to(device)
+    if limit is not None and len(points) > limit:
+        points = points[select(points, limit, 0, candidates=_CANDIDATES, dimensions=_DIMENSIONS)]
+    points = points.to(torch.float16 if device.type == "cuda" else torch.float32)
+    lengths = torch.linalg.vector_norm(points, dim=-1, keepdim=True, dtype=torch.float32)
+    return points.div_(lengths.clamp_min(1e-12))  # in place: of 1,000 shots these are gigabytes
+
+
+def search(features: Features, index: Index) -> Distances:
+    """How far each window and patch token of B frames is from the nearest one of `index`: [B, 1, W] and [B, 1, N].
+
+    As `distances(...).nearest` of all shots, in memory that does not grow with them.
+    """
+    query = remember(features)
+    return Distances(
+        tuple(_closest(one, points) for one, points in zip(query.windows, index.windows, strict=True)),
+        _closest(query.patches, index.patches),
+    )
+
+
+def _closest(query: Tensor, points: Tensor) -> Tensor:
+    """[B, 1, Q] from unit vectors [B, Q, d] and [M, d]: found in the index's precision, then measured in float32."""
+    rows = query.flatten(0, 1)
+    sought = rows.to(points.dtype)
+    best = torch.full_like(sought[:, 0], -torch.inf)
+    place = torch.zeros_like(best, dtype=torch.long)
+    step = max(1, _CHUNK // len(rows))
+    for start in range(0, len(points), step):
+        here, index = (sought @ points[start : start + step].T).max(1)
+        place = torch.where(here > best, index + start, place)
+        best = torch.maximum(best, here)
+    cosine = F.cosine_similarity(rows, points[place].to(rows.dtype), dim=-1)
+    return ((1 - cosine) / 2).clamp(0, 1).view(len(query), 1, -1)
 
 
 def reference_map(found: Distances, windows: Sequence[Windows]) -> Tensor:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from core.image import Map
 
@@ -48,6 +49,12 @@ def find_regions(heatmap: Map, threshold: float) -> tuple[Region, ...]:
         score = float(box[row, col])
         regions.append(Region(x, y, width, height, area, score, peak, position(peak, heatmap.shape)))
     return tuple(sorted(regions, key=lambda region: (-region.score, region.y, region.x))[:MOST_REGIONS])
+
+
+def grown(mask: NDArray[np.bool_], grid: tuple[int, int]) -> NDArray[np.bool_]:
+    """`mask` [H, W] grown on every side by one patch of a grid of (rows, columns)."""
+    rows, cols = (2 * -(-length // count) + 1 for length, count in zip(mask.shape, grid, strict=True))
+    return np.asarray(cv2.dilate(mask.astype(np.uint8), np.ones((rows, cols), np.uint8)) > 0)
 
 
 def position(point: tuple[int, int], shape: tuple[int, ...]) -> str:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -22,6 +21,7 @@ from core.evaluate.result import ClassResult, Metrics, Picture, Run
 from core.image import ImageError, read
 from core.memory import Memory, distances, reference_map, remember
 from core.packs import PromptPack, winclip_prompts
+from core.regions import grown
 from core.vision import Features
 
 CALIBRATION = 50
@@ -218,7 +218,7 @@ class ClassEvaluator:
         """Scores one test picture in every setting."""
         mask = read_mask(sample, self._plan.resolution, self._sizes[sample.path])
         masked = not sample.anomalous or bool(sample.masks)
-        near = _dilated(mask, self._scorers[0].backbone.grid) if mask.any() else None
+        near = grown(mask, self._scorers[0].backbone.grid) if mask.any() else None
         scored = self._score(digest, texts, memory, settings)
         for setting, (score, patch_map) in zip(settings, scored, strict=True):
             heatmap = to_frame(patch_map, self._plan.resolution)
@@ -267,12 +267,6 @@ def _opens(path: Path, broken: list[str]) -> bool:
         broken.append(str(error))
         return False
     return True
-
-
-def _dilated(mask: NDArray[np.bool_], grid: tuple[int, int]) -> NDArray[np.bool_]:
-    """`mask` grown by one patch on every side."""
-    rows, cols = (2 * -(-length // count) + 1 for length, count in zip(mask.shape, grid, strict=True))
-    return np.asarray(cv2.dilate(mask.astype(np.uint8), np.ones((rows, cols), np.uint8)) > 0)
 
 
 def _below(path: Path, root: Path) -> str:

@@ -6,13 +6,13 @@ Everywhere a part or a pixel is anomalous when `score >= threshold`, as in the s
 from __future__ import annotations
 
 import math
-from fractions import Fraction
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from core.calibration import calibrate
 from core.evaluate.result import Decile, Operation, Rate
 
 BINS = 2**19
@@ -143,37 +143,6 @@ def wilson(successes: int, count: int, z: float = 1.96) -> Rate:
     return Rate(value=share, low=low, high=high, count=count)
 
 
-def conformal_threshold(normal_scores: NDArray[np.float64], rate: float) -> tuple[float, float]:
-    """The threshold at which at most a share `rate` of good parts is called anomalous, and the rate it promises.
-
-    Split conformal: of n good parts the ceil((n + 1) * (1 - rate))-th smallest score. The next good part, if it comes
-    from the same process, scores above that with a probability of at most `rate`. Where n is too small for the rate,
-    it is the largest score, and the promise is 1 / (n + 1).
-
-    The promise is for scores above that one, while parts are anomalous at the threshold already: the threshold is the
-    next larger float64, so that a good part that equals the score (a tie, a frozen picture) raises no alarm. Rounded
-    to fewer digits, it could fall back on it.
-
-    Args:
-        normal_scores: float [n], n >= 1, of good parts that took no part in building the detector.
-        rate: In (0, 1).
-
-    Raises:
-        ValueError: There is no score, one is not finite, or `rate` is not inside (0, 1).
-    """
-    if normal_scores.ndim != 1 or not normal_scores.size or not np.isfinite(normal_scores).all():
-        raise ValueError(f"normal_scores must be finite and of shape [n], n >= 1, not {normal_scores.shape}")
-    if not 0 < rate < 1:
-        raise ValueError(f"rate {rate} must be between 0 and 1")
-    count = len(normal_scores)
-    # As it is written: in floats 100 * (1 - 0.58) is a little above 42, and its ceiling one place too high.
-    above = math.floor((count + 1) * Fraction(repr(float(rate))))
-    ordered = np.sort(normal_scores.astype(np.float64))
-    # ceil((n + 1) * (1 - rate)) = n + 1 - above, counted from 1.
-    last = float(ordered[count - max(above, 1)])
-    return math.nextafter(last, math.inf), rate if above else 1 / (count + 1)
-
-
 def operate(
     scores: NDArray[np.float64], labels: NDArray[np.bool_], normal_scores: NDArray[np.float64], rate: float = 0.05
 ) -> Operation:
@@ -184,20 +153,20 @@ def operate(
     Args:
         scores: float [n], of the test parts.
         labels: bool [n], True for defective parts.
-        normal_scores: float [m], m >= 1, of good parts that are not among the test parts.
+        normal_scores: float [m], m >= 1, in [0, 1], of good parts that are not among the test parts.
         rate: The false-alarm rate asked for, in (0, 1).
 
     Raises:
-        ValueError: As `image_metrics` and `conformal_threshold`.
+        ValueError: As `image_metrics` and `calibrate`.
     """
     _check_parts(scores, labels)
-    threshold, promised = conformal_threshold(normal_scores, rate)
-    anomalous = scores >= threshold
+    calibration = calibrate(normal_scores.tolist(), rate)
+    anomalous = scores >= calibration.threshold
     good, defective = int((~labels).sum()), int(labels.sum())
     return Operation(
-        threshold=threshold,
-        normals=len(normal_scores),
-        promised=promised,
+        threshold=calibration.threshold,
+        normals=calibration.count,
+        promised=calibration.rate,
         false_alarms=wilson(int((anomalous & ~labels).sum()), good) if good else None,
         escapes=wilson(int((~anomalous & labels).sum()), defective) if defective else None,
     )

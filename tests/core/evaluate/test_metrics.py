@@ -17,7 +17,6 @@ from sklearn.metrics import precision_recall_curve, roc_auc_score
 from core.evaluate.metrics import (
     BINS,
     PixelMetrics,
-    conformal_threshold,
     deciles,
     image_metrics,
     operate,
@@ -433,54 +432,6 @@ def test_the_interval_is_inside_the_unit_and_around_the_share(pair: tuple[int, i
 def test_no_share_of_no_parts(successes: int, count: int) -> None:
     with pytest.raises(ValueError, match="no share"):
         wilson(successes, count)
-
-
-@pytest.mark.parametrize(
-    ("count", "rate", "place", "promised"),
-    [
-        (19, 0.05, 19, 0.05),  # the fewest that can promise 5 %
-        (18, 0.05, 18, 1 / 19),  # one fewer: the largest
-        (99, 0.05, 95, 0.05),
-        (100, 0.05, 96, 0.05),
-        (99, 0.58, 42, 0.58),  # 100 * (1 - 0.58) in floats is above 42
-        (9, 0.3, 7, 0.3),
-        (1, 0.05, 1, 1 / 2),
-        (1, 0.5, 1, 0.5),
-        (3, 0.9, 1, 0.9),
-    ],
-)
-def test_conformal_threshold(count: int, rate: float, place: int, promised: float) -> None:
-    scores = np.random.default_rng(0).permutation(np.arange(1, count + 1) / 128)
-    threshold, promise = conformal_threshold(scores, rate)
-    assert threshold == math.nextafter(place / 128, math.inf)
-    assert promise == pytest.approx(promised)
-
-
-@settings(max_examples=100)
-@given(st.lists(st.sampled_from([0.0, 0.1, 0.5, 0.50001, 1.0]), min_size=2, max_size=60), st.floats(0.01, 0.9))
-def test_the_promise_holds_whichever_part_comes_last(scores: list[float], rate: float) -> None:
-    # Exchangeable parts: each of them is as likely to be the next one. Ties make it only safer.
-    alarms = 0
-    for last in range(len(scores)):
-        threshold, promised = conformal_threshold(np.array(scores[:last] + scores[last + 1 :]), rate)
-        alarms += scores[last] >= threshold
-    assert alarms / len(scores) <= promised + 1e-12
-    assert promised == rate or promised == 1 / len(scores) > rate
-
-
-@pytest.mark.parametrize(
-    ("scores", "rate", "message"),
-    [
-        ([], 0.05, "normal_scores"),
-        ([0.1, math.nan], 0.05, "normal_scores"),
-        ([0.1], 0.0, "rate 0.0"),
-        ([0.1], 1.0, "rate 1.0"),
-        ([0.1], math.nan, "rate nan"),
-    ],
-)
-def test_calibrations_that_are_refused(scores: list[float], rate: float, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        conformal_threshold(np.array(scores), rate)
 
 
 def test_operation() -> None:

@@ -1,0 +1,219 @@
+"""The threshold that good parts give, and what it promises: split conformal prediction.
+
+Everywhere a part or a pixel is anomalous when `score >= threshold`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import count as count_up
+
+import numpy as np
+
+CALIBRATED = "calibrated"
+UNCALIBRATED = "uncalibrated"
+_PRECISION = 1e-14
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """A threshold and what it promises.
+
+    Attributes:
+        threshold: A part whose score is at or above it is anomalous. From 0 to just above 1; above 1 nothing is.
+        requested: The false-alarm rate asked for, in (0, 1]; 1 where none was.
+        rate: The false-alarm rate promised, in (0, 1]; 1, which promises nothing, where no good part was scored.
+        count: Good parts that it comes from.
+        source: `calibrated` or `uncalibrated`.
+        note: What a reader must know about the promise, a sentence; empty where the request was met.
+    """
+
+    threshold: float
+    requested: float
+    rate: float
+    count: int
+    source: str = CALIBRATED
+    note: str = ""
+
+
+def calibrate(scores: Sequence[float], rate: float) -> Calibration:
+    """The threshold at which good parts are called anomalous with a probability of at most `rate`.
+
+    Of n scores it is just above the ceil((n + 1) (1 - rate))-th smallest. The score of the next good part, if the n + 1
+    are exchangeable, is above that one with a probability of at most `rate`, and of at least `rate - 1 / (n + 1)` where
+    no two are equal (split conformal prediction: Papadopoulos et al. 2002; Lei et al. 2018, Theorem 2.2). This is the
+    mean over calibrations; `rate_bounds` tells how far a single one may be off.
+
+    Where n is too small for the rate (that place is n + 1), the largest score is taken, the promise is 1 / (n + 1), and
+    the note says so.
+
+    The theorem is for scores above the one at that place, while parts are anomalous at the threshold already: the
+    threshold is the next larger float64, so that a good part that equals the score (a tie, a frozen picture) raises no
+    alarm. Rounded to fewer digits, it could fall back on it.
+
+    Args:
+        scores: Of n >= 1 good parts that took no part in building the detector, each in [0, 1].
+        rate: In (0, 1).
+
+    Raises:
+        ValueError: There is no score, one is not a number in [0, 1], or `rate` is not inside (0, 1).
+    """
+    ordered = sorted(checked(scores, "scores"))
+    count = len(ordered)
+    last = ordered[order(count, rate) - 1]
+    notes = []
+    fewest = math.ceil(1 / _exact(rate)) - 1
+    if count < fewest:
+        notes.append(
+            f"{count} good parts promise a false-alarm rate of {_percent(1 / (count + 1))}, "
+            f"not the {_percent(rate)} asked for, which takes {fewest}"
+        )
+    if last == 1:
+        notes.append("good parts score 1, the most that any part can: at this threshold none is anomalous")
+    promised = rate if count >= fewest else 1 / (count + 1)
+    return Calibration(math.nextafter(last, math.inf), rate, promised, count, note="; ".join(notes))
+
+
+def uncalibrated(threshold: float) -> Calibration:
+    """A threshold set by hand. It promises what no good part can: a rate of 1 / (0 + 1), which is nothing.
+
+    Raises:
+        ValueError: `threshold` is not a number in [0, 1].
+    """
+    checked([threshold], "threshold")
+    return Calibration(threshold, 1.0, 1.0, 0, UNCALIBRATED, "set by hand: no good part was scored for it")
+
+
+def pixel_threshold(peaks: Sequence[float], rate: float) -> float:
+    """The threshold of regions: a good part's heatmap has any with a probability of at most `rate`.
+
+    The rule of `calibrate` on the largest value of each good part's heatmap. Heatmaps are float32 and a threshold
+    is rounded to that before the two are compared, so it is the next larger float32, as a float64 of that value.
+
+    Args:
+        peaks: Of n >= 1 good parts, each in [0, 1].
+        rate: In (0, 1).
+
+    Raises:
+        ValueError: As `calibrate`.
+    """
+    threshold = calibrate(checked(peaks, "peaks"), rate).threshold
+    near = np.float32(threshold)
+    return float(near if float(near) >= threshold else np.nextafter(near, np.float32(math.inf)))
+
+
+def leave_one_out(count: int, score: Callable[[int, tuple[int, ...]], float]) -> list[float]:
+    """What enrolled shots score, each against the bank of the others: calibration without a part more.
+
+    These scores are not those of split conformal prediction. Each is from a bank one shot smaller than the one that
+    new parts meet, and any two of them share most of their banks, so that they and a new part's score are exchangeable
+    only approximately. Where a score never rises with another shot, as a distance to the nearest one does not, a
+    new part's score is at most what it would be against a bank of one shot fewer: `calibrate` on these scores then
+    tends to fewer false alarms than promised, and surely stays below twice as many (Barber et al. 2021, Theorem 1,
+    whose argument compares banks that lack both parts). Of other scores neither can be said.
+
+    Args:
+        count: Enrolled shots, 2 or more.
+        score: Of the shot of an index in 0 .. count - 1 against the bank of the others, whose indices it is given.
+
+    Returns:
+        The score of each shot, in their order.
+
+    Raises:
+        ValueError: `count` is below 2: a single shot has no others.
+    """
+    if count < 2:
+        raise ValueError(f"leaving one out takes 2 shots or more, not {count}; enrol another good part")
+    return [score(index, (*range(index), *range(index + 1, count))) for index in range(count)]
+
+
+def order(count: int, rate: float) -> int:
+    """Which of `count` scores, from 1 for the smallest, the threshold is above: ceil((count + 1) (1 - rate)), capped.
+
+    The cap is `count`, where there are too few for `rate`.
+
+    Raises:
+        ValueError: `count` is below 1, or `rate` is not inside (0, 1).
+    """
+    if count < 1:
+        raise ValueError(f"no place among {count} scores")
+    # As it is written: in floats 100 * (1 - 0.58) is a little above 42, and its ceiling one place too high.
+    return min(count, count + 1 - math.floor((count + 1) * _exact(rate)))
+
+
+def rate_bounds(count: int, rank: int, confidence: float) -> tuple[float, float]:
+    """Between which false-alarm rates one calibration lies, both in (0, 1): each end is missed in half the rest.
+
+    Over calibrations of n = `count` independent good parts, the probability that a good part scores above the k-th
+    smallest, k = `rank`, is Beta(n + 1 - k, k) distributed where no two scores are equal (Vovk 2012, Proposition 2b,
+    which is its upper end). Where scores tie it is smaller in distribution: the upper end holds, the lower may not.
+
+    Args:
+        count: Good parts, 1 or more.
+        rank: In 1 .. count; `order` gives that of a calibration.
+        confidence: In (0, 1).
+
+    Raises:
+        ValueError: An argument is outside its range.
+    """
+    if not 1 <= rank <= count:
+        raise ValueError(f"rank {rank} must be from 1 to {count}, the number of scores")
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence {confidence} must be between 0 and 1")
+    tail, above = (1 - confidence) / 2, count + 1 - rank
+    return _beta_quantile(tail, above, rank), 1 - _beta_quantile(tail, rank, above)
+
+
+def checked(scores: Sequence[float], name: str) -> list[float]:
+    """The scores as a list.
+
+    Raises:
+        ValueError: There is none, or one is not a number in [0, 1]; `name` is what they are called.
+    """
+    if not len(scores):
+        raise ValueError(f"{name}: there are none; score good parts first, or set a threshold by hand (uncalibrated)")
+    for place, score in enumerate(scores):
+        if not 0 <= score <= 1:  # so for NaN too
+            raise ValueError(f"{name}: number {place + 1} is {score}, and must be in [0, 1]")
+    return [float(score) for score in scores]
+
+
+def _exact(rate: float) -> Fraction:
+    """The rate as it is written, in decimals."""
+    if not 0 < rate < 1:
+        raise ValueError(f"rate {rate} must be between 0 and 1")
+    return Fraction(repr(float(rate)))
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.3g} %"
+
+
+def _beta_quantile(probability: float, a: int, b: int) -> float:
+    """Where Beta(a, b)'s distribution function is `probability`, by bisection down to neighbouring floats."""
+    low, high = 0.0, 1.0
+    while low < (middle := (low + high) / 2) < high:
+        if _incomplete_beta(a, b, middle) < probability:
+            low = middle
+        else:
+            high = middle
+    return high
+
+
+def _incomplete_beta(a: int, b: int, x: float) -> float:
+    """I_x(a, b), Beta(a, b)'s distribution function at x in (0, 1) (DLMF 8.17.22, by Lentz's method)."""
+    if x * (a + b + 2) > a + 1:  # beyond, the fraction converges slowly
+        return 1 - _incomplete_beta(b, a, 1 - x)
+    log_front = math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x)
+    fraction, c, d = 1.0, 1.0, 0.0
+    for step in count_up(1):
+        m, end = step // 2, a + step
+        term = (-(a + m) * (a + b + m) if step % 2 else m * (b - m)) * x / (end * (end - 1))
+        c, d = 1 + term / c, 1 / (1 + term * d)
+        fraction *= c * d
+        if abs(c * d - 1) < _PRECISION:
+            break
+    return math.exp(log_front) / (a * fraction)

@@ -1,0 +1,300 @@
+"""A SQLite file that is whole and ours, or is not opened; what was committed to it outlasts a power cut."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from types import TracebackType
+
+import sqlite_utils
+from sqlite_utils import Migrations
+
+_STRICT = (3, 37, 0)  # the first SQLite that has STRICT tables
+_BUSY = 10.0  # seconds that a writer waits for another
+
+# By what SQLite's message holds: Python 3.10 does not pass on its codes.
+_REMEDIES = {
+    "full": "make room on its disk",
+    "readonly": "the file or its disk can only be read: check the mount and the file's owner and mode",
+    "unable to open": "check that its folder exists, can be written by this user, and is not mounted read-only",
+    "locked": "another program writes to it: wait for it, or end it",
+    "disk I/O": "check the disk (dmesg names the faulty one)",
+}
+
+
+class DatabaseError(RuntimeError):
+    """The database cannot be opened, read or written; the message names the file and the remedy."""
+
+
+class Database:
+    """One connection to a database file, for the thread that opened it: another thread opens its own.
+
+    Write inside `transaction`, and read inside `snapshot` what must fit together: they turn SQLite's errors into
+    `DatabaseError`. Writers take turns, and never wait for readers.
+
+    Attributes:
+        path: The file.
+        tables: The connection, as sqlite-utils has it.
+    """
+
+    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+        self.path = path
+        self.tables = _tables(connection)
+
+    def __enter__(self) -> Database:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All that is written inside, on disk at its end, or nothing of it. Inside another one it is a part of that.
+
+        Raises:
+            DatabaseError: the disk is full or cannot be written, or another writer did not finish within 10 s.
+        """
+        with _named(f"database {self.path}", self.path):
+            if self.tables.conn.in_transaction:
+                with self.tables.atomic():
+                    yield
+                return
+            self.tables.execute("BEGIN IMMEDIATE")  # so that what it reads is still so when it writes
+            try:
+                yield
+                self.tables.commit()
+            except BaseException:
+                self.tables.rollback()
+                raise
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """All that is read inside is of one moment, whatever others write meanwhile; nothing is to be written inside.
+
+        Raises:
+            DatabaseError: the file cannot be read.
+        """
+        with _named(f"database {self.path}", self.path), self.tables.atomic():
+            yield
+
+    def reader(self) -> Database:
+        """A connection that cannot write, for the thread that calls this, which may be any.
+
+        Raises:
+            DatabaseError: the file cannot be opened.
+        """
+        with _named(f"database {self.path}", self.path):
+            return Database(self.path, _connect(self.path, "ro"))
+
+    def backup(self, target: Path) -> None:
+        """Writes all that is committed now to the file `target`, in place of an earlier one only when it is whole.
+
+        Others may go on writing, and any thread may call this. The copy is a single file, checked after it was written.
+        To restore it, see `open_database`.
+
+        Raises:
+            DatabaseError: `target` cannot be written, is this database itself, or this database is damaged.
+        """
+        what = f"backup of {self.path} to {target}"
+        with _named(what, self.path), _filed(what), _alone(target.parent):
+            if target.exists() and target.samefile(self.path):
+                raise DatabaseError(f"{what}: they are one file; name another")
+            with closing(_connect(self.path, "ro")) as source, _in_place(target) as draft:
+                with closing(sqlite3.connect(draft)) as copy:
+                    source.backup(copy)
+                    copy.execute("PRAGMA journal_mode = DELETE")  # a WAL file would not open from read-only media
+                    _check_pages(copy, what, self.path)
+                shutil.copymode(self.path, draft)
+
+    def close(self) -> None:
+        """Ends the connection; what is not committed is gone."""
+        self.tables.close()
+
+
+def migrations(name: str, *scripts: str) -> Migrations:
+    """A set of migrations, one for each SQL script, in their order.
+
+    A script that was released is never changed: a change of its tables is one more script after it.
+
+    Args:
+        name: Of the set; unlike that of any other in the database.
+        scripts: One or more statements each, for STRICT tables, without BEGIN and COMMIT.
+    """
+    made = Migrations(name)
+    for number, script in enumerate(scripts, 1):
+
+        def run(database: sqlite_utils.Database, script: str = script) -> None:
+            database.executescript(script)  # which does not commit inside a transaction, unlike sqlite3's
+
+        made(name=f"{number:04}")(run)
+    return made
+
+
+def open_database(path: Path, sets: Sequence[Migrations]) -> Database:
+    """The database in the file `path`, made where there is none, brought to the newest schema and checked throughout.
+
+    It is in WAL mode, every commit is synced to the disk, and foreign keys hold. Each pending migration is recorded in
+    the transaction that makes it.
+
+    A file that is refused is left as it is. To restore a backup in its place: end all programs that use the file, move
+    it and those of the same name with -wal and -shm elsewhere, copy the backup to `path`, and start again.
+
+    Args:
+        path: The file; its folder is made.
+        sets: All migrations of the program; each set has its own name.
+
+    Raises:
+        DatabaseError: the file is no database, another program's, truncated, damaged or of a newer schema; it cannot be
+            written; or this SQLite has no STRICT tables.
+    """
+    if sqlite3.sqlite_version_info < _STRICT:
+        raise DatabaseError(f"SQLite {sqlite3.sqlite_version} has no STRICT tables; use a Python with 3.37 or later")
+    what = f"database {path}"
+    with _named(what, path), _filed(what):
+        if not path.exists():
+            with _alone(path.parent):
+                if not path.exists():  # nor made by another process since
+                    _create(path, sets)
+        with closing(_connect(path, "ro")) as connection:  # which cannot alter what is to be refused
+            _check_schema(connection, sets, what, path)
+            _check_pages(connection, what, path)
+        database = Database(path, _connect(path, "rw"))
+        try:
+            _ready(database, sets)
+        except BaseException:
+            database.close()
+            raise
+        return database
+
+
+def _tables(connection: sqlite3.Connection) -> sqlite_utils.Database:
+    return sqlite_utils.Database(connection, strict=True, execute_plugins=False)
+
+
+def _ready(database: Database, sets: Sequence[Migrations]) -> None:
+    database.tables.enable_wal()
+    if database.tables.journal_mode != "wal":
+        raise DatabaseError(f"database {database.path}: its file system does not take a WAL; move it to a local disk")
+    with database.transaction():  # SQLite opens a file that it may only read, and begins, without a word
+        database.tables.execute(f"DELETE FROM {Migrations.migrations_table} WHERE 0")
+    _migrate(database.tables, sets)
+
+
+def _migrate(tables: sqlite_utils.Database, sets: Sequence[Migrations]) -> None:
+    for one in sets:
+        one.apply(tables)
+
+
+def _create(path: Path, sets: Sequence[Migrations]) -> None:
+    """Made beside and moved into place, so that an empty file is never a young database, but always a lost one."""
+    with _in_place(path) as draft, closing(sqlite3.connect(draft)) as connection:
+        _migrate(_tables(connection), sets)
+
+
+@contextmanager
+def _in_place(path: Path) -> Iterator[Path]:
+    """The name of a file to write beside `path`, whose place it takes at the end."""
+    wal = path.with_name(f"{path.name}-wal")
+    if wal.exists() and wal.stat().st_size:  # SQLite would replay it onto whatever bears the name
+        raise DatabaseError(f"{wal} holds changes of a database that is not here: bring that back, or move it away")
+    draft = path.with_name(f".{path.name}.part")
+    journal = draft.with_name(f"{draft.name}-journal")
+    try:
+        for left in (draft, journal):  # by a process that was killed
+            left.unlink(missing_ok=True)
+        yield draft
+        _sync(draft)
+        draft.replace(path)
+        _sync(path.parent)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """One at a time in a folder among all processes; the lock goes with the process that holds it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _connect(path: Path, mode: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode={mode}", uri=True, timeout=_BUSY)
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA foreign_keys = ON")
+    return connection
+
+
+def _check_schema(connection: sqlite3.Connection, sets: Sequence[Migrations], what: str, path: Path) -> None:
+    """Refuses a file whose migrations are not all known here, or that has none."""
+    nothing = sqlite_utils.Database(memory=True)
+    known = {(one.name, step.name) for one in sets for step in one.pending(nothing)}
+    nothing.close()
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if Migrations.migrations_table not in tables:
+        found = f"holds the tables {', '.join(sorted(tables))}" if tables else "is empty"
+        raise DatabaseError(f"{what} is none of ours: it {found}; name another file. If it was: {_restore(path)}")
+    rows = connection.execute(f"SELECT migration_set, name FROM {Migrations.migrations_table}").fetchall()
+    if newer := sorted(set(rows) - known):
+        names = ", ".join("/".join(row) for row in newer)
+        raise DatabaseError(
+            f"{what} was written by a newer version (migrations {names}), which this one would misread: "
+            f"update. Or go back to before that: {_restore(path)}"
+        )
+
+
+def _check_pages(connection: sqlite3.Connection, what: str, path: Path) -> None:
+    """Reads all of the file."""
+    (found,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
+    if found != "ok":
+        raise DatabaseError(f"{what} is damaged ({' '.join(found.split())}) and was left as it is: {_restore(path)}")
+
+
+@contextmanager
+def _named(what: str, path: Path) -> Iterator[None]:
+    """SQLite's errors that come of the file and its disk, as ours; those of wrong use stay what they are."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        remedy = next((one for key, one in _REMEDIES.items() if key in str(error)), None)
+        if remedy is None:
+            raise
+        raise DatabaseError(f"{what}: {error}; {remedy}") from error
+    except sqlite3.DatabaseError as error:
+        if type(error) is not sqlite3.DatabaseError:
+            raise
+        raise DatabaseError(f"{what}: {error}; it was left as it is: {_restore(path)}") from error
+
+
+@contextmanager
+def _filed(what: str) -> Iterator[None]:
+    """Errors of the file system as ours."""
+    try:
+        yield
+    except OSError as error:
+        raise DatabaseError(f"{what}: {error}; check the folder, its owner and its disk") from error
+
+
+def _restore(path: Path) -> str:
+    aside = f"{path}, {path.name}-wal and {path.name}-shm"
+    return f"end the programs that use it, move {aside} elsewhere, and copy a backup to {path}"
+
+
+def _sync(path: Path) -> None:
+    """Waits until the file or folder is on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,110 @@
+"""What features are made by, and the form in which they are kept: verified whenever they are read."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from core.alfa import Alfa
+from core.memory import Memory
+from core.preprocess import VERSION as PREPROCESS_VERSION
+
+_DTYPE = "float16"
+_PATCH = "patch"
+
+
+class FeaturesError(ValueError):
+    """Features are not of an encoding, or not as they were written; the message names the variant and the kind."""
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """What features are made by: only those of one encoding can be compared.
+
+    Attributes:
+        fingerprint: Of the model's weights and preprocessing; SHA-256, hexadecimal.
+        preprocess: Version of the preprocessing.
+        shapes: Of one picture's features by their kind: `window:<scale>` (W, d) of each scale, then `patch` (N, w).
+    """
+
+    fingerprint: str
+    preprocess: int
+    shapes: tuple[tuple[str, tuple[int, int]], ...]
+
+    def pack(self, features: Mapping[int, Memory]) -> list[dict[str, Any]]:
+        """One row a variant and kind: variant, kind, fingerprint, preprocess, dtype, shape (JSON), crc32, data.
+
+        Args:
+            features: By variant 0..7, of which 0 must be there; each of one picture (S = 1).
+
+        Raises:
+            FeaturesError: they are of another shape, of no such variant, or not finite.
+        """
+        if 0 not in features or not set(features) <= set(range(8)):
+            raise FeaturesError(f"features of variants {sorted(features)}: 0 must be there, and others be of 1 to 7")
+        rows = []
+        for variant, memory in sorted(features.items()):
+            tensors = [*memory.windows, memory.patches]
+            if [tuple(one.shape) for one in tensors] != [(1, *shape) for _, shape in self.shapes]:
+                found = ", ".join(str(list(one.shape)) for one in tensors)
+                wanted = ", ".join(f"{kind} {[1, *shape]}" for kind, shape in self.shapes)
+                raise FeaturesError(f"features of variant {variant} have shapes {found}; the encoding has {wanted}")
+            for (kind, shape), tensor in zip(self.shapes, tensors, strict=True):
+                if not bool(tensor.isfinite().all()):
+                    raise FeaturesError(f"features {kind} of variant {variant} are not all finite numbers")
+                rows.append({"variant": int(variant), "kind": kind, **self._same(), **_blob(tensor, shape)})
+        return rows
+
+    def unpack(self, rows: Iterable[Mapping[str, Any]]) -> dict[int, Memory]:
+        """By variant, the features (float16, on the CPU) of what `pack` made; nothing of nothing.
+
+        Raises:
+            FeaturesError: a kind is missing, damaged, or of another type or shape.
+        """
+        found: dict[int, dict[str, Tensor]] = {}
+        shapes = dict(self.shapes)
+        for row in rows:
+            kind, variant = row["kind"], row["variant"]
+            if kind in shapes:  # windows of a scale that is no longer used do no harm
+                found.setdefault(variant, {})[kind] = _tensor(row, shapes[kind])
+        if found and 0 not in found:
+            raise FeaturesError("features of variant 0 are missing")
+        return {variant: self._memory(variant, tensors) for variant, tensors in sorted(found.items())}
+
+    def _memory(self, variant: int, tensors: Mapping[str, Tensor]) -> Memory:
+        if missing := [kind for kind, _ in self.shapes if kind not in tensors]:
+            raise FeaturesError(f"features {missing[0]} of variant {variant} are missing")
+        return Memory(tuple(tensors[kind] for kind, _ in self.shapes if kind != _PATCH), tensors[_PATCH])
+
+    def _same(self) -> dict[str, Any]:
+        return {"fingerprint": self.fingerprint, "preprocess": self.preprocess}
+
+
+def encoding_of(alfa: Alfa) -> Encoding:
+    """What the features of a method's pass are made by."""
+    width, joint = alfa.backbone.visual.proj.shape
+    rows, cols = alfa.backbone.grid
+    windows = [(f"window:{one.scale}", (len(one.index), int(joint))) for one in alfa.windows]
+    return Encoding(alfa.backbone.fingerprint, PREPROCESS_VERSION, (*windows, (_PATCH, (rows * cols, int(width)))))
+
+
+def _blob(tensor: Tensor, shape: tuple[int, int]) -> dict[str, Any]:
+    data = tensor.half().cpu().numpy().astype("<f2").tobytes()
+    return {"dtype": _DTYPE, "shape": json.dumps(shape), "crc32": zlib.crc32(data), "data": data}
+
+
+def _tensor(row: Mapping[str, Any], shape: tuple[int, int]) -> Tensor:
+    """[1, rows, d]."""
+    data, what = row["data"], f"features {row['kind']} of variant {row['variant']}"
+    if (row["dtype"], row["shape"]) != (_DTYPE, json.dumps(shape)):
+        raise FeaturesError(f"{what} are {row['dtype']} {row['shape']}, the method's are {_DTYPE} {list(shape)}")
+    if zlib.crc32(data) != row["crc32"] or len(data) != 2 * shape[0] * shape[1]:
+        raise FeaturesError(f"{what} are damaged: they do not have the checksum that was recorded")
+    return torch.from_numpy(np.frombuffer(data, "<f2").astype(np.float16).reshape(1, *shape))

@@ -1,0 +1,155 @@
+"""What may be wrong with a picture that is to become a shot; each flag is a question to a person, not a refusal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from core.image import Rgb
+
+_SIDE = 256  # pixels; the model sees no more of a frame than about this, so that finer blur or noise is none of ours
+_THUMB = 32  # cells along each side of the thumbnail that two pictures are compared by: noise averages out in them
+_DARK, _BRIGHT = 5, 250  # grey levels at and beyond which a pixel is clipped
+
+_DARK_SHARE = 0.5
+"""Share of dark pixels, beyond that of the line's other shots. Black mats are common, half a picture of black less."""
+_BRIGHT_SHARE = 0.3
+_LEAST_MEAN, _MOST_MEAN = 20.0, 235.0
+"""Mean grey levels where there are no other shots. Simulated parts have 21 on black mats and 230 on white ones."""
+_MEAN_RATIO = 1.5
+"""How far a mean may be from the others': the parts of one simulated line differ by up to a quarter."""
+_LEAST_SHARPNESS = 0.5
+"""Where there are no other shots. A smooth part has no more than a blurred one of another kind: glass and painted
+panels are flagged too, and a slightly blurred picture of a rich texture is not."""
+_SHARPNESS_RATIO = 0.5
+"""Of the others' median. Good parts of one simulated line have 0.7 of it or more; blurred by 1 % of the side, 0.3."""
+_SAME = 0.5
+"""Grey levels (RMS) between thumbnails. The same still part again, with noise of 3 levels a pixel, gives 0.3; two parts
+of a simulated line 0.5 or more, all but bare glass."""
+
+
+@dataclass(frozen=True)
+class Flag:
+    """Something about a shot that needs an explicit yes.
+
+    Attributes:
+        code: `blurred`, `under_exposed`, `over_exposed`, `near_duplicate` or `anomalous`.
+        message: In words, with the measured figure and its limit.
+    """
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """What is kept of a picture to compare others with; some 4 kB.
+
+    Attributes:
+        name: How a message calls it.
+        sharpness: Variance of the Laplacian of the slightly smoothed picture of at most 256 pixels a side.
+        mean: Mean grey level, 0..255.
+        dark: Share of pixels with all channels clipped at the dark end.
+        bright: Share of pixels with all channels clipped at the bright end.
+        thumb: Grey levels, float32 [32, 32].
+    """
+
+    name: str
+    sharpness: float
+    mean: float
+    dark: float
+    bright: float
+    thumb: NDArray[np.float32]
+
+
+def look_at(image: Rgb, name: str = "another shot") -> Look:
+    """What to keep of a picture uint8 [H, W, 3]."""
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    height, width = grey.shape
+    scale = min(1.0, _SIDE / max(height, width))
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    small = cv2.resize(grey, size, interpolation=cv2.INTER_AREA).astype(np.float32)
+    smooth = cv2.GaussianBlur(small, (0, 0), 1.0)  # or a sensor's noise would pass for detail
+    return Look(
+        name=name,
+        sharpness=float(cv2.Laplacian(smooth, cv2.CV_32F).var()),
+        mean=float(grey.mean()),
+        dark=float((image.max(2) <= _DARK).mean()),
+        bright=float((image.min(2) >= _BRIGHT).mean()),
+        thumb=np.asarray(cv2.resize(grey.astype(np.float32), (_THUMB, _THUMB), interpolation=cv2.INTER_AREA)),
+    )
+
+
+def check_shot(
+    image: Rgb, others: Sequence[Rgb | Look], score: float | None = None, threshold: float | None = None
+) -> tuple[Flag, ...]:
+    """Flags of a picture uint8 [H, W, 3], in the order of `Flag.code`'s list; none when nothing is wrong.
+
+    Args:
+        image: The picture.
+        others: The line's other active shots, or what `look_at` kept of them.
+        score: What the line's scoring says of the picture, in [0, 1].
+        threshold: From which score on the line calls a part anomalous.
+    """
+    look = look_at(image)
+    known = [one if isinstance(one, Look) else look_at(one) for one in others]
+    found = [*_blur(look, known), *_exposure(look, known), *_duplicate(look, known)]
+    if score is not None and threshold is not None and score >= threshold:
+        found.append(Flag("anomalous", f"scores {score:.3f}, the line's threshold is {threshold:.3f}"))
+    return tuple(found)
+
+
+def _blur(look: Look, known: Sequence[Look]) -> list[Flag]:
+    if known:
+        usual = float(np.median([one.sharpness for one in known]))
+        limit, origin = _SHARPNESS_RATIO * usual, f"{_SHARPNESS_RATIO:.0%} of the other shots' {usual:.3g}"
+    else:
+        limit, origin = _LEAST_SHARPNESS, "with no other shot to go by"
+    if look.sharpness >= limit:
+        return []
+    return [Flag("blurred", f"sharpness {look.sharpness:.3g} is below {limit:.3g} ({origin})")]
+
+
+def _exposure(look: Look, known: Sequence[Look]) -> list[Flag]:
+    least, most, dark, bright = _LEAST_MEAN, _MOST_MEAN, _DARK_SHARE, _BRIGHT_SHARE
+    origin = "with no other shot to go by"
+    if known:
+        usual = float(np.median([one.mean for one in known]))
+        least, most = usual / _MEAN_RATIO, usual * _MEAN_RATIO
+        dark += float(np.median([one.dark for one in known]))
+        bright += float(np.median([one.bright for one in known]))
+        origin = f"the other shots have {usual:.0f}"
+    found = []
+    if look.mean < least:
+        found.append(Flag("under_exposed", f"mean grey level {look.mean:.0f} is below {least:.0f} ({origin})"))
+    elif look.dark > dark:
+        found.append(Flag("under_exposed", f"{look.dark:.0%} of the pixels are black, the limit is {dark:.0%}"))
+    if look.mean > most:
+        found.append(Flag("over_exposed", f"mean grey level {look.mean:.0f} is above {most:.0f} ({origin})"))
+    elif look.bright > bright:
+        found.append(Flag("over_exposed", f"{look.bright:.0%} of the pixels are white, the limit is {bright:.0%}"))
+    return found
+
+
+def _duplicate(look: Look, known: Sequence[Look]) -> list[Flag]:
+    if not known:
+        return []
+    difference, nearest = min(((_difference(look.thumb, one.thumb), one) for one in known), key=lambda pair: pair[0])
+    if difference >= _SAME:
+        return []
+    message = f"nearly the same picture as {nearest.name}: {difference:.2f} grey levels apart, the limit is {_SAME:.2f}"
+    return [Flag("near_duplicate", message)]
+
+
+def _difference(thumb: NDArray[np.float32], other: NDArray[np.float32]) -> float:
+    """Grey levels (RMS) that are left of a thumbnail when the best multiple of another, and an offset, is taken off.
+
+    So the lamp may have changed in between.
+    """
+    one, two = thumb - thumb.mean(), other - other.mean()
+    gain = float((one * two).sum()) / max(float((two * two).sum()), 1e-9)
+    return float((one - gain * two).std())

@@ -1,0 +1,142 @@
+"""Shots as a folder of pictures and a manifest: to carry them to another line, or to keep them elsewhere."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from core.bank import Bank, BankError, Shot
+from core.encoding import Encoding
+from core.image import Rgb, decode
+from core.memory import Memory
+from core.shot_checks import Flag
+
+_MANIFEST = "shots.json"
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", from_attributes=True)
+
+    file: str = Field(pattern=r"^[^/]+\.png$")
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    class_name: str
+    added_at: datetime
+    who: str
+    source: str
+    note: str
+    flags: tuple[Flag, ...]
+
+
+class _Manifest(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: int = Field(ge=1, le=1)
+    line: str
+    shots: tuple[_Entry, ...]
+
+
+def export_shots(bank: Bank, line: str, folder: Path) -> list[Shot]:
+    """Writes the active shots' pictures, and a manifest with their SHA-256, into a new or empty folder.
+
+    Raises:
+        BankError: a picture is damaged, or the folder holds something or cannot be written.
+    """
+    shots, entries = bank.shots(line), []
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if any(folder.iterdir()):
+            raise BankError(f"{folder} is not empty; name a new folder")
+        for shot in shots:
+            file = f"shot-{shot.id:06}.png"
+            (folder / file).write_bytes(bank.png(shot.id))
+            known = {key: getattr(shot, key) for key in _Entry.model_fields if key != "file"}
+            entries.append(_Entry(file=file, **known))
+        manifest = _Manifest(format=1, line=line, shots=tuple(entries))
+        (folder / _MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", "utf-8")  # last: all is there
+    except OSError as error:
+        raise BankError(f"{folder} cannot be written: {error}; name another folder") from error
+    return shots
+
+
+def import_shots(
+    bank: Bank,
+    folder: Path,
+    line: str,
+    encoding: Encoding,
+    embed: Callable[[Rgb], Mapping[int, Memory]],
+    *,
+    at: datetime,
+    who: str,
+) -> list[Shot]:
+    """Enrols what `export_shots` wrote, whichever line it was of; what is an active shot of `line` is passed over.
+
+    All files are verified before the first is enrolled; then each is enrolled whole or not at all, so that a run that
+    was cut short can be repeated. What is known of a shot is kept: who enrolled it first, and when, in its `source`.
+
+    Args:
+        bank: Where to.
+        folder: Of the export.
+        line: The line that will score against them.
+        encoding: What `embed` computes.
+        embed: The features of a picture by variant, as `Bank.add` takes them.
+        at: Now.
+        who: Who imports.
+
+    Returns:
+        The shots that are new.
+
+    Raises:
+        BankError: the folder is no export or was altered, or features are not of `encoding`.
+    """
+    manifest = _read_manifest(folder)
+    for entry in manifest.shots:
+        _read_picture(folder, entry)
+    added = []
+    for entry in manifest.shots:
+        if any(shot.sha256 == entry.sha256 for shot in bank.shots(line)):
+            continue
+        png = _read_picture(folder, entry)
+        features = embed(decode(png, entry.file))
+        source = f"{entry.source} (line {manifest.line}, added by {entry.who} at {entry.added_at.isoformat()})"
+        shot = bank.add(
+            line,
+            entry.class_name,
+            png,
+            features,
+            encoding,
+            at=at,
+            who=who,
+            source=source,
+            note=entry.note,
+            flags=entry.flags,
+            imported=True,
+        )
+        added.append(shot)
+    return added
+
+
+def _read_manifest(folder: Path) -> _Manifest:
+    path = folder / _MANIFEST
+    try:
+        return _Manifest.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise BankError(f"{path}: {error.strerror}; name a folder that `alfa-edge shots export` wrote") from error
+    except ValidationError as error:
+        reason = error.errors()[0]
+        where = ".".join(str(one) for one in reason["loc"])
+        raise BankError(f"{path} is no manifest of shots ({where}: {reason['msg']}); export them again") from error
+
+
+def _read_picture(folder: Path, entry: _Entry) -> bytes:
+    path = folder / entry.file
+    try:
+        png = path.read_bytes()
+    except OSError as error:
+        raise BankError(f"{path}: {error.strerror}; export the shots again") from error
+    if hashlib.sha256(png).hexdigest() != entry.sha256:
+        raise BankError(f"{path} is not the picture that was exported (its SHA-256 differs); export the shots again")
+    return png
