@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
 import cv2
@@ -17,12 +17,16 @@ from torch import Tensor
 from core.adaptation import EMPTY_SIDE, Labels, TextFeatures, adapt, keep_all
 from core.aligner import ALIGNERS
 from core.backbone import DTYPES, Backbone
+from core.compiled import CompiledPack
 from core.explain import Likeness
 from core.graph import GraphedPass
 from core.image import Map, Rgb
-from core.packs import Prompts
+from core.memory import Index, reference_map, search
+from core.packs import TEMPLATE_PROMPTS, Prompts
 from core.vision import Features, VisionPass, lift
 from core.windows import AGGREGATIONS, make_windows
+
+AUTO = "auto"
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,8 @@ class Method:
         adaptation: Choose the prompts per image (4.2); off: all prompts, for every image.
         empty_side: What a side without a prompt left is made of; a key of `adaptation.EMPTY_SIDE`.
         weighted: Weigh the kept prompts by their contextual score instead of equally.
-        aligner: How labels move from global to local semantics (4.3); a key of `aligner.ALIGNERS`.
+        aligner: How labels move from global to local semantics (4.3); a key of `aligner.ALIGNERS`, or `auto`: the one
+            that suits the model. `Alfa.method` names the one that is used.
         aggregation: How window scores become patch scores; a key of `windows.AGGREGATIONS`.
         llm_prompts: Use the sentences written by the LLM beside the template's prompts.
         temperature: Divides the cosines in Eq. 10 and 11 (WinCLIP's 0.07; the paper names none).
@@ -49,7 +54,7 @@ class Method:
     adaptation: bool = True
     empty_side: str = "side"
     weighted: bool = False
-    aligner: str = "minimal"
+    aligner: str = AUTO
     aggregation: str = "harmonic"
     llm_prompts: bool = True
     temperature: float = 0.07
@@ -58,8 +63,8 @@ class Method:
     image_in_map: bool = False
 
     def __post_init__(self) -> None:
-        if self.aligner not in ALIGNERS:
-            raise ValueError(f"aligner {self.aligner!r} is not known; use one of {', '.join(ALIGNERS)}")
+        if self.aligner not in (AUTO, *ALIGNERS):
+            raise ValueError(f"aligner {self.aligner!r} is not known; use {AUTO} or one of {', '.join(ALIGNERS)}")
         if self.aggregation not in AGGREGATIONS:
             raise ValueError(f"aggregation {self.aggregation!r} is not known; use one of {', '.join(AGGREGATIONS)}")
         if self.empty_side not in EMPTY_SIDE:
@@ -89,11 +94,12 @@ class Inspection:
         score: S(x) in [0, 1] (Eq. 12).
         global_score: S_G(x) in [0, 1] (Eq. 10).
         local_score: max S~_L in [0, 1].
-        patch_map: S~_L, float32 [rows, cols], in [0, 1].
+        patch_map: S~_L, or few-shot its mean with the reference map, float32 [rows, cols], in [0, 1].
         size: Height and width of the frame, pixels.
         kept_normal: bool [P+], the normal prompts kept for this frame.
         kept_abnormal: bool [P-], the abnormal ones.
         likeness: How the pack's descriptors compare to the frame; None where the pack has none.
+        memory_score: The largest value of the reference map, in [0, 1]; None without normal shots.
     """
 
     score: float
@@ -104,10 +110,11 @@ class Inspection:
     kept_normal: NDArray[np.bool_]
     kept_abnormal: NDArray[np.bool_]
     likeness: Likeness | None = None
+    memory_score: float | None = None
 
     @cached_property
     def heatmap(self) -> Map:
-        """S~_L bilinearly at the frame's resolution, float32 [H, W], in [0, 1]."""
+        """The map bilinearly at the frame's resolution, float32 [H, W], in [0, 1]."""
         return to_frame(self.patch_map, self.size)
 
 
@@ -131,8 +138,8 @@ class Alfa:
         )
 
     def _choose(self, method: Method) -> None:
-        self.method = method
-        self._align = ALIGNERS[method.aligner]
+        self.method = replace(method, aligner=self.backbone.aligner) if method.aligner == AUTO else method
+        self._align = ALIGNERS[self.method.aligner]
         self._aggregate = AGGREGATIONS[method.aggregation]
 
     def with_method(self, method: Method) -> Alfa:
@@ -158,39 +165,61 @@ class Alfa:
             self.vision = GraphedPass(self.vision, batch)
         self.vision(self.backbone.pixels([np.zeros((64, 64, 3), np.uint8)]))
 
-    def embed(self, prompts: Prompts, descriptors: Sequence[str] = ()) -> TextFeatures:
-        """The prompts and descriptors of a pack in the joint space; once per pack."""
-        normal, abnormal = (self.backbone.embed_text(side) for side in (prompts.normal, prompts.abnormal))
+    def embed(self, prompts: Prompts) -> TextFeatures:
+        """Prompts in the joint space, as the method wants them."""
+        return self._texts(*(self.backbone.embed_text(side) for side in (prompts.normal, prompts.abnormal)))
+
+    def text(self, pack: CompiledPack) -> TextFeatures:
+        """A pack as the method wants it: with or without the LLM's sentences, and with its descriptors."""
+        most = None if self.method.llm_prompts else TEMPLATE_PROMPTS
+        described = F.normalize(pack.descriptors, dim=-1).to(self.backbone.device)
+        return replace(
+            self._texts(pack.normal[:most], pack.abnormal[:most]), descriptors=described, phrases=pack.phrases
+        )
+
+    def _texts(self, normal: Tensor, abnormal: Tensor) -> TextFeatures:
         if self.method.unit_prompts:
             normal, abnormal = F.normalize(normal, dim=-1), F.normalize(abnormal, dim=-1)
-        described = F.normalize(self.backbone.embed_text(descriptors), dim=-1) if descriptors else None
-        return TextFeatures(normal, abnormal, described, tuple(descriptors))
+        return TextFeatures(normal.to(self.backbone.device), abnormal.to(self.backbone.device))
 
-    def inspect(self, frames: Sequence[Rgb], texts: Sequence[TextFeatures]) -> list[Inspection]:
-        """Inspects frames (uint8 [H, W, 3], RGB, of any sizes), each by its own text features, in one pass."""
+    def inspect(
+        self, frames: Sequence[Rgb], texts: Sequence[TextFeatures], indexes: Sequence[Index | None] | None = None
+    ) -> list[Inspection]:
+        """Inspects frames (uint8 [H, W, 3], RGB, of any sizes), each by its own text features, in one pass.
+
+        A frame that has an index of normal shots is also compared with them; this needs `patches`.
+        """
         sizes = [(frame.shape[0], frame.shape[1]) for frame in frames]
-        return self.inspect_pixels(self.backbone.pixels(frames), texts, sizes)
+        return self.inspect_pixels(self.backbone.pixels(frames), texts, sizes, indexes)
 
     @torch.inference_mode()
     def inspect_pixels(
-        self, pixels: Tensor, texts: Sequence[TextFeatures], sizes: Sequence[tuple[int, int]]
+        self,
+        pixels: Tensor,
+        texts: Sequence[TextFeatures],
+        sizes: Sequence[tuple[int, int]],
+        indexes: Sequence[Index | None] | None = None,
     ) -> list[Inspection]:
         """As `inspect`, for pixels [B, 3, H, W] as the model wants them and the sizes of their frames."""
         features = self.vision(pixels)
         inspections: dict[int, Inspection] = {}
-        for text, rows in _by_text(texts):
+        for text, index, rows in _by_recipe(texts, indexes or [None] * len(texts)):
             part = features if len(rows) == len(texts) else features.take(rows)
-            for row, inspection in zip(rows, self._judge(part, text, [sizes[row] for row in rows]), strict=True):
-                inspections[row] = inspection
+            judged = self._judge(part, text, index, [sizes[row] for row in rows])
+            inspections.update(zip(rows, judged, strict=True))
         return [inspections[row] for row in range(len(texts))]
 
-    def _judge(self, features: Features, text: TextFeatures, sizes: Sequence[tuple[int, int]]) -> list[Inspection]:
+    def _judge(
+        self, features: Features, text: TextFeatures, index: Index | None, sizes: Sequence[tuple[int, int]]
+    ) -> list[Inspection]:
         labels = self.adapt(features.image, text)  # 4.2: F_TG
         s_global = self.abnormal(features.image, labels.embedding)[:, None]  # Eq. 10
         s_window = self.window_scores(features, labels.embedding)  # 4.3, Eq. 11
         s_local = self.aggregate(s_window, s_global)  # S~_L
-        score, s_map = self.fuse(s_global, s_local)  # Eq. 12
-        scores = torch.cat([score, s_global, s_map.amax(-1, keepdim=True)], 1)
+        reference = None if index is None else reference_map(search(features, index), self.windows)[:, 0]
+        score, s_map = self.fuse(s_global, s_local, reference)  # Eq. 12
+        parts = [s_local] if reference is None else [s_local, reference]
+        scores = torch.cat([score, s_global, *(one.amax(-1, keepdim=True) for one in parts)], 1)
         return _to_host(scores, s_map, labels, self._likeness(features, s_window, text), self.backbone.grid, sizes)
 
     def adapt(self, image: Tensor, text: TextFeatures) -> Labels:
@@ -245,7 +274,7 @@ class Alfa:
 
 def _to_host(
     scores: Tensor,
-    s_local: Tensor,
+    s_map: Tensor,
     labels: Labels,
     likeness: Sequence[Tensor],
     grid: tuple[int, int],
@@ -254,14 +283,14 @@ def _to_host(
     """The rows of a batch as value objects; one copy from the device.
 
     Args:
-        scores: S, S_G and max S~_L, [B, 3].
-        s_local: S~_L, [B, N].
+        scores: S, S_G, max S~_L and, few-shot, the maximum of the reference map, [B, 3] or [B, 4].
+        s_map: The map, [B, N].
         labels: The kept prompts.
         likeness: Nothing, or similarities [B, D] and indices [B, N] of descriptors.
         grid: Rows and columns of the patches.
         sizes: Height and width of each frame.
     """
-    parts = [scores.clamp(0, 1), s_local.clamp(0, 1), labels.normal.float(), labels.abnormal.float(), *likeness]
+    parts = [scores.clamp(0, 1), s_map.clamp(0, 1), labels.normal.float(), labels.abnormal.float(), *likeness]
     packed = torch.cat(parts, 1).cpu().numpy()
     ends = np.cumsum([part.shape[1] for part in parts])[:-1]
     score, local, normal, abnormal, *like = np.split(packed, ends, axis=1)
@@ -274,15 +303,18 @@ def _to_host(
             size=size,
             kept_normal=normal[row] > 0,
             kept_abnormal=abnormal[row] > 0,
+            memory_score=float(score[row, 3]) if score.shape[1] > 3 else None,
             likeness=Likeness(like[0][row].copy(), like[1][row].reshape(grid).astype(np.int64)) if like else None,
         )
         for row, size in enumerate(sizes)
     ]
 
 
-def _by_text(texts: Sequence[TextFeatures]) -> list[tuple[TextFeatures, list[int]]]:
-    """The rows of a batch by the text features that they are judged by."""
-    groups: dict[int, tuple[TextFeatures, list[int]]] = {}
-    for row, text in enumerate(texts):
-        groups.setdefault(id(text), (text, []))[1].append(row)
+def _by_recipe(
+    texts: Sequence[TextFeatures], indexes: Sequence[Index | None]
+) -> list[tuple[TextFeatures, Index | None, list[int]]]:
+    """The rows of a batch by the text features and the normal shots that they are judged by."""
+    groups: dict[tuple[int, int], tuple[TextFeatures, Index | None, list[int]]] = {}
+    for row, (text, index) in enumerate(zip(texts, indexes, strict=True)):
+        groups.setdefault((id(text), id(index)), (text, index, []))[2].append(row)
     return list(groups.values())

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,18 @@ from open_clip.model import CLIP
 from open_clip.tokenizer import SimpleTokenizer
 from torch import Tensor
 
+from core.models import BUNDLED as BUNDLED
+from core.models import load_bundled
 from core.preprocess import VERSION as PREPROCESS_VERSION
 from core.preprocess import Preprocess
 from core.store import Store
+from core.text_tower import TextTower
 from core.weights import ModelError, find
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 UNTRAINED = "untrained"
+DEFAULT = UNTRAINED
+"""What pictures are judged by where no model is named and no line is configured."""
 _UNTRAINED_CONFIG = {
     "embed_dim": 128,
     "vision_cfg": {"image_size": 240, "layers": 6, "width": 192, "head_width": 32, "patch_size": 16},
@@ -30,7 +36,6 @@ _UNTRAINED_CONFIG = {
 }
 CLIP_MEAN: tuple[float, ...] = open_clip.OPENAI_DATASET_MEAN
 CLIP_STD: tuple[float, ...] = open_clip.OPENAI_DATASET_STD
-_TEXT_BATCH = 16  # prompts at a time: more are no faster, and would be the peak of memory
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +49,8 @@ class Backbone:
         dtype: What windows are computed in: `fp32`, `bf16` or `fp16`.
         visual: open_clip's vision transformer, float32, on the device.
         pixels: Frames to the transformer's input, on the device.
+        text: The other half of the model, which embeds sentences.
+        aligner: The aligner that suits the model, as it was trained.
     """
 
     name: str
@@ -52,8 +59,8 @@ class Backbone:
     dtype: str
     visual: Any
     pixels: Preprocess
-    _text: Any  # the rest of the model; it waits in host memory
-    _tokenize: Callable[[list[str]], Tensor]
+    text: TextTower
+    aligner: str = "minimal"
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -61,21 +68,17 @@ class Backbone:
         rows, cols = self.visual.grid_size
         return int(rows), int(cols)
 
-    @torch.inference_mode()
     def embed_text(self, prompts: Sequence[str]) -> Tensor:
-        """g(t) before normalisation, float32 [P, d]. A prompt longer than the model's context is cut off."""
-        self._text.to(self.device)
-        try:
-            batches = (prompts[start : start + _TEXT_BATCH] for start in range(0, len(prompts), _TEXT_BATCH))
-            return torch.cat([self._text.encode_text(self._tokenize(list(one)).to(self.device)) for one in batches])
-        finally:
-            self._text.to("cpu")
+        """g(t) before normalisation, float32 [P, d], on the CPU. A prompt longer than the context is cut off."""
+        return self.text.embed(prompts)
 
 
 def load_backbone(
     name: str, weights: str | None, device: str = "cpu", dtype: str = "auto", store: Store | None = None
 ) -> Backbone:
-    """The model `name` of open_clip with `weights`, a pretrained tag or a file; `untrained` takes none.
+    """The model `name` of open_clip with `weights`, a pretrained tag or a file.
+
+    `bundled` is the model that comes with the package and `untrained` one with random weights; they take no `weights`.
 
     A tag is looked for in `store`, then where open_clip keeps what it fetched itself. Weights are read
     without running any code that they may hold.
@@ -86,13 +89,26 @@ def load_backbone(
     where = resolve_device(device)
     kind = resolve_dtype(dtype, where)
     if name == UNTRAINED:
-        return wrap_model(UNTRAINED, _untrained(), SimpleTokenizer(context_length=77), where, kind, CLIP_MEAN, CLIP_STD)
+        return wrap_model(UNTRAINED, _untrained(), _tokenize, where, kind, CLIP_MEAN, CLIP_STD, reload=_untrained)
+    if name == BUNDLED:
+        bundled, card = load_bundled()
+        return wrap_model(
+            card.name,
+            bundled,
+            _tokenize,
+            where,
+            kind,
+            CLIP_MEAN,
+            CLIP_STD,
+            aligner=card.aligner,
+            reload=lambda: load_bundled()[0],
+        )
     if weights is None:
         raise ModelError(f"model {name!r} needs weights: a pretrained tag of open_clip or the path of a file")
     path, settings = find(name, weights, store)
-    model = read_model(name, path, settings)
+    read = partial(read_model, name, path, settings)
     mean, std = settings.get("mean", CLIP_MEAN), settings.get("std", CLIP_STD)
-    return wrap_model(name, model, open_clip.get_tokenizer(name), where, kind, mean, std)
+    return wrap_model(name, read(), open_clip.get_tokenizer(name), where, kind, mean, std, reload=read)
 
 
 def read_model(name: str, path: Path, settings: dict[str, Any], called: str | None = None) -> CLIP:
@@ -150,6 +166,17 @@ def cpu_has_bf16() -> bool:
     return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16"))
 
 
+@cache
+def _tokenizer() -> SimpleTokenizer:
+    return SimpleTokenizer(context_length=77)
+
+
+def _tokenize(sentences: list[str]) -> Tensor:
+    """open_clip's own tokenizer, made when there is something to say: a start with compiled packs goes without."""
+    tokens: Tensor = _tokenizer()(sentences)
+    return tokens
+
+
 def _untrained() -> CLIP:
     """A small CLIP with seeded random weights, the same on every machine."""
     with torch.random.fork_rng(devices=[]):
@@ -165,8 +192,14 @@ def wrap_model(
     dtype: str,
     mean: tuple[float, ...],
     std: tuple[float, ...],
+    *,
+    aligner: str = "minimal",
+    reload: Callable[[], Any] | None = None,
 ) -> Backbone:
-    """A CLIP model of open_clip as a backbone, which takes it apart: only its vision transformer goes to `device`."""
+    """A CLIP model of open_clip as a backbone, which takes it apart: only its vision transformer goes to `device`.
+
+    With `reload`, which gives the model anew, the text half can be let go of.
+    """
     model.eval().requires_grad_(False)
     size = model.visual.image_size
     height, width = (size, size) if isinstance(size, int) else size
@@ -174,7 +207,15 @@ def wrap_model(
     visual = model.visual.to(device)
     del model.visual
     pixels = Preprocess((height, width), mean, std, device)
-    return Backbone(name, fingerprint, device, dtype, visual, pixels, model, tokenize)
+    text = TextTower(model, tokenize, None if reload is None else partial(_text_of, reload))
+    return Backbone(name, fingerprint, device, dtype, visual, pixels, text, aligner)
+
+
+def _text_of(reload: Callable[[], Any]) -> Any:
+    model = reload()
+    model.eval().requires_grad_(False)
+    del model.visual
+    return model
 
 
 def _fingerprint(model: Any, *preprocessing: object) -> str:

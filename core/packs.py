@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from itertools import product
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -23,12 +25,24 @@ else:
 TEMPLATE_PROMPTS = 72
 """Prompts per label that the template gives, as in the paper."""
 
+Label = Literal["normal", "abnormal"]
+BEGINNINGS: dict[Label, str] = {"normal": "A normal image of ", "abnormal": "An abnormal image of "}
+"""How the sentences of each label begin."""
+
 Words = Annotated[str, Field(min_length=1, max_length=120, pattern=r"^\S(.*\S)?$")]
 Sentence = Annotated[str, Field(min_length=12, max_length=300, pattern=r"^[A-Z].*\.$")]
 
 
 class PackError(ValueError):
-    """A pack that is not there or not right; the message names file, key and reason."""
+    """A pack that is not there or not right; the message names file, line, key and reason."""
+
+
+class _InconsistentError(ValueError):
+    """What is wrong in a pack as a whole, and the keys and indices that lead to it in the file."""
+
+    def __init__(self, message: str, *at: str | int) -> None:
+        super().__init__(message)
+        self.at = at
 
 
 @dataclass(frozen=True)
@@ -115,7 +129,7 @@ class PromptPack(_Table):
             (*self._rendered("abnormal"), *(self.abnormal if llm else ())),
         )
 
-    def _rendered(self, label: Literal["normal", "abnormal"]) -> Iterator[str]:
+    def _rendered(self, label: Label) -> Iterator[str]:
         states = getattr(self.template, f"{label}_states")
         details = getattr(self.template, f"{label}_details")
         for domain, state, detail in product(self.template.domains, states, details):
@@ -125,29 +139,50 @@ class PromptPack(_Table):
 
     @model_validator(mode="after")
     def _consistent(self) -> PromptPack:
-        for label, start in (("normal", "A normal image of "), ("abnormal", "An abnormal image of ")):
-            for sentence in getattr(self, label):
+        for label, start in BEGINNINGS.items():
+            for index, sentence in enumerate(getattr(self, label)):
                 if not sentence.startswith(start):
-                    raise ValueError(f"{label}: {sentence!r} does not begin with {start!r}")
+                    raise _InconsistentError(f"{label}: {sentence!r} does not begin with {start!r}", label, index)
         prompts = self.prompts()
-        template = self.prompts(llm=False)
-        for label in ("normal", "abnormal"):
-            count = len(getattr(template, label))
+        for label in BEGINNINGS:
+            count = sum(1 for _ in self._rendered(label))
             if count != TEMPLATE_PROMPTS:
-                raise ValueError(f"template: gives {count} {label} prompts; it must give {TEMPLATE_PROMPTS}")
+                raise _InconsistentError(
+                    f"template: gives {count} {label} prompts; it must give {TEMPLATE_PROMPTS}", "template"
+                )
             side: tuple[str, ...] = getattr(prompts, label)
             if repeated := sorted({one for one in side if side.count(one) > 1}):
-                raise ValueError(f"{label}: stands twice: {repeated[0]!r}")
+                raise _InconsistentError(f"{label}: stands twice: {repeated[0]!r}", *self._repeats(label, repeated[0]))
         if shared := sorted(set(prompts.normal) & set(prompts.abnormal)):
-            raise ValueError(f"stands in both labels: {shared[0]!r}")
+            states = self.template.abnormal_states
+            found = [index for index, one in enumerate(states) if one in self.template.normal_states]
+            at = ("abnormal_states", found[0]) if found else ()
+            raise _InconsistentError(f"stands in both labels: {shared[0]!r}", "template", *at)
         return self
+
+    def _repeats(self, label: Label, prompt: str) -> tuple[str | int, ...]:
+        """Where `prompt` stands again: the last of the sentences, or the words of the template that stand twice."""
+        sentences = getattr(self, label)
+        if prompt in sentences:
+            return label, len(sentences) - 1 - sentences[::-1].index(prompt)
+        for key in ("domains", f"{label}_states", f"{label}_details"):
+            words = getattr(self.template, key)
+            for index, one in enumerate(words):
+                if one in words[:index]:
+                    return "template", key, index
+        return ("template",)
 
 
 def with_article(phrase: str) -> str:
-    """`phrase` behind `a` or `an`, by the sound it begins with."""
-    word = phrase.split()[0].lower()
-    consonant = re.match(r"(uni([^nmd]|$)|us[aeiu]|u[bt]i|eu|one\b|once\b)", word)
-    vowel = (word[0] in "aeiou" and not consonant) or re.match(r"(hour|honest|heir|[fhlmnrsx]-)", word)
+    """`phrase` behind `a` or `an`, by the sound it begins with; capitals are spelled out, as in `an LED`."""
+    first = phrase.split()[0]
+    word = first.lower()
+    if re.match(r"[A-Z][A-Z0-9]+\b", first):
+        vowel = word[0] in "aefhilmnorsx"
+    elif word[0] in "aeiou":
+        vowel = not re.match(r"(uni([^nmd]|$)|us[aeiu]|u[bt]i|u-|eu|one\b|once\b)", word)
+    else:
+        vowel = bool(re.match(r"(hour|honest|heir|[fhlmnrsx]-|8|1[18]\b)", word))
     return f"{'an' if vowel else 'a'} {phrase}"
 
 
@@ -185,18 +220,60 @@ def pack_schema() -> dict[str, Any]:
 
 def _parse(data: bytes, name: str, where: str) -> PromptPack:
     try:
-        pack = PromptPack.model_validate(tomllib.loads(data.decode("utf-8")))
+        text = data.decode("utf-8")
+        content = tomllib.loads(text)
+        pack = PromptPack.model_validate(content)
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
         raise PackError(f"pack {where}: line {line} is not UTF-8") from None
     except tomllib.TOMLDecodeError as error:
-        raise PackError(f"pack {where}: not valid TOML: {error}") from None
+        end = f"at line {text.count(chr(10)) + 1}, the end of the file"
+        raise PackError(f"pack {where}: not valid TOML: {str(error).replace('at end of document', end)}") from None
     except ValidationError as error:
-        problems = [f"{'.'.join(str(part) for part in one['loc'])}: {one['msg']}" for one in error.errors()]
-        shown = [problem.removeprefix(": ").replace("Value error, ", "") for problem in problems]
-        raise PackError("\n".join(f"pack {where}: {problem}" for problem in shown)) from None
+        problems = [_problem(text, content, one) for one in error.errors()]
+        raise PackError("\n".join(f"pack {where}: {problem}" for problem in problems)) from None
     pack._name, pack._sha256 = name, hashlib.sha256(data).hexdigest()
     return pack
+
+
+def _problem(text: str, content: dict[str, Any], error: ErrorDetails) -> str:
+    """One thing that is wrong in a file, behind the number of its line."""
+    cause = error.get("ctx", {}).get("error")
+    if isinstance(cause, _InconsistentError):
+        return f"line {_line(text, content, cause.at)}: {cause}"
+    at = error["loc"]
+    line = _line(text, content, at[:-1] if error["type"] == "missing" else at)
+    return f"line {line}: {'.'.join(str(part) for part in at)}: {error['msg']}"
+
+
+def _line(text: str, content: Any, at: Sequence[str | int]) -> int:
+    """The number of the line of what the keys and indices `at` lead to, or of the last of them that is found."""
+    lines = text.split("\n")
+    row = 0
+    for key in at:
+        if isinstance(key, str):
+            name = re.compile(rf"""\s*\[?\s*["']?{re.escape(key)}["']?\s*[]=]""")
+            found = next((after for after in range(row, len(lines)) if name.match(lines[after])), None)
+        else:
+            found = _line_of_item(lines, row, content[: key + 1])
+        if found is None:
+            break
+        row, content = found, content[key]
+    return row + 1
+
+
+def _line_of_item(lines: Sequence[str], row: int, items: Sequence[object]) -> int | None:
+    """The index of the line, from `row` on, that holds the last of `items`, some of which may be the same."""
+    item = items[-1]
+    if not isinstance(item, str):
+        return None
+    quoted = {json.dumps(item), json.dumps(item, ensure_ascii=False), f"'{item}'"}
+    left = items.count(item)
+    for index in range(row, len(lines)):
+        left -= sum(lines[index].count(one) for one in quoted)
+        if left <= 0:
+            return index
+    return None
 
 
 _WINCLIP_NORMAL = (

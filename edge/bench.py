@@ -10,12 +10,13 @@ import torch
 
 from core.adaptation import TextFeatures
 from core.alfa import Alfa, to_frame
+from core.compiled import compile_pack
 from core.image import decode, encode_jpeg
 from core.packs import load_pack
 from core.regions import find_regions
 from core.simline import render
 from edge.clock import monotonic
-from edge.daemon import model_part
+from edge.recipes import model_part
 from edge.verdict import Milliseconds, Model, Wire
 
 STAGES = ("decode", "preprocess", "encode", "adapt", "align", "aggregate", "regions")
@@ -67,7 +68,7 @@ class _Clock:
 def bench(alfa: Alfa, batch: int, rounds: int) -> BenchReport:
     """Times `rounds` batches of simulated parts, 480 x 480, after a warm-up."""
     pack = load_pack("magnetic_tile")
-    text = alfa.embed(pack.prompts(alfa.method.llm_prompts), pack.descriptors)
+    text = alfa.text(compile_pack(alfa.backbone, pack))
     files = [encode_jpeg(render("tile", 1, index, 0.5, size=480).image) for index in range(batch)]
     device = alfa.backbone.device
     if device.type == "cuda":

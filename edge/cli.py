@@ -17,8 +17,11 @@ from rich.console import Console
 from rich.table import Table
 
 from edge import __version__
+from edge.cli_compile import compile_packs
 from edge.cli_evaluate import evaluate
+from edge.cli_generate import generate
 from edge.cli_model import model_app
+from edge.cli_packs import packs_app
 from edge.cli_simulate import simulate
 from edge.explained import BAD_INPUT
 from edge.explained import explained as _explained
@@ -39,6 +42,9 @@ app.command("evaluate")(evaluate)
 app.command("simulate")(simulate)
 app.add_typer(config_app, name="config")
 app.add_typer(model_app, name="model")
+packs_app.command("compile")(compile_packs)
+packs_app.command("generate")(generate)
+app.add_typer(packs_app, name="packs")
 
 _COLOURS = {"normal": "green", "anomaly": "bold red", "error": "bold yellow"}
 out = Console()
@@ -95,14 +101,14 @@ def score(
     """Judge pictures from disk. Exit code 1 when one of them could not be read."""
     with _explained():
         from core.alfa import Alfa
-        from core.backbone import UNTRAINED, load_backbone
+        from core.backbone import DEFAULT, UNTRAINED, load_backbone
         from core.packs import load_pack
         from core.store import Store
         from edge.score import find_pictures, report, score_pictures
 
         pictures = find_pictures(paths)
         loaded = load_pack(pack)
-        name = model or (UNTRAINED if weights is None else ModelSettings().name)
+        name = model or (DEFAULT if weights is None else ModelSettings().name)
         alfa = Alfa(load_backbone(name, weights, device, dtype, Store(store_dir())))
         scored = list(score_pictures(alfa, loaded, pictures, threshold, heatmaps, batch))
     if as_json:
@@ -141,6 +147,7 @@ def _print_scores(scored: list[ScoredPicture]) -> None:
 @app.command()
 def demo(
     seconds: Annotated[float | None, typer.Option(min=1, help="End after so long. Default: on Ctrl-C.")] = None,
+    parts: Annotated[int | None, typer.Option(min=1, help="End after so many parts.")] = None,
     source: Annotated[str | None, typer.Option(help="A camera source. Default: two simulated lines.")] = None,
     pack: Annotated[str, typer.Option(help="Prompt pack for --source.")] = "generic",
     rate: Annotated[float, typer.Option(min=0.01, max=1000, help="Parts per second on each line.")] = 1.0,
@@ -154,24 +161,27 @@ def demo(
     """Run a whole service here: cameras, scoring, a broker, and a table of what it says."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     with _explained():
-        from core.backbone import UNTRAINED
+        from core.backbone import DEFAULT
         from edge.demo import run_demo, summary
 
-        out.print(f"model {UNTRAINED}: random weights, so that the verdicts mean nothing; everything else is real")
+        out.print(f"model {DEFAULT}: random weights, so that the verdicts mean nothing; everything else is real")
         host, _, port = (broker or "").partition(":")
-        counts = run_demo(
+        seen = run_demo(
             out,
             _stop_on_signals(),
-            model=ModelSettings(name=UNTRAINED, weights=None, device=device),
+            model=ModelSettings(name=DEFAULT, weights=None, device=device),
             source=source,
             pack=pack,
             rate=rate,
             out=folder,
             broker=(host, int(port or 1883)) if broker else None,
             seconds=seconds,
+            parts=parts,
         )
-    out.print(summary(counts))
-    if not counts:
+    out.print(summary(seen.counts))
+    if source is None:
+        out.print(str(seen.truth), soft_wrap=True)
+    if not seen.counts:
         raise typer.Exit(1)
 
 
@@ -215,11 +225,11 @@ def bench_command(
     """Time each stage of scoring here: p50, p95 and p99 per image, memory, images per second."""
     with _explained():
         from core.alfa import Alfa, Method
-        from core.backbone import UNTRAINED, load_backbone
+        from core.backbone import DEFAULT, load_backbone
         from core.store import Store
         from edge.bench import bench
 
-        name = model or (UNTRAINED if weights is None else ModelSettings().name)
+        name = model or (DEFAULT if weights is None else ModelSettings().name)
         try:
             method = Method(scales=tuple(int(one) for one in scales.split(",")))
         except ValueError as error:
@@ -270,7 +280,7 @@ def config_check(config: ConfigFile) -> None:
 
 
 def _check_files(settings: Settings) -> None:
-    from core.backbone import UNTRAINED, resolve_device, resolve_dtype
+    from core.backbone import BUNDLED, UNTRAINED, resolve_device, resolve_dtype
     from core.packs import load_pack
     from core.store import Store
     from core.weights import find
@@ -278,7 +288,7 @@ def _check_files(settings: Settings) -> None:
     for line in settings.lines.values():
         load_pack(line.pack)
     resolve_dtype(settings.model.dtype, resolve_device(settings.model.device))
-    if settings.model.name != UNTRAINED:
+    if settings.model.name not in (BUNDLED, UNTRAINED):
         find(settings.model.name, settings.model.weights or "", Store(store_dir(settings.model.store)))
 
 

@@ -52,7 +52,7 @@ def evaluate(
 ) -> None:
     """Measure the method on a data set: the paper's metrics, an operating point, a report."""
     with explained():
-        from core.backbone import UNTRAINED, load_backbone
+        from core.backbone import DEFAULT, load_backbone
         from core.evaluate.compare import compare, load, render_comparison
         from core.store import Store
         from edge.evaluate import Choice, Evaluator, methods, parse_numbers, write_csv
@@ -85,7 +85,7 @@ def evaluate(
             cache=cache or default_cache(),
             resume=resume,
         )
-        name = model or (UNTRAINED if weights is None else ModelSettings().name)
+        name = model or (DEFAULT if weights is None else ModelSettings().name)
         evaluator = Evaluator(load_backbone(name, weights, device, dtype, Store(store_dir())), choice, out)
         result = evaluator.run()
         if json_file is not None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import gc
 import logging
 import os
 import tempfile
@@ -12,55 +14,16 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
-from core.adaptation import TextFeatures
-from core.alfa import Alfa, Method
-from core.backbone import Backbone, load_backbone
-from core.packs import PromptPack, load_pack
-from core.store import Store
+from core.packs import load_pack
 from edge import __version__
 from edge.archive import Archive
 from edge.camera.camera import Camera
-from edge.line import Line, LoadedRecipe
+from edge.line import Line
 from edge.mqtt import Publisher
 from edge.scorer import Scorer
-from edge.settings import LineSettings, MethodSettings, ModelSettings, Settings, store_dir
-from edge.verdict import Model, Recipe
+from edge.settings import Settings
 
 log = logging.getLogger(__name__)
-
-
-def make_alfa(model: ModelSettings, method: MethodSettings) -> Alfa:
-    """The configured method on the configured model.
-
-    Raises:
-        ModelError: model, weights, device or dtype cannot be had.
-        ValueError: the method's parts do not fit the model, for instance a window larger than its grid.
-    """
-    chosen = Method(
-        scales=method.scales,
-        stride=method.stride,
-        adaptation=method.adaptation,
-        llm_prompts=method.llm_prompts,
-        aligner=method.aligner,
-    )
-    store = Store(store_dir(model.store))
-    return Alfa(load_backbone(model.name, model.weights, model.device, model.dtype, store), chosen)
-
-
-def model_part(backbone: Backbone, method: Method) -> Model:
-    """The model as every verdict names it."""
-    return Model(
-        name=backbone.name,
-        fingerprint=backbone.fingerprint,
-        device=str(backbone.device),
-        dtype=backbone.dtype,
-        scales=method.scales,
-    )
-
-
-def recipe_part(pack: PromptPack, threshold_source: str) -> Recipe:
-    """The recipe as every verdict names it."""
-    return Recipe(pack=pack.name, pack_version=pack.version, pack_sha256=pack.sha256, threshold_source=threshold_source)
 
 
 class Daemon:
@@ -84,8 +47,17 @@ class Daemon:
         with ExitStack() as stack:
             publishers = self._publishers(stack)
             runtime = stack.enter_context(_runtime_dir(settings.service.runtime_dir))
+            cameras = {name: Camera(name, line.camera, runtime) for name, line in settings.lines.items()}
+            for camera in cameras.values():  # they come up while the model is loaded
+                stack.callback(camera.stop)
+                camera.start()
+            with _no_collection():
+                from edge.recipes import Recipes, make_alfa, model_part  # torch takes seconds: not before the cameras
+
             alfa = make_alfa(settings.model, settings.method)
-            texts = _texts(alfa, packs)
+            self._recipes = Recipes(alfa, settings.model)
+            recipes = {name: self._recipes.load(line, packs[name]) for name, line in settings.lines.items()}
+            self._recipes.release()
             batch = min(settings.model.batch, len(settings.lines))  # a line has one frame in work at most
             alfa.warm_up(batch)
             scorer = Scorer(alfa, batch)
@@ -97,9 +69,9 @@ class Daemon:
                 self.lines[name] = Line(
                     name,
                     line,
-                    _recipe(line, packs[name], texts[packs[name].sha256]),
+                    recipes[name],
                     model,
-                    Camera(name, line.camera, runtime),
+                    cameras[name],
                     scorer,
                     publishers[name],
                     archive,
@@ -114,6 +86,17 @@ class Daemon:
                 one.halt()
             for one in self.lines.values():
                 one.join()
+
+    def change_pack(self, line: str, name: str) -> None:
+        """The line judges by another pack from its next frame on, with its threshold as it is.
+
+        Raises:
+            PackError, ModelError: it cannot; the line goes on with the pack that it has.
+        """
+        pack = load_pack(name)
+        self.lines[line].change_recipe(self._recipes.load(self.settings.lines[line], pack))
+        self._recipes.release()
+        log.info("line %s: pack %s %s", line, pack.name, pack.version)
 
     def _publishers(self, stack: ExitStack) -> dict[str, Publisher]:
         """One connected publisher a line; each says `stopped` at the end."""
@@ -135,18 +118,16 @@ class Daemon:
                     log.error("line %s: %d verdicts were not acknowledged by the broker", line, left)
 
 
-def _recipe(line: LineSettings, pack: PromptPack, text: TextFeatures) -> LoadedRecipe:
-    pixel = line.threshold if line.pixel_threshold is None else line.pixel_threshold
-    return LoadedRecipe(text, line.threshold, pixel, recipe_part(pack, line.threshold_source))
-
-
-def _texts(alfa: Alfa, packs: dict[str, PromptPack]) -> dict[str, TextFeatures]:
-    """The text features of each pack, by the pack's hash: lines of one class share them."""
-    texts: dict[str, TextFeatures] = {}
-    for pack in packs.values():
-        if pack.sha256 not in texts:
-            texts[pack.sha256] = alfa.embed(pack.prompts(alfa.method.llm_prompts), pack.descriptors)
-    return texts
+@contextlib.contextmanager
+def _no_collection() -> Iterator[None]:
+    """Imports make objects by the million, none of them garbage; looking through them is a fifth of the start-up."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
+        atexit.register(gc.unfreeze)  # else libraries complain of leaks as they are unloaded
 
 
 @contextlib.contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import threading
 from collections import Counter, deque
 from contextlib import ExitStack
@@ -21,12 +20,15 @@ from rich.table import Table
 from rich.text import Text
 
 from core.alfa import Alfa
+from core.calibration import calibrate
+from core.compiled import CompiledPacks
 from core.packs import load_pack
 from core.simline import render
 from edge import topics
 from edge.broker import EmbeddedBroker
 from edge.clock import monotonic
-from edge.daemon import Daemon, make_alfa
+from edge.daemon import Daemon
+from edge.recipes import make_alfa
 from edge.redact import redact
 from edge.settings import (
     CameraSettings,
@@ -36,22 +38,24 @@ from edge.settings import (
     MqttSettings,
     ServiceSettings,
     Settings,
+    store_dir,
 )
+from edge.truth import Simulated, Truth
 
-_NORMALS = 20
-_FALSE_ALARMS = 0.1  # about so many good parts will be called anomalous
+_NORMALS = 50
+_FALSE_ALARMS = 0.05  # about so many good parts will be called anomalous
+_DEFECTS = 0.3
+_FIRST_NORMAL = 1_000_000  # of the parts that the threshold comes from: the demo does not get so far
 _SHOWN = 12
 _STYLES = {"normal": "green", "anomaly": "bold red", "error": "bold yellow"}
-_PARTS = {
-    "bottle-1": ("bottle", "bottle", 7),
-    "tile-1": ("tile", "tile", 8),
-}  # line: part, pack, seed
+_PARTS = {"bottle-1": Simulated("bottle", 7, _DEFECTS), "tile-1": Simulated("tile", 8, _DEFECTS)}
 
 
 @dataclass
 class Seen:
     """What the table has heard; filled by the subscriber's thread, read by the table's."""
 
+    truth: Truth
     counts: Counter[tuple[str, str]] = field(default_factory=Counter)
     recent: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=_SHOWN))
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -59,6 +63,7 @@ class Seen:
     def take(self, verdict: dict[str, Any]) -> None:
         """Notes one verdict."""
         with self.lock:
+            self.truth.take(verdict)
             self.counts[verdict["line"], verdict["verdict"]] += 1
             self.recent.append(verdict)
 
@@ -74,13 +79,18 @@ def run_demo(
     out: Path,
     broker: tuple[str, int] | None,
     seconds: float | None,
-) -> Counter[tuple[str, str]]:
-    """Runs until `stop` is set or `seconds` have passed; returns how often each line gave each verdict."""
+    parts: int | None,
+) -> Seen:
+    """Runs until `stop` is set, `seconds` have passed or `parts` were judged; returns what the lines said."""
     with ExitStack() as stack:
         if broker is None:
             embedded = stack.enter_context(EmbeddedBroker())
             broker = embedded.host, embedded.port
-        lines = _simulated(console, model, rate) if source is None else {"camera": _line(source, pack, rate, 0.5, None)}
+        lines = (
+            _simulated(console, model, rate)
+            if source is None
+            else {"camera": _line(source, pack, rate, (0.5, None), None)}
+        )
         settings = Settings(
             service=ServiceSettings(archive_dir=out),
             model=model,
@@ -92,45 +102,44 @@ def run_demo(
             f"-t '{topics.EVERY_ANOMALY}'\noverlays of anomalies in {out}",
             soft_wrap=True,
         )
-        seen = Seen()
+        seen = Seen(Truth(_PARTS if source is None else {}))
         subscriber = _subscribe(broker, seen, console)
         stack.callback(subscriber.loop_stop)
         stack.callback(subscriber.disconnect)
-        _run_service(console, Daemon(settings), stop, seen, model.name, seconds)
-    return seen.counts
+        _run_service(console, Daemon(settings), stop, seen, model.name, seconds, parts)
+    return seen
 
 
 def _simulated(console: Console, model: ModelSettings, rate: float) -> dict[str, LineSettings]:
     """Two simulated lines, with thresholds from good parts that the lines will not show."""
     alfa = make_alfa(model, MethodSettings())
     lines = {}
-    for name, (part, pack, seed) in _PARTS.items():
-        threshold = _threshold(alfa, part, pack, seed + 1000)
-        console.print(f"line {name}: threshold {threshold:.4f}, from {_NORMALS} simulated good parts")
-        lines[name] = _line(
-            f"sim:{part}?defects=0.3&seed={seed}",
-            pack,
-            rate,
-            threshold,
-            f"{_NORMALS} simulated normals",
-        )
+    for name, one in _PARTS.items():
+        thresholds = _thresholds(alfa, one)
+        console.print(f"line {name}: threshold {thresholds[0]:.4f}, from {_NORMALS} simulated good parts")
+        source = f"sim:{one.part}?defects={one.defects}&seed={one.seed}"
+        lines[name] = _line(source, one.part, rate, thresholds, f"{_NORMALS} simulated normals")
     return lines
 
 
-def _threshold(alfa: Alfa, part: str, pack: str, seed: int) -> float:
-    text = alfa.embed(load_pack(pack).prompts())
-    scores = sorted(
-        alfa.inspect([render(part, seed=seed, index=index, defect_rate=0.0).image], [text])[0].score
-        for index in range(_NORMALS)
-    )
-    return scores[math.ceil((_NORMALS + 1) * (1 - _FALSE_ALARMS)) - 1]
+def _thresholds(alfa: Alfa, line: Simulated) -> tuple[float, float]:
+    """Of the part and of the pixel, from good parts of the line that it will not show."""
+    packs = CompiledPacks(store_dir() / "compiled")
+    text = alfa.text(packs.get(alfa.backbone, load_pack(line.part)))
+    good = (render(line.part, line.seed, _FIRST_NORMAL + index, 0.0).image for index in range(_NORMALS))
+    found = [alfa.inspect([one], [text])[0] for one in good]
+    peaks = sorted(one.local_score for one in found)
+    return calibrate([one.score for one in found], _FALSE_ALARMS).threshold, peaks[_NORMALS // 2]
 
 
-def _line(source: str, pack: str, rate: float, threshold: float, origin: str | None) -> LineSettings:
+def _line(
+    source: str, pack: str, rate: float, thresholds: tuple[float, float | None], origin: str | None
+) -> LineSettings:
     return LineSettings(
         camera=CameraSettings(source=source, rate=rate, loop=True),
         pack=pack,
-        threshold=threshold,
+        threshold=thresholds[0],
+        pixel_threshold=thresholds[1],
         threshold_source=origin or "uncalibrated",
     )
 
@@ -161,7 +170,13 @@ def _subscribe(broker: tuple[str, int], seen: Seen, console: Console) -> Client:
 
 
 def _run_service(
-    console: Console, daemon: Daemon, stop: threading.Event, seen: Seen, model: str, seconds: float | None
+    console: Console,
+    daemon: Daemon,
+    stop: threading.Event,
+    seen: Seen,
+    model: str,
+    seconds: float | None,
+    parts: int | None,
 ) -> None:
     """The daemon in a thread, and the table until the end."""
     failure: list[BaseException] = []
@@ -182,7 +197,8 @@ def _run_service(
         if not console.is_terminal:
             live.stop()
         while not stop.wait(0.1):
-            if deadline is not None and monotonic() >= deadline:
+            late = deadline is not None and monotonic() >= deadline
+            if late or (parts is not None and sum(seen.counts.values()) >= parts):
                 stop.set()
     service.join()
     if failure:

@@ -13,7 +13,7 @@ from typing import Literal
 import cv2
 import torch
 
-from core.backbone import UNTRAINED, cpu_has_bf16, resolve_device, resolve_dtype
+from core.backbone import BUNDLED, UNTRAINED, cpu_has_bf16, resolve_device, resolve_dtype
 from core.packs import PackError, list_packs, load_pack
 from core.store import Store
 from core.weights import ModelError, check_name, find
@@ -85,6 +85,9 @@ def _model(settings: Settings) -> Iterator[Check]:
         yield Check("device", "fail", str(error))
     if model.name == UNTRAINED:
         yield Check("weights", "note", "the model is untrained: its verdicts mean nothing")
+        return
+    if model.name == BUNDLED:
+        yield Check("weights", "note", "the bundled model: small, and trained on simulated parts only")
         return
     try:
         check_name(model.name)

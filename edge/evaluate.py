@@ -99,7 +99,7 @@ class Evaluator:
         self._alfa.warm_up(choice.batch)
         self.pace = Pace()
         self._progress: Progress | None = None
-        aligners = [variant.method.aligner for variant in chosen]
+        aligners = [self._alfa.with_method(variant.method).method.aligner for variant in chosen]
         self._cache = FeatureCache(choice.cache, self._alfa, aligners, choice.batch, self._encoded)
         if not choice.resume:
             self._cache.clear()

@@ -18,6 +18,18 @@ BAD_INPUT = 2
 @contextmanager
 def explained() -> Iterator[None]:
     """Ends the command with the messages of an error that the user can mend."""
+    try:
+        yield
+    except Exception as error:
+        if not isinstance(error, _mendable()):
+            raise
+        for line in redact(str(error)).splitlines():
+            print(f"alfa-edge: {line}", file=sys.stderr)  # noqa: T201
+        raise typer.Exit(BAD_INPUT) from None
+
+
+def _mendable() -> tuple[type[Exception], ...]:
+    """The errors that say what to mend; imported when there is one, so that a service starts without them."""
     from core.evaluate.compare import EvaluationFileError, IncomparableError
     from core.evaluate.datasets import DatasetError
     from core.graph import BatchTooLargeError
@@ -28,9 +40,4 @@ def explained() -> Iterator[None]:
 
     setup = (ConfigError, PackError, ModelError, UnsupportedModelError, BatchTooLargeError, BrokerError)
     data = (DatasetError, EvaluationFileError, IncomparableError, FileNotFoundError)
-    try:
-        yield
-    except (*setup, *data) as error:
-        for line in redact(str(error)).splitlines():
-            print(f"alfa-edge: {line}", file=sys.stderr)  # noqa: T201
-        raise typer.Exit(BAD_INPUT) from None
+    return (*setup, *data)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import math
+import queue
 import threading
 from collections import Counter, deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from core.adaptation import TextFeatures
-from core.alfa import Inspection
 from core.explain import describe, reasons
 from core.image import Rgb, encode_png, grey
 from core.regions import find_regions
@@ -21,8 +23,8 @@ from edge.clock import monotonic, utc_now
 from edge.mqtt import Publisher
 from edge.scorer import Scored, Scorer
 from edge.settings import LineSettings
-from edge.verdict import Camera as CameraPart
 from edge.verdict import (
+    Bank,
     Fault,
     Heatmap,
     LatencySummary,
@@ -37,11 +39,20 @@ from edge.verdict import (
     Verdict,
     uuid7,
 )
+from edge.verdict import Camera as CameraPart
+
+if TYPE_CHECKING:
+    from core.adaptation import TextFeatures
+    from core.alfa import Inspection
+    from core.memory import Index
 
 log = logging.getLogger(__name__)
 
 _FRAME_WAIT_S = 0.25  # how often the line looks at its camera's state while no frame comes
 _LATENCIES = 4096  # verdicts that the percentiles of one stats message look back on, at most
+
+
+NO_SHOTS = Bank(shots=0, revision=0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +63,16 @@ class LoadedRecipe:
     threshold: float
     pixel_threshold: float
     wire: Recipe
+    index: Index | None = None
+    bank: Bank = NO_SHOTS
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """An inspected picture and what was found."""
+
+    image: Rgb
+    inspection: Inspection
 
 
 class Line(threading.Thread):
@@ -84,11 +105,31 @@ class Line(threading.Thread):
         self._stats_interval = stats_interval_s
         self._latencies: deque[float] = deque(maxlen=_LATENCIES)
         self._dropped = 0
+        self._watchers: list[queue.SimpleQueue[Seen]] = []
         self._halt = threading.Event()
 
     def halt(self) -> None:
         """Asks the line to finish its part and end."""
         self._halt.set()
+
+    @property
+    def recipe(self) -> LoadedRecipe:
+        """What the next frame will be judged by."""
+        return self._recipe
+
+    @contextmanager
+    def watch(self) -> Iterator[queue.SimpleQueue[Seen]]:
+        """What the line scores from now on, as it comes."""
+        watcher: queue.SimpleQueue[Seen] = queue.SimpleQueue()
+        self._watchers.append(watcher)
+        try:
+            yield watcher
+        finally:
+            self._watchers.remove(watcher)
+
+    def change_recipe(self, recipe: LoadedRecipe) -> None:
+        """Judges by `recipe` from the next frame on; a frame in work is finished by the one it began with."""
+        self._recipe = recipe
 
     def run(self) -> None:
         try:
@@ -129,7 +170,7 @@ class Line(threading.Thread):
             if frame is not None:
                 self._issue(frame, arrived)
             elif missing is not None:
-                self._publish(self._error(None, Fault(code="camera_no_frame", message=missing)))
+                self._publish(self._error(None, self._recipe, Fault(code="camera_no_frame", message=missing)))
         self._publisher.publish_stats(self.stats())
 
     def _follow(self) -> None:
@@ -147,6 +188,7 @@ class Line(threading.Thread):
 
     def _issue(self, frame: Frame, arrived: float) -> None:
         """The one answer for one frame: the verdict, then its heatmap, then its picture on disk."""
+        recipe = self._recipe
         image, x, y = self._inspected(frame.image)
         self._dropped += frame.dropped
         if image is None:
@@ -156,15 +198,18 @@ class Line(threading.Thread):
                 code="roi_outside_frame",
                 message=f"the region {roi} is not inside the frame of {width} x {height}",
             )
-            self._publish(self._error(frame, fault))
+            self._publish(self._error(frame, recipe, fault))
             return
         try:
-            scored = self._scorer.submit(image, self._recipe.text).result()
+            scored = self._scorer.submit(image, recipe.text, recipe.index).result()
         except Exception as error:  # whatever ended the pass, the part gets its answer
             log.error("line %s: frame %d was not scored: %s", self.line, frame.number, error)
-            self._publish(self._error(frame, Fault(code="scorer_failed", message=f"{type(error).__name__}: {error}")))
+            fault = Fault(code="scorer_failed", message=f"{type(error).__name__}: {error}")
+            self._publish(self._error(frame, recipe, fault))
             return
-        verdict = self._judge(frame, scored, (arrived - frame.captured) * 1000, x, y)
+        for watcher in tuple(self._watchers):
+            watcher.put(Seen(image, scored.inspection))
+        verdict = self._judge(frame, scored, recipe, (arrived - frame.captured) * 1000, (x, y))
         self._publish(verdict)
         text = {"id": verdict.id, "line": self.line, "seq": str(verdict.seq)}
         self._publisher.publish_heatmap(encode_png(grey(scored.inspection.heatmap), text))
@@ -180,8 +225,10 @@ class Line(threading.Thread):
             return None, roi.x, roi.y
         return image[roi.y : roi.y + roi.height, roi.x : roi.x + roi.width], roi.x, roi.y
 
-    def _judge(self, frame: Frame, scored: Scored, capture_ms: float, x: int, y: int) -> Verdict:
-        inspection, recipe = scored.inspection, self._recipe
+    def _judge(
+        self, frame: Frame, scored: Scored, recipe: LoadedRecipe, capture_ms: float, corner: tuple[int, int]
+    ) -> Verdict:
+        inspection, (x, y) = scored.inspection, corner
         anomalous = inspection.score >= recipe.threshold
         found = find_regions(inspection.heatmap, recipe.pixel_threshold) if anomalous else ()
         likeness, phrases = inspection.likeness if anomalous else None, recipe.text.phrases
@@ -199,7 +246,9 @@ class Line(threading.Thread):
             verdict="anomaly" if anomalous else "normal",
             score=inspection.score,
             threshold=recipe.threshold,
-            scores=Scores(global_=inspection.global_score, local=inspection.local_score),
+            scores=Scores(
+                global_=inspection.global_score, local=inspection.local_score, memory=inspection.memory_score
+            ),
             regions=tuple(
                 Region(
                     x=one.x + x,
@@ -229,6 +278,7 @@ class Line(threading.Thread):
             ),
             recipe=recipe.wire,
             model=self._model,
+            bank=recipe.bank,
             camera=self._camera_part(frame),
             timing_ms=Timing(
                 capture=capture_ms,
@@ -240,7 +290,7 @@ class Line(threading.Thread):
             simulated=frame.simulated,
         )
 
-    def _error(self, frame: Frame | None, fault: Fault) -> Verdict:
+    def _error(self, frame: Frame | None, recipe: LoadedRecipe, fault: Fault) -> Verdict:
         return Verdict(
             line=self.line,
             seq=self.seq + 1,
@@ -248,9 +298,10 @@ class Line(threading.Thread):
             captured_at=frame.captured_at if frame else None,
             verdict="error",
             error=fault,
-            threshold=self._recipe.threshold,
-            recipe=self._recipe.wire,
+            threshold=recipe.threshold,
+            recipe=recipe.wire,
             model=self._model,
+            bank=recipe.bank,
             camera=self._camera_part(frame) if frame else None,
             simulated=frame.simulated if frame else False,
         )

@@ -9,12 +9,13 @@ from pathlib import Path
 
 from core.adaptation import TextFeatures
 from core.alfa import Alfa
+from core.compiled import compile_pack
 from core.image import SUFFIXES, ImageError, Rgb, encode_jpeg, encode_png, grey, read
 from core.packs import PromptPack
 from core.regions import find_regions
 from edge.archive import anomaly_overlay
 from edge.clock import monotonic
-from edge.daemon import model_part, recipe_part
+from edge.recipes import model_part, recipe_part
 from edge.verdict import Decision, Model, Recipe, Region, Scores, Wire
 
 
@@ -92,7 +93,7 @@ def score_pictures(
     batch: int,
 ) -> Iterator[ScoredPicture]:
     """The judgement of each picture, in order; one that cannot be read is an `error` and the rest goes on."""
-    text = alfa.embed(pack.prompts(alfa.method.llm_prompts), pack.descriptors)
+    text = alfa.text(compile_pack(alfa.backbone, pack))
     for start in range(0, len(pictures), batch):
         yield from _score_batch(alfa, text, pictures[start : start + batch], threshold, heatmaps)
 

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import queue
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from core.adaptation import TextFeatures
-from core.alfa import Alfa, Inspection
 from core.image import Rgb
 from edge.clock import monotonic
+
+if TYPE_CHECKING:
+    from core.adaptation import TextFeatures
+    from core.alfa import Alfa, Inspection
+    from core.memory import Index
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -26,8 +33,20 @@ class Scored:
 class _Job:
     image: Rgb
     text: TextFeatures
+    index: Index | None
     submitted: float
     result: Future[Scored]
+
+
+@dataclass(frozen=True)
+class _Errand:
+    """Something else for the thread that owns the device."""
+
+    work: Callable[[Alfa], Any]
+    result: Future[Any]
+
+
+_NOTHING = _Errand(lambda alfa: None, Future())
 
 
 class ScorerStoppedError(RuntimeError):
@@ -44,7 +63,7 @@ class Scorer:
     def __init__(self, alfa: Alfa, batch: int) -> None:
         self._alfa = alfa
         self._batch = batch
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[_Job | _Errand | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._stopped = False
         self._thread = threading.Thread(target=self._run, name="scorer", daemon=True)
@@ -61,36 +80,62 @@ class Scorer:
         if self._thread.is_alive():
             self._thread.join()
 
-    def submit(self, image: Rgb, text: TextFeatures) -> Future[Scored]:
+    def submit(self, image: Rgb, text: TextFeatures, index: Index | None = None) -> Future[Scored]:
         """The inspection of `image` to come; a failure of the pass is the future's exception.
 
         Raises:
             ScorerStoppedError: after `stop`.
         """
-        job = _Job(image, text, monotonic(), Future())
+        job = _Job(image, text, index, monotonic(), Future())
+        self._put(job)
+        return job.result
+
+    def ask(self, work: Callable[[Alfa], T]) -> Future[T]:
+        """What `work` makes of the method, between two passes; frames wait meanwhile, so it has to be short.
+
+        Raises:
+            ScorerStoppedError: after `stop`.
+        """
+        errand = _Errand(work, Future())
+        self._put(errand)
+        return errand.result
+
+    def _put(self, one: _Job | _Errand) -> None:
         with self._lock:
             if self._stopped:
                 raise ScorerStoppedError("the scorer has stopped")
-            self._jobs.put(job)
-        return job.result
+            self._jobs.put(one)
 
     def _run(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            jobs, last = [job], False
-            while len(jobs) < self._batch and not self._jobs.empty():
-                more = self._jobs.get()
-                if more is None:
-                    last = True
-                    break
-                jobs.append(more)
+        one = self._jobs.get()
+        while one is not None:
+            if isinstance(one, _Errand):
+                self._do(one)
+                one = self._jobs.get()
+                continue
+            jobs = [one]
+            one = self._next(len(jobs))
+            while isinstance(one, _Job):
+                jobs.append(one)
+                one = self._next(len(jobs))
             self._score(jobs)
-            if last:
-                return
+            if one is _NOTHING:
+                one = self._jobs.get()
+
+    def _next(self, held: int) -> _Job | _Errand | None:
+        """What waits behind a batch that holds so many; `_NOTHING` when it is full, or nothing waits."""
+        return _NOTHING if held >= self._batch or self._jobs.empty() else self._jobs.get()
+
+    def _do(self, errand: _Errand) -> None:
+        try:
+            errand.result.set_result(errand.work(self._alfa))
+        except Exception as error:  # the future carries it to who asked
+            errand.result.set_exception(error)
 
     def _score(self, jobs: list[_Job]) -> None:
         started = monotonic()
         try:
-            inspections = self._alfa.inspect([job.image for job in jobs], [job.text for job in jobs])
+            inspections = self._alfa.inspect(*zip(*((job.image, job.text, job.index) for job in jobs), strict=True))
         except Exception as error:  # the future carries it to the line, which answers `error`
             if len(jobs) > 1:  # one bad frame must not cost the others their verdict
                 for job in jobs:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import os
 import socket
 import sys
@@ -10,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import parse_qsl
 
 from pydantic import (
     BaseModel,
@@ -56,9 +58,10 @@ class ModelSettings(Section):
     """The CLIP model."""
 
     name: str = "ViT-B-16-plus-240"
-    """A model name of open_clip, or `untrained`: a small model with random weights for trying out the plumbing."""
+    """A model name of open_clip; or `bundled`, a small model trained on simulated parts only, whose weights are not
+    released yet; or `untrained`, one with random weights for trying out the plumbing."""
     weights: str | None = "laion400m_e32"
-    """A pretrained tag of open_clip, or the path of a weights file. Not used by `untrained`."""
+    """A pretrained tag of open_clip, or the path of a weights file. Not used by `bundled` and `untrained`."""
     store: Path | None = None
     """Directory of the weights that `alfa-edge model pull` and `alfa-edge model import` bring here. Default:
     `$ALFA_EDGE_MODELS`, else `$XDG_DATA_HOME/alfa-edge/models`, else `~/.local/share/alfa-edge/models`."""
@@ -81,8 +84,9 @@ class MethodSettings(Section):
     """Choose the prompts per image by their contextual score (Eq. 4)."""
     llm_prompts: bool = True
     """Use the sentences of the pack besides the template's prompts."""
-    aligner: Literal["minimal", "minimal-mean", "ridge", "identity"] = "minimal"
-    """How prompts move from global to local semantics; `identity` switches the aligner off."""
+    aligner: Literal["auto", "minimal", "minimal-mean", "ridge", "identity"] = "auto"
+    """How prompts move from global to local semantics; `identity` switches the aligner off, `auto` is what suits
+    the model: `identity` for `bundled`, else `minimal`."""
 
 
 class MqttSettings(Section):
@@ -117,9 +121,9 @@ class CameraSettings(Section):
 
     source: str = Field(min_length=1)
     """`/dev/video0` (better a `/dev/v4l/by-id/...` path), an `rtsp://` or `http(s)://` URL, a video file, a folder of
-    images, or `sim:<class>?defects=0.2&seed=7`."""
+    images, or `sim:<class>?rate=2&defects=0.2&seed=7`."""
     rate: float = Field(default=1.0, ge=0, le=1000)
-    """Parts per second in free run; 0 means as fast as they are scored."""
+    """Parts per second in free run; 0 means as fast as they are scored. A `sim:` source may name it instead."""
     open_timeout_s: float = Field(default=5.0, gt=0, le=120)
     """Seconds after which opening the source has failed."""
     read_timeout_s: float = Field(default=5.0, gt=0, le=120)
@@ -136,6 +140,28 @@ class CameraSettings(Section):
     """Height asked of a V4L2 device, pixels."""
     loop: bool = False
     """Begin again at the end of a video file or folder."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _rate_of_simulation(cls, data: Any) -> Any:
+        """A simulated line's rate may stand in its source; the rest of the query is the source's own."""
+        source = data.get("source") if isinstance(data, dict) else None
+        if not isinstance(source, str) or not source.startswith("sim:"):
+            return data
+        rate = dict(parse_qsl(source.partition("?")[2])).get("rate")
+        if rate is None:
+            return data
+        found = data.get("rate", rate)
+        if found != rate and not (_is_number(rate) and found == float(rate)):  # equal when it was read before
+            raise ValueError(f"rate stands in {source} and beside it; keep one of them")
+        return {**data, "rate": rate}
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
 
 
 class Roi(Section):

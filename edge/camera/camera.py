@@ -131,7 +131,9 @@ class Camera:
                 log.error("line %s: camera process %d does not end", self._line, child.process.pid)
 
     def __enter__(self) -> Camera:
-        self.start()
+        """Starts it, unless that was done before: a camera may come up while the model is loaded."""
+        if self._child is None and self._spawn_at is None:
+            self.start()
         return self
 
     def __exit__(

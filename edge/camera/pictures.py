@@ -55,7 +55,7 @@ class Folder:
 
 
 class Simulation:
-    """The simulated line: `sim:<class>?defects=0.2&seed=7`."""
+    """The simulated line: `sim:<class>?defects=0.2&seed=7&rate=2`, whose rate is the line's, see `edge.settings`."""
 
     live = False
     lags = False
@@ -69,11 +69,11 @@ class Simulation:
         part, _, query = source.removeprefix("sim:").partition("?")
         if part not in simline.CLASSES:
             raise SourceError(f"{source}: no such class; known are {', '.join(simline.CLASSES)}")
-        options = {"defects": "0.2", "seed": "0"}
+        options = {"defects": "0.2", "seed": "0", "rate": ""}
         try:
             given = dict(parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query)))
             if unknown := given.keys() - options.keys():
-                raise ValueError(f"no such option: {', '.join(sorted(unknown))}; known are defects and seed")
+                raise ValueError(f"no such option: {', '.join(sorted(unknown))}; known are defects, seed and rate")
             options |= given
             self._defects, self._seed = float(options["defects"]), int(options["seed"])
             if not 0 <= self._defects <= 1:

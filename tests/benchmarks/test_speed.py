@@ -12,6 +12,7 @@ import torch
 
 from core.alfa import ALFA, WINCLIP, Alfa, Method
 from core.backbone import Backbone
+from core.compiled import compile_pack
 from core.packs import load_pack, winclip_prompts
 from tests.benchmarks.conftest import backbone_of
 
@@ -46,7 +47,7 @@ def inspection(backbone: Backbone, method: Method) -> Callable[[], object]:
         text = alfa.embed(winclip_prompts("commutator"))
     else:
         pack = load_pack("commutator")
-        text = alfa.embed(pack.prompts(), pack.descriptors)
+        text = alfa.text(compile_pack(alfa.backbone, pack))
     alfa.warm_up(1)
     pixels = alfa.backbone.pixels([FRAME])
     return lambda: alfa.inspect_pixels(pixels, [text], [(240, 240)])
@@ -125,7 +126,7 @@ def test_cuda(anomalib_model: torch.nn.Module, batch: int, most_ms: float) -> No
     """The bounds are for an H200."""
     alfa = Alfa(backbone_of(anomalib_model, "fp16", "cuda"))
     pack = load_pack("commutator")
-    text = alfa.embed(pack.prompts(), pack.descriptors)
+    text = alfa.text(compile_pack(alfa.backbone, pack))
     torch.cuda.reset_peak_memory_stats()
     alfa.warm_up(batch)
     frames = [FRAME] * batch

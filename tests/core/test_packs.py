@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import jsonschema
@@ -52,6 +53,11 @@ def test_the_template_is_the_papers() -> None:
         ("hourglass", "an"),
         ("X-ray", "an"),
         ("intact", "an"),
+        ("U-shaped cut", "a"),
+        ("USB socket", "a"),
+        ("LED", "an"),
+        ("8 mm hole", "an"),
+        ("12 mm hole", "a"),
     ],
 )
 def test_articles(phrase: str, article: str) -> None:
@@ -76,29 +82,57 @@ def test_a_file_is_read_by_its_path_and_hashed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("find", "replace", "message"),
+    ("find", "replace", "message", "at"),
     [
-        ('class = "bottle"', 'class = "bottle', "line 2"),
-        ('class = "bottle"', 'clas = "bottle"', "clas: Extra inputs"),
-        ("schema = 1", "schema = 2", "schema"),
-        ('version = "0.1.0"', 'version = "new"', "version"),
-        ('    "cropped",\n', "", "gives 54 normal prompts; it must give 72"),
-        ('    "cropped",\n', '    "bright",\n', "stands twice"),
-        ("A normal image of a bottle whose rim is", "A good image of a bottle whose rim is", "does not begin with"),
-        ("A normal image of a bottle whose rim is", "a normal image of a bottle whose rim is", "normal.1"),
-        ('    "damaged",\n', '    "intact",\n', "stands in both labels"),
+        ('class = "bottle"', 'class = "bottle', "line 2", 'class = "bottle'),
+        ('class = "bottle"', 'clas = "bottle"', "clas: Extra inputs", "clas = "),
+        ('class = "bottle"\n', "", "class: Field required", "schema = 1"),
+        ("schema = 1", "schema = 2", "schema", "schema = 2"),
+        ('version = "0.1.0"', 'version = "new"', "version", "version = "),
+        ('date = "', 'when = "', "provenance.date: Field required", "[provenance]"),
+        ('    "a crack in the neck",', "    1979-05-27,", "descriptors.5", "descriptors = ["),
+        ('    "a tiny notch in the bright ring",', '    " notch",', "defects.broken_small.1", '" notch"'),
+        ('    "cropped",\n', "", "gives 54 normal prompts; it must give 72", "[template]"),
+        ('    "cropped",\n', '    "bright",\n', "stands twice", '"bright"'),
+        (
+            "A normal image of a bottle whose rim is",
+            "A good image of a bottle whose rim is",
+            "does not begin with",
+            "A good",
+        ),
+        ("A normal image of a bottle whose rim is", "a normal image of a bottle whose rim is", "normal.1", '"a normal'),
+        (
+            "A normal image of a bottle whose neck is clean and empty.",
+            "A normal image of a bottle with a flawless circular outline.",
+            "normal: stands twice",
+            "with a flawless circular outline.",
+        ),
+        (
+            "A normal image of a bottle whose neck is",
+            "A normal bottle whose neck is",
+            "does not begin",
+            "A normal bottle",
+        ),
+        ('    "damaged",\n', '    "intact",\n', "stands in both labels", '"intact"'),
+        ('    "dirt on the inner wall",\n]', "", "the end of the file", ""),
     ],
 )
-def test_a_broken_pack_names_file_and_reason(tmp_path: Path, find: str, replace: str, message: str) -> None:
+def test_a_broken_pack_names_file_line_and_reason(
+    tmp_path: Path, find: str, replace: str, message: str, at: str
+) -> None:
     path = tmp_path / "broken.toml"
     text = BOTTLE.read_text("utf-8")
     assert find in text
-    path.write_text(text.replace(find, replace, 1), "utf-8")
+    text = replace.join(text.rsplit(find, 1) if "inner wall" in find else text.split(find, 1))
     if "both labels" in message:  # the same state and detail on both sides
-        path.write_text(path.read_text("utf-8").replace('"a broken rim"', '"a clean round rim"'), "utf-8")
+        text = text.replace('"a broken rim"', '"a clean round rim"')
+    path.write_text(text, "utf-8")
+    last = max(number for number, line in enumerate(text.split("\n"), 1) if at in line)
     with pytest.raises(PackError, match=message) as caught:
         load_pack(str(path))
-    assert str(path) in str(caught.value)
+    said = next(line for line in str(caught.value).splitlines() if re.search(message, line))
+    assert str(path) in said
+    assert re.findall(r"line (\d+)", said) == [str(last)]
 
 
 def test_a_file_that_is_not_utf8_names_the_line(tmp_path: Path) -> None:

@@ -11,13 +11,14 @@ from PIL import Image
 
 from core.alfa import Alfa
 from core.backbone import Backbone, load_backbone
+from core.compiled import compile_pack
 from core.packs import load_pack
 from core.simline import render
 from edge.archive import Archive
 from edge.camera import Camera
-from edge.daemon import model_part, recipe_part
 from edge.line import Line, LoadedRecipe
 from edge.mqtt import Publisher
+from edge.recipes import model_part, recipe_part
 from edge.scorer import Scorer
 from edge.settings import CameraSettings, LineSettings, MqttSettings, Roi
 from tests.support.mosquitto import Mosquitto, Subscription, eventually, subscribe
@@ -50,7 +51,7 @@ def run(
 ) -> list[dict[str, Any]]:
     """The verdicts of a line that is stopped after the expected number."""
     pack = load_pack("magnetic_tile")
-    text = alfa.embed(pack.prompts(), pack.descriptors)
+    text = alfa.text(compile_pack(alfa.backbone, pack))
     recipe = LoadedRecipe(text, settings.threshold, settings.threshold, recipe_part(pack, "test"))
     scorer = Scorer(alfa, 1)
     publisher = Publisher(MqttSettings(host=mosquitto.host, port=mosquitto.port), "one", "box", "0")

@@ -97,4 +97,4 @@ def test_the_example_is_valid_and_says_every_setting(tmp_path: Path) -> None:
 
 def test_the_aligners_that_can_be_set_are_those_that_there_are() -> None:
     schema = MethodSettings.model_json_schema()["properties"]["aligner"]
-    assert set(schema["enum"]) == set(ALIGNERS)
+    assert set(schema["enum"]) == {"auto", *ALIGNERS}

@@ -46,6 +46,7 @@ def test_the_demo_judges_two_lines_and_anybody_can_listen(tmp_path: Path) -> Non
         seqs = [one["seq"] for one in heard if one["line"] == line]
         assert seqs == list(range(seqs[0], seqs[0] + len(seqs)))
     assert "untrained" in printed
+    assert re.search(r"\d+ parts, accuracy [01]\.\d{3}: ", printed)
     counts = {kind: sum(int(n) for n in re.findall(rf"(\d+) {kind}", printed)) for kind in ("normal", "anomaly")}
     assert counts["normal"] + counts["anomaly"] >= len(heard) > 0
     anomalies = [one for one in heard if one["verdict"] == "anomaly"]

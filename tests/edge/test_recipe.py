@@ -1,0 +1,77 @@
+"""Another pack under a running line."""
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.packs import PackError, load_pack
+from edge.daemon import Daemon
+from edge.settings import Settings
+from tests.support.mosquitto import Mosquitto, subscribe
+
+
+@pytest.fixture
+def running(mosquitto: Mosquitto, tmp_path: Path) -> Iterator[tuple[Daemon, Callable[[], list[dict[str, Any]]]]]:
+    """A line that judges bottles, and its verdicts so far."""
+    settings = Settings(
+        model={"name": "untrained", "weights": None, "device": "cpu", "dtype": "fp32", "store": tmp_path / "models"},
+        mqtt={"host": mosquitto.host, "port": mosquitto.port},
+        lines={"one": {"pack": "bottle", "camera": {"source": "sim:bottle?seed=1&rate=20"}}},
+    )
+    daemon, stop = Daemon(settings), threading.Event()
+    thread = threading.Thread(target=daemon.run, args=(stop,))
+    with subscribe(mosquitto.port, "line/one/anomaly") as messages:
+        thread.start()
+
+        def verdicts() -> list[dict[str, Any]]:
+            return [json.loads(one.payload) for one in messages.of("line/one/anomaly")]
+
+        try:
+            more(verdicts, 2)
+            yield daemon, verdicts
+        finally:
+            stop.set()
+            thread.join(30)
+
+
+def more(verdicts: Callable[[], list[dict[str, Any]]], count: int) -> list[dict[str, Any]]:
+    """Waits for so many more verdicts; all of them."""
+    wanted, end = len(verdicts()) + count, time.monotonic() + 60
+    while len(verdicts()) < wanted:
+        assert time.monotonic() < end, "no more verdicts"
+        time.sleep(0.02)
+    return verdicts()
+
+
+Running = tuple[Daemon, Callable[[], list[dict[str, Any]]]]
+
+
+def test_it_takes_effect_between_two_frames(running: Running) -> None:
+    daemon, verdicts = running
+    daemon.change_pack("one", "tile")
+    found = more(verdicts, 4)
+    packs = [one["recipe"]["pack"] for one in found]
+    assert packs == sorted(packs)  # bottles, then tiles, and never back
+    assert set(packs) == {"bottle", "tile"}
+    assert [one["seq"] for one in found] == list(range(1, len(found) + 1))
+    for one in found:
+        pack = load_pack(one["recipe"]["pack"])
+        assert one["recipe"]["pack_sha256"] == pack.sha256
+        assert {reason["text"] for reason in one["explanation"]} <= set(pack.descriptors)
+    assert not daemon._recipes.text_loaded
+
+
+def test_a_pack_that_is_not_right_leaves_the_old_one(running: Running, tmp_path: Path) -> None:
+    daemon, verdicts = running
+    broken = tmp_path / "broken.toml"
+    broken.write_text("schema = 1\n")
+    with pytest.raises(PackError, match=r"broken\.toml"):
+        daemon.change_pack("one", str(broken))
+    found = more(verdicts, 3)
+    assert {one["recipe"]["pack"] for one in found} == {"bottle"}
+    assert {one["verdict"] for one in found} <= {"normal", "anomaly"}

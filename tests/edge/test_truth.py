@@ -1,0 +1,50 @@
+from typing import Any
+
+import numpy as np
+import pytest
+
+from core.simline import render
+from edge.truth import Simulated, Truth
+
+LINE = Simulated("bottle", 7, 0.5)
+
+
+def verdict(frame: int, kind: str, peak: tuple[int, int] | None = None, line: str = "one") -> dict[str, Any]:
+    regions = [] if peak is None else [{"peak": list(peak)}]
+    return {"line": line, "verdict": kind, "camera": {"frame": frame}, "regions": regions}
+
+
+@pytest.fixture(scope="module")
+def parts() -> tuple[int, int, tuple[int, int]]:
+    """Frame numbers of a good and of a defective part, and a pixel of its defect."""
+    samples = [render(LINE.part, LINE.seed, index, LINE.defects) for index in range(20)]
+    bad = next(index for index, one in enumerate(samples) if one.defects)
+    good = next(index for index, one in enumerate(samples) if not one.defects)
+    row, col = np.argwhere(samples[bad].mask)[0]
+    return good + 1, bad + 1, (int(col), int(row))
+
+
+def test_verdicts_are_held_against_what_was_simulated(parts: tuple[int, int, tuple[int, int]]) -> None:
+    good, bad, spot = parts
+    truth = Truth({"one": LINE})
+    away = (239 - spot[0], 239 - spot[1])
+    assert max(abs(away[0] - spot[0]), abs(away[1] - spot[1])) > 40
+    for one in (
+        verdict(good, "normal"),
+        verdict(good, "anomaly", (0, 0)),
+        verdict(bad, "anomaly", spot),
+        verdict(bad, "anomaly"),
+        verdict(bad, "normal"),
+        verdict(bad, "error"),
+        verdict(bad, "normal", line="other"),
+    ):
+        truth.take(one)
+    assert (truth.parts, truth.right, truth.defective, truth.found, truth.located) == (5, 3, 3, 2, 1)
+    assert str(truth) == (
+        "5 parts, accuracy 0.600: 2 of 3 defective parts found, 1 of them with the heatmap's peak on the defect; "
+        "1 of 2 good parts called anomalous"
+    )
+
+
+def test_nothing_judged_is_said() -> None:
+    assert str(Truth({})) == "no part was judged"
