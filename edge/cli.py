@@ -16,7 +16,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from edge import __version__
+from edge import __version__, cli_console
 from edge.cli_compile import compile_packs
 from edge.cli_evaluate import evaluate
 from edge.cli_generate import generate
@@ -42,6 +42,9 @@ app.command("evaluate")(evaluate)
 app.command("simulate")(simulate)
 app.add_typer(config_app, name="config")
 app.add_typer(model_app, name="model")
+for ask in (cli_console.status, cli_console.enroll, cli_console.calibrate, cli_console.threshold, cli_console.audit):
+    app.command(ask.__name__)(ask)
+app.add_typer(cli_console.shots_app, name="shots")
 packs_app.command("compile")(compile_packs)
 packs_app.command("generate")(generate)
 app.add_typer(packs_app, name="packs")

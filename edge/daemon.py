@@ -12,16 +12,18 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 from core.packs import load_pack
 from edge import __version__
 from edge.archive import Archive
 from edge.camera.camera import Camera
+from edge.console.server import ConsoleServer
 from edge.line import Line
 from edge.mqtt import Publisher
 from edge.scorer import Scorer
-from edge.settings import Settings
+from edge.settings import Settings, console_dir, state_dir
 
 log = logging.getLogger(__name__)
 
@@ -39,8 +41,8 @@ class Daemon:
         """Runs until `stop` is set.
 
         Raises:
-            PackError, ModelError, ConfigError, BatchTooLargeError, ValueError: what is configured cannot run; no line
-                was started.
+            PackError, ModelError, ConfigError, BatchTooLargeError, ValueError: what is configured cannot run.
+            BankError, DatabaseError, LockError, ConsoleError: the state cannot be used. No line was started.
         """
         settings = self.settings
         packs = {name: load_pack(line.pack) for name, line in settings.lines.items()}
@@ -51,9 +53,15 @@ class Daemon:
             for camera in cameras.values():  # they come up while the model is loaded
                 stack.callback(camera.stop)
                 camera.start()
-            with _no_collection():
-                from edge.recipes import Recipes, make_alfa, model_part  # torch takes seconds: not before the cameras
+            with _no_collection():  # torch takes seconds: not before the cameras
+                from edge.commands import Desk
+                from edge.enrolment import Enrolment
+                from edge.recipes import Recipes, make_alfa, model_part
+                from edge.state import StateThread
 
+            state = StateThread(state_dir(settings.service.state_dir))
+            stack.callback(state.stop)
+            state.start()
             alfa = make_alfa(settings.model, settings.method)
             self._recipes = Recipes(alfa, settings.model)
             recipes = {name: self._recipes.load(line, packs[name]) for name, line in settings.lines.items()}
@@ -63,13 +71,14 @@ class Daemon:
             scorer = Scorer(alfa, batch)
             scorer.start()
             stack.callback(scorer.stop)
+            enrolment = Enrolment(alfa, scorer, self.lines, settings.lines)
             model = model_part(alfa.backbone, alfa.method)
             archive = Archive(settings.service.archive_dir)
             for name, line in settings.lines.items():
                 self.lines[name] = Line(
                     name,
                     line,
-                    recipes[name],
+                    state.run(partial(enrolment.recipe, line=name, recipe=recipes[name])),
                     model,
                     cameras[name],
                     scorer,
@@ -77,6 +86,9 @@ class Daemon:
                     archive,
                     settings.service.stats_interval_s,
                 )
+            console = ConsoleServer(console_dir(settings.service), Desk(self.lines, state, enrolment).answer)
+            stack.callback(console.stop)
+            console.start()
             for one in self.lines.values():
                 one.start()
             log.info("%d lines on %s (%s, %s)", len(self.lines), model.name, model.device, model.dtype)

@@ -8,6 +8,7 @@ from collections import Counter, deque
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from paho.mqtt.client import Client, ConnectFlags, MQTTMessage
@@ -91,8 +92,9 @@ def run_demo(
             if source is None
             else {"camera": _line(source, pack, rate, (0.5, None), None)}
         )
+        state = Path(stack.enter_context(TemporaryDirectory(prefix="alfa-edge-")))
         settings = Settings(
-            service=ServiceSettings(archive_dir=out),
+            service=ServiceSettings(archive_dir=out, state_dir=state),
             model=model,
             mqtt=MqttSettings(host=broker[0], port=broker[1], client_id="alfa-edge-demo"),
             lines=lines,

@@ -30,6 +30,8 @@ def explained() -> Iterator[None]:
 
 def _mendable() -> tuple[type[Exception], ...]:
     """The errors that say what to mend; imported when there is one, so that a service starts without them."""
+    from core.bank import BankError
+    from core.database import DatabaseError
     from core.evaluate.compare import EvaluationFileError, IncomparableError
     from core.evaluate.datasets import DatasetError
     from core.graph import BatchTooLargeError
@@ -37,7 +39,11 @@ def _mendable() -> tuple[type[Exception], ...]:
     from core.vision import UnsupportedModelError
     from core.weights import ModelError
     from edge.broker import BrokerError
+    from edge.console.client import NoAnswerError, RefusedError
+    from edge.console.server import ConsoleError
+    from edge.lock import LockError
 
     setup = (ConfigError, PackError, ModelError, UnsupportedModelError, BatchTooLargeError, BrokerError)
     data = (DatasetError, EvaluationFileError, IncomparableError, FileNotFoundError)
-    return (*setup, *data)
+    running = (BankError, DatabaseError, ConsoleError, LockError, NoAnswerError, RefusedError)
+    return (*setup, *data, *running)

@@ -329,6 +329,10 @@ class Line(threading.Thread):
         else:
             self._archive_fault = None
 
+    def stats_so_far(self) -> dict[str, int]:
+        """The verdicts by their kind, since the service started."""
+        return {kind: self.counts[kind] for kind in ("normal", "anomaly", "error")}
+
     def stats(self) -> LineStats:
         """The counters, and the latencies since the last call."""
         latencies = sorted(self._latencies)

@@ -28,7 +28,8 @@ def make_alfa(model: ModelSettings, method: MethodSettings) -> Alfa:
         aligner=method.aligner,
     )
     store = Store(store_dir(model.store))
-    return Alfa(load_backbone(model.name, model.weights, model.device, model.dtype, store), chosen)
+    backbone = load_backbone(model.name, model.weights, model.device, model.dtype, store)
+    return Alfa(backbone, chosen, patches=True)  # shots may come while it runs
 
 
 def model_part(backbone: Backbone, method: Method) -> Model:

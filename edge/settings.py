@@ -48,6 +48,9 @@ class ServiceSettings(Section):
     """Name of this box in every status message. Default: its host name."""
     runtime_dir: Path | None = None
     """Directory of the service's sockets. Default: `$RUNTIME_DIRECTORY`, else a private temporary directory."""
+    state_dir: Path | None = None
+    """Directory of what the service remembers: shots, calibrations, the audit. Default: `$STATE_DIRECTORY`, else
+    `$XDG_STATE_HOME/alfa-edge`, else `~/.local/state/alfa-edge`."""
     archive_dir: Path | None = None
     """Where heatmap overlays of anomalies are kept. Default: they are not kept."""
     stats_interval_s: float = Field(default=10.0, gt=0)
@@ -177,6 +180,15 @@ class Roi(Section):
     """Height."""
 
 
+class ShotSettings(Section):
+    """How the normal shots of a line are used."""
+
+    augment: Literal["none", "flips", "rotations", "all"] = "none"
+    """Each shot also mirrored, or turned by quarters, or both, where parts come like that: 1, 3, 4 or 8 views of it."""
+    limit: int = Field(default=20_000, ge=1, le=100_000)
+    """The most features of a kind that a part is compared with; more are thinned to a coreset."""
+
+
 class LineSettings(Section):
     """One line: a camera, what it looks at, and when it calls a part anomalous."""
 
@@ -190,6 +202,8 @@ class LineSettings(Section):
     """Where the threshold comes from; every verdict says it."""
     pixel_threshold: float | None = Field(default=None, ge=0, le=1)
     """Heatmap values at or above it form regions. Default: the threshold."""
+    shots: ShotSettings = ShotSettings()
+    """Its normal shots."""
     roi: Roi | None = None
     """The inspected region. Default: the whole frame."""
 
@@ -244,6 +258,19 @@ def store_dir(configured: Path | None = None) -> Path:
     given = configured or os.environ.get("ALFA_EDGE_MODELS")
     data = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
     return Path(given or Path(data) / "alfa-edge" / "models").expanduser()
+
+
+def state_dir(configured: Path | None = None) -> Path:
+    """The directory of the state: as configured, else systemd's, else the user's own."""
+    given = configured or os.environ.get("STATE_DIRECTORY")
+    home = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
+    return Path(given or Path(home) / "alfa-edge").expanduser()
+
+
+def console_dir(service: ServiceSettings) -> Path:
+    """The directory of the console's socket: that of the sockets where there is one, else that of the state."""
+    given = service.runtime_dir or os.environ.get("RUNTIME_DIRECTORY")
+    return Path(given) if given else state_dir(service.state_dir)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 import pytest
@@ -10,11 +9,8 @@ import pytest
 
 @pytest.fixture(scope="session", autouse=True)
 def _no_traces(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Weights and compiled packs go to a folder of the run's own, also those of the processes that tests start."""
-    before = os.environ.get("ALFA_EDGE_MODELS")
-    os.environ["ALFA_EDGE_MODELS"] = str(tmp_path_factory.mktemp("models"))
-    yield
-    if before is None:
-        del os.environ["ALFA_EDGE_MODELS"]
-    else:
-        os.environ["ALFA_EDGE_MODELS"] = before
+    """Weights, compiled packs and state go to folders of the run's own; so do those of processes that tests start."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ALFA_EDGE_MODELS", str(tmp_path_factory.mktemp("models")))
+        patch.setenv("STATE_DIRECTORY", str(tmp_path_factory.mktemp("state")))
+        yield

@@ -8,6 +8,7 @@ from core.alfa import ALFA, WINCLIP, Alfa, Method
 from core.aligner import ALIGNERS, Values
 from core.backbone import Backbone
 from core.image import Rgb
+from core.memory import distances, make_index, reference_map, remember
 from core.packs import Prompts
 from core.windows import AGGREGATIONS, make_windows
 
@@ -169,3 +170,18 @@ def test_a_vision_engineer_can_swap_the_aggregation_from_outside(
     default = Alfa(backbone).inspect([frame()], [text])[0]
     assert (swapped.patch_map >= default.patch_map - 1e-6).all()
     assert swapped.local_score > default.local_score
+
+
+def test_normal_shots_count_as_in_the_paper(backbone: Backbone) -> None:
+    alfa, text = Alfa(backbone, patches=True), text_of(128)
+    shot, part = frame(seed=1), frame(seed=2)
+    memory = remember(alfa.vision(backbone.pixels([shot])))
+    index = make_index([memory], backbone.device)
+    same, other, alone = alfa.inspect([shot, part, part], [text] * 3, [index, index, None])
+    reference = reference_map(distances(alfa.vision(backbone.pixels([part])), memory), alfa.windows)[0, 0]
+    assert other.memory_score == pytest.approx(float(reference.max()), abs=1e-5)
+    assert np.allclose(other.patch_map.ravel(), (alone.patch_map.ravel() + reference.numpy()) / 2, atol=1e-5)
+    assert other.score == pytest.approx((alone.global_score + float(other.patch_map.max())) / 2, abs=1e-5)
+    assert other.local_score == pytest.approx(alone.local_score, abs=1e-5)
+    assert same.memory_score == pytest.approx(0, abs=1e-3)
+    assert alone.memory_score is None

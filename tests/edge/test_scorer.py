@@ -56,3 +56,22 @@ def test_stopping_answers_what_waits_and_refuses_what_comes(backbone: Backbone) 
     assert all(future.done() for future in futures)
     with pytest.raises(ScorerStoppedError):
         scorer.submit(frame(0), words)
+
+
+def test_errands_are_done_between_passes_in_their_order(backbone: Backbone) -> None:
+    scorer, words = Scorer(Alfa(backbone), 8), text()
+    first = scorer.submit(frame(1), words)
+    grid = scorer.ask(lambda alfa: alfa.backbone.grid)
+    broken = scorer.ask(lambda alfa: 1 / 0)
+    rest = [scorer.submit(frame(value), words) for value in (2, 3)]
+    scorer.start()
+    assert first.result(20).inspection.score >= 0
+    assert grid.result(20) == (15, 15)
+    with pytest.raises(ZeroDivisionError):
+        broken.result(20)
+    assert len({one.result(20).score_ms for one in rest}) == 1, "one pass"
+    last = scorer.ask(lambda alfa: alfa.backbone.name)
+    scorer.stop()
+    assert last.result(0) == "untrained"
+    with pytest.raises(ScorerStoppedError):
+        scorer.ask(lambda alfa: None)

@@ -1,0 +1,54 @@
+"""The asking end of the channel."""
+
+from __future__ import annotations
+
+import getpass
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import zmq
+
+from edge.clock import monotonic
+from edge.console.protocol import Reply, Request
+
+
+class NoAnswerError(RuntimeError):
+    """The service did not answer in time, or is not there."""
+
+
+class RefusedError(RuntimeError):
+    """The service refused; `code` is for machines, the message for people."""
+
+    def __init__(self, code: str, message: str) -> None:
+        self.code = code
+        super().__init__(message)
+
+
+def ask(
+    path: Path, command: str, arguments: dict[str, Any], blobs: Sequence[bytes] = (), timeout_s: float = 30.0
+) -> tuple[dict[str, Any], list[bytes]]:
+    """The result of a command of the service whose socket is at `path`, and the pictures behind it.
+
+    Raises:
+        NoAnswerError: there is no service, or it took longer than `timeout_s`; it may still do what was asked.
+        RefusedError: it refused.
+    """
+    if not path.is_socket():
+        raise NoAnswerError(f"no service listens at {path}; is it running, with this configuration?")
+    request = Request(id=uuid.uuid4().hex, command=command, arguments=arguments, who=getpass.getuser())
+    end = monotonic() + timeout_s
+    with zmq.Context() as context, context.socket(zmq.DEALER) as socket:
+        socket.setsockopt(zmq.LINGER, 0)
+        socket.connect(f"ipc://{path}")
+        socket.send_multipart(request.to_parts(blobs))
+        while (left := end - monotonic()) > 0 and socket.poll(int(left * 1000) + 1):
+            head, *pictures = socket.recv_multipart()
+            reply = Reply.model_validate_json(head)
+            if reply.id not in (request.id, "-"):
+                continue  # the answer to an earlier question of this client
+            if reply.refusal is not None:
+                raise RefusedError(reply.refusal.code, reply.refusal.message)
+            return reply.result or {}, pictures
+    raise NoAnswerError(f"the service at {path} has not answered {command} within {timeout_s:g} s")

@@ -1,0 +1,202 @@
+"""Enrolment: pictures of normal parts become shots that the line compares its parts with from the next frame on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from core.alfa import Alfa
+from core.augment import augment, variants
+from core.bank import Shot
+from core.calibration import calibrate, leave_one_out, pixel_threshold
+from core.encoding import encoding_of
+from core.image import Rgb
+from core.memory import Index, Memory, make_index, remember
+from core.shot_checks import Flag, check_shot
+from edge.clock import utc_now
+from edge.scorer import Scorer
+from edge.settings import LineSettings
+from edge.state import LineCalibration, State
+from edge.verdict import Bank
+
+if TYPE_CHECKING:
+    from edge.line import Line, LoadedRecipe
+
+
+@dataclass(frozen=True)
+class Enrolled:
+    """What became of a picture: a shot; or none, and what it was flagged for."""
+
+    name: str
+    shot: Shot | None
+    flags: tuple[Flag, ...]
+
+
+class Enrolment:
+    """Changes the normal shots and the threshold of running lines. All but `scores` is for the state's thread."""
+
+    def __init__(self, alfa: Alfa, scorer: Scorer, lines: Mapping[str, Line], settings: Mapping[str, LineSettings]):
+        self._alfa = alfa
+        self._scorer = scorer
+        self._lines = lines
+        self._settings = settings
+        self._encoding = encoding_of(alfa)
+
+    def recipe(self, state: State, line: str, recipe: LoadedRecipe) -> LoadedRecipe:
+        """`recipe` with the line's shots and its last calibration, if that is of this model and pack.
+
+        Raises:
+            BankError: features of a shot are missing or damaged.
+        """
+        memories = [memory for _, _, memory in state.bank.memory(line, self._encoding)]
+        bank = Bank(shots=len(state.bank.shots(line)), revision=state.bank.revision(line))
+        changed = replace(recipe, index=self._index(line, memories), bank=bank)
+        kept = state.calibration(line)
+        if kept is None or (kept.fingerprint, kept.pack_sha256) != (
+            self._alfa.backbone.fingerprint,
+            recipe.wire.pack_sha256,
+        ):
+            return changed
+        source = kept.source if kept.revision == bank.revision else f"{kept.source}; the shots have changed since"
+        wire = recipe.wire.model_copy(
+            update={
+                "threshold_source": source,
+                "false_alarm_rate": kept.rate if kept.revision == bank.revision else None,
+            }
+        )
+        return replace(changed, threshold=kept.threshold, pixel_threshold=kept.pixel_threshold, wire=wire)
+
+    def enrol(
+        self, state: State, line: str, pictures: Sequence[tuple[str, Rgb]], *, who: str, note: str, sure: bool
+    ) -> list[Enrolled]:
+        """Enrols named pictures one by one; one that is flagged only if `sure`. The line uses them when this returns.
+
+        Raises:
+            DuplicateShotError: a picture is a shot already; those before it are enrolled.
+        """
+        found: list[Enrolled] = []
+        try:
+            for name, image in pictures:
+                recipe = self._lines[line].recipe
+                others = [state.bank.image(shot.id) for shot in state.bank.shots(line)]
+                score = self.score(image, recipe)[0] if recipe.index is not None else None
+                flags = check_shot(image, others, score, recipe.threshold)
+                shot = None
+                if sure or not flags:
+                    shot = state.bank.add(
+                        line,
+                        recipe.wire.pack,
+                        image,
+                        self._features(line, image),
+                        self._encoding,
+                        at=utc_now(),
+                        who=who,
+                        source=name,
+                        note=note,
+                        flags=flags,
+                    )
+                found.append(Enrolled(name, shot, flags))
+        finally:
+            self.refresh(state, line)
+        return found
+
+    def refresh(self, state: State, line: str) -> None:
+        """Has the line judge by the shots and the calibration as they are in the state now, from its next frame on."""
+        here = self._lines[line]
+        here.change_recipe(self.recipe(state, line, here.recipe))
+
+    def score(self, image: Rgb, recipe: LoadedRecipe) -> tuple[float, float]:
+        """S of a picture and the peak of its heatmap, as the line would find them; safe from any thread."""
+        seen = self._scorer.ask(lambda alfa: alfa.inspect([image], [recipe.text], [recipe.index])[0]).result()
+        return seen.score, float(seen.patch_map.max())
+
+    def leave_one_out(self, state: State, line: str) -> list[tuple[float, float]]:
+        """What each of the line's shots scores against the others: S and the peak of the heatmap.
+
+        Raises:
+            ValueError: there are fewer than two.
+        """
+        recipe = self._lines[line].recipe
+        kept = state.bank.memory(line, self._encoding)
+        shots = state.bank.shots(line)
+        found: dict[int, tuple[float, float]] = {}
+
+        def one(place: int, others: tuple[int, ...]) -> float:
+            near = {shots[other].id for other in others}
+            index = self._index(line, [memory for shot, _, memory in kept if shot.id in near])
+            found[place] = self.score(state.bank.image(shots[place].id), replace(recipe, index=index))
+            return found[place][0]
+
+        leave_one_out(len(shots), one)
+        return [found[place] for place in range(len(shots))]
+
+    def calibrate(
+        self, state: State, line: str, scores: Sequence[tuple[float, float]], rate: float, source: str, who: str
+    ) -> LineCalibration:
+        """Sets the line's thresholds from what normal parts score (S and the heatmap's peak), and keeps them.
+
+        Raises:
+            ValueError: no scores, or a rate outside (0, 1).
+        """
+        recipe = self._lines[line].recipe
+        image = calibrate([score for score, _ in scores], rate)
+        pixel = pixel_threshold([peak for _, peak in scores], rate)
+        words = f"{100 * image.rate:.3g} % false alarms, from {image.count} {source}"
+        return self._keep(
+            state, line, recipe, (min(1.0, image.threshold), min(1.0, pixel)), image.rate, image.count, words, who
+        )
+
+    def set_threshold(self, state: State, line: str, threshold: float, who: str) -> LineCalibration:
+        """Sets the line's threshold by hand; it promises nothing."""
+        recipe = self._lines[line].recipe
+        return self._keep(state, line, recipe, (threshold, threshold), None, 0, f"set by {who}", who)
+
+    def _keep(
+        self,
+        state: State,
+        line: str,
+        recipe: LoadedRecipe,
+        thresholds: tuple[float, float],
+        rate: float | None,
+        count: int,
+        source: str,
+        who: str,
+    ) -> LineCalibration:
+        calibration = LineCalibration(
+            *thresholds,
+            rate=rate,
+            count=count,
+            source=source,
+            fingerprint=self._alfa.backbone.fingerprint,
+            pack_sha256=recipe.wire.pack_sha256,
+            revision=state.bank.revision(line),
+        )
+        state.calibrate(line, calibration, who)
+        self.refresh(state, line)
+        return calibration
+
+    def embed_missing(self, state: State, line: str) -> list[Shot]:
+        """Makes the features of shots that have none of this model, or damaged ones, anew from the kept pictures."""
+        missing = state.bank.missing(line, self._encoding)
+        for shot in missing:
+            state.bank.embed(shot.id, self._features(line, state.bank.image(shot.id)), self._encoding)
+        return missing
+
+    def _index(self, line: str, memories: Sequence[Memory]) -> Index | None:
+        return make_index(memories, self._alfa.backbone.device, self._settings[line].shots.limit) if memories else None
+
+    def _features(self, line: str, image: Rgb) -> dict[int, Memory]:
+        """Of the picture and, as the line's settings want, of it turned and mirrored; on the CPU."""
+        wanted = variants(self._settings[line].shots.augment)
+
+        def work(alfa: Alfa) -> dict[int, Memory]:
+            found = {}
+            for variant in wanted:  # one by one: frames wait meanwhile
+                memory = remember(alfa.vision(alfa.backbone.pixels([augment(image, variant)])))
+                found[variant] = Memory(
+                    tuple(one.cpu().clone() for one in memory.windows), memory.patches.cpu().clone()
+                )
+            return found
+
+        return self._scorer.ask(work).result()

@@ -1,0 +1,30 @@
+"""A file that one process at a time holds; the kernel lets go of it when the process ends, however it ends."""
+
+from __future__ import annotations
+
+import fcntl
+from pathlib import Path
+from typing import IO
+
+
+class LockError(RuntimeError):
+    """Another process holds the file, or it cannot be made; the message names it and the remedy."""
+
+
+def hold(path: Path) -> IO[bytes]:
+    """The lock file at `path`, held for as long as it is open.
+
+    Raises:
+        LockError: another process holds it, or it cannot be made.
+    """
+    try:
+        file = path.open("ab")
+    except OSError as error:
+        raise LockError(f"{path}: {error.strerror or error}") from error
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        message = f"{path}: another alfa-edge uses this folder; stop it, or give this one a folder of its own"
+        raise LockError(message) from None
+    return file

@@ -1,0 +1,153 @@
+"""What the service remembers: one database, and the one thread that uses it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, Any, TypeVar, cast
+
+from core.bank import BANK_TABLES, Bank
+from core.database import Database, migrations, open_database
+from edge.clock import iso_ms, utc_now
+from edge.lock import hold
+
+T = TypeVar("T")
+
+FILE = "state.db"
+_LOCK = "state.lock"
+
+STATE_TABLES = migrations(
+    "state",
+    """
+    CREATE TABLE calibrations (
+        id INTEGER PRIMARY KEY,
+        line TEXT NOT NULL,
+        at TEXT NOT NULL,
+        who TEXT NOT NULL,
+        source TEXT NOT NULL,
+        threshold REAL NOT NULL,
+        pixel_threshold REAL NOT NULL,
+        rate REAL,
+        count INTEGER NOT NULL,
+        fingerprint TEXT NOT NULL,
+        pack_sha256 TEXT NOT NULL,
+        revision INTEGER NOT NULL
+    ) STRICT;
+    CREATE INDEX calibrations_of_a_line ON calibrations (line, id);
+    CREATE TABLE audit (
+        id INTEGER PRIMARY KEY,
+        at TEXT NOT NULL,
+        who TEXT NOT NULL,
+        command TEXT NOT NULL,
+        arguments TEXT NOT NULL,
+        outcome TEXT NOT NULL
+    ) STRICT;
+    """,
+)
+
+
+@dataclass(frozen=True)
+class LineCalibration:
+    """A line's threshold, what it was set from, and what it is true of.
+
+    Attributes:
+        threshold: A part whose score is at or above it is anomalous.
+        pixel_threshold: Heatmap values at or above it form regions.
+        rate: The false-alarm rate that it promises; None when it was set by hand.
+        count: Normal scores that it came from.
+        source: In words, as in every verdict.
+        fingerprint: Of the model; pack_sha256: of the pack; revision: of the bank. With others the scores are others.
+    """
+
+    threshold: float
+    pixel_threshold: float
+    rate: float | None
+    count: int
+    source: str
+    fingerprint: str
+    pack_sha256: str
+    revision: int
+
+
+class State:
+    """The database's tables; for the thread that opened it."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.bank = Bank(database)
+
+    def calibration(self, line: str) -> LineCalibration | None:
+        """The line's last calibration."""
+        columns = ", ".join(LineCalibration.__dataclass_fields__)
+        found = list(
+            self.database.tables.query(
+                f"SELECT {columns} FROM calibrations WHERE line = ? ORDER BY id DESC LIMIT 1", [line]
+            )
+        )
+        return LineCalibration(**found[0]) if found else None
+
+    def calibrate(self, line: str, calibration: LineCalibration, who: str) -> None:
+        """Keeps a calibration as the line's last one."""
+        with self.database.transaction():
+            self._insert("calibrations", {"line": line, "at": iso_ms(utc_now()), "who": who} | asdict(calibration))
+
+    def note(self, who: str, command: str, arguments: dict[str, Any], outcome: str) -> None:
+        """Writes to the audit who asked for what, and what came of it."""
+        row = {"at": iso_ms(utc_now()), "who": who, "command": command, "outcome": outcome}
+        with self.database.transaction():
+            self._insert("audit", row | {"arguments": json.dumps(arguments, sort_keys=True)})
+
+    def audit(self, count: int) -> list[dict[str, Any]]:
+        """The last entries of the audit, the newest first."""
+        return list(self.database.tables.query("SELECT * FROM audit ORDER BY id DESC LIMIT ?", [count]))
+
+    def _insert(self, table: str, row: dict[str, Any]) -> None:
+        cast(Any, self.database.tables[table]).insert(row)
+
+
+class StateThread:
+    """Opens the state in `folder` and does with it what others ask for, one thing after the other.
+
+    A lock file keeps a second service, or an offline command, from the same state.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._worker = ThreadPoolExecutor(1, "state")
+        self._lock: IO[bytes] | None = None
+        self._state: State | None = None
+
+    def start(self) -> None:
+        """Opens the database, and makes it where there is none.
+
+        Raises:
+            LockError: another process uses it.
+            DatabaseError: it is damaged, or the disk does not take it.
+        """
+        self.folder.mkdir(mode=0o750, parents=True, exist_ok=True)
+        self._lock = hold(self.folder / _LOCK)
+        database = self._worker.submit(open_database, self.folder / FILE, [BANK_TABLES, STATE_TABLES]).result()
+        self._state = State(database)
+
+    def submit(self, work: Callable[[State], T]) -> Future[T]:
+        """What `work` will return, in the state's thread."""
+        state = self._state
+        assert state is not None, "the state was not opened"
+        return self._worker.submit(work, state)
+
+    def run(self, work: Callable[[State], T]) -> T:
+        """What `work` returns; waits for it."""
+        return self.submit(work).result()
+
+    def stop(self) -> None:
+        """Finishes what was asked for, closes the database and lets go of the lock. May be called twice."""
+        if self._state is not None:
+            self._worker.submit(self._state.database.close).result()
+            self._state = None
+        self._worker.shutdown()
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None

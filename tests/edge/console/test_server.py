@@ -1,0 +1,114 @@
+"""The channel under friends and others: ids, sizes, rubbish, a second server."""
+
+import json
+import stat
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+import zmq
+
+from edge.console.client import NoAnswerError, RefusedError, ask
+from edge.console.protocol import MAX_BYTES, MAX_PARTS, Reply, Request
+from edge.console.server import ConsoleError, ConsoleServer
+from edge.lock import LockError
+
+
+def answer(request: Request, blobs: Sequence[bytes]) -> tuple[Reply, Sequence[bytes]]:
+    if request.command == "break":
+        raise OSError("the disk is full")
+    if request.command == "sleep":
+        time.sleep(request.arguments["seconds"])
+    return Reply(id=request.id, result={"who": request.who, "blobs": len(blobs)}), blobs
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[ConsoleServer]:
+    server = ConsoleServer(tmp_path, answer)
+    server.start()
+    yield server
+    server.stop()
+
+
+def raw(server: ConsoleServer, *parts: bytes) -> Reply:
+    """What the server says to a message that no client of ours would send."""
+    with zmq.Context() as context, context.socket(zmq.DEALER) as socket:
+        socket.setsockopt(zmq.LINGER, 0)
+        socket.connect(f"ipc://{server.path}")
+        socket.send_multipart(parts)
+        assert socket.poll(5000), "no answer"
+        return Reply.model_validate_json(socket.recv_multipart()[0])
+
+
+def test_an_answer_comes_with_its_pictures(server: ConsoleServer) -> None:
+    result, pictures = ask(server.path, "echo", {}, [b"one", b"two"])
+    assert result["blobs"] == 2
+    assert result["who"]
+    assert pictures == [b"one", b"two"]
+
+
+def test_only_owner_and_group_may_connect(server: ConsoleServer) -> None:
+    assert stat.S_IMODE(server.path.stat().st_mode) == 0o660
+
+
+def test_what_breaks_in_a_command_is_told_and_the_channel_lives(server: ConsoleServer) -> None:
+    with pytest.raises(RefusedError, match="OSError: the disk is full"):
+        ask(server.path, "break", {})
+    assert ask(server.path, "echo", {})[0]["blobs"] == 0
+
+
+def test_a_slow_command_holds_up_nobody(server: ConsoleServer) -> None:
+    slow = threading.Thread(target=ask, args=(server.path, "sleep", {"seconds": 1.0}))
+    slow.start()
+    before = time.monotonic()
+    ask(server.path, "echo", {})
+    assert time.monotonic() - before < 0.9
+    slow.join()
+
+
+def test_no_answer_in_time_is_said(server: ConsoleServer) -> None:
+    with pytest.raises(NoAnswerError, match=r"has not answered sleep within 0\.2 s"):
+        ask(server.path, "sleep", {"seconds": 1.0}, timeout_s=0.2)
+
+
+@pytest.mark.parametrize(
+    ("parts", "code"),
+    [
+        ((b"",), "bad_request"),
+        ((b"\xff\xfe",), "bad_request"),
+        ((b"[]",), "bad_request"),
+        ((b'{"id": 1}',), "bad_request"),
+        ((b"[" * 100_000,), "bad_request"),
+        ((json.dumps({"id": "a", "command": "x" * 65}).encode(),), "bad_request"),
+        ((json.dumps({"id": "a", "command": "echo", "more": 1}).encode(),), "bad_request"),
+        ((b"{}", *[b"x"] * (MAX_PARTS + 1)), "too_large"),
+        ((b"{}", b"x" * (MAX_BYTES // 2), b"x" * (MAX_BYTES // 2)), "too_large"),
+    ],
+)
+def test_rubbish_is_refused(server: ConsoleServer, parts: Sequence[bytes], code: str) -> None:
+    reply = raw(server, *parts)
+    assert reply.refusal is not None
+    assert reply.refusal.code == code
+    assert ask(server.path, "echo", {})[0]["blobs"] == 0
+
+
+def test_a_second_server_is_refused_and_a_dead_ones_socket_taken_over(tmp_path: Path) -> None:
+    first = ConsoleServer(tmp_path, answer)
+    first.start()
+    with pytest.raises(LockError, match="another alfa-edge"):
+        ConsoleServer(tmp_path, answer).start()
+    assert ask(first.path, "echo", {})[0]["blobs"] == 0
+    first.stop()
+    second = ConsoleServer(tmp_path, answer)
+    second.start()
+    assert ask(second.path, "echo", {})[0]["blobs"] == 0
+    second.stop()
+
+
+def test_a_path_that_is_too_long_is_named(tmp_path: Path) -> None:
+    deep = tmp_path / ("x" * 100)
+    deep.mkdir()
+    with pytest.raises(ConsoleError, match=r"at most 107 bytes.*runtime_dir"):
+        ConsoleServer(deep, answer).start()

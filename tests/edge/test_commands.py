@@ -1,0 +1,218 @@
+"""The console's channel on a running line: enrolment, calibration, audit."""
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from core.image import encode_png
+from core.simline import render
+from edge.cli import app
+from edge.console.client import NoAnswerError, RefusedError, ask
+from edge.daemon import Daemon
+from edge.lock import LockError
+from edge.settings import Settings
+from tests.support.mosquitto import Mosquitto, Subscription, subscribe
+
+TOPIC = "line/one/anomaly"
+
+
+@dataclass
+class Running:
+    """A service with one line, its verdicts, and its console."""
+
+    settings: Settings
+    messages: Subscription
+    socket: Path
+
+    def ask(self, command: str, *blobs: bytes, **arguments: Any) -> dict[str, Any]:
+        return ask(self.socket, command, arguments, blobs, timeout_s=60)[0]
+
+    def verdicts(self) -> list[dict[str, Any]]:
+        return [json.loads(one.payload) for one in self.messages.of(TOPIC)]
+
+    def until(self, shots: int) -> dict[str, Any]:
+        """The first verdict that counts so many shots."""
+        end = time.monotonic() + 30
+        while time.monotonic() < end:
+            for one in self.verdicts():
+                if one["bank"]["shots"] == shots:
+                    return one
+            time.sleep(0.01)
+        raise AssertionError(f"no verdict counts {shots} shots")
+
+
+def settings_of(mosquitto: Mosquitto, folder: Path) -> Settings:
+    return Settings(
+        service={"state_dir": folder / "state", "runtime_dir": folder},
+        model={"name": "untrained", "weights": None, "device": "cpu", "dtype": "fp32"},
+        mqtt={"host": mosquitto.host, "port": mosquitto.port},
+        lines={"one": {"pack": "bottle", "camera": {"source": "sim:bottle?seed=1&rate=10&defects=0"}}},
+    )
+
+
+@pytest.fixture
+def running(mosquitto: Mosquitto, tmp_path: Path) -> Iterator[Running]:
+    settings = settings_of(mosquitto, tmp_path)
+    daemon, stop = Daemon(settings), threading.Event()
+    thread = threading.Thread(target=daemon.run, args=(stop,))
+    with subscribe(mosquitto.port, TOPIC) as messages:
+        one = Running(settings, messages, tmp_path / "console.sock")
+        thread.start()
+        try:
+            one.until(0)
+            yield one
+        finally:
+            stop.set()
+            thread.join(30)
+
+
+def picture(index: int) -> bytes:
+    return encode_png(render("bottle", 1, 5000 + index, 0.0).image, {})
+
+
+def test_shots_count_from_the_next_frame_on_and_go_again(running: Running) -> None:
+    before = time.monotonic()
+    found = running.ask("enroll", *(picture(index) for index in range(4)), line="one", sure=True, note="Monday")
+    assert [one["shot"] for one in found["pictures"]] == [1, 2, 3, 4]
+    assert found["bank"] == {"shots": 4, "revision": 4}
+    first = running.until(4)
+    assert time.monotonic() - before < 20
+    assert first["scores"]["memory"] > 0
+    assert first["score"] == pytest.approx((first["scores"]["global"] + first["heatmap"]["max"]) / 2, abs=1e-3)
+    running.ask("shots_remove", shot=2)
+    assert running.until(3)["bank"] == {"shots": 3, "revision": 5}
+    assert [one["id"] for one in running.ask("shots_list", line="one")["shots"]] == [1, 3, 4]
+    assert len(running.ask("shots_list", line="one", all=True)["shots"]) == 4
+    running.ask("shots_restore", shot=2)
+    assert running.ask("status")["lines"]["one"]["bank"] == {"shots": 4, "revision": 6}
+    seqs = [one["seq"] for one in running.verdicts()]
+    assert seqs == list(range(1, len(seqs) + 1))  # no part was missed or answered twice
+
+
+def test_the_lines_own_parts_are_enrolled_and_calibrated_on(running: Running) -> None:
+    assert len(running.ask("enroll", line="one", shots=2, sure=True)["pictures"]) == 2
+    kept = running.ask("calibrate", line="one", rate=0.1, parts=9)["calibration"]
+    assert kept["count"] == 9
+    assert kept["rate"] == pytest.approx(0.1)
+    recipe = running.ask("status")["lines"]["one"]["recipe"]
+    assert recipe["threshold_source"] == "10 % false alarms, from 9 parts declared good"
+    assert recipe["false_alarm_rate"] == pytest.approx(0.1)
+    running.ask("enroll", picture(1), line="one", sure=True)
+    changed = running.ask("status")["lines"]["one"]["recipe"]
+    assert changed["threshold_source"].endswith("the shots have changed since")
+    assert "false_alarm_rate" not in {key for key, value in changed.items() if value is not None}
+    assert running.ask("calibrate", line="one", rate=0.25)["calibration"]["count"] == 3
+    assert running.ask("threshold", line="one", threshold=0.9)["calibration"]["threshold"] == 0.9
+    audit = running.ask("audit")["entries"]
+    assert [one["command"] for one in audit] == ["threshold", "calibrate", "enroll", "calibrate", "enroll"]
+    assert all(one["outcome"] == "done" and one["who"] for one in audit)
+
+
+def test_what_is_flagged_needs_a_yes(running: Running) -> None:
+    black = encode_png(render("bottle", 1, 1, 0.0).image // 40, {})
+    [found] = running.ask("enroll", black, line="one", names=["black.png"])["pictures"]
+    assert found["shot"] is None
+    assert "under_exposed" in {flag["code"] for flag in found["flags"]}
+    assert running.ask("shots_list", line="one")["shots"] == []
+    [found] = running.ask("enroll", black, line="one", names=["black.png"], sure=True)["pictures"]
+    assert found["shot"] == 1
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments", "message"),
+    [
+        ("dance", {}, "no command 'dance'; known: status"),
+        ("enroll", {"line": "two", "shots": 1}, "no line 'two'; there are one"),
+        ("enroll", {"line": "one"}, "one of the two"),
+        ("enroll", {"line": "one", "shots": 1000}, "enroll: shots: Input should be less than or equal to 64"),
+        ("shots_remove", {"shot": 9}, "9"),
+        ("calibrate", {"line": "one"}, "2 shots or more"),
+        ("threshold", {"line": "one", "threshold": 2}, "threshold"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_with_the_reason(
+    running: Running, command: str, arguments: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(RefusedError, match=message):
+        running.ask(command, **arguments)
+    assert running.ask("status")["lines"]["one"]["seq"] > 0
+
+
+def test_no_picture_is_refused(running: Running) -> None:
+    with pytest.raises(RefusedError, match=r"note\.txt"):
+        running.ask("enroll", b"hello", line="one", names=["note.txt"])
+
+
+def test_a_second_service_does_not_get_the_state(running: Running) -> None:
+    with pytest.raises(LockError, match="another alfa-edge"):
+        Daemon(running.settings).run(threading.Event())
+    assert running.ask("status")["lines"]["one"]["seq"] > 0
+
+
+def test_shots_and_threshold_outlive_the_service(mosquitto: Mosquitto, tmp_path: Path) -> None:
+    for start in range(2):
+        settings = settings_of(mosquitto, tmp_path)
+        daemon, stop = Daemon(settings), threading.Event()
+        thread = threading.Thread(target=daemon.run, args=(stop,))
+        with subscribe(mosquitto.port, TOPIC) as messages:
+            one = Running(settings, messages, tmp_path / "console.sock")
+            thread.start()
+            try:
+                if start == 0:
+                    one.until(0)
+                    one.ask("enroll", picture(0), picture(1), line="one", sure=True)
+                    one.ask("threshold", line="one", threshold=0.75)
+                else:
+                    found = one.until(2)
+                    assert found["threshold"] == 0.75
+                    assert found["recipe"]["threshold_source"].startswith("set by ")
+            finally:
+                stop.set()
+                thread.join(30)
+
+
+def test_nobody_there(tmp_path: Path) -> None:
+    with pytest.raises(NoAnswerError, match="no service listens"):
+        ask(tmp_path / "console.sock", "status", {})
+
+
+def test_the_same_from_the_command_line(running: Running, tmp_path: Path) -> None:
+    config = tmp_path / "edge.toml"
+    config.write_text(
+        f"[service]\nruntime_dir = '{tmp_path}'\nstate_dir = '{tmp_path}/state'\n"
+        "[lines.one.camera]\nsource = 'sim:bottle'\n"
+    )
+    parts = [tmp_path / f"{index}.png" for index in range(2)]
+    for index, part in enumerate(parts):
+        part.write_bytes(picture(index))
+
+    def run(*words: str, code: int = 0) -> str:
+        result = CliRunner().invoke(app, [*words, "--config", str(config)])
+        assert result.exit_code == code, result.output
+        return result.output
+
+    assert "line one has 2 shots" in run("enroll", "--line", "one", "--yes", *map(str, parts))
+    assert "not enrolled" in run("enroll", "--line", "one", str(dark(tmp_path)), code=1)
+    assert "0.png" in run("shots", "list", "--line", "one")
+    run("shots", "show", "1", "--out", str(tmp_path / "shot.png"))
+    assert (tmp_path / "shot.png").read_bytes().startswith(b"\x89PNG")
+    assert "put aside" in run("shots", "remove", "1")
+    assert "counts again" in run("shots", "restore", "1")
+    assert "cannot promise 5 %" in run("calibrate", "--line", "one", "--parts", "3")
+    assert "set by" in run("threshold", "--line", "one", "0.8")
+    assert "bottle" in run("status")
+    assert "shots_remove" in run("audit", "--json")
+    assert "no line 'two'" in run("threshold", "--line", "two", "0.8", code=2)
+
+
+def dark(folder: Path) -> Path:
+    path = folder / "black.png"
+    path.write_bytes(encode_png(render("bottle", 1, 1, 0.0).image // 40, {}))
+    return path
