@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import getpass
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
@@ -11,7 +13,8 @@ from rich.console import Console
 from rich.table import Table
 
 from edge.explained import explained
-from edge.settings import console_dir, load_settings
+from edge.lock import is_held
+from edge.settings import Settings, console_dir, load_settings
 
 shots_app = typer.Typer(help="The normal shots of a line.", no_args_is_help=True)
 out = Console()
@@ -123,6 +126,13 @@ def shots_restore(config: ConfigFile, shot: Annotated[int, typer.Argument(help="
     out.print(f"shot {found['id']} of line {found['line']} counts again")
 
 
+@shots_app.command("reembed")
+def shots_reembed(config: ConfigFile, line: Line, timeout: Wait = 600.0) -> None:
+    """Make the features of shots anew from their pictures, where those of the model are missing or damaged."""
+    made = _ask(config, "shots_reembed", {"line": line}, timeout=timeout)["shots"]
+    out.print(f"line {line}: features of {len(made)} shots made anew")
+
+
 def calibrate(
     config: ConfigFile,
     line: Line,
@@ -173,14 +183,37 @@ def _ask(
     received: list[bytes] | None = None,
 ) -> dict[str, Any]:
     with explained():
-        from edge.console.client import ask
+        from edge.console.client import NoAnswerError, ask
         from edge.console.server import SOCKET
 
-        socket = console_dir(load_settings(config).service) / SOCKET
-        result, pictures = ask(socket, command, arguments, blobs or (), timeout + _REST_S)
+        settings = load_settings(config)
+        socket = console_dir(settings.service) / SOCKET
+        pictures: Sequence[bytes]
+        try:
+            result, pictures = ask(socket, command, arguments, blobs or (), timeout + _REST_S)
+        except NoAnswerError:
+            if is_held(socket.with_suffix(".lock")):  # it runs, and did not answer
+                raise
+            result, pictures = _offline(settings, command, arguments, blobs or [])
         if received is not None:
             received += pictures
         return result
+
+
+def _offline(
+    settings: Settings, command: str, arguments: dict[str, Any], blobs: list[bytes]
+) -> tuple[dict[str, Any], Sequence[bytes]]:
+    """Does on the state itself what no service is there for."""
+    from edge.console.client import RefusedError
+    from edge.console.protocol import Request
+    from edge.offline import offline_desk
+
+    with offline_desk(settings, bare=command == "shots_reembed") as desk:
+        request = Request(id="offline", command=command, arguments=arguments, who=getpass.getuser())
+        reply, pictures = desk.answer(request, blobs)
+    if reply.refusal is not None:
+        raise RefusedError(reply.refusal.code, reply.refusal.message)
+    return reply.result or {}, pictures
 
 
 def _print(found: Any) -> None:

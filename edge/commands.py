@@ -17,7 +17,7 @@ from edge.state import State, StateThread
 
 if TYPE_CHECKING:
     from core.bank import Shot
-    from edge.line import Line
+    from edge.line import Judge
 
 Result = tuple[dict[str, Any], Sequence[bytes]]
 
@@ -121,7 +121,7 @@ class Command:
 class Desk:
     """Where commands are done: the running lines and the state. Safe for several threads."""
 
-    def __init__(self, lines: Mapping[str, Line], state: StateThread, enrolment: Enrolment) -> None:
+    def __init__(self, lines: Mapping[str, Judge], state: StateThread, enrolment: Enrolment) -> None:
         self.lines = lines
         self.state = state
         self.enrolment = enrolment
@@ -152,7 +152,7 @@ class Desk:
                 self.state.run(lambda state: state.note(request.who, request.command, noted, outcome))
         return Reply(id=request.id, result=result), pictures
 
-    def line(self, name: str) -> Line:
+    def line(self, name: str) -> Judge:
         """Raises CommandError when there is no such line."""
         if name not in self.lines:
             raise CommandError(f"no line {name!r}; there are {', '.join(self.lines)}")
@@ -215,6 +215,17 @@ def _remove(desk: Desk, arguments: OfShot, asked: Asked) -> Result:
 
 def _restore(desk: Desk, arguments: OfShot, asked: Asked) -> Result:
     return _changed(desk, lambda state: state.bank.restore(arguments.shot, utc_now(), asked.who))
+
+
+def _reembed(desk: Desk, arguments: OfLine, _asked: Asked) -> Result:
+    desk.line(arguments.line)
+
+    def work(state: State) -> list[Shot]:
+        made = desk.enrolment.embed_missing(state, arguments.line)
+        desk.enrolment.refresh(state, arguments.line)
+        return made
+
+    return {"shots": [one.id for one in desk.state.run(work)]}, ()
 
 
 def _changed(desk: Desk, change: Callable[[State], Shot]) -> Result:
@@ -285,6 +296,7 @@ COMMANDS: dict[str, Command] = {
     "shots_show": Command(OfShot, _show_shot),
     "shots_remove": Command(OfShot, _remove, changes=True),
     "shots_restore": Command(OfShot, _restore, changes=True),
+    "shots_reembed": Command(OfLine, _reembed, changes=True),
     "calibrate": Command(Calibrate, _calibrate, changes=True),
     "threshold": Command(Threshold, _threshold, changes=True),
     "audit": Command(Audit, _audit),

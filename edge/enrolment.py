@@ -21,7 +21,7 @@ from edge.state import LineCalibration, State
 from edge.verdict import Bank
 
 if TYPE_CHECKING:
-    from edge.line import Line, LoadedRecipe
+    from edge.line import Judge, LoadedRecipe
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Enrolled:
 class Enrolment:
     """Changes the normal shots and the threshold of running lines. All but `scores` is for the state's thread."""
 
-    def __init__(self, alfa: Alfa, scorer: Scorer, lines: Mapping[str, Line], settings: Mapping[str, LineSettings]):
+    def __init__(self, alfa: Alfa, scorer: Scorer, lines: Mapping[str, Judge], settings: Mapping[str, LineSettings]):
         self._alfa = alfa
         self._scorer = scorer
         self._lines = lines

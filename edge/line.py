@@ -8,9 +8,9 @@ import queue
 import threading
 from collections import Counter, deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from core.explain import describe, reasons
 from core.image import Rgb, encode_png, grey
@@ -73,6 +73,22 @@ class Seen:
 
     image: Rgb
     inspection: Inspection
+
+
+class Judge(Protocol):
+    """What commands know of a line."""
+
+    @property
+    def seq(self) -> int: ...
+
+    @property
+    def recipe(self) -> LoadedRecipe: ...
+
+    def change_recipe(self, recipe: LoadedRecipe) -> None: ...
+
+    def watch(self) -> AbstractContextManager[queue.SimpleQueue[Seen]]: ...
+
+    def stats_so_far(self) -> dict[str, int]: ...
 
 
 class Line(threading.Thread):

@@ -28,3 +28,14 @@ def hold(path: Path) -> IO[bytes]:
         message = f"{path}: another alfa-edge uses this folder; stop it, or give this one a folder of its own"
         raise LockError(message) from None
     return file
+
+
+def is_held(path: Path) -> bool:
+    """Whether a process holds the lock file at `path`."""
+    if not path.exists():
+        return False
+    try:
+        hold(path).close()
+    except LockError:
+        return True
+    return False

@@ -1,6 +1,7 @@
 """The console's channel on a running line: enrolment, calibration, audit."""
 
 import json
+import sqlite3
 import threading
 import time
 from collections.abc import Iterator
@@ -210,6 +211,37 @@ def test_the_same_from_the_command_line(running: Running, tmp_path: Path) -> Non
     assert "bottle" in run("status")
     assert "shots_remove" in run("audit", "--json")
     assert "no line 'two'" in run("threshold", "--line", "two", "0.8", code=2)
+
+
+def test_without_a_service_on_the_state_itself(tmp_path: Path) -> None:
+    config = tmp_path / "edge.toml"
+    config.write_text(
+        f"[service]\nruntime_dir = '{tmp_path}'\nstate_dir = '{tmp_path}/state'\n"
+        "[model]\nname = 'untrained'\ndevice = 'cpu'\ndtype = 'fp32'\n"
+        "[lines.one]\npack = 'bottle'\n[lines.one.camera]\nsource = 'sim:bottle'\n"
+    )
+    parts = [tmp_path / f"{index}.png" for index in range(2)]
+    for index, part in enumerate(parts):
+        part.write_bytes(picture(index))
+
+    def run(*words: str, code: int = 0) -> str:
+        result = CliRunner().invoke(app, [*words, "--config", str(config)])
+        assert result.exit_code == code, result.output
+        return result.output
+
+    assert "line one has 2 shots, revision 2" in run("enroll", "--line", "one", "--yes", *map(str, parts))
+    assert "from 2 shots" in run("calibrate", "--line", "one")
+    assert "is not running" in run("calibrate", "--line", "one", "--parts", "3", code=2)
+    assert "is not running" in run("status", code=2)
+
+    database = sqlite3.connect(tmp_path / "state" / "state.db")
+    database.execute("UPDATE features SET fingerprint = 'another model'")
+    database.commit()
+    database.close()
+    assert "alfa-edge shots reembed" in run("shots", "list", "--line", "one", code=2)
+    assert "alfa-edge shots reembed" in run("run", code=2)
+    assert "features of 2 shots" in run("shots", "reembed", "--line", "one")
+    assert "0.png" in run("shots", "list", "--line", "one")
 
 
 def dark(folder: Path) -> Path:
