@@ -13,7 +13,7 @@ from core.calibration import calibrate, leave_one_out, pixel_threshold
 from core.encoding import encoding_of
 from core.image import Rgb
 from core.memory import Index, Memory, make_index, remember
-from core.shot_checks import Flag, check_shot
+from core.shot_checks import Flag, Look, check_shot, look_at
 from edge.clock import utc_now
 from edge.scorer import Scorer
 from edge.settings import LineSettings
@@ -42,6 +42,7 @@ class Enrolment:
         self._lines = lines
         self._settings = settings
         self._encoding = encoding_of(alfa)
+        self._looks: dict[int, Look] = {}
 
     def recipe(self, state: State, line: str, recipe: LoadedRecipe) -> LoadedRecipe:
         """`recipe` with the line's shots and its last calibration, if that is of this model and pack.
@@ -79,7 +80,7 @@ class Enrolment:
         try:
             for name, image in pictures:
                 recipe = self._lines[line].recipe
-                others = [state.bank.image(shot.id) for shot in state.bank.shots(line)]
+                others = [self._look(state, shot) for shot in state.bank.shots(line)]
                 score = self.score(image, recipe)[0] if recipe.index is not None else None
                 flags = check_shot(image, others, score, recipe.threshold)
                 shot = None
@@ -182,6 +183,12 @@ class Enrolment:
         for shot in missing:
             state.bank.embed(shot.id, self._features(line, state.bank.image(shot.id)), self._encoding)
         return missing
+
+    def _look(self, state: State, shot: Shot) -> Look:
+        """What a new shot is compared with; a shot's picture never changes, and is decoded once."""
+        if shot.id not in self._looks:
+            self._looks[shot.id] = look_at(state.bank.image(shot.id), f"shot {shot.id}")
+        return self._looks[shot.id]
 
     def _index(self, line: str, memories: Sequence[Memory]) -> Index | None:
         return make_index(memories, self._alfa.backbone.device, self._settings[line].shots.limit) if memories else None

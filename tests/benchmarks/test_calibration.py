@@ -1,6 +1,6 @@
 """False alarms on simulated lines at thresholds from few good parts: what calibration promises, and what it keeps.
 
-ALFA_EDGE_BENCH_MODEL names the model (`bundled`), ALFA_EDGE_BENCH_PARTS the parts of each line (600).
+ALFA_EDGE_BENCH_MODEL names the model, ALFA_EDGE_BENCH_PARTS the parts of each line (600).
 """
 
 import math
@@ -11,12 +11,12 @@ import pytest
 from numpy.typing import NDArray
 
 from core.alfa import Alfa
-from core.backbone import load_backbone
+from core.backbone import DEFAULT, load_backbone
 from core.calibration import calibrate
 from core.packs import load_pack
 from core.simline import render
 
-MODEL = os.environ.get("ALFA_EDGE_BENCH_MODEL", "bundled")
+MODEL = os.environ.get("ALFA_EDGE_BENCH_MODEL", DEFAULT)
 PARTS = int(os.environ.get("ALFA_EDGE_BENCH_PARTS", "600"))
 CLASSES = ("bottle", "gear", "pcb", "tile")
 COUNTS = (19, 49, 99)
