@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -190,15 +191,8 @@ def test_the_same_from_the_command_line(running: Running, tmp_path: Path) -> Non
         f"[service]\nruntime_dir = '{tmp_path}'\nstate_dir = '{tmp_path}/state'\n"
         "[lines.one.camera]\nsource = 'sim:bottle'\n"
     )
-    parts = [tmp_path / f"{index}.png" for index in range(2)]
-    for index, part in enumerate(parts):
-        part.write_bytes(picture(index))
-
-    def run(*words: str, code: int = 0) -> str:
-        result = CliRunner().invoke(app, [*words, "--config", str(config)])
-        assert result.exit_code == code, result.output
-        return result.output
-
+    parts = pictures(tmp_path)
+    run = partial(typed, config)
     assert "line one has 2 shots" in run("enroll", "--line", "one", "--yes", *map(str, parts))
     assert "not enrolled" in run("enroll", "--line", "one", str(dark(tmp_path)), code=1)
     assert "0.png" in run("shots", "list", "--line", "one")
@@ -220,15 +214,8 @@ def test_without_a_service_on_the_state_itself(tmp_path: Path) -> None:
         "[model]\nname = 'untrained'\ndevice = 'cpu'\ndtype = 'fp32'\n"
         "[lines.one]\npack = 'bottle'\n[lines.one.camera]\nsource = 'sim:bottle'\n"
     )
-    parts = [tmp_path / f"{index}.png" for index in range(2)]
-    for index, part in enumerate(parts):
-        part.write_bytes(picture(index))
-
-    def run(*words: str, code: int = 0) -> str:
-        result = CliRunner().invoke(app, [*words, "--config", str(config)])
-        assert result.exit_code == code, result.output
-        return result.output
-
+    parts = pictures(tmp_path)
+    run = partial(typed, config)
     assert "line one has 2 shots, revision 2" in run("enroll", "--line", "one", "--yes", *map(str, parts))
     assert "from 2 shots" in run("calibrate", "--line", "one")
     assert "is not running" in run("calibrate", "--line", "one", "--parts", "3", code=2)
@@ -242,6 +229,21 @@ def test_without_a_service_on_the_state_itself(tmp_path: Path) -> None:
     assert "alfa-edge shots reembed" in run("run", code=2)
     assert "features of 2 shots" in run("shots", "reembed", "--line", "one")
     assert "0.png" in run("shots", "list", "--line", "one")
+
+
+def typed(config: Path, *words: str, code: int = 0) -> str:
+    """What a command says."""
+    result = CliRunner().invoke(app, [*words, "--config", str(config)])
+    assert result.exit_code == code, result.output
+    return result.output
+
+
+def pictures(folder: Path) -> list[Path]:
+    """Files of two good parts."""
+    parts = [folder / f"{index}.png" for index in range(2)]
+    for index, part in enumerate(parts):
+        part.write_bytes(picture(index))
+    return parts
 
 
 def dark(folder: Path) -> Path:
