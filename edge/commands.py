@@ -239,10 +239,13 @@ def _changed(desk: Desk, change: Callable[[State], Shot]) -> Result:
 
 
 def _calibrate(desk: Desk, arguments: Calibrate, asked: Asked) -> Result:
-    desk.line(arguments.line)
+    line = desk.line(arguments.line)
+    before = (line.recipe.bank, line.recipe.wire.pack_sha256)
     taken = _next_parts(desk, arguments.line, arguments.parts, arguments.timeout_s) if arguments.parts else None
 
     def work(state: State) -> dict[str, Any]:
+        if (line.recipe.bank, line.recipe.wire.pack_sha256) != before:
+            raise CommandError(f"the shots or the pack of line {arguments.line} changed meanwhile; calibrate again")
         if taken is None:
             scores, source = desk.enrolment.leave_one_out(state, arguments.line), "shots, each against the others"
         else:
@@ -275,6 +278,8 @@ def _next_parts(desk: Desk, line: str, count: int, timeout_s: float) -> list[tup
             except queue.Empty:
                 message = f"line {line} has shown {len(taken)} of {count} parts within {timeout_s:g} s; is it running?"
                 raise CommandError(message) from None
+            if one is None:
+                raise CommandError(f"line {line} has ended after {len(taken)} of {count} parts")
             found = one.inspection
             taken.append((one.image, (found.score, float(found.patch_map.max()))))
     return taken

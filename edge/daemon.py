@@ -72,6 +72,7 @@ class Daemon:
             scorer.start()
             stack.callback(scorer.stop)
             enrolment = Enrolment(alfa, scorer, self.lines, settings.lines)
+            self._state, self._enrolment = state, enrolment
             model = model_part(alfa.backbone, alfa.method)
             archive = Archive(settings.service.archive_dir)
             for name, line in settings.lines.items():
@@ -100,14 +101,16 @@ class Daemon:
                 one.join()
 
     def change_pack(self, line: str, name: str) -> None:
-        """The line judges by another pack from its next frame on, with its threshold as it is.
+        """The line judges by another pack from its next frame on, with its shots, and by the configured threshold
+        unless its last calibration was with that pack.
 
         Raises:
             PackError, ModelError: it cannot; the line goes on with the pack that it has.
         """
         pack = load_pack(name)
-        self.lines[line].change_recipe(self._recipes.load(self.settings.lines[line], pack))
+        recipe = self._recipes.load(self.settings.lines[line], pack)
         self._recipes.release()
+        self._state.run(partial(self._enrolment.change, line=line, recipe=recipe))
         log.info("line %s: pack %s %s", line, pack.name, pack.version)
 
     def _publishers(self, stack: ExitStack) -> dict[str, Publisher]:

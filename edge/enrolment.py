@@ -104,8 +104,11 @@ class Enrolment:
 
     def refresh(self, state: State, line: str) -> None:
         """Has the line judge by the shots and the calibration as they are in the state now, from its next frame on."""
-        here = self._lines[line]
-        here.change_recipe(self.recipe(state, line, here.recipe))
+        self.change(state, line, self._lines[line].recipe)
+
+    def change(self, state: State, line: str, recipe: LoadedRecipe) -> None:
+        """Has the line judge by `recipe` with its shots and its calibration, from its next frame on."""
+        self._lines[line].change_recipe(self.recipe(state, line, recipe))
 
     def score(self, image: Rgb, recipe: LoadedRecipe) -> tuple[float, float]:
         """S of a picture and the peak of its heatmap, as the line would find them; safe from any thread."""

@@ -86,7 +86,7 @@ class Judge(Protocol):
 
     def change_recipe(self, recipe: LoadedRecipe) -> None: ...
 
-    def watch(self) -> AbstractContextManager[queue.SimpleQueue[Seen]]: ...
+    def watch(self) -> AbstractContextManager[queue.SimpleQueue[Seen | None]]: ...
 
     def stats_so_far(self) -> dict[str, int]: ...
 
@@ -121,12 +121,14 @@ class Line(threading.Thread):
         self._stats_interval = stats_interval_s
         self._latencies: deque[float] = deque(maxlen=_LATENCIES)
         self._dropped = 0
-        self._watchers: list[queue.SimpleQueue[Seen]] = []
+        self._watchers: list[queue.SimpleQueue[Seen | None]] = []
         self._halt = threading.Event()
 
     def halt(self) -> None:
         """Asks the line to finish its part and end."""
         self._halt.set()
+        for watcher in tuple(self._watchers):  # who waits for its parts must not hold up the end
+            watcher.put(None)
 
     @property
     def recipe(self) -> LoadedRecipe:
@@ -134,10 +136,12 @@ class Line(threading.Thread):
         return self._recipe
 
     @contextmanager
-    def watch(self) -> Iterator[queue.SimpleQueue[Seen]]:
-        """What the line scores from now on, as it comes."""
-        watcher: queue.SimpleQueue[Seen] = queue.SimpleQueue()
+    def watch(self) -> Iterator[queue.SimpleQueue[Seen | None]]:
+        """What the line scores from now on, as it comes; None when it has ended."""
+        watcher: queue.SimpleQueue[Seen | None] = queue.SimpleQueue()
         self._watchers.append(watcher)
+        if self._halt.is_set():
+            watcher.put(None)
         try:
             yield watcher
         finally:

@@ -29,7 +29,7 @@ class LineAtRest:
         """As of a running line."""
         self.recipe = recipe
 
-    def watch(self) -> AbstractContextManager[queue.SimpleQueue[Seen]]:
+    def watch(self) -> AbstractContextManager[queue.SimpleQueue[Seen | None]]:
         """Raises CommandError: it has no parts."""
         raise CommandError(f"line {self._name} is not running, so that it has no next parts; name pictures instead")
 

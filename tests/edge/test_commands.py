@@ -30,6 +30,7 @@ class Running:
     """A service with one line, its verdicts, and its console."""
 
     settings: Settings
+    daemon: Daemon
     messages: Subscription
     socket: Path
 
@@ -65,7 +66,7 @@ def running(mosquitto: Mosquitto, tmp_path: Path) -> Iterator[Running]:
     daemon, stop = Daemon(settings), threading.Event()
     thread = threading.Thread(target=daemon.run, args=(stop,))
     with subscribe(mosquitto.port, TOPIC) as messages:
-        one = Running(settings, messages, tmp_path / "console.sock")
+        one = Running(settings, daemon, messages, tmp_path / "console.sock")
         thread.start()
         try:
             one.until(0)
@@ -164,7 +165,7 @@ def test_shots_and_threshold_outlive_the_service(mosquitto: Mosquitto, tmp_path:
         daemon, stop = Daemon(settings), threading.Event()
         thread = threading.Thread(target=daemon.run, args=(stop,))
         with subscribe(mosquitto.port, TOPIC) as messages:
-            one = Running(settings, messages, tmp_path / "console.sock")
+            one = Running(settings, daemon, messages, tmp_path / "console.sock")
             thread.start()
             try:
                 if start == 0:
@@ -205,6 +206,35 @@ def test_the_same_from_the_command_line(running: Running, tmp_path: Path) -> Non
     assert "bottle" in run("status")
     assert "shots_remove" in run("audit", "--json")
     assert "no line 'two'" in run("threshold", "--line", "two", "0.8", code=2)
+
+
+def test_another_pack_keeps_the_shots_and_takes_the_promise_back(running: Running) -> None:
+    running.ask("enroll", picture(0), picture(1), line="one", sure=True)
+    running.ask("calibrate", line="one", parts=3)
+    running.daemon.change_pack("one", "tile")
+    one = running.ask("status")["lines"]["one"]
+    assert one["recipe"]["pack"] == "tile"
+    assert one["bank"]["shots"] == 2
+    assert one["recipe"]["threshold_source"] == "uncalibrated"
+    running.daemon.change_pack("one", "bottle")
+    assert "parts declared good" in running.ask("status")["lines"]["one"]["recipe"]["threshold_source"]
+
+
+def test_who_waits_for_parts_does_not_hold_up_the_end(running: Running) -> None:
+    found: list[str] = []
+
+    def wait() -> None:
+        try:
+            running.ask("calibrate", line="one", parts=10_000, timeout_s=600)
+        except RefusedError as error:
+            found.append(str(error))
+
+    asking = threading.Thread(target=wait)
+    asking.start()
+    time.sleep(0.5)
+    running.daemon.lines["one"].halt()
+    asking.join(10)
+    assert "has ended after" in found[0]
 
 
 def test_without_a_service_on_the_state_itself(tmp_path: Path) -> None:

@@ -13,8 +13,6 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-pytest.importorskip("openai")
-
 from core.pack_lint import lint
 from core.packs import load_pack, tomllib
 from edge.cli_generate import generate as command
