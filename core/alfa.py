@@ -47,6 +47,9 @@ class Method:
         unit_prompts: Bring each prompt's embedding to unit length before the mean (WinCLIP does not).
         local_in_image: Eq. 12; off: the image score is S_G alone.
         image_in_map: Add S_G to the map as one more scale, as WinCLIP does.
+        memory_gain: Multiplies the distances to normal shots, which it cuts off at 1, before they are averaged with the
+            windows' scores. The paper's is 1; None: the one that suits the model, as its embeddings may lie so close
+            together that distances say nothing beside scores. `Alfa.method` names the one that is used.
     """
 
     scales: tuple[int, ...] = (2, 3)
@@ -61,6 +64,7 @@ class Method:
     unit_prompts: bool = True
     local_in_image: bool = True
     image_in_map: bool = False
+    memory_gain: float | None = None
 
     def __post_init__(self) -> None:
         if self.aligner not in (AUTO, *ALIGNERS):
@@ -71,6 +75,8 @@ class Method:
             raise ValueError(f"empty_side {self.empty_side!r} is not known; use one of {', '.join(EMPTY_SIDE)}")
         if self.temperature <= 0:
             raise ValueError(f"temperature {self.temperature} must be above 0")
+        if self.memory_gain is not None and self.memory_gain <= 0:
+            raise ValueError(f"memory_gain {self.memory_gain} must be above 0")
         if not self.scales or len(set(self.scales)) != len(self.scales):
             raise ValueError(f"scales {self.scales} must be different sizes, at least one")
 
@@ -83,6 +89,7 @@ WINCLIP = Method(
     unit_prompts=False,
     local_in_image=False,
     image_in_map=True,
+    memory_gain=1.0,
 )
 
 
@@ -138,7 +145,12 @@ class Alfa:
         )
 
     def _choose(self, method: Method) -> None:
-        self.method = replace(method, aligner=self.backbone.aligner) if method.aligner == AUTO else method
+        self.method = replace(
+            method,
+            aligner=self.backbone.aligner if method.aligner == AUTO else method.aligner,
+            memory_gain=self.backbone.memory_gain if method.memory_gain is None else method.memory_gain,
+        )
+        self._memory_gain = self.backbone.memory_gain if method.memory_gain is None else method.memory_gain
         self._align = ALIGNERS[self.method.aligner]
         self._aggregate = AGGREGATIONS[method.aggregation]
 
@@ -242,9 +254,11 @@ class Alfa:
     def fuse(self, s_global: Tensor, s_local: Tensor, reference: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """S [..., 1] and the map [..., N] of S_G [..., 1], S~_L [..., N] and, few-shot, the reference map (Eq. 12).
 
-        The reference map is averaged with S~_L, and the image score takes its maximum. Without `local_in_image`, as in
-        WinCLIP, the image score is S_G alone, or few-shot its mean with the maximum of the reference map.
+        The reference map, times `memory_gain`, is averaged with S~_L, and the image score takes its maximum. Without
+        `local_in_image`, as in WinCLIP, the image score is S_G alone, or few-shot its mean with the maximum of the
+        reference map.
         """
+        reference = None if reference is None else (reference * self._memory_gain).clamp(max=1)
         s_map = s_local if reference is None else (s_local + reference) / 2
         inside = s_map if self.method.local_in_image else reference
         return s_global if inside is None else (s_global + inside.amax(-1, keepdim=True)) / 2, s_map

@@ -27,7 +27,7 @@ from core.weights import ModelError, find
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 UNTRAINED = "untrained"
-DEFAULT = UNTRAINED
+DEFAULT = BUNDLED
 """What pictures are judged by where no model is named and no line is configured."""
 _UNTRAINED_CONFIG = {
     "embed_dim": 128,
@@ -51,6 +51,7 @@ class Backbone:
         pixels: Frames to the transformer's input, on the device.
         text: The other half of the model, which embeds sentences.
         aligner: The aligner that suits the model, as it was trained.
+        memory_gain: What suits its distances to normal shots; see `Method`.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Backbone:
     pixels: Preprocess
     text: TextTower
     aligner: str = "minimal"
+    memory_gain: float = 1.0
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -101,6 +103,7 @@ def load_backbone(
             CLIP_MEAN,
             CLIP_STD,
             aligner=card.aligner,
+            memory_gain=card.memory_gain,
             reload=lambda: load_bundled()[0],
         )
     if weights is None:
@@ -194,6 +197,7 @@ def wrap_model(
     std: tuple[float, ...],
     *,
     aligner: str = "minimal",
+    memory_gain: float = 1.0,
     reload: Callable[[], Any] | None = None,
 ) -> Backbone:
     """A CLIP model of open_clip as a backbone, which takes it apart: only its vision transformer goes to `device`.
@@ -208,7 +212,7 @@ def wrap_model(
     del model.visual
     pixels = Preprocess((height, width), mean, std, device)
     text = TextTower(model, tokenize, None if reload is None else partial(_text_of, reload))
-    return Backbone(name, fingerprint, device, dtype, visual, pixels, text, aligner)
+    return Backbone(name, fingerprint, device, dtype, visual, pixels, text, aligner, memory_gain)
 
 
 def _text_of(reload: Callable[[], Any]) -> Any:

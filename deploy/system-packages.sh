@@ -69,6 +69,7 @@ if ! command -v dpkg-query >/dev/null 2>&1; then
     if [ "$group" = test ]; then
         program mosquitto
         program mosquitto_sub
+        program openssl
         program ffmpeg
         browser
     fi
@@ -85,6 +86,7 @@ library libglib2.0-0
 if [ "$group" = test ]; then
     package mosquitto
     package mosquitto-clients
+    package openssl
     package ffmpeg
     package gir1.2-gst-rtsp-server-1.0
     package python3-gi

@@ -1,38 +1,325 @@
-"""Pictures on disk: heatmap overlays of anomalies, one folder a line and day."""
+"""Pictures on disk: of each kept part what people look at, and the picture itself; one folder a line and day.
+
+<line>/<day>/<seq>-<id>.jpg             an anomaly under its heatmap, or the picture of an error
+<line>/<day>/<seq>-<id>.picture.jpg     the inspected region as the camera took it
+<line>/<day>/ok/...                     the same of normal parts
+"""
 
 from __future__ import annotations
 
+import errno
+import io
+import logging
+import os
+import threading
+from collections import Counter, deque
+from dataclasses import dataclass, replace
+from datetime import date
 from pathlib import Path
 
-from core.image import Map, Rgb, encode_jpeg, overlay
-from edge.verdict import Verdict
+from PIL import Image
+
+from core.image import ImageError, Map, Rgb, encode_jpeg, overlay, read
+from edge.archive_quota import DRAFT, OVERLAY, PICTURE, ArchiveError, Quota, overlay_path, part_path
+from edge.clock import monotonic
+from edge.settings import ArchiveSettings
+from edge.verdict import Decision, Verdict
+
+__all__ = ["Archive", "ArchiveError", "ArchiveStatus", "anomaly_overlay"]
+
+log = logging.getLogger(__name__)
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_OWNER = "give the folder to this user: check its owner and mode"
+_REMEDIES = {
+    errno.ENOSPC: "make room on its disk",
+    errno.EDQUOT: "this user's disk quota is used up; make room, or raise it",
+    errno.EROFS: "its disk is mounted read-only: check it (dmesg names a faulty one) and mount it anew",
+    errno.EACCES: _OWNER,
+    errno.EPERM: _OWNER,
+    errno.ENOTDIR: "a file stands where a folder should be; move it away",
+    errno.EEXIST: "a file stands where a folder should be; move it away",
+    errno.EIO: "check the disk (dmesg names the faulty one)",
+}
+
+
+@dataclass(frozen=True)
+class ArchiveStatus:
+    """How the archive is. The counts of pictures are since the service started.
+
+    Attributes:
+        fault: Why it takes no pictures, and what to do about it; None while it does.
+        kept: Parts whose pictures are on disk.
+        skipped: Parts not kept as too many waited for the disk.
+        failed: Parts not kept since the archive had a fault, or their picture could not be encoded.
+        deleted: Parts that had to go, by age or for room.
+        bytes: On disk.
+        oldest: The first day that is held.
+        waiting: Parts on their way to the disk, the one in work included.
+    """
+
+    fault: str | None = None
+    kept: int = 0
+    skipped: int = 0
+    failed: int = 0
+    deleted: int = 0
+    bytes: int = 0
+    oldest: date | None = None
+    waiting: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class _Kept:
+    """A part on its way to the disk."""
+
+    path: str
+    image: Rgb
+    heatmap: Map | None
+    threshold: float
+
+    def encode(self) -> dict[str, bytes]:
+        """The files by what ends their names; the overlay last, whose being there says that all are."""
+        seen = self.image if self.heatmap is None else anomaly_overlay(self.image, self.heatmap, self.threshold)
+        return {PICTURE: _encode_picture(self.image), OVERLAY: encode_jpeg(seen)}
 
 
 class Archive:
-    """Keeps overlays below `root`, or nothing when `root` is None."""
+    """Keeps pictures below `settings.dir`, or nothing where there is none. Any thread may call it.
 
-    def __init__(self, root: Path | None) -> None:
-        self.root = root
+    One thread of its own encodes, writes and deletes. A disk that takes no more is a fault in `status`: no verdict
+    names a picture then, and the archive tries again until it can. Nobody else ever waits for the disk.
+    """
 
-    def path(self, line: str, day: str, name: str) -> str | None:
-        """Where the overlay called `name` will be, below the root; None when nothing is kept."""
-        return None if self.root is None else f"{line}/{day}/{name}.jpg"
+    def __init__(self, settings: ArchiveSettings, *, retry_s: float = 30.0) -> None:
+        """The quotas are looked after, and a fault is tried again, every `retry_s` seconds."""
+        self._settings = settings
+        self._retry = retry_s
+        self._changed = threading.Condition()  # guards what follows; never held while the disk works
+        self._waiting: deque[_Kept] = deque()
+        self._status = ArchiveStatus()
+        self._unkept: Counter[str] = Counter()  # normal parts of each line since the last that was kept
+        self._open = False
+        self._thread: threading.Thread | None = None
 
-    def keep(self, verdict: Verdict, image: Rgb, heatmap: Map) -> None:
-        """Writes the overlay that `verdict` names; red is at and above its threshold.
+    def start(self) -> None:
+        """Begins, with a look at all that is there; pictures may come at once."""
+        if self._settings.dir is None or self._thread is not None:
+            return
+        self._open = True
+        quota = Quota(self._settings.dir, self._settings)
+        self._thread = threading.Thread(target=self._run, args=[quota], name="archive", daemon=True)
+        self._thread.start()
+
+    def stop(self, timeout_s: float = 5.0) -> int:
+        """Takes no more, and finishes what waits within `timeout_s` seconds; how many pictures it gave up."""
+        if self._thread is None:
+            return 0
+        with self._changed:
+            self._open = False
+            self._changed.notify_all()
+        self._thread.join(timeout_s)
+        with self._changed:
+            left = len(self._waiting)
+            self._waiting.clear()
+        if left:
+            log.error("the archive gave up %d of the pictures that waited", left)
+        return left
+
+    def plan(self, line: str, day: str, seq: int, identity: str, verdict: Decision) -> str | None:
+        """Where the part's overlay will be, below the root, for the verdict to name; None if it will not be kept.
+
+        Anomalies and errors are kept, and of a line's normal parts one in `ok_every`. To be asked once for each part.
+        """
+        normal = verdict == "normal"
+        with self._changed:
+            if not self._open or self._status.fault is not None:
+                return None
+            if normal:
+                if not self._settings.ok_every:
+                    return None
+                self._unkept[line] += 1
+                if self._unkept[line] < self._settings.ok_every:
+                    return None
+                self._unkept[line] = 0
+        return overlay_path(line, day, seq, identity, normal=normal)
+
+    def keep(self, verdict: Verdict, image: Rgb, heatmap: Map | None) -> bool:
+        """Takes the pictures of a part whose verdict names a place for them, or is an error; False if not.
+
+        Args:
+            verdict: As issued. An error without a heatmap names no place: its own follows from its line, day, seq, id.
+            image: The inspected region. It is not copied, and must stay as it is.
+            heatmap: Of its size; drawn over anomalies.
+        """
+        path = verdict.heatmap.archive if verdict.heatmap is not None else None
+        if path is None and verdict.verdict == "error":
+            day = f"{verdict.issued_at:%Y-%m-%d}"
+            path = overlay_path(verdict.line, day, verdict.seq, verdict.id, normal=False)
+        with self._changed:
+            if not self._open or (path is None and verdict.verdict == "normal"):
+                return False
+            if path is None or self._status.fault is not None:
+                self._count(failed=1)
+                return False
+            if len(self._waiting) >= self._settings.queue:
+                self._count(skipped=1)
+                return False
+            shown = None if verdict.verdict == "normal" else heatmap
+            self._waiting.append(_Kept(part_path(path), image, shown, verdict.threshold))
+            self._changed.notify_all()
+            return True
+
+    @property
+    def status(self) -> ArchiveStatus:
+        """How it is now."""
+        with self._changed:
+            return replace(self._status, waiting=len(self._waiting))
+
+    def picture(self, path: str) -> Rgb:
+        """The inspected region of a part, as the camera took it, by the path that its verdict names. Reads the disk.
 
         Raises:
-            OSError: the disk does not take it.
+            ArchiveError: nothing is kept; it is gone, or was never written; or `path` is none of the archive's.
         """
-        if self.root is None or verdict.heatmap is None or verdict.heatmap.archive is None:
-            return
-        target = self.root / verdict.heatmap.archive
-        target.parent.mkdir(parents=True, exist_ok=True)
-        draft = target.with_suffix(".part")
-        draft.write_bytes(encode_jpeg(anomaly_overlay(image, heatmap, verdict.threshold)))
-        draft.replace(target)
+        root = self._settings.dir
+        if root is None:
+            raise ArchiveError("no pictures are kept; set archive.dir")
+        name = f"{part_path(path)}{PICTURE}"
+        file = root / name
+        if os.path.realpath(file) != f"{os.path.realpath(root)}/{name}":
+            raise ArchiveError(f"{path!r} leads through a link; the archive follows none")
+        try:
+            return read(file)
+        except ImageError as error:
+            if isinstance(error.__cause__, FileNotFoundError):
+                message = f"the picture of {path} is gone, or was never written; choose a newer one"
+                raise ArchiveError(message) from error
+            raise ArchiveError(f"the picture of {path} cannot be read: {error}") from error
+
+    def _run(self, quota: Quota) -> None:
+        """The archive's thread."""
+        scanned, pause = False, 0.0
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: not self._open or (self._waiting and not self._status.fault), pause)
+                last = not self._open  # nothing comes any more: what waits now is all
+            try:
+                if not scanned:
+                    began = monotonic()
+                    quota.scan()
+                    log.info("archive %s: %.1f GB, read in %.1f s", quota.root, quota.bytes / 1e9, monotonic() - began)
+                    scanned = True
+                quota.make_room(0)
+                self._finish(quota)
+                self._note(quota, None)
+            except (OSError, ArchiveError) as error:
+                # Another disk may be there the next time; a full one is still the same.
+                scanned = scanned and (isinstance(error, ArchiveError) or error.errno in _FULL)
+                self._note(quota, _in_words(error, quota.root))
+            except Exception as error:
+                self._note(quota, f"internal error: {type(error).__name__}: {error}; restart the service")
+                raise
+            if last:
+                return
+            pause = self._retry
+
+    def _finish(self, quota: Quota) -> None:
+        """Writes what waits. A part that the disk does not take goes on waiting."""
+        while True:
+            with self._changed:
+                if not self._waiting:
+                    return
+                kept = self._waiting[0]
+            try:
+                files = kept.encode()
+            except Exception as error:  # one that has no picture in it must not hold up the rest
+                log.error("archive: %s was not encoded: %s: %s", kept.path, type(error).__name__, error)
+                self._done(kept, quota, failed=1)
+                continue
+            size = sum(map(len, files.values()))
+            quota.make_room(size)
+            try:
+                mtime = _write(quota.root, kept.path, files)
+            except OSError as error:
+                if error.errno not in _FULL:
+                    raise
+                quota.delete(2 * size)  # which is no quota's fault: another program's files, or the disk's inodes
+                mtime = _write(quota.root, kept.path, files)
+            quota.add(kept.path, size, mtime)
+            self._done(kept, quota, kept=1)
+
+    def _done(self, part: _Kept, quota: Quota, *, kept: int = 0, failed: int = 0) -> None:
+        with self._changed:
+            if self._waiting and self._waiting[0] is part:  # not given up by `stop`
+                self._waiting.popleft()
+            self._count(kept=kept, failed=failed)
+            self._measure(quota)
+
+    def _note(self, quota: Quota, fault: str | None) -> None:
+        """Says in the status, and once in the log, how it went."""
+        with self._changed:
+            before = self._status.fault
+            self._status = replace(self._status, fault=fault)
+            self._measure(quota)
+        if fault is not None and fault != before:
+            log.error("the archive takes no pictures: %s", fault)
+        elif fault is None and before is not None:
+            log.info("the archive takes pictures again")
+
+    def _count(self, *, kept: int = 0, skipped: int = 0, failed: int = 0) -> None:
+        """With the lock held; so is `_measure`."""
+        now = self._status
+        self._status = replace(now, kept=now.kept + kept, skipped=now.skipped + skipped, failed=now.failed + failed)
+
+    def _measure(self, quota: Quota) -> None:
+        self._status = replace(self._status, deleted=quota.deleted, bytes=quota.bytes, oldest=quota.oldest)
 
 
 def anomaly_overlay(image: Rgb, heatmap: Map, threshold: float) -> Rgb:
     """`image` under its heatmap, from the heatmap's own least value in blue to the threshold, or above it, in red."""
     return overlay(image, heatmap, low=float(heatmap.min()), high=max(float(heatmap.max()), threshold))
+
+
+def _encode_picture(image: Rgb) -> bytes:
+    """JPEG that a model can be shown again: quality 95, colour at full resolution (4:4:4)."""
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "JPEG", quality=95, subsampling=0)
+    return buffer.getvalue()
+
+
+def _write(root: Path, path: str, files: dict[str, bytes]) -> float:
+    """Writes a part's files, whole or not at all, and returns their time, seconds of the epoch.
+
+    They are not synced: after a power cut the last ones may be missing, which costs a picture and no verdict; syncing
+    would make the verdicts' own database, which is synced, wait for the pictures.
+
+    Raises:
+        OSError: the disk does not take them.
+        ArchiveError: a link stands where a folder should be.
+    """
+    folder = root
+    folder.mkdir(mode=0o750, parents=True, exist_ok=True)
+    *levels, stem = path.split("/")
+    for level in levels:
+        folder = folder / level
+        folder.mkdir(mode=0o750, exist_ok=True)
+        if folder.is_symlink():
+            raise ArchiveError(f"{folder} is a link, and the archive follows none; mount the other disk there instead")
+    drafts = [folder / f"{stem}{suffix}{DRAFT}" for suffix in files]
+    try:
+        for draft, data in zip(drafts, files.values(), strict=True):
+            draft.write_bytes(data)
+        mtime = drafts[-1].stat().st_mtime
+        for draft in drafts:
+            draft.replace(draft.with_suffix(""))
+    finally:
+        for draft in drafts:
+            draft.unlink(missing_ok=True)
+    return mtime
+
+
+def _in_words(error: OSError | ArchiveError, root: Path) -> str:
+    if isinstance(error, ArchiveError):
+        return str(error)
+    remedy = _REMEDIES.get(error.errno or 0, "check the folder, its owner and its disk")
+    return f"{error.filename or root}: {error.strerror or error}; {remedy}"

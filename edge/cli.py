@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import logging
 import os
@@ -16,16 +17,19 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from edge import __version__, cli_console
+from edge import __version__, cli_console, cli_shots
 from edge.cli_compile import compile_packs
 from edge.cli_evaluate import evaluate
 from edge.cli_generate import generate
+from edge.cli_history import history
 from edge.cli_model import model_app
 from edge.cli_packs import packs_app
 from edge.cli_simulate import simulate
 from edge.explained import BAD_INPUT
 from edge.explained import explained as _explained
-from edge.settings import ModelSettings, Settings, load_settings, store_dir
+from edge.logs import LogFormat, setup_logs
+from edge.settings import ModelSettings, Settings, store_dir
+from edge.settings_file import load_settings
 
 if TYPE_CHECKING:
     from edge.score import ScoredPicture
@@ -42,9 +46,23 @@ app.command("evaluate")(evaluate)
 app.command("simulate")(simulate)
 app.add_typer(config_app, name="config")
 app.add_typer(model_app, name="model")
-for ask in (cli_console.status, cli_console.enroll, cli_console.calibrate, cli_console.threshold, cli_console.audit):
+for ask in (
+    cli_console.status,
+    cli_console.trigger,
+    cli_console.snapshot,
+    cli_console.pause,
+    cli_console.resume,
+    cli_shots.enroll,
+    cli_shots.calibrate,
+    cli_shots.threshold,
+    cli_shots.feedback,
+    cli_console.audit,
+    cli_console.backup,
+):
     app.command(ask.__name__)(ask)
-app.add_typer(cli_console.shots_app, name="shots")
+app.command("history")(history)
+app.add_typer(cli_shots.shots_app, name="shots")
+app.add_typer(cli_console.recipe_app, name="recipe")
 packs_app.command("compile")(compile_packs)
 packs_app.command("generate")(generate)
 app.add_typer(packs_app, name="packs")
@@ -72,17 +90,22 @@ def _stop_on_signals() -> threading.Event:
 
 
 @app.command()
-def run(config: ConfigFile) -> None:
+def run(
+    config: ConfigFile,
+    log_level: Annotated[str, typer.Option(help="DEBUG, INFO, WARNING or ERROR.")] = "INFO",
+    log_format: Annotated[LogFormat, typer.Option(help="text, json, or auto: json in the journal.")] = "auto",
+) -> None:
     """Run the service until it is told to stop."""
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    if log_level not in ("DEBUG", "INFO", "WARNING", "ERROR"):
+        raise typer.BadParameter(f"--log-level {log_level}: it is DEBUG, INFO, WARNING or ERROR")
+    setup_logs(log_level, log_format)
+    faulthandler.enable(2)  # stderr: systemd's watchdog ends what hangs by SIGABRT: with every thread's stack
     with _explained():
         settings = load_settings(config)
         from edge.daemon import Daemon
 
         daemon = Daemon(settings)
         daemon.run(_stop_on_signals())
-    if daemon.unacknowledged:
-        raise typer.Exit(1)
 
 
 @app.command()
@@ -91,7 +114,7 @@ def score(
     pack: Annotated[str, typer.Option(help="Name of a prompt pack, or the path of a pack file.")],
     model: Annotated[
         Optional[str],  # noqa: UP045 - typer reads it at run time on Python 3.10 too
-        typer.Option(help="A model of open_clip. Default: ViT-B-16-plus-240 with --weights, else untrained."),
+        typer.Option(help="A model of open_clip. Default: ViT-B-16-plus-240 with --weights, else bundled."),
     ] = None,
     weights: Annotated[Optional[str], typer.Option(help="A weights file, or a tag that was fetched.")] = None,  # noqa: UP045
     device: Device = "cpu",
@@ -167,7 +190,7 @@ def demo(
         from core.backbone import DEFAULT
         from edge.demo import run_demo, summary
 
-        out.print(f"model {DEFAULT}: random weights, so that the verdicts mean nothing; everything else is real")
+        out.print(f"model {DEFAULT}: small, and trained on simulated parts only; everything but the parts is real")
         host, _, port = (broker or "").partition(":")
         seen = run_demo(
             out,
@@ -215,7 +238,7 @@ def doctor(
 def bench_command(
     model: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option(help="A model of open_clip. Default: ViT-B-16-plus-240 with --weights, else untrained."),
+        typer.Option(help="A model of open_clip. Default: ViT-B-16-plus-240 with --weights, else bundled."),
     ] = None,
     weights: Annotated[Optional[str], typer.Option(help="A weights file, or a tag that was fetched.")] = None,  # noqa: UP045
     device: Device = "cpu",

@@ -20,7 +20,7 @@ def compile_packs(
     names: Annotated[Optional[list[str]], typer.Argument(metavar="[NAME]...", help="Packs. Default: all.")] = None,  # noqa: UP045
     model: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option(help="A model of open_clip. Default: ViT-B-16-plus-240 with --weights, else untrained."),
+        typer.Option(help="A model of open_clip. Default: ViT-B-16-plus-240 with --weights, else bundled."),
     ] = None,
     weights: Annotated[Optional[str], typer.Option(help="A weights file, or a tag that was fetched.")] = None,  # noqa: UP045
     store: Annotated[Optional[Path], typer.Option(help="The folder of the weights, as in model.store.")] = None,  # noqa: UP045

@@ -13,7 +13,8 @@ from rich.console import Console
 from rich.table import Table
 
 from edge.explained import explained
-from edge.settings import ConfigError, ModelSettings, Problem, store_dir
+from edge.settings import ModelSettings, store_dir
+from edge.settings_file import ConfigError, Problem
 
 if TYPE_CHECKING:
     from core.evaluate.result import Evaluation
@@ -36,7 +37,7 @@ def evaluate(
     ablate: Annotated[bool, typer.Option("--ablate", help="Also run what is left without each part.")] = False,
     model: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option(help="A model of open_clip. Default: ViT-B-16-plus-240 with --weights, else untrained."),
+        typer.Option(help="A model of open_clip. Default: ViT-B-16-plus-240 with --weights, else bundled."),
     ] = None,
     weights: Annotated[Optional[str], typer.Option(help="A weights file, or a tag that was fetched.")] = None,  # noqa: UP045
     device: Annotated[str, typer.Option(help="cuda, cuda:N or cpu; used or refused.")] = "cpu",

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
 from edge.explained import explained
-from edge.settings import ConfigError, Problem
+from edge.settings_file import ConfigError, Problem
 
 
 def generate(

@@ -1,309 +1,150 @@
-"""The one table of what a console can ask of the running service, and the audit of all that changes something."""
+"""The one table of what a console can ask of the running service, and what of it concerns the lines themselves."""
 
 from __future__ import annotations
 
-import queue
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+import concurrent.futures
+from dataclasses import asdict
+from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, Field
 
-from core.image import Rgb, decode, encode_png
-from edge.clock import iso_ms, monotonic, utc_now
-from edge.console.protocol import Refusal, Reply, Request
-from edge.enrolment import Enrolled, Enrolment
-from edge.state import State, StateThread
-
-if TYPE_CHECKING:
-    from core.bank import Shot
-    from edge.line import Judge
-
-Result = tuple[dict[str, Any], Sequence[bytes]]
+from core.image import encode_png
+from core.packs import list_packs
+from edge.desk import Arguments, Asked, Command, CommandError, Desk, NoArguments, OfLine, Result
+from edge.shot_commands import SHOT_COMMANDS, next_parts
 
 
-class CommandError(ValueError):
-    """The command cannot be done as asked; the message says why, and what to do."""
+class Trigger(OfLine):
+    """A part to judge now."""
+
+    part_id: str = Field(min_length=1, max_length=200)
+    """What its verdict will name."""
+    deadline_ms: int | None = Field(default=None, ge=10, le=600_000)
+    """By when, milliseconds from now; the line's own without it."""
 
 
-class _Arguments(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+class SetRecipe(OfLine):
+    """Another pack."""
+
+    pack: str = Field(min_length=1, max_length=4096)
+    """Its name, or the path of a pack file."""
 
 
-class NoArguments(_Arguments):
-    """Nothing."""
+class ReadHistory(OfLine):
+    """Verdicts of a line."""
+
+    since: AwareDatetime | None = None
+    """Issued then or later."""
+    until: AwareDatetime | None = None
+    """Issued before."""
+    count: int = Field(default=100, ge=1, le=10_000)
+    """The last so many."""
 
 
-class OfLine(_Arguments):
-    """A line."""
-
-    line: str
-    """Its name."""
-
-
-class OfShot(_Arguments):
-    """A shot."""
-
-    shot: int = Field(ge=1)
-    """Its number."""
-
-
-class ListShots(OfLine):
-    """Shots of a line."""
-
-    all: bool = False
-    """Removed ones too."""
-
-
-class Enrol(OfLine):
-    """Pictures to enrol: those sent along, or the next ones of the line."""
-
-    shots: int = Field(default=0, ge=0, le=64)
-    """How many of the line's next parts; 0 with pictures sent along."""
-    names: tuple[str, ...] = ()
-    """Of the pictures sent along."""
-    note: str = Field(default="", max_length=500)
-    """What there is to say of them."""
-    sure: bool = False
-    """Enrol pictures that are flagged, too."""
-    timeout_s: float = Field(default=30.0, gt=0, le=600)
-    """How long to wait for the line's parts."""
-
-
-class Calibrate(OfLine):
-    """Where a threshold is to come from."""
-
-    rate: float = Field(default=0.05, gt=0, lt=1)
-    """The false-alarm rate that it is to promise."""
-    parts: int = Field(default=0, ge=0, le=10_000)
-    """From so many of the line's next parts, all of which must be good; 0: from its shots, each against the others."""
-    timeout_s: float = Field(default=600.0, gt=0, le=86_400)
-    """How long to wait for the line's parts."""
-
-
-class Threshold(OfLine):
-    """A threshold set by hand."""
-
-    threshold: float = Field(ge=0, le=1)
-    """A part whose score is at or above it is anomalous."""
-
-
-class Audit(_Arguments):
+class Audit(Arguments):
     """Entries of the audit."""
 
     count: int = Field(default=20, ge=1, le=1000)
     """The last so many."""
 
 
-@dataclass(frozen=True)
-class Asked:
-    """Who asks, and what was sent along."""
+class Backup(Arguments):
+    """A copy of all that the service remembers."""
 
-    who: str
-    blobs: Sequence[bytes]
-
-
-@dataclass(frozen=True)
-class Command:
-    """One entry of the table.
-
-    Attributes:
-        arguments: What it takes.
-        run: Does it.
-        changes: Whether it changes something, and so stands in the audit.
-    """
-
-    arguments: type[_Arguments]
-    run: Callable[[Desk, Any, Asked], Result]
-    changes: bool = False
-
-
-class Desk:
-    """Where commands are done: the running lines and the state. Safe for several threads."""
-
-    def __init__(self, lines: Mapping[str, Judge], state: StateThread, enrolment: Enrolment) -> None:
-        self.lines = lines
-        self.state = state
-        self.enrolment = enrolment
-
-    def answer(self, request: Request, blobs: Sequence[bytes]) -> tuple[Reply, Sequence[bytes]]:
-        """Does what a request asks, and writes it to the audit if it changes something."""
-        command = COMMANDS.get(request.command)
-        if command is None:
-            return _refused(request, "unknown_command", f"no command {request.command!r}; known: {', '.join(COMMANDS)}")
-        try:
-            arguments = command.arguments.model_validate(request.arguments)
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
-            return _refused(request, "bad_arguments", f"{request.command}: {where}: {first['msg']}")
-        outcome = "done"
-        try:
-            result, pictures = command.run(self, arguments, Asked(request.who, blobs))
-        except ValueError as error:  # what can be mended: a line, a shot, a picture, a number
-            outcome = f"refused: {error}"
-            return _refused(request, "refused", str(error))
-        except Exception as error:
-            outcome = f"failed: {type(error).__name__}: {error}"
-            raise
-        finally:
-            if command.changes:
-                noted = arguments.model_dump(mode="json")
-                self.state.run(lambda state: state.note(request.who, request.command, noted, outcome))
-        return Reply(id=request.id, result=result), pictures
-
-    def line(self, name: str) -> Judge:
-        """Raises CommandError when there is no such line."""
-        if name not in self.lines:
-            raise CommandError(f"no line {name!r}; there are {', '.join(self.lines)}")
-        return self.lines[name]
-
-
-def _refused(request: Request, code: str, message: str) -> tuple[Reply, Sequence[bytes]]:
-    return Reply(id=request.id, refusal=Refusal(code=code, message=message)), ()
+    folder: Path
+    """Absolute; made if need be. The service writes `state.db` and `verdicts.db` there."""
 
 
 def _status(desk: Desk, _arguments: NoArguments, _asked: Asked) -> Result:
     lines = {}
     for name, line in desk.lines.items():
-        recipe, stats = line.recipe, line.stats_so_far()
+        recipe, (state, reason) = line.recipe, line.state()
         lines[name] = {
+            "state": state,
+            "reason": reason,
             "seq": line.seq,
-            "counts": stats,
+            "counts": line.stats_so_far(),
             "recipe": recipe.wire.model_dump(mode="json"),
             "threshold": recipe.threshold,
             "bank": recipe.bank.model_dump(mode="json"),
+            "drift": asdict(recipe.drift.state) if recipe.drift is not None else None,
         }
     return {"lines": lines}, ()
 
 
-def _enrol(desk: Desk, arguments: Enrol, asked: Asked) -> Result:
-    desk.line(arguments.line)
-    if bool(arguments.shots) == bool(asked.blobs):
-        raise CommandError("enroll takes pictures, or a number of the line's next parts; one of the two")
-    if arguments.shots:
-        taken = _next_parts(desk, arguments.line, arguments.shots, arguments.timeout_s)
-        pictures = [(f"line {arguments.line}", image) for image, _ in taken]
-    else:
-        names = (*arguments.names, *(f"picture {place + 1}" for place in range(len(arguments.names), len(asked.blobs))))
-        pictures = [(name, decode(blob, name)) for name, blob in zip(names, asked.blobs, strict=False)]
-    found = desk.state.run(
-        lambda state: desk.enrolment.enrol(
-            state, arguments.line, pictures, who=asked.who, note=arguments.note, sure=arguments.sure
-        )
-    )
+def _snapshot(desk: Desk, arguments: OfLine, _asked: Asked) -> Result:
+    (image, (score, peak)), *_ = next_parts(desk, arguments.line, 1, 10.0)
+    return {"score": score, "peak": peak}, [encode_png(image, {})]
+
+
+def _trigger(desk: Desk, arguments: Trigger, _asked: Asked) -> Result:
+    ticket = desk.line(arguments.line).trigger(arguments.part_id, arguments.deadline_ms)
+    assert ticket is not None
+    try:
+        verdict = ticket.answer.result(max(0.0, ticket.left()) + 10.0)
+    except concurrent.futures.TimeoutError:
+        raise CommandError(f"line {arguments.line} has not answered; is it stopping?") from None
+    return {"verdict": verdict.model_dump(mode="json", exclude_none=True)}, ()
+
+
+def _pause(desk: Desk, arguments: OfLine, asked: Asked) -> Result:
+    desk.line(arguments.line).pause(asked.who)
+    return {"state": "paused"}, ()
+
+
+def _resume(desk: Desk, arguments: OfLine, _asked: Asked) -> Result:
+    line = desk.line(arguments.line)
+    line.resume()
+    return {"state": line.state()[0]}, ()
+
+
+def _recipes(desk: Desk, _arguments: NoArguments, _asked: Asked) -> Result:
     return {
-        "pictures": [_enrolled(one) for one in found],
-        "bank": desk.line(arguments.line).recipe.bank.model_dump(),
+        "packs": list_packs(),
+        "lines": {name: line.recipe.wire.model_dump(mode="json") for name, line in desk.lines.items()},
     }, ()
 
 
-def _shots(desk: Desk, arguments: ListShots, _asked: Asked) -> Result:
+def _set_recipe(desk: Desk, arguments: SetRecipe, _asked: Asked) -> Result:
     desk.line(arguments.line)
-    shots = desk.state.run(lambda state: state.bank.shots(arguments.line, active_only=not arguments.all))
-    return {"shots": [_shot(one) for one in shots]}, ()
+    desk.change_pack(arguments.line, arguments.pack)
+    recipe = desk.line(arguments.line).recipe
+    return {"recipe": recipe.wire.model_dump(mode="json"), "threshold": recipe.threshold}, ()
 
 
-def _show_shot(desk: Desk, arguments: OfShot, _asked: Asked) -> Result:
-    shot, image = desk.state.run(lambda state: (state.bank.shot(arguments.shot), state.bank.image(arguments.shot)))
-    return {"shot": _shot(shot)}, [encode_png(image, {})]
-
-
-def _remove(desk: Desk, arguments: OfShot, asked: Asked) -> Result:
-    return _changed(desk, lambda state: state.bank.remove(arguments.shot, utc_now(), asked.who))
-
-
-def _restore(desk: Desk, arguments: OfShot, asked: Asked) -> Result:
-    return _changed(desk, lambda state: state.bank.restore(arguments.shot, utc_now(), asked.who))
-
-
-def _reembed(desk: Desk, arguments: OfLine, _asked: Asked) -> Result:
+def _history(desk: Desk, arguments: ReadHistory, _asked: Asked) -> Result:
     desk.line(arguments.line)
-
-    def work(state: State) -> list[Shot]:
-        made = desk.enrolment.embed_missing(state, arguments.line)
-        desk.enrolment.refresh(state, arguments.line)
-        return made
-
-    return {"shots": [one.id for one in desk.state.run(work)]}, ()
-
-
-def _changed(desk: Desk, change: Callable[[State], Shot]) -> Result:
-    def work(state: State) -> Shot:
-        shot = change(state)
-        if shot.line in desk.lines:
-            desk.enrolment.refresh(state, shot.line)
-        return shot
-
-    return {"shot": _shot(desk.state.run(work))}, ()
-
-
-def _calibrate(desk: Desk, arguments: Calibrate, asked: Asked) -> Result:
-    line = desk.line(arguments.line)
-    before = (line.recipe.bank, line.recipe.wire.pack_sha256)
-    taken = _next_parts(desk, arguments.line, arguments.parts, arguments.timeout_s) if arguments.parts else None
-
-    def work(state: State) -> dict[str, Any]:
-        if (line.recipe.bank, line.recipe.wire.pack_sha256) != before:
-            raise CommandError(f"the shots or the pack of line {arguments.line} changed meanwhile; calibrate again")
-        if taken is None:
-            scores, source = desk.enrolment.leave_one_out(state, arguments.line), "shots, each against the others"
-        else:
-            scores, source = [score for _, score in taken], "parts declared good"
-        return asdict(desk.enrolment.calibrate(state, arguments.line, scores, arguments.rate, source, asked.who))
-
-    return {"calibration": desk.state.run(work)}, ()
-
-
-def _threshold(desk: Desk, arguments: Threshold, asked: Asked) -> Result:
-    desk.line(arguments.line)
-    kept = desk.state.run(
-        lambda state: desk.enrolment.set_threshold(state, arguments.line, arguments.threshold, asked.who)
-    )
-    return {"calibration": asdict(kept)}, ()
+    found = desk.history.verdicts(arguments.line, since=arguments.since, until=arguments.until, count=arguments.count)
+    return {"verdicts": [one.to_dict() for one in found]}, ()
 
 
 def _audit(desk: Desk, arguments: Audit, _asked: Asked) -> Result:
     return {"entries": desk.state.run(lambda state: state.audit(arguments.count))}, ()
 
 
-def _next_parts(desk: Desk, line: str, count: int, timeout_s: float) -> list[tuple[Rgb, tuple[float, float]]]:
-    """The line's next parts: pictures, scores and peaks of the heatmap."""
-    end = monotonic() + timeout_s
-    taken: list[tuple[Rgb, tuple[float, float]]] = []
-    with desk.line(line).watch() as seen:
-        while len(taken) < count:
-            try:
-                one = seen.get(timeout=max(0.0, end - monotonic()))
-            except queue.Empty:
-                message = f"line {line} has shown {len(taken)} of {count} parts within {timeout_s:g} s; is it running?"
-                raise CommandError(message) from None
-            if one is None:
-                raise CommandError(f"line {line} has ended after {len(taken)} of {count} parts")
-            found = one.inspection
-            taken.append((one.image, (found.score, float(found.patch_map.max()))))
-    return taken
-
-
-def _enrolled(one: Enrolled) -> dict[str, Any]:
-    return {"name": one.name, "shot": one.shot.id if one.shot else None, "flags": [asdict(flag) for flag in one.flags]}
-
-
-def _shot(shot: Shot) -> dict[str, Any]:
-    known = asdict(shot) | {"added_at": iso_ms(shot.added_at)}
-    return known | {"removed_at": iso_ms(shot.removed_at) if shot.removed_at else None}
+def _backup(desk: Desk, arguments: Backup, _asked: Asked) -> Result:
+    folder = arguments.folder
+    if not folder.is_absolute():
+        raise CommandError(f"{folder}: name it from the root; the service has a working directory of its own")
+    try:
+        folder.mkdir(mode=0o750, parents=True, exist_ok=True)
+    except OSError as error:
+        raise CommandError(f"{folder}: {error.strerror}; name a folder that the service can write") from error
+    files = [desk.state.backup(folder), desk.history.backup(folder)]  # beside the writers, in this thread
+    return {"files": {str(path): path.stat().st_size for path in files}}, ()
 
 
 COMMANDS: dict[str, Command] = {
-    "status": Command(NoArguments, _status),
-    "enroll": Command(Enrol, _enrol, changes=True),
-    "shots_list": Command(ListShots, _shots),
-    "shots_show": Command(OfShot, _show_shot),
-    "shots_remove": Command(OfShot, _remove, changes=True),
-    "shots_restore": Command(OfShot, _restore, changes=True),
-    "shots_reembed": Command(OfLine, _reembed, changes=True),
-    "calibrate": Command(Calibrate, _calibrate, changes=True),
-    "threshold": Command(Threshold, _threshold, changes=True),
+    "status": Command(NoArguments, _status, machines=True),
+    "snapshot": Command(OfLine, _snapshot),
+    "trigger": Command(Trigger, _trigger),
+    "pause": Command(OfLine, _pause, changes=True, machines=True),
+    "resume": Command(OfLine, _resume, changes=True, machines=True),
+    "recipe_list": Command(NoArguments, _recipes, machines=True),
+    "recipe_set": Command(SetRecipe, _set_recipe, changes=True, machines=True),
+    **SHOT_COMMANDS,
+    "history": Command(ReadHistory, _history),
     "audit": Command(Audit, _audit),
+    "backup": Command(Backup, _backup, changes=True),
 }
 """Every command by its name."""

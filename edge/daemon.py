@@ -15,15 +15,24 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
-from core.packs import load_pack
+from core.packs import PromptPack, load_pack
 from edge import __version__
 from edge.archive import Archive
 from edge.camera.camera import Camera
+from edge.commands import COMMANDS
+from edge.condition import Services
 from edge.console.server import ConsoleServer
+from edge.desk import Desk
+from edge.history import History
+from edge.inbox import LineInbox, Porch
 from edge.line import Line
+from edge.lock import hold_state
+from edge.metrics import Metrics
 from edge.mqtt import Publisher
+from edge.outbox import Outbox
 from edge.scorer import Scorer
 from edge.settings import Settings, console_dir, state_dir
+from edge.systemd import Notifier, Progress, Watchdog, loading
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +44,7 @@ class Daemon:
         self.settings = settings
         self.lines: dict[str, Line] = {}
         self.unacknowledged = 0
-        """Verdicts that the broker had not acknowledged when the service stopped."""
+        """Verdicts that the broker had not acknowledged when the service stopped; the next run sends them."""
 
     def run(self, stop: threading.Event) -> None:
         """Runs until `stop` is set.
@@ -45,60 +54,98 @@ class Daemon:
             BankError, DatabaseError, LockError, ConsoleError: the state cannot be used. No line was started.
         """
         settings = self.settings
+        notifier, progress, metrics = Notifier(), Progress(), Metrics()
         packs = {name: load_pack(line.pack) for name, line in settings.lines.items()}
         with ExitStack() as stack:
-            publishers = self._publishers(stack)
-            runtime = stack.enter_context(_runtime_dir(settings.service.runtime_dir))
-            cameras = {name: Camera(name, line.camera, runtime) for name, line in settings.lines.items()}
-            for camera in cameras.values():  # they come up while the model is loaded
-                stack.callback(camera.stop)
-                camera.start()
-            with _no_collection():  # torch takes seconds: not before the cameras
-                from edge.commands import Desk
-                from edge.enrolment import Enrolment
-                from edge.recipes import Recipes, make_alfa, model_part
-                from edge.state import StateThread
-
-            state = StateThread(state_dir(settings.service.state_dir))
-            stack.callback(state.stop)
-            state.start()
-            alfa = make_alfa(settings.model, settings.method)
-            self._recipes = Recipes(alfa, settings.model)
-            recipes = {name: self._recipes.load(line, packs[name]) for name, line in settings.lines.items()}
-            self._recipes.release()
-            batch = min(settings.model.batch, len(settings.lines))  # a line has one frame in work at most
-            alfa.warm_up(batch)
-            scorer = Scorer(alfa, batch)
-            scorer.start()
-            stack.callback(scorer.stop)
-            enrolment = Enrolment(alfa, scorer, self.lines, settings.lines)
-            self._state, self._enrolment = state, enrolment
-            model = model_part(alfa.backbone, alfa.method)
-            archive = Archive(settings.service.archive_dir)
-            for name, line in settings.lines.items():
-                self.lines[name] = Line(
-                    name,
-                    line,
-                    state.run(partial(enrolment.recipe, line=name, recipe=recipes[name])),
-                    model,
-                    cameras[name],
-                    scorer,
-                    publishers[name],
-                    archive,
-                    settings.service.stats_interval_s,
-                )
-            console = ConsoleServer(console_dir(settings.service), Desk(self.lines, state, enrolment).answer)
-            stack.callback(console.stop)
-            console.start()
-            for one in self.lines.values():
-                one.start()
-            log.info("%d lines on %s (%s, %s)", len(self.lines), model.name, model.device, model.dtype)
+            stack.callback(metrics.serve(settings.metrics).stop)
+            with loading(notifier):
+                self._start(stack, packs, progress, metrics)
+            watchdog = Watchdog(notifier, progress.stalled)
+            stack.callback(watchdog.stop)
+            notifier.ready()
+            notifier.status(f"{len(self.lines)} lines")
+            watchdog.start()
             stop.wait()
             log.info("stopping")
+            notifier.stopping()
+            watchdog.stop()
             for one in self.lines.values():
                 one.halt()
             for one in self.lines.values():
                 one.join()
+
+    def _start(self, stack: ExitStack, packs: dict[str, PromptPack], progress: Progress, metrics: Metrics) -> None:
+        """Everything, until the lines take parts; `stack` ends it in turn."""
+        settings = self.settings
+        folder = state_dir(settings.service.state_dir)
+        runtime = stack.enter_context(_runtime_dir(settings.service.runtime_dir))
+        cameras = {name: Camera(name, line.camera, runtime, line.health) for name, line in settings.lines.items()}
+        for camera in cameras.values():  # they come up while the model is loaded
+            stack.callback(camera.stop)
+            camera.start()
+        stack.callback(hold_state(folder).close)
+        outbox = Outbox(folder, settings.history)
+        stack.callback(outbox.stop)
+        outbox.start()
+        archive = Archive(settings.archive)
+        stack.callback(archive.stop)
+        archive.start()
+        porches = {name: Porch() for name in settings.lines}
+        publishers = self._publishers(stack, outbox, porches)
+        with _no_collection():  # torch takes seconds: not before the cameras
+            from edge.enrolment import Enrolment
+            from edge.recipes import Recipes, make_alfa, model_part
+            from edge.state import StateThread
+
+        self._state = StateThread(folder)
+        stack.callback(self._state.stop)
+        opening = self._state.begin()
+        alfa = make_alfa(settings.model, settings.method)
+        self._recipes = Recipes(alfa, settings.model)
+        recipes = {name: self._recipes.load(line, packs[name]) for name, line in settings.lines.items()}
+        self._recipes.release()
+        batch = min(settings.model.batch, len(settings.lines))
+        alfa.warm_up(batch)
+        scorer = Scorer(alfa, batch, progress.beat("scorer", 60.0))
+        scorer.start()
+        stack.callback(scorer.stop)
+        opening.result()
+        self._enrolment = Enrolment(alfa, scorer, self.lines, settings.lines)
+        model = model_part(alfa.backbone, alfa.method)
+        for name, line in settings.lines.items():
+            services = Services(
+                scorer, publishers[name], outbox, archive, metrics, progress, settings.service.stats_interval_s
+            )
+            recipe = self._state.run(partial(self._enrolment.recipe, line=name, recipe=recipes[name]))
+            one = self.lines[name] = Line(name, line, recipe, model, cameras[name], services)
+            metrics.watch(name, one.gauges)
+        metrics.build(model)
+        metrics.watch_device(model.device)
+        metrics.watch_archive(lambda: archive.status)
+        metrics.watch_disk("state", folder)
+        if settings.archive.dir is not None:
+            metrics.watch_disk("archive", settings.archive.dir)
+        self._open(stack, History(folder), archive, porches, publishers)
+        log.info("%d lines on %s (%s, %s)", len(self.lines), model.name, model.device, model.dtype)
+
+    def _open(
+        self,
+        stack: ExitStack,
+        history: History,
+        archive: Archive,
+        porches: dict[str, Porch],
+        publishers: dict[str, Publisher],
+    ) -> None:
+        """Begins to take parts, triggers and commands."""
+        desk = Desk(COMMANDS, self.lines, self._state, self._enrolment, history, archive, self.change_pack)
+        console = ConsoleServer(console_dir(self.settings.service), desk.answer)
+        stack.callback(console.stop)
+        console.start()
+        for name, line in self.lines.items():
+            line.start()
+            inbox = LineInbox(line, self.settings.lines[name].deadline_ms, desk, publishers[name].publish_reply)
+            stack.callback(inbox.close)
+            porches[name].open(inbox)
 
     def change_pack(self, line: str, name: str) -> None:
         """The line judges by another pack from its next frame on, with its shots, and by the configured threshold
@@ -113,11 +160,11 @@ class Daemon:
         self._state.run(partial(self._enrolment.change, line=line, recipe=recipe))
         log.info("line %s: pack %s %s", line, pack.name, pack.version)
 
-    def _publishers(self, stack: ExitStack) -> dict[str, Publisher]:
+    def _publishers(self, stack: ExitStack, outbox: Outbox, porches: dict[str, Porch]) -> dict[str, Publisher]:
         """One connected publisher a line; each says `stopped` at the end."""
-        service = self.settings.service
+        service, mqtt = self.settings.service, self.settings.mqtt
         publishers = {
-            name: Publisher(self.settings.mqtt, name, service.node, __version__) for name in self.settings.lines
+            name: Publisher(mqtt, name, service.node, __version__, outbox, porch) for name, porch in porches.items()
         }
         stack.callback(self._stop, publishers)
         for publisher in publishers.values():
@@ -130,7 +177,7 @@ class Daemon:
             for line, left in zip(publishers, pool.map(Publisher.stop, publishers.values()), strict=True):
                 if left:
                     self.unacknowledged += left
-                    log.error("line %s: %d verdicts were not acknowledged by the broker", line, left)
+                    log.warning("line %s: %d verdicts wait on disk for the broker; the next run sends them", line, left)
 
 
 @contextlib.contextmanager

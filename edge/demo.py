@@ -20,36 +20,34 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from core.alfa import Alfa
-from core.calibration import calibrate
-from core.compiled import CompiledPacks
-from core.packs import load_pack
 from core.simline import render
 from edge import topics
 from edge.broker import EmbeddedBroker
 from edge.clock import monotonic
 from edge.daemon import Daemon
-from edge.recipes import make_alfa
+from edge.desk import Desk
+from edge.offline import offline_desk
 from edge.redact import redact
 from edge.settings import (
+    ArchiveSettings,
     CameraSettings,
     LineSettings,
-    MethodSettings,
     ModelSettings,
     MqttSettings,
     ServiceSettings,
     Settings,
-    store_dir,
 )
+from edge.state import LineCalibration
 from edge.truth import Simulated, Truth
 
 _NORMALS = 50
+_SHOTS = 4  # of them enrolled
 _FALSE_ALARMS = 0.05  # about so many good parts will be called anomalous
 _DEFECTS = 0.3
 _FIRST_NORMAL = 1_000_000  # of the parts that the threshold comes from: the demo does not get so far
 _SHOWN = 12
 _STYLES = {"normal": "green", "anomaly": "bold red", "error": "bold yellow"}
-_PARTS = {"bottle-1": Simulated("bottle", 7, _DEFECTS), "tile-1": Simulated("tile", 8, _DEFECTS)}
+_PARTS = {"plate-1": Simulated("metal_plate", 6, _DEFECTS), "wood-1": Simulated("wood", 5, _DEFECTS)}
 
 
 @dataclass
@@ -87,18 +85,17 @@ def run_demo(
         if broker is None:
             embedded = stack.enter_context(EmbeddedBroker())
             broker = embedded.host, embedded.port
-        lines = (
-            _simulated(console, model, rate)
-            if source is None
-            else {"camera": _line(source, pack, rate, (0.5, None), None)}
-        )
+        lines = _simulated(rate) if source is None else {"camera": _line(source, pack, rate)}
         state = Path(stack.enter_context(TemporaryDirectory(prefix="alfa-edge-")))
         settings = Settings(
-            service=ServiceSettings(archive_dir=out, state_dir=state),
+            service=ServiceSettings(state_dir=state),
+            archive=ArchiveSettings(dir=out, min_free_gb=0.1),
             model=model,
             mqtt=MqttSettings(host=broker[0], port=broker[1], client_id="alfa-edge-demo"),
             lines=lines,
         )
+        if source is None:
+            _set_up(console, settings)
         console.print(
             f"broker {broker[0]}:{broker[1]} - listen with: mosquitto_sub -h {broker[0]} -p {broker[1]} "
             f"-t '{topics.EVERY_ANOMALY}'\noverlays of anomalies in {out}",
@@ -112,38 +109,40 @@ def run_demo(
     return seen
 
 
-def _simulated(console: Console, model: ModelSettings, rate: float) -> dict[str, LineSettings]:
-    """Two simulated lines, with thresholds from good parts that the lines will not show."""
-    alfa = make_alfa(model, MethodSettings())
-    lines = {}
-    for name, one in _PARTS.items():
-        thresholds = _thresholds(alfa, one)
-        console.print(f"line {name}: threshold {thresholds[0]:.4f}, from {_NORMALS} simulated good parts")
-        source = f"sim:{one.part}?defects={one.defects}&seed={one.seed}"
-        lines[name] = _line(source, one.part, rate, thresholds, f"{_NORMALS} simulated normals")
-    return lines
+def _simulated(rate: float) -> dict[str, LineSettings]:
+    """Two simulated lines."""
+    return {
+        name: _line(f"sim:{one.part}?defects={one.defects}&seed={one.seed}", one.part, rate)
+        for name, one in _PARTS.items()
+    }
 
 
-def _thresholds(alfa: Alfa, line: Simulated) -> tuple[float, float]:
-    """Of the part and of the pixel, from good parts of the line that it will not show."""
-    packs = CompiledPacks(store_dir() / "compiled")
-    text = alfa.text(packs.get(alfa.backbone, load_pack(line.part)))
-    good = (render(line.part, line.seed, _FIRST_NORMAL + index, 0.0).image for index in range(_NORMALS))
-    found = [alfa.inspect([one], [text])[0] for one in good]
-    peaks = sorted(one.local_score for one in found)
-    return calibrate([one.score for one in found], _FALSE_ALARMS).threshold, peaks[_NORMALS // 2]
+def _set_up(console: Console, settings: Settings) -> None:
+    """What an operator does on the first day."""
+    with offline_desk(settings) as desk:
+        for name, one in _PARTS.items():
+            kept = _teach(desk, name, one)
+            console.print(
+                f"line {name}: {_SHOTS} simulated normals enrolled; threshold {kept.threshold:.4f}, {kept.source}",
+                soft_wrap=True,
+            )
 
 
-def _line(
-    source: str, pack: str, rate: float, thresholds: tuple[float, float | None], origin: str | None
-) -> LineSettings:
-    return LineSettings(
-        camera=CameraSettings(source=source, rate=rate, loop=True),
-        pack=pack,
-        threshold=thresholds[0],
-        pixel_threshold=thresholds[1],
-        threshold_source=origin or "uncalibrated",
+def _teach(desk: Desk, line: str, one: Simulated) -> LineCalibration:
+    """Enrols good parts that the line will not show, and sets the threshold from others."""
+    good = [render(one.part, one.seed, _FIRST_NORMAL + index, 0.0).image for index in range(_NORMALS)]
+    shots = [(f"simulated normal {index + 1}", image) for index, image in enumerate(good[:_SHOTS])]
+    enrolment = desk.enrolment
+    desk.state.run(lambda state: enrolment.enrol(state, line, shots, who="demo", note="", sure=True))
+    recipe = desk.line(line).recipe
+    scores = [enrolment.score(image, recipe) for image in good[_SHOTS:]]
+    return desk.state.run(
+        lambda state: enrolment.calibrate(state, line, scores, _FALSE_ALARMS, "simulated normals", "demo")
     )
+
+
+def _line(source: str, pack: str, rate: float) -> LineSettings:
+    return LineSettings(camera=CameraSettings(source=source, rate=rate, loop=True), pack=pack)
 
 
 def _subscribe(broker: tuple[str, int], seen: Seen, console: Console) -> Client:

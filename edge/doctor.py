@@ -23,6 +23,7 @@ from edge.settings import Settings, store_dir
 
 _BROKER_TIMEOUT_S = 3.0
 _LEAST_FREE = 1 << 30
+_NO_GSTREAMER = "this OpenCV has no GStreamer; install one that was built with it (-D WITH_GSTREAMER=ON)"
 _BACKENDS = (
     (cv2.CAP_FFMPEG, "network streams and video files"),
     (cv2.CAP_V4L2, "local cameras"),
@@ -72,8 +73,8 @@ def configured(settings: Settings) -> Iterator[Check]:
     reason = probe(settings.mqtt, _BROKER_TIMEOUT_S)
     where = f"{settings.mqtt.host}:{settings.mqtt.port}"
     yield Check("broker", "fail" if reason else "ok", f"{where}: {reason}" if reason else f"{where} accepts us")
-    if settings.service.archive_dir is not None:
-        yield _disk(settings.service.archive_dir)
+    if settings.archive.dir is not None:
+        yield _disk(settings.archive.dir)
 
 
 def _model(settings: Settings) -> Iterator[Check]:
@@ -104,6 +105,9 @@ def _source(name: str, source: str) -> Check:
     label = f"line {name}: camera"
     if is_url(source) or source.startswith("sim:"):
         return Check(label, "note", f"{redact(source)}: opened when the service runs")
+    if source.startswith("gst:"):
+        has = cv2.videoio_registry.hasBackend(cv2.CAP_GSTREAMER)
+        return Check(label, "note" if has else "fail", "opened when the service runs" if has else _NO_GSTREAMER)
     path = Path(source)
     if not path.exists():
         return Check(label, "fail", f"{source}: not there")

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.alfa import Alfa
 from core.augment import augment, variants
 from core.bank import Shot
 from core.calibration import calibrate, leave_one_out, pixel_threshold
+from core.drift import DriftTest
 from core.encoding import encoding_of
 from core.image import Rgb
 from core.memory import Index, Memory, make_index, remember
 from core.shot_checks import Flag, Look, check_shot, look_at
+from core.shot_folder import import_shots
 from edge.clock import utc_now
 from edge.scorer import Scorer
 from edge.settings import LineSettings
@@ -21,7 +25,9 @@ from edge.state import LineCalibration, State
 from edge.verdict import Bank
 
 if TYPE_CHECKING:
-    from edge.line import Judge, LoadedRecipe
+    from edge.recipe import Judge, LoadedRecipe
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -43,6 +49,12 @@ class Enrolment:
         self._settings = settings
         self._encoding = encoding_of(alfa)
         self._looks: dict[int, Look] = {}
+        self._drifts: dict[str, tuple[LineCalibration, DriftTest]] = {}
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the model."""
+        return self._alfa.backbone.fingerprint
 
     def recipe(self, state: State, line: str, recipe: LoadedRecipe) -> LoadedRecipe:
         """`recipe` with the line's shots and its last calibration, if that is of this model and pack.
@@ -52,26 +64,48 @@ class Enrolment:
         """
         memories = [memory for _, _, memory in state.bank.memory(line, self._encoding)]
         bank = Bank(shots=len(state.bank.shots(line)), revision=state.bank.revision(line))
-        changed = replace(recipe, index=self._index(line, memories), bank=bank)
+        changed = replace(recipe, index=self._index(line, memories), bank=bank, drift=None)
         kept = state.calibration(line)
         if kept is None or (kept.fingerprint, kept.pack_sha256) != (
             self._alfa.backbone.fingerprint,
             recipe.wire.pack_sha256,
         ):
             return changed
-        source = kept.source if kept.revision == bank.revision else f"{kept.source}; the shots have changed since"
+        holds = kept.revision == bank.revision
         wire = recipe.wire.model_copy(
             update={
-                "threshold_source": source,
-                "false_alarm_rate": kept.rate if kept.revision == bank.revision else None,
+                "threshold_source": kept.source if holds else f"{kept.source}; the shots have changed since",
+                "false_alarm_rate": kept.rate if holds else None,
             }
         )
-        return replace(changed, threshold=kept.threshold, pixel_threshold=kept.pixel_threshold, wire=wire)
+        drift = self._drift(line, kept) if holds else None
+        return replace(changed, threshold=kept.threshold, pixel_threshold=kept.pixel_threshold, wire=wire, drift=drift)
+
+    def _drift(self, line: str, kept: LineCalibration) -> DriftTest | None:
+        """The test that watches what `kept` promised; it goes on while that is the line's calibration."""
+        if kept.rate is None or not kept.scores:
+            return None
+        before = self._drifts.get(line)
+        if before is None or before[0] != kept:
+            expected = self._settings[line].expected_defects
+            test = DriftTest(kept.scores, kept.threshold, kept.rate, expected_defects=expected)
+            before = self._drifts[line] = (kept, test)
+        return before[1]
 
     def enrol(
-        self, state: State, line: str, pictures: Sequence[tuple[str, Rgb]], *, who: str, note: str, sure: bool
+        self,
+        state: State,
+        line: str,
+        pictures: Sequence[tuple[str, Rgb]],
+        *,
+        who: str,
+        note: str,
+        sure: bool,
+        accepted: Set[str] = frozenset(),
     ) -> list[Enrolled]:
-        """Enrols named pictures one by one; one that is flagged only if `sure`. The line uses them when this returns.
+        """Enrols named pictures one by one; one that is flagged only if `sure`, or if the flags are `accepted` ones.
+
+        The line uses them when this returns.
 
         Raises:
             DuplicateShotError: a picture is a shot already; those before it are enrolled.
@@ -84,7 +118,7 @@ class Enrolment:
                 score = self.score(image, recipe)[0] if recipe.index is not None else None
                 flags = check_shot(image, others, score, recipe.threshold)
                 shot = None
-                if sure or not flags:
+                if sure or all(flag.code in accepted for flag in flags):
                     shot = state.bank.add(
                         line,
                         recipe.wire.pack,
@@ -147,14 +181,13 @@ class Enrolment:
         image = calibrate([score for score, _ in scores], rate)
         pixel = pixel_threshold([peak for _, peak in scores], rate)
         words = f"{100 * image.rate:.3g} % false alarms, from {image.count} {source}"
-        return self._keep(
-            state, line, recipe, (min(1.0, image.threshold), min(1.0, pixel)), image.rate, image.count, words, who
-        )
+        thresholds = min(1.0, image.threshold), min(1.0, pixel)
+        return self._keep(state, line, recipe, thresholds, image.rate, tuple(score for score, _ in scores), words, who)
 
     def set_threshold(self, state: State, line: str, threshold: float, who: str) -> LineCalibration:
         """Sets the line's threshold by hand; it promises nothing."""
         recipe = self._lines[line].recipe
-        return self._keep(state, line, recipe, (threshold, threshold), None, 0, f"set by {who}", who)
+        return self._keep(state, line, recipe, (threshold, threshold), None, (), f"set by {who}", who)
 
     def _keep(
         self,
@@ -163,22 +196,45 @@ class Enrolment:
         recipe: LoadedRecipe,
         thresholds: tuple[float, float],
         rate: float | None,
-        count: int,
+        scores: tuple[float, ...],
         source: str,
         who: str,
     ) -> LineCalibration:
         calibration = LineCalibration(
             *thresholds,
             rate=rate,
-            count=count,
+            count=len(scores),
+            scores=scores,
             source=source,
             fingerprint=self._alfa.backbone.fingerprint,
             pack_sha256=recipe.wire.pack_sha256,
             revision=state.bank.revision(line),
         )
         state.calibrate(line, calibration, who)
+        self._drifts.pop(line, None)  # it may be equal to the last one, from the same shots
         self.refresh(state, line)
         return calibration
+
+    def import_folder(self, state: State, line: str, folder: Path, who: str) -> list[Shot]:
+        """Enrols what `shots export` wrote. The line uses it when this returns; what it holds already is passed over.
+
+        Raises:
+            BankError: the folder is no export, or was altered.
+        """
+        pack = self._lines[line].recipe.wire.pack
+        log.info("line %s (%s): shots from %s", line, pack, folder)
+        try:
+            return import_shots(
+                state.bank,
+                folder,
+                line,
+                self._encoding,
+                lambda image: self._features(line, image),
+                at=utc_now(),
+                who=who,
+            )
+        finally:
+            self.refresh(state, line)
 
     def embed_missing(self, state: State, line: str) -> list[Shot]:
         """Makes the features of shots that have none of this model, or damaged ones, anew from the kept pictures."""

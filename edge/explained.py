@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import typer
 
 from edge.redact import redact
-from edge.settings import ConfigError
+from edge.settings_file import ConfigError
 
 BAD_INPUT = 2
 """The exit code."""
@@ -38,6 +38,7 @@ def _mendable() -> tuple[type[Exception], ...]:
     from core.packs import PackError
     from core.vision import UnsupportedModelError
     from core.weights import ModelError
+    from edge.archive import ArchiveError
     from edge.broker import BrokerError
     from edge.console.client import NoAnswerError, RefusedError
     from edge.console.server import ConsoleError
@@ -45,5 +46,5 @@ def _mendable() -> tuple[type[Exception], ...]:
 
     setup = (ConfigError, PackError, ModelError, UnsupportedModelError, BatchTooLargeError, BrokerError)
     data = (DatasetError, EvaluationFileError, IncomparableError, FileNotFoundError)
-    running = (BankError, DatabaseError, ConsoleError, LockError, NoAnswerError, RefusedError)
+    running = (ArchiveError, BankError, DatabaseError, ConsoleError, LockError, NoAnswerError, RefusedError)
     return (*setup, *data, *running)

@@ -39,3 +39,16 @@ def is_held(path: Path) -> bool:
     except LockError:
         return True
     return False
+
+
+def hold_state(folder: Path) -> IO[bytes]:
+    """The lock of a state folder, which is made where there is none.
+
+    Raises:
+        LockError: another service, or command, uses it; or it cannot be made.
+    """
+    try:
+        folder.mkdir(mode=0o750, parents=True, exist_ok=True)
+    except OSError as error:
+        raise LockError(f"{folder}: {error.strerror or error}; set service.state_dir") from error
+    return hold(folder / "state.lock")

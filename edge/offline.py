@@ -8,20 +8,26 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 
 from core.packs import load_pack
-from edge.commands import CommandError, Desk
+from edge.archive import Archive
+from edge.commands import COMMANDS
+from edge.desk import CommandError, Desk
 from edge.enrolment import Enrolment
-from edge.line import LoadedRecipe, Seen
+from edge.history import History
+from edge.lock import hold_state
+from edge.recipe import LoadedRecipe, Seen
 from edge.recipes import Recipes, make_alfa
 from edge.scorer import Scorer
 from edge.settings import Settings, state_dir
 from edge.state import StateThread
+from edge.ticket import Ticket
+from edge.verdict import State
 
 
 class LineAtRest:
     """A configured line that does not run: it has a recipe, and no parts."""
 
-    def __init__(self, name: str, recipe: LoadedRecipe) -> None:
-        self.seq = 0
+    def __init__(self, name: str, recipe: LoadedRecipe, seq: int) -> None:
+        self.seq = seq
         self.recipe = recipe
         self._name = name
 
@@ -34,8 +40,27 @@ class LineAtRest:
         raise CommandError(f"line {self._name} is not running, so that it has no next parts; name pictures instead")
 
     def stats_so_far(self) -> dict[str, int]:
-        """Raises CommandError: it counts nothing."""
-        raise CommandError("the service is not running")
+        """It counts nothing."""
+        return {}
+
+    def state(self) -> tuple[State, str | None]:
+        """It does not run."""
+        return "stopped", "no service is running"
+
+    def trigger(self, part_id: str, deadline_ms: int | None = None) -> Ticket | None:
+        """Raises CommandError: nobody would answer."""
+        raise self._not_running()
+
+    def pause(self, who: str) -> None:
+        """Raises CommandError."""
+        raise self._not_running()
+
+    def resume(self) -> None:
+        """Raises CommandError."""
+        raise self._not_running()
+
+    def _not_running(self) -> CommandError:
+        return CommandError(f"line {self._name} is not running; start the service")
 
 
 @contextmanager
@@ -48,13 +73,17 @@ def offline_desk(settings: Settings, bare: bool = False) -> Iterator[Desk]:
         PackError, ModelError, DatabaseError: what is configured cannot be had.
     """
     with ExitStack() as stack:
-        state = StateThread(state_dir(settings.service.state_dir))
+        folder = state_dir(settings.service.state_dir)
+        stack.callback(hold_state(folder).close)
+        state = StateThread(folder)
         stack.callback(state.stop)
         state.start()
         alfa = make_alfa(settings.model, settings.method)
         recipes = Recipes(alfa, settings.model)
+        history = History(state.folder)
         lines = {
-            name: LineAtRest(name, recipes.load(line, load_pack(line.pack))) for name, line in settings.lines.items()
+            name: LineAtRest(name, recipes.load(line, load_pack(line.pack)), history.last_seq(name))
+            for name, line in settings.lines.items()
         }
         recipes.release()
         scorer = Scorer(alfa, 1)
@@ -63,4 +92,9 @@ def offline_desk(settings: Settings, bare: bool = False) -> Iterator[Desk]:
         enrolment = Enrolment(alfa, scorer, lines, settings.lines)
         for name in () if bare else lines:
             state.run(partial(enrolment.refresh, line=name))
-        yield Desk(lines, state, enrolment)
+        yield Desk(COMMANDS, lines, state, enrolment, history, Archive(settings.archive), _keep_pack)
+
+
+def _keep_pack(line: str, pack: str) -> None:
+    """Raises CommandError: without a service the pack is what the configuration says."""
+    raise CommandError(f"no service is running; set lines.{line}.pack = {pack!r} in the configuration")

@@ -8,7 +8,7 @@ from core.backbone import Backbone, load_backbone
 from core.compiled import CompiledPacks
 from core.packs import PromptPack
 from core.store import Store
-from edge.line import LoadedRecipe
+from edge.recipe import LoadedRecipe
 from edge.settings import LineSettings, MethodSettings, ModelSettings, store_dir
 from edge.verdict import Model, Recipe
 

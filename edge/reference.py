@@ -11,6 +11,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
+from edge.metrics import METRICS
 from edge.redact import redact
 from edge.settings import ENV_PREFIX, LineSettings, Settings
 from edge.topics import TOPICS
@@ -24,6 +25,15 @@ def settings_table() -> str:
     rows = ["| setting | type | default | meaning |", "| --- | --- | --- | --- |"]
     for key, field in _fields(Settings):
         rows.append(f"| `{key}` | {_kind(field.annotation)} | {_default(field)} | {_meaning(field)} |")
+    return "\n".join(rows)
+
+
+def metrics_table() -> str:
+    """A Markdown table of the figures for Prometheus: name, kind, labels, meaning."""
+    rows = ["| metric | kind | labels | meaning |", "| --- | --- | --- | --- |"]
+    for name, one in METRICS.items():
+        labels = ", ".join(f"`{label}`" for label in one.labels)
+        rows.append(f"| `{name}` | {one.kind} | {labels} | {one.help} |")
     return "\n".join(rows)
 
 
@@ -139,7 +149,7 @@ def topics_table() -> str:
     return "\n".join(rows)
 
 
-TABLES = {"settings": settings_table, "topics": topics_table}
+TABLES = {"settings": settings_table, "topics": topics_table, "metrics": metrics_table}
 
 
 def with_tables(text: str) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import queue
 import threading
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from core.image import Rgb
 from edge.clock import monotonic
+from edge.systemd import Beat
 
 if TYPE_CHECKING:
     from core.adaptation import TextFeatures
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from core.memory import Index
 
 T = TypeVar("T")
+
+_PATIENCE_S = 60.0  # for one pass, or errand
 
 
 @dataclass(frozen=True)
@@ -29,16 +32,18 @@ class Scored:
     score_ms: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Job:
     image: Rgb
     text: TextFeatures
     index: Index | None
+    line: str
+    due: float | None
     submitted: float
     result: Future[Scored]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Errand:
     """Something else for the thread that owns the device."""
 
@@ -46,25 +51,28 @@ class _Errand:
     result: Future[Any]
 
 
-_NOTHING = _Errand(lambda alfa: None, Future())
-
-
 class ScorerStoppedError(RuntimeError):
     """The service is stopping; the frame was not scored."""
 
 
-class Scorer:
-    """Scores what waits, oldest first, up to `batch` frames in one pass.
+class TooLateError(RuntimeError):
+    """The frame was not scored: its answer was due before its turn came."""
 
-    A line waits for its answer before it takes its next frame, so that each has at most one frame here and none can
-    crowd out another.
+
+class Scorer:
+    """Scores what waits, up to `batch` frames in one pass, and lets no line crowd out another.
+
+    Each pass takes the lines in turn, the one that has waited longest for its turn first, and of each its oldest frame;
+    a frame whose answer is due already costs no pass.
     """
 
-    def __init__(self, alfa: Alfa, batch: int) -> None:
+    def __init__(self, alfa: Alfa, batch: int, beat: Beat | None = None) -> None:
+        self._beat = beat or Beat("scorer", _PATIENCE_S)
         self._alfa = alfa
         self._batch = batch
-        self._jobs: queue.SimpleQueue[_Job | _Errand | None] = queue.SimpleQueue()
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
+        self._jobs: dict[str, deque[_Job]] = {}  # by line, in the order of their turns
+        self._errands: deque[_Errand] = deque()
         self._stopped = False
         self._thread = threading.Thread(target=self._run, name="scorer", daemon=True)
 
@@ -74,20 +82,38 @@ class Scorer:
 
     def stop(self) -> None:
         """Scores what waits, refuses what comes, and ends the thread."""
-        with self._lock:
+        with self._changed:
             self._stopped = True
-            self._jobs.put(None)
+            self._changed.notify()
         if self._thread.is_alive():
             self._thread.join()
 
-    def submit(self, image: Rgb, text: TextFeatures, index: Index | None = None) -> Future[Scored]:
+    @property
+    def waiting(self) -> int:
+        """Frames that wait for their turn."""
+        with self._changed:
+            return sum(map(len, self._jobs.values()))
+
+    def submit(
+        self, image: Rgb, text: TextFeatures, index: Index | None = None, *, line: str = "", due: float | None = None
+    ) -> Future[Scored]:
         """The inspection of `image` to come; a failure of the pass is the future's exception.
+
+        Args:
+            image: RGB, H x W x 3, `uint8`.
+            text: Of the pack.
+            index: The line's shots.
+            line: Whose turn it takes.
+            due: Seconds of `edge.clock.monotonic`; a frame not begun by then is not scored (`TooLateError`).
 
         Raises:
             ScorerStoppedError: after `stop`.
         """
-        job = _Job(image, text, index, monotonic(), Future())
-        self._put(job)
+        job = _Job(image, text, index, line, due, monotonic(), Future())
+        with self._changed:
+            self._refuse_after_stop()
+            self._jobs.setdefault(line, deque()).append(job)
+            self._changed.notify()
         return job.result
 
     def ask(self, work: Callable[[Alfa], T]) -> Future[T]:
@@ -97,34 +123,50 @@ class Scorer:
             ScorerStoppedError: after `stop`.
         """
         errand = _Errand(work, Future())
-        self._put(errand)
+        with self._changed:
+            self._refuse_after_stop()
+            self._errands.append(errand)
+            self._changed.notify()
         return errand.result
 
-    def _put(self, one: _Job | _Errand) -> None:
-        with self._lock:
-            if self._stopped:
-                raise ScorerStoppedError("the scorer has stopped")
-            self._jobs.put(one)
+    def _refuse_after_stop(self) -> None:
+        if self._stopped:
+            raise ScorerStoppedError("the scorer has stopped")
 
     def _run(self) -> None:
-        one = self._jobs.get()
-        while one is not None:
-            if isinstance(one, _Errand):
-                self._do(one)
-                one = self._jobs.get()
-                continue
-            jobs = [one]
-            one = self._next(len(jobs))
-            while isinstance(one, _Job):
-                jobs.append(one)
-                one = self._next(len(jobs))
-            self._score(jobs)
-            if one is _NOTHING:
-                one = self._jobs.get()
+        self._work()
+        self._beat.done()  # of one that has failed the watchdog is to notice that it has ended
 
-    def _next(self, held: int) -> _Job | _Errand | None:
-        """What waits behind a batch that holds so many; `_NOTHING` when it is full, or nothing waits."""
-        return _NOTHING if held >= self._batch or self._jobs.empty() else self._jobs.get()
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                self._beat.idle()
+                self._changed.wait_for(lambda: self._jobs or self._errands or self._stopped)
+                if not self._jobs and not self._errands:
+                    return
+                self._beat.touch()
+                errand = self._errands.popleft() if self._errands else None
+                jobs = self._pick()
+            if errand is not None:
+                self._do(errand)
+            now = monotonic()
+            for job in jobs:
+                if job.due is not None and job.due <= now:
+                    job.result.set_exception(TooLateError("its answer was due before its turn came"))
+            jobs = [job for job in jobs if not job.result.done()]
+            if jobs:
+                self._score(jobs)
+
+    def _pick(self) -> list[_Job]:
+        """The next batch; the lines in it go to the end of the queue. `_changed` is held."""
+        picked: list[_Job] = []
+        while self._jobs and len(picked) < self._batch:
+            line = next(iter(self._jobs))
+            jobs = self._jobs.pop(line)
+            picked.append(jobs.popleft())
+            if jobs:
+                self._jobs[line] = jobs
+        return picked
 
     def _do(self, errand: _Errand) -> None:
         try:

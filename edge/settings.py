@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import os
 import socket
-import sys
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import parse_qsl
@@ -18,18 +14,10 @@ from pydantic import (
     ConfigDict,
     Field,
     SecretStr,
-    ValidationError,
     field_validator,
     model_validator,
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
-
-from edge.redact import redact
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 ENV_PREFIX = "ALFA_EDGE_"
 LineName = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,64}$")]
@@ -51,18 +39,55 @@ class ServiceSettings(Section):
     state_dir: Path | None = None
     """Directory of what the service remembers: shots, calibrations, the audit. Default: `$STATE_DIRECTORY`, else
     `$XDG_STATE_HOME/alfa-edge`, else `~/.local/state/alfa-edge`."""
-    archive_dir: Path | None = None
-    """Where heatmap overlays of anomalies are kept. Default: they are not kept."""
     stats_interval_s: float = Field(default=10.0, gt=0)
     """Seconds between two messages on `line/<line>/stats`."""
+
+
+class HistorySettings(Section):
+    """What is remembered of verdicts, and how much may wait for a broker that is away."""
+
+    days: float = Field(default=90.0, gt=0, le=3650)
+    """Days that a verdict stays in the history."""
+    limit: int = Field(default=1_000_000, ge=1000, le=100_000_000)
+    """The most verdicts of a line that stay in it."""
+    outbox_limit: int = Field(default=100_000, ge=100, le=10_000_000)
+    """The most verdicts of a line that wait for the broker; beyond it the oldest are dropped, counted and reported."""
+    outbox_days: float = Field(default=7.0, gt=0, le=365)
+    """Days that a verdict waits for the broker before it is dropped, counted and reported."""
+
+
+class ArchiveSettings(Section):
+    """Pictures and heatmaps on disk. A disk that takes no more stops the archive, never the judging."""
+
+    dir: Path | None = None
+    """Where they are kept, as `<line>/<date>/...`. Default: they are not kept."""
+    ok_every: int = Field(default=0, ge=0, le=1_000_000)
+    """Of normal parts one in so many is kept; 0: none. Anomalies and errors with a picture are always kept."""
+    days: float = Field(default=30.0, gt=0, le=3650)
+    """Days that pictures are kept."""
+    max_gb: float = Field(default=20.0, gt=0)
+    """Gigabytes (1e9 bytes) that the archive may fill; beyond it the oldest go, normal parts first."""
+    min_free_gb: float = Field(default=2.0, ge=0)
+    """Gigabytes of the disk that the archive leaves free, in the same way."""
+    queue: int = Field(default=16, ge=1, le=1000)
+    """Pictures that may wait for a slow disk; what comes beyond is not kept, counted and reported."""
+
+
+class MetricsSettings(Section):
+    """Figures for Prometheus."""
+
+    port: int | None = Field(default=None, ge=1, le=65535)
+    """TCP port of the endpoint `/metrics`. Default: there is none."""
+    host: str = "127.0.0.1"
+    """Address that it listens on."""
 
 
 class ModelSettings(Section):
     """The CLIP model."""
 
     name: str = "ViT-B-16-plus-240"
-    """A model name of open_clip; or `bundled`, a small model trained on simulated parts only, whose weights are not
-    released yet; or `untrained`, one with random weights for trying out the plumbing."""
+    """A model name of open_clip; or `bundled`, the small one that comes along, trained on simulated parts only; or
+    `untrained`, one with random weights for trying out the plumbing."""
     weights: str | None = "laion400m_e32"
     """A pretrained tag of open_clip, or the path of a weights file. Not used by `bundled` and `untrained`."""
     store: Path | None = None
@@ -109,6 +134,26 @@ class MqttSettings(Section):
     """Prefix of the client ids: `<client_id>-<node>-<line>`."""
     keepalive_s: int = Field(default=15, ge=2, le=3600)
     """Seconds without traffic after which the broker sends the last will."""
+    version: Literal["3.1.1", "5"] = "3.1.1"
+    """MQTT version. With 5 the same messages also carry content type, expiry and user properties."""
+    tls: bool = False
+    """Encrypt, and check the broker's certificate."""
+    ca_file: Path | None = None
+    """Certificates (PEM) that vouch for the broker's. Default: the system's."""
+    cert_file: Path | None = None
+    """This client's certificate (PEM), where the broker asks for one."""
+    key_file: Path | None = None
+    """The key of `cert_file` (PEM, without a password)."""
+    in_flight: int = Field(default=20, ge=1, le=1000)
+    """The most verdicts of a line that are on their way to the broker at a time; the rest wait on disk."""
+    historical_after_s: float = Field(default=2.0, gt=0, le=3600)
+    """A verdict that is sent longer than this after it was issued is marked `historical`."""
+    replay_rate: float = Field(default=50.0, gt=0, le=10_000)
+    """The most historical verdicts of a line per second."""
+    commands: bool = True
+    """Take commands on `line/<line>/command`."""
+    max_message_kb: int = Field(default=16, ge=1, le=1024)
+    """A trigger or command larger than this is refused and counted."""
 
     @model_validator(mode="after")
     def _one_password(self) -> MqttSettings:
@@ -118,13 +163,21 @@ class MqttSettings(Section):
             raise ValueError("a password without a username; set mqtt.username")
         return self
 
+    @model_validator(mode="after")
+    def _whole_identity(self) -> MqttSettings:
+        if not self.tls and (self.ca_file or self.cert_file or self.key_file):
+            raise ValueError("ca_file, cert_file and key_file are for tls; set mqtt.tls = true")
+        if (self.cert_file is None) != (self.key_file is None):
+            raise ValueError("cert_file and key_file go together; set both or none")
+        return self
+
 
 class CameraSettings(Section):
     """Where a line's frames come from."""
 
     source: str = Field(min_length=1)
-    """`/dev/video0` (better a `/dev/v4l/by-id/...` path), an `rtsp://` or `http(s)://` URL, a video file, a folder of
-    images, or `sim:<class>?rate=2&defects=0.2&seed=7`."""
+    """`/dev/video0` (better a `/dev/v4l/by-id/...` path), an `rtsp://` or `http(s)://` URL, `gst:<pipeline>`, a video
+    file, a folder of images, or `sim:<class>?rate=2&defects=0.2&seed=7`."""
     rate: float = Field(default=1.0, ge=0, le=1000)
     """Parts per second in free run; 0 means as fast as they are scored. A `sim:` source may name it instead."""
     open_timeout_s: float = Field(default=5.0, gt=0, le=120)
@@ -167,6 +220,23 @@ def _is_number(text: str) -> bool:
         return False
 
 
+class HealthSettings(Section):
+    """When a live camera's frame is not judged. Each check answers the part with an `error`; 0 switches it off."""
+
+    frozen_s: float = Field(default=10.0, ge=0, le=3600)
+    """Seconds after which frames that are equal to the last bit mean that the picture stands still."""
+    dark: float = Field(default=4.0, ge=0, le=255)
+    """A frame whose mean brightness (0..255) is below it is black."""
+    bright: float = Field(default=251.0, ge=0, le=255)
+    """A frame whose mean brightness (0..255) is above it is white."""
+    blur: float = Field(default=0.0, ge=0)
+    """A frame whose sharpness (variance of the Laplacian, as `alfa-edge status` shows it) is below it is blurred."""
+    torn: bool = True
+    """Refuse frames whose lower part is missing: one row repeated to the bottom."""
+    size: tuple[int, int] | None = None
+    """Width and height that frames must have, pixels. Default: any."""
+
+
 class Roi(Section):
     """The inspected region of the frame, pixels."""
 
@@ -194,6 +264,14 @@ class LineSettings(Section):
 
     camera: CameraSettings
     """The camera."""
+    health: HealthSettings = HealthSettings()
+    """When a live camera's frame is not judged."""
+    mode: Literal["free", "trigger"] = "free"
+    """`free`: parts at the camera's rate; `trigger`: one part for each trigger (MQTT, console, ZMQ)."""
+    deadline_ms: int = Field(default=2000, ge=10, le=600_000)
+    """Milliseconds after a trigger by which its verdict is issued, if need be as `error` `deadline`."""
+    queue: int = Field(default=8, ge=1, le=1000)
+    """Triggers that may wait; one more is answered at once with `error` `queue_full`."""
     pack: str = "generic"
     """Name of a prompt pack, or the path of a pack file."""
     threshold: float = Field(default=0.5, ge=0, le=1)
@@ -204,6 +282,8 @@ class LineSettings(Section):
     """Heatmap values at or above it form regions. Default: the threshold."""
     shots: ShotSettings = ShotSettings()
     """Its normal shots."""
+    expected_defects: float = Field(default=0.02, ge=0, lt=1)
+    """Share of parts that are really defective, at most: alarms up to it are no drift."""
     roi: Roi | None = None
     """The inspected region. Default: the whole frame."""
 
@@ -227,6 +307,12 @@ class Settings(BaseSettings):
     """The parts of ALFA."""
     mqtt: MqttSettings = MqttSettings()
     """The broker."""
+    history: HistorySettings = HistorySettings()
+    """What is remembered of verdicts."""
+    archive: ArchiveSettings = ArchiveSettings()
+    """Pictures and heatmaps on disk."""
+    metrics: MetricsSettings = MetricsSettings()
+    """Figures for Prometheus."""
     lines: dict[LineName, LineSettings] = Field(min_length=1)
     """The lines, by name."""
 
@@ -271,106 +357,3 @@ def console_dir(service: ServiceSettings) -> Path:
     """The directory of the console's socket: that of the sockets where there is one, else that of the state."""
     given = service.runtime_dir or os.environ.get("RUNTIME_DIRECTORY")
     return Path(given) if given else state_dir(service.state_dir)
-
-
-@dataclass(frozen=True)
-class Problem:
-    """One thing wrong with the configuration."""
-
-    where: str
-    key: str
-    value: str
-    remedy: str
-
-    def __str__(self) -> str:
-        shown = f" = {self.value}" if self.value else ""
-        return f"{self.where}: {self.key}{shown}: {self.remedy}" if self.key else f"{self.where}: {self.remedy}"
-
-
-class ConfigError(Exception):
-    """The configuration cannot be used; each problem names its file or variable, key, value and remedy."""
-
-    def __init__(self, problems: list[Problem]) -> None:
-        self.problems = problems
-        super().__init__("\n".join(str(problem) for problem in problems))
-
-
-def load_settings(path: Path) -> Settings:
-    """Reads and validates the TOML file at `path` under the environment's overrides.
-
-    Raises:
-        ConfigError: the file is missing, not TOML, or holds a wrong key or value.
-    """
-    try:
-        data = tomllib.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        raise ConfigError([Problem(str(path), "", "", "no such file; `alfa-edge config example` prints one")]) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError([Problem(str(path), "", "", f"cannot be read: {error}")]) from error
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError([Problem(str(path), "", "", f"not valid TOML: {error}")]) from error
-    try:
-        return Settings(**data)
-    except ValidationError as error:
-        raise ConfigError(list(_problems(error, str(path), os.environ))) from None
-
-
-def _problems(error: ValidationError, path: str, environ: Mapping[str, str]) -> Iterator[Problem]:
-    variables = {name.upper(): name for name in environ}
-    for item in error.errors():
-        loc = tuple(str(part) for part in item["loc"] if part != "[key]")
-        key = ".".join(loc)
-        variable = variables.get((ENV_PREFIX + "__".join(loc)).upper())
-        yield Problem(
-            f"environment {variable}" if variable else path,
-            key,
-            _shown(key, item["input"]),
-            _remedy(item, loc),
-        )
-
-
-def _shown(key: str, value: object) -> str:
-    if "password" in key:
-        return "***"
-    if isinstance(value, Mapping):
-        return ""
-    return redact(repr(value))[:120]
-
-
-def _remedy(item: Any, loc: tuple[str, ...]) -> str:
-    kind, message = item["type"], str(item["msg"]).removeprefix("Value error, ")
-    if kind == "missing":
-        return "is required; add it"
-    if kind == "extra_forbidden":
-        close = difflib.get_close_matches(loc[-1], _keys(loc[:-1]), n=1)
-        return "is no setting; " + (
-            f"did you mean {close[0]}?" if close else f"known here: {', '.join(_keys(loc[:-1]))}"
-        )
-    if kind == "string_pattern_mismatch" and loc[:1] == ("lines",):
-        return "a line's name has 1 to 64 of a-z, 0-9 and -, since it is part of a topic"
-    return message[0].lower() + message[1:]
-
-
-def _keys(loc: tuple[str, ...]) -> list[str]:
-    """The settings known in the table at `loc`."""
-    model: type[BaseModel] = Settings
-    steps = list(loc)
-    while steps:
-        step = steps.pop(0)
-        if model is Settings and step == "lines":
-            model = LineSettings
-            steps = steps[1:]
-            continue
-        field = model.model_fields.get(step)
-        kinds = list(_models(field.annotation)) if field else []
-        if not kinds:
-            return []
-        model = kinds[0]
-    return list(model.model_fields)
-
-
-def _models(annotation: Any) -> Iterator[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
-    for part in getattr(annotation, "__args__", ()):
-        yield from _models(part)

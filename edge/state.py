@@ -7,17 +7,15 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Any, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from core.bank import BANK_TABLES, Bank
 from core.database import Database, migrations, open_database
 from edge.clock import iso_ms, utc_now
-from edge.lock import hold
 
 T = TypeVar("T")
 
 FILE = "state.db"
-_LOCK = "state.lock"
 
 STATE_TABLES = migrations(
     "state",
@@ -46,6 +44,21 @@ STATE_TABLES = migrations(
         outcome TEXT NOT NULL
     ) STRICT;
     """,
+    """
+    ALTER TABLE calibrations ADD COLUMN scores TEXT NOT NULL DEFAULT '[]';
+    CREATE TABLE feedback (
+        id INTEGER PRIMARY KEY,
+        at TEXT NOT NULL,
+        who TEXT NOT NULL,
+        line TEXT NOT NULL,
+        seq INTEGER NOT NULL,
+        kind TEXT NOT NULL,
+        note TEXT NOT NULL,
+        shot INTEGER,
+        picture BLOB
+    ) STRICT;
+    CREATE INDEX feedback_of_a_line ON feedback (line, seq);
+    """,
 )
 
 
@@ -70,6 +83,8 @@ class LineCalibration:
     fingerprint: str
     pack_sha256: str
     revision: int
+    scores: tuple[float, ...] = ()
+    """The normal scores."""
 
 
 class State:
@@ -87,12 +102,13 @@ class State:
                 f"SELECT {columns} FROM calibrations WHERE line = ? ORDER BY id DESC LIMIT 1", [line]
             )
         )
-        return LineCalibration(**found[0]) if found else None
+        return LineCalibration(**found[0] | {"scores": tuple(json.loads(found[0]["scores"]))}) if found else None
 
     def calibrate(self, line: str, calibration: LineCalibration, who: str) -> None:
         """Keeps a calibration as the line's last one."""
         with self.database.transaction():
-            self._insert("calibrations", {"line": line, "at": iso_ms(utc_now()), "who": who} | asdict(calibration))
+            row = {"line": line, "at": iso_ms(utc_now()), "who": who} | asdict(calibration)
+            self._insert("calibrations", row | {"scores": json.dumps(calibration.scores)})
 
     def note(self, who: str, command: str, arguments: dict[str, Any], outcome: str) -> None:
         """Writes to the audit who asked for what, and what came of it."""
@@ -100,37 +116,52 @@ class State:
         with self.database.transaction():
             self._insert("audit", row | {"arguments": json.dumps(arguments, sort_keys=True)})
 
+    def feed_back(
+        self, line: str, seq: int, kind: str, *, who: str, note: str, shot: int | None, picture: bytes | None
+    ) -> int:
+        """Keeps what people say of a verdict, with the shot that came of it, or with the picture (PNG) as evidence.
+
+        Returns:
+            The entry's number.
+        """
+        row = {"at": iso_ms(utc_now()), "who": who, "line": line, "seq": seq, "kind": kind, "note": note}
+        with self.database.transaction():
+            return self._insert("feedback", row | {"shot": shot, "picture": picture})
+
     def audit(self, count: int) -> list[dict[str, Any]]:
         """The last entries of the audit, the newest first."""
         return list(self.database.tables.query("SELECT * FROM audit ORDER BY id DESC LIMIT ?", [count]))
 
-    def _insert(self, table: str, row: dict[str, Any]) -> None:
-        cast(Any, self.database.tables[table]).insert(row)
+    def _insert(self, table: str, row: dict[str, Any]) -> int:
+        return int(cast(Any, self.database.tables[table]).insert(row).last_pk)
 
 
 class StateThread:
     """Opens the state in `folder` and does with it what others ask for, one thing after the other.
 
-    A lock file keeps a second service, or an offline command, from the same state.
+    Who makes one holds the folder's lock (`edge.lock.hold_state`): it keeps a second service, or an offline command,
+    from the same state.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._worker = ThreadPoolExecutor(1, "state")
-        self._lock: IO[bytes] | None = None
         self._state: State | None = None
 
     def start(self) -> None:
         """Opens the database, and makes it where there is none.
 
         Raises:
-            LockError: another process uses it.
             DatabaseError: it is damaged, or the disk does not take it.
         """
-        self.folder.mkdir(mode=0o750, parents=True, exist_ok=True)
-        self._lock = hold(self.folder / _LOCK)
-        database = self._worker.submit(open_database, self.folder / FILE, [BANK_TABLES, STATE_TABLES]).result()
-        self._state = State(database)
+        self.begin().result()
+
+    def begin(self) -> Future[None]:
+        """As `start`, but does not wait for it."""
+        return self._worker.submit(self._open)
+
+    def _open(self) -> None:
+        self._state = State(open_database(self.folder / FILE, [BANK_TABLES, STATE_TABLES]))
 
     def submit(self, work: Callable[[State], T]) -> Future[T]:
         """What `work` will return, in the state's thread."""
@@ -142,12 +173,19 @@ class StateThread:
         """What `work` returns; waits for it."""
         return self.submit(work).result()
 
+    def backup(self, folder: Path) -> Path:
+        """Copies all that is committed now into `folder`, beside what goes on; safe from any thread.
+
+        Raises:
+            DatabaseError: it cannot be written there.
+        """
+        assert self._state is not None, "the state was not opened"
+        self._state.database.backup(folder / FILE)
+        return folder / FILE
+
     def stop(self) -> None:
-        """Finishes what was asked for, closes the database and lets go of the lock. May be called twice."""
+        """Finishes what was asked for, and closes the database. May be called twice."""
         if self._state is not None:
             self._worker.submit(self._state.database.close).result()
             self._state = None
         self._worker.shutdown()
-        if self._lock is not None:
-            self._lock.close()
-            self._lock = None

@@ -47,8 +47,8 @@ class Truth:
         self.defective += defective
         if defective and anomaly:
             self.found += 1
-            peak = verdict["regions"][0]["peak"] if verdict["regions"] else None
-            self.located += peak is not None and bool(grown(sample.mask > 0, _PATCHES)[peak[1], peak[0]])
+            x, y = verdict["heatmap"]["peak"]
+            self.located += bool(grown(sample.mask > 0, _PATCHES)[y, x])
 
     def __str__(self) -> str:
         if not self.parts:

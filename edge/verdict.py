@@ -82,6 +82,7 @@ class Heatmap(Wire):
     width: int = Field(ge=1)
     height: int = Field(ge=1)
     max: Unit
+    peak: tuple[int, int] = Field(description="Where that value is: x, y in pixels of the frame.")
 
 
 class Recipe(Wire):
@@ -121,7 +122,7 @@ class Camera(Wire):
 
 
 class Timing(Wire):
-    """Milliseconds. `total` runs from the grab to the issue of the verdict."""
+    """Milliseconds. `total` runs from the trigger, in free run from the grab, to the issue of the verdict."""
 
     capture: Milliseconds = Field(description="From the grab to the frame's arrival in the service.")
     queue: Milliseconds = Field(description="Waiting for the scorer.")
@@ -141,7 +142,8 @@ class Verdict(Wire):
     )
     line: str = Field(pattern=r"^[a-z0-9-]{1,64}$")
     seq: int = Field(ge=1, description="Gap-free per line.")
-    part_id: str | None = None
+    part_id: str | None = Field(default=None, max_length=200)
+    duplicate: bool = Field(default=False, description="Whether the line had a part of this part_id before.")
     mode: Literal["trigger", "free"]
     captured_at: Stamp | None = None
     issued_at: Stamp = Field(default_factory=utc_now)
@@ -159,6 +161,7 @@ class Verdict(Wire):
     camera: Camera | None = None
     timing_ms: Timing | None = None
     simulated: bool = False
+    historical: bool = Field(default=False, description="Whether it is late: the broker was away when it was issued.")
 
     model_config = ConfigDict(
         frozen=True,
@@ -192,7 +195,7 @@ class LineStatus(Wire):
 
 
 class LatencySummary(Wire):
-    """Milliseconds from grab to issue over the verdicts since the last message."""
+    """Milliseconds (`timing_ms.total`) over the verdicts since the last message."""
 
     p50: Milliseconds
     p99: Milliseconds
@@ -212,6 +215,19 @@ class LineStats(Wire):
     dropped: int = Field(ge=0, description="Frames passed over because a newer one had come.")
     reconnects: int = Field(ge=0, description="Attempts to open the camera after the first.")
     restarts: int = Field(ge=0, description="Camera processes that were replaced.")
+    triggers: int = Field(ge=0, description="Triggers that came, those refused at once included.")
+    open: int = Field(ge=0, description="Parts that have no answer yet.")
+    waiting: int = Field(ge=0, description="Verdicts on disk that the broker has not acknowledged.")
+    waiting_s: float = Field(ge=0, description="Age of the oldest of them, seconds.")
+    undelivered: int = Field(ge=0, description="Verdicts given up since they had waited too long, or were too many.")
+    unkept: int = Field(ge=0, description="Answers given without a place on disk: it took no more.")
+    rejected: int = Field(ge=0, description="Messages that came in and were refused: no triggers, no commands.")
+    archive_skipped: int = Field(
+        ge=0, description="Pictures not kept, of all lines: the disk was too slow or took no more."
+    )
+    drift: bool = Field(default=False, description="Whether the line has left what its calibration promised.")
+    drift_reason: str | None = None
+    alarm_share: Unit | None = Field(default=None, description="Of about the last 100 parts since the calibration.")
     latency_ms: LatencySummary | None = None
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, serialize_by_alias=True)

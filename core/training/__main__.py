@@ -1,7 +1,7 @@
 """Trains a small CLIP on the simulated world: `python -m core.training --folder FOLDER [--steps N] [--regime whole]`.
 
 It goes on where the folder's last checkpoint stopped. The learning rate is constant, then falls to zero over the last
-fifth of the steps, so that a run can be made longer as long as that has not begun.
+part of the steps (`--fall`), so that a run can be made longer as long as that has not begun.
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ from core.training.split import TRAINED_CLASSES, TRAINED_DEFECTS
 
 _RATE = 1e-3
 _WARM_UP = 200
-_FALL = 0.2
 _KEEP = 0.998  # of the weights' running mean at each step
 _log = logging.getLogger("training")
 
@@ -38,6 +37,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m core.training", description=__doc__)
     parser.add_argument("--folder", type=Path, required=True, help="for pictures, checkpoints and the log")
     parser.add_argument("--steps", type=int, default=6000)
+    parser.add_argument("--fall", type=float, default=0.5, help="part of the steps over which the rate falls to zero")
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--pictures", type=int, default=38400)
     parser.add_argument("--seed", type=int, default=1)
@@ -88,7 +88,7 @@ def _train(arguments: argparse.Namespace) -> None:
             parts = losses(model.visual, head, (pixels - shift) / scale, batch, places, (texts, near), regime, rng)
             parts["text"] = apart
         total: Tensor = torch.stack(list(parts.values())).sum()
-        rate = _RATE * min(1.0, (step + 1) / _WARM_UP, (arguments.steps - step) / (_FALL * arguments.steps))
+        rate = _RATE * min(1.0, (step + 1) / _WARM_UP, (arguments.steps - step) / (arguments.fall * arguments.steps))
         model.zero_grad(set_to_none=True)
         head.zero_grad(set_to_none=True)
         total.backward()  # type: ignore[no-untyped-call]

@@ -59,7 +59,9 @@ def load_trained(path: Path) -> Backbone:
     model.load_state_dict(state["mean"])
     name = f"{path.stem}-step-{state['step']}"
     tokenize, device = SimpleTokenizer(context_length=77), torch.device("cpu")
-    return wrap_model(name, model, tokenize, device, resolve_dtype("auto", device), CLIP_MEAN, CLIP_STD)
+    return wrap_model(
+        name, model, tokenize, device, resolve_dtype("auto", device), CLIP_MEAN, CLIP_STD, memory_gain=16.0
+    )
 
 
 def measure(

@@ -13,9 +13,10 @@ from types import TracebackType
 from edge.camera.backoff import Backoff
 from edge.camera.child import CameraError, Child, socket_path
 from edge.camera.frame import Frame, FrameError
+from edge.camera.health import UNSEEN, Health
 from edge.camera.link import CameraState, LinkError, Report, Request
 from edge.clock import monotonic, utc_now
-from edge.settings import CameraSettings
+from edge.settings import CameraSettings, HealthSettings
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +42,9 @@ class CameraStatus:
     """Of the last frame, pixels."""
     height: int | None = None
     """Of the last frame, pixels."""
+    health: Health = UNSEEN
+    """Of the newest frame that was looked at. With a fault the camera is `running`, but its frames are not to be
+    judged; that of a picture that stands still is told within about a second, any other one with a frame."""
 
 
 class Camera:
@@ -53,7 +57,9 @@ class Camera:
             frame = camera.next_frame(timeout_s=1.0)
     """
 
-    def __init__(self, line: str, settings: CameraSettings, runtime_dir: Path) -> None:
+    def __init__(
+        self, line: str, settings: CameraSettings, runtime_dir: Path, health: HealthSettings = HealthSettings()
+    ) -> None:
         """Starts nothing yet.
 
         Raises:
@@ -62,6 +68,7 @@ class Camera:
         socket_path(runtime_dir, line)
         self._line = line
         self._settings = settings
+        self._health = health
         self._runtime_dir = runtime_dir
         self._lock = threading.Lock()  # a ZMQ socket that two threads use at once aborts the whole service
         self._backoff = Backoff(settings.retry_s, settings.retry_max_s)
@@ -94,7 +101,7 @@ class Camera:
                 raise CameraError(f"the camera of line {self._line} is running already")
             self._set("starting", None)
             try:
-                self._child = Child(self._line, self._settings, self._runtime_dir)
+                self._child = Child(self._line, self._settings, self._runtime_dir, self._health)
             except OSError as error:
                 raise CameraError(f"the camera process of line {self._line} cannot be started: {error}") from error
 
@@ -173,7 +180,7 @@ class Camera:
                 self._lose(failure)
         elif self._spawn_at is not None and monotonic() >= self._spawn_at:
             try:
-                self._child = Child(self._line, self._settings, self._runtime_dir)
+                self._child = Child(self._line, self._settings, self._runtime_dir, self._health)
             except OSError as error:
                 self._spawn_at = monotonic() + self._backoff.fail()
                 self._set("fault", f"the camera process cannot be started: {error}")
@@ -189,9 +196,12 @@ class Camera:
         self._refused = False
         self._passed = 0
         self._reconnects_before = self._status.reconnects
-        if monotonic() - child.started > self._settings.retry_max_s:
+        if monotonic() - child.started > self._settings.retry_max_s:  # the pauses are for those that die young
             self._backoff.succeed()
-        self._spawn_at = monotonic() + self._backoff.fail()
+            self._spawn_at = monotonic()
+        else:
+            self._spawn_at = monotonic() + self._backoff.fail()
+        self._status = replace(self._status, health=UNSEEN)
         self._set("fault", reason)
         if not child.kill(_TICK_S):
             self._lingering.append(child)
@@ -226,6 +236,7 @@ class Camera:
         if report.answers is not None and report.answers == self._asked:
             self._asked, self._refused = None, True
             self._missing = report.reason if report.state == "fault" else None
+        self._see(report.health)
         self._status = replace(
             self._status,
             reconnects=self._reconnects_before + report.reconnects,
@@ -251,6 +262,13 @@ class Camera:
         if self._child is not None and self._asked is None and self._child.request(Request(want=self._wants + 1)):
             self._wants += 1
             self._asked = self._wants
+
+    def _see(self, health: Health) -> None:
+        before, self._status = self._status.health.fault, replace(self._status, health=health)
+        if health.fault is not None and health.fault != before:
+            log.warning("line %s: camera: frames are not judged: %s", self._line, health.fault.message)
+        elif before is not None and health.fault is None:
+            log.info("line %s: camera: %s is over", self._line, before.code)
 
     def _set(self, state: CameraState, reason: str | None, restarts: int | None = None) -> None:
         before = self._status

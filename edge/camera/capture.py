@@ -1,4 +1,4 @@
-"""Sources that OpenCV reads: network streams, V4L2 devices, video files."""
+"""Sources that OpenCV reads: network streams, V4L2 devices, GStreamer pipelines, video files."""
 
 from __future__ import annotations
 
@@ -76,6 +76,8 @@ class Stream(_Live):
         """Opens the stream and passes over what has piled up during that, so that the first frame is a fresh
         one."""
         url = settings.source
+        if unanswered := why_unanswered(settings):
+            raise SourceError(f"{url}: cannot be opened: {unanswered}", absent=True)
         # FFmpeg looks at a stream for up to 5 s before it gives a frame, longer than the opening may take.
         options = {"analyzeduration": str(round(min(5.0, settings.open_timeout_s / 5) * 1_000_000))}
         if url.lower().startswith("rtsp"):
@@ -84,19 +86,21 @@ class Stream(_Live):
         os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] = "|".join(f"{key};{value}" for key, value in options.items())
         # Each further thread of the decoder holds back one more frame: with 8 of them at 10 frames/s, 0.7 s.
         os.environ["OPENCV_FFMPEG_THREADS"] = "1"
-        # After the opening the timeouts can no longer be set.
-        params = [
-            cv2.CAP_PROP_OPEN_TIMEOUT_MSEC,
-            math.ceil(settings.open_timeout_s * 1000),
-            cv2.CAP_PROP_READ_TIMEOUT_MSEC,
-            math.ceil(settings.read_timeout_s * 1000),
-        ]
         began = monotonic()
-        capture = cv2.VideoCapture(url, cv2.CAP_FFMPEG, params)
+        capture = cv2.VideoCapture(url, cv2.CAP_FFMPEG, _timeouts(settings))
         if not capture.isOpened():
             capture.release()
-            raise SourceError(f"{url}: cannot be opened: {_why_closed(url, settings.open_timeout_s)}")
+            if unanswered := why_unanswered(settings):
+                raise SourceError(f"{url}: cannot be opened: {unanswered}", absent=True)
+            host, port = _address(url)
+            raise SourceError(
+                f"{url}: cannot be opened: {host} port {port} answers, but gave no video in "
+                f"{settings.open_timeout_s:g} s; check path, user and password"
+            )
         super().__init__(url, capture, settings.read_timeout_s)
+        # FFmpeg's decoder fills a picture that did not come whole from the one before it, and OpenCV scales one of
+        # another size to the first one's. Of pictures that are encoded one by one, core.image decodes what is wanted.
+        self._encoded = _fourcc(capture) == "mjpg" and capture.set(cv2.CAP_PROP_FORMAT, -1)
         self._position = -1.0  # of the frame grabbed last in the stream, ms
         self._stamped = True  # whether positions tell frames apart
         # FFmpeg knows the end of such a frame by the begin of the next, and gives it out only then.
@@ -117,6 +121,15 @@ class Stream(_Live):
         self._position = position
         return True
 
+    def retrieve(self) -> Rgb:
+        if not self._encoded:
+            return super().retrieve()
+        try:
+            ok, packet = self._capture.retrieve()
+            return image.decode(packet.tobytes() if ok else b"", "the picture")
+        except (cv2.error, image.ImageError) as error:
+            raise SourceError(f"{self._label}: a frame could not be decoded: {error}") from error
+
     def _catch_up(self, seconds: float) -> None:
         """Grabs until a frame had to be waited for, but no longer than `seconds`, in which the backlog came
         to be."""
@@ -135,11 +148,13 @@ class Device(_Live):
     def __init__(self, settings: CameraSettings) -> None:
         path, width, height = settings.source, settings.width, settings.height
         if not Path(path).exists():
-            raise SourceError(f"{path}: no such device; is it plugged in? `ls /dev/v4l/by-id` lists what there is")
+            raise SourceError(
+                f"{path}: no such device; is it plugged in? `ls /dev/v4l/by-id` lists what there is", absent=True
+            )
         if not os.access(path, os.R_OK | os.W_OK):
             raise SourceError(f"{path}: permission denied; the service's user has to be in the group `video`")
         if (width is None) != (height is None):
-            raise SourceError(f"{path}: width and height go together; set both or none")
+            raise SourceError(f"{path}: width and height go together; set both or none", final=True)
         os.environ["OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT"] = str(math.ceil(settings.read_timeout_s))
         capture = cv2.VideoCapture(path, cv2.CAP_V4L2)
         super().__init__(path, capture, settings.read_timeout_s)
@@ -157,6 +172,27 @@ class Device(_Live):
                     f"{path}: gives {got[0]} x {got[1]} pixels where {width} x {height} are asked of it; "
                     f"`v4l2-ctl -d {path} --list-formats-ext` lists its sizes"
                 )
+
+
+class Pipeline(_Live):
+    """A camera that GStreamer reads, for instance one on a Jetson's CSI port: `gst:<elements> ! appsink ...`."""
+
+    def __init__(self, settings: CameraSettings) -> None:
+        pipeline = settings.source.removeprefix("gst:").strip()
+        label = "gst:" + "".join(pipeline.split()[:1])  # the rest may hold a password
+        if not cv2.videoio_registry.hasBackend(cv2.CAP_GSTREAMER):
+            raise SourceError(
+                f"{label}: this OpenCV has no GStreamer; install one that was built with it (-D WITH_GSTREAMER=ON) "
+                "in place of the package opencv-python",
+                final=True,
+            )
+        capture = cv2.VideoCapture(pipeline, cv2.CAP_GSTREAMER, _timeouts(settings))
+        super().__init__(label, capture, settings.read_timeout_s)
+        if not capture.isOpened():
+            self.close()
+            raise SourceError(
+                f"{label}: cannot be opened; try the pipeline with gst-launch-1.0, and let it end in appsink"
+            )
 
 
 class Video(_Capture):
@@ -196,21 +232,42 @@ def _fourcc(capture: cv2.VideoCapture) -> str:
     return int(capture.get(cv2.CAP_PROP_FOURCC)).to_bytes(4, "little", signed=True).decode("latin-1").lower()
 
 
-def _why_closed(url: str, timeout_s: float) -> str:
-    """What a plain connection to the host tells of a stream that did not open, and the remedy."""
+def _timeouts(settings: CameraSettings) -> list[int]:
+    """What tells OpenCV the timeouts; after the opening it takes them no more."""
+    return [
+        cv2.CAP_PROP_OPEN_TIMEOUT_MSEC,
+        math.ceil(settings.open_timeout_s * 1000),
+        cv2.CAP_PROP_READ_TIMEOUT_MSEC,
+        math.ceil(settings.read_timeout_s * 1000),
+    ]
+
+
+def _address(url: str) -> tuple[str, int]:
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port or PORTS[parts.scheme.lower()]
     except ValueError as error:
-        return f"the address is malformed: {error}"
+        raise SourceError(f"{url}: cannot be opened: the address is malformed: {error}", final=True) from error
     if not host:
-        return "the address names no host"
+        raise SourceError(f"{url}: cannot be opened: the address names no host", final=True)
+    return host, port
+
+
+def why_unanswered(settings: CameraSettings) -> str | None:
+    """Why nobody accepts a connection at a stream's address, and the remedy; None: somebody does.
+
+    Opening a stream takes several round trips, so a fifth of the time for it is time enough for the first.
+
+    Raises:
+        SourceError: it is no address.
+    """
+    host, port = _address(settings.source)
     try:
-        socket.create_connection((host, port), timeout_s).close()
-    except socket.gaierror:
+        socket.create_connection((host, port), settings.open_timeout_s / 5).close()
+    except (socket.gaierror, UnicodeError):
         return f"the name {host} is not known; check the address and the name server"
     except TimeoutError:
         return f"{host} port {port} does not answer; check power, cable and address"
     except OSError as error:
         return f"{host} port {port}: {error.strerror or error}; check power, cable and address"
-    return f"{host} port {port} answers, but gave no video in {timeout_s:g} s; check path, user and password"
+    return None

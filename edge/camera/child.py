@@ -19,7 +19,7 @@ from edge.camera.frame import Frame
 from edge.camera.link import Order, Report, Request, pair, read_report
 from edge.clock import monotonic
 from edge.redact import redact
-from edge.settings import ENV_PREFIX, CameraSettings
+from edge.settings import ENV_PREFIX, CameraSettings, HealthSettings
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +49,9 @@ def socket_path(runtime_dir: Path, line: str) -> Path:
 class Child:
     """One camera process, from its start to its end. Its socket is its own, so no other's frames come."""
 
-    def __init__(self, line: str, settings: CameraSettings, runtime_dir: Path) -> None:
+    def __init__(
+        self, line: str, settings: CameraSettings, runtime_dir: Path, health: HealthSettings = HealthSettings()
+    ) -> None:
         """Starts the process.
 
         Raises:
@@ -85,7 +87,7 @@ class Child:
             target=_log_lines, args=(line, self.process.stderr), name=f"camera-{line}-stderr", daemon=True
         )
         self._logger.start()
-        order = Order(line=line, address=address, parent=os.getpid(), camera=settings)
+        order = Order(line=line, address=address, parent=os.getpid(), camera=settings, health=health)
         try:
             self.process.stdin.write(order.model_dump_json().encode())
             self.process.stdin.close()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from core.image import Rgb
+from edge.camera.health import UNSEEN, FrameFault, Health
 
 Parts: TypeAlias = Sequence[bytes | memoryview]  # of a ZMQ message
 MAX_BYTES = 256 * 1024 * 1024  # the largest frame that is passed on: 9400 x 9400 pixels
@@ -43,6 +44,8 @@ class Frame:
     """Whether no real camera took it."""
     name: str | None = None
     """What the source calls it, for instance the name of the file."""
+    health: Health = UNSEEN
+    """What was found of the picture; a frame with a fault is not to be judged."""
 
     def to_parts(self) -> Parts:
         """The multipart message: a JSON header and the raw pixels, row-major; the pixels are not copied.
@@ -67,6 +70,7 @@ class Frame:
             "ready": self.ready,
             "simulated": self.simulated,
             "name": self.name,
+            "health": asdict(self.health),
         }
         return [json.dumps(header).encode(), np.ascontiguousarray(image).data.cast("B")]
 
@@ -83,10 +87,13 @@ class Frame:
             header: dict[str, Any] = json.loads(bytes(parts[0]))
             height, width = int(header.pop("height")), int(header.pop("width"))
             stamp = datetime.fromtimestamp(header.pop("captured_at"), timezone.utc)
+            health: dict[str, Any] = header.pop("health")
+            fault = health.pop("fault")
+            found = Health(fault=FrameFault(**fault) if fault is not None else None, **health)
             pixels = np.frombuffer(parts[1], np.uint8)
             if min(height, width) < 1 or pixels.size != height * width * 3:
                 raise FrameError(f"{pixels.size} bytes are no frame of {width} x {height} pixels")
-            return cls(image=pixels.reshape(height, width, 3).copy(), captured_at=stamp, **header)
+            return cls(image=pixels.reshape(height, width, 3).copy(), captured_at=stamp, health=found, **header)
         except FrameError:
             raise
         except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:

@@ -6,16 +6,19 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from core.image import Rgb
 from edge.camera.backoff import Backoff
 from edge.camera.fault import SourceError
 from edge.camera.frame import Frame, FrameError, Parts
+from edge.camera.health import UNSEEN, FrameHealth, Health
 from edge.camera.link import CameraState, Report
-from edge.camera.source import Source, open_source
+from edge.camera.source import Source, is_there, open_source
 from edge.clock import monotonic, utc_now
 from edge.redact import redact
-from edge.settings import CameraSettings
+from edge.settings import CameraSettings, HealthSettings
 
 MARGIN_S = 3.0  # what a native call may take beyond the timeout it was given
+LOOK_S = 1.0  # between two looks: at a live picture that nobody asks for, or for a source that is absent
 
 
 class Grabber(threading.Thread):
@@ -24,7 +27,8 @@ class Grabber(threading.Thread):
     A live source is grabbed without pause, so that nothing grows old in a driver's or decoder's queue; a
     request gets the first frame whose grab ends after it came. Other sources are grabbed once per request.
     Grabbing and decoding are one thread's, so a decoded frame is always the one grabbed last. `emit` is
-    called in that thread.
+    called in that thread. Every frame is checked before it is delivered; between requests, one of a live source
+    about every second, so that the first part after a long pause is not judged by a picture that stands still.
     """
 
     def __init__(
@@ -32,12 +36,15 @@ class Grabber(threading.Thread):
         settings: CameraSettings,
         emit: Callable[[Parts], None],
         opener: Callable[[CameraSettings], Source] = open_source,
+        health: HealthSettings = HealthSettings(),
     ) -> None:
         super().__init__(name="grabber", daemon=True)  # it may be stuck in a native call when the process ends
         self._settings = settings
         self._emit = emit
         self._open = opener
         self._backoff = Backoff(settings.retry_s, settings.retry_max_s)
+        self._health = FrameHealth(health)
+        self._look_s = min(LOOK_S, health.frozen_s / 3 or LOOK_S)
         self._changed = threading.Condition()
         self._wanted: int | None = None
         self._closing = False
@@ -66,11 +73,14 @@ class Grabber(threading.Thread):
 
     def run(self) -> None:
         while not self._closing:
+            began = monotonic()
             try:
                 self._session()
             except SourceError as error:
-                self._set("fault", str(error))
-                self._rest(self._backoff.fail())
+                self._set("fault", str(error), health=UNSEEN)
+                if monotonic() - began >= self._settings.open_timeout_s:
+                    self._backoff.succeed()  # waited for in vain, it was not bothered much
+                self._pause(error)
                 if not self._closing:
                     self._set(self._report.state, self._report.reason, reconnects=self._report.reconnects + 1)
             else:
@@ -87,7 +97,7 @@ class Grabber(threading.Thread):
         try:
             self._read(source)
         except SourceError as error:
-            self._set("fault", str(error))  # before the closing, which may take its time
+            self._set("fault", str(error), health=UNSEEN)  # before the closing, which may take its time
             raise
         finally:
             with self._native("closing the camera", self._settings.read_timeout_s):
@@ -95,6 +105,7 @@ class Grabber(threading.Thread):
 
     def _read(self, source: Source) -> None:
         number = delivered = 0
+        look_at = 0.0  # a source is running when its first frame could be decoded
         grabbed = monotonic(), utc_now()
         if not source.live:
             self._set("running", live=False)
@@ -112,39 +123,41 @@ class Grabber(threading.Thread):
                 return
             number += 1
             if source.live:
-                if self._report.state != "running":
-                    self._set("running", live=True)
-                self._backoff.succeed()
                 wanted = self._wanted
-            if wanted is None:
-                continue
             began = monotonic()
+            if wanted is None and began < look_at:
+                continue
+            look_at = began + self._look_s
             try:
                 with self._native("decoding a frame", self._settings.read_timeout_s):
                     picture = source.retrieve()
-                    ready = monotonic()
+                    decoded = monotonic()
+                    health = self._health.check(picture, captured, source.live)
                     frame = Frame(
                         image=picture,
                         number=number,
                         dropped=number - delivered - 1,
                         captured_at=captured_at,
                         captured=captured,
-                        decode_ms=(ready - began) * 1000,
-                        ready=ready,
+                        decode_ms=(decoded - began) * 1000,
+                        ready=monotonic(),
                         simulated=source.simulated,
                         name=source.name,
+                        health=health,
                     )
                     message = frame.to_parts()
             except (SourceError, FrameError) as error:
                 if source.live:
                     raise SourceError(str(error)) from error
                 self._wanted = None
-                self._set("fault", str(error), answers=wanted)
+                self._set("fault", str(error), health=UNSEEN, answers=wanted)
                 continue
-            height, width, _ = picture.shape
-            if (self._report.state, self._report.width, self._report.height) != ("running", width, height):
-                self._set("running", live=source.live, width=width, height=height)
+            if wanted is None and health.fault is not None and health.fault.code != "camera_frozen":
+                health = self._report.health  # between parts the light may be off
+            self._tell(source.live, picture, health)
             self._backoff.succeed()
+            if wanted is None:
+                continue
             self._wanted = None
             delivered = number
             self._emit(message)
@@ -153,6 +166,32 @@ class Grabber(threading.Thread):
         with self._changed:
             self._changed.wait_for(lambda: self._closing or self._wanted is not None)
             return self._wanted
+
+    def _tell(self, live: bool, picture: Rgb, health: Health) -> None:
+        """Reports what is new of the picture; figures that vary from frame to frame go with the next beat."""
+        height, width, _ = picture.shape
+        told = self._report
+        if (told.state, told.width, told.height, told.health.fault) == ("running", width, height, health.fault):
+            self._report = told.model_copy(update={"health": health})
+        else:
+            self._set("running", live=live, width=width, height=height, health=health)
+
+    def _pause(self, error: SourceError) -> None:
+        """Waits before the next attempt: longer with each failure, but for a source that was absent no longer than
+        it takes to see that it has come."""
+        if error.final:
+            self._rest(None)
+            return
+        look_at = monotonic()
+        until = look_at + self._backoff.fail()
+        while not self._closing:
+            look_at += LOOK_S
+            self._rest(max(0.0, min(look_at, until) - monotonic()))
+            if monotonic() >= until:
+                return
+            if error.absent and not self._closing and is_there(self._settings):
+                self._backoff.succeed()
+                return
 
     def _rest(self, seconds: float | None) -> None:
         """Waits; None: until the thread is to end."""

@@ -12,7 +12,8 @@ import zmq
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from edge.camera.frame import MAX_BYTES
-from edge.settings import CameraSettings
+from edge.camera.health import UNSEEN, Health
+from edge.settings import CameraSettings, HealthSettings
 
 CameraState: TypeAlias = Literal["starting", "running", "fault", "ended"]
 
@@ -40,6 +41,7 @@ class Order(Message):
     parent: int
     """Process id of the service; the camera process ends when it has another parent."""
     camera: CameraSettings
+    health: HealthSettings = HealthSettings()
 
 
 class Request(Message):
@@ -65,6 +67,8 @@ class Report(Message):
     """Pixels."""
     height: int | None = None
     """Pixels."""
+    health: Health = UNSEEN
+    """Of the newest frame that was looked at."""
     hung: str | None = None
     """What has not returned for so long that the process must be replaced."""
     answers: int | None = None

@@ -109,8 +109,3 @@ def test_devices_and_dtypes_that_are_none() -> None:
         resolve_dtype("int8", torch.device("cpu"))
     assert resolve_dtype("auto", torch.device("cpu")) in ("fp32", "bf16")
     assert resolve_dtype("auto", torch.device("cuda")) == "fp16"
-
-
-def test_a_model_whose_weights_are_not_released_is_refused() -> None:
-    with pytest.raises(ModelError, match="without weights of the bundled model"):
-        load_backbone("bundled", None)

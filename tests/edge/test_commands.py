@@ -1,11 +1,9 @@
 """The console's channel on a running line: enrolment, calibration, audit."""
 
-import json
 import sqlite3
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,61 +17,15 @@ from edge.cli import app
 from edge.console.client import NoAnswerError, RefusedError, ask
 from edge.daemon import Daemon
 from edge.lock import LockError
-from edge.settings import Settings
-from tests.support.mosquitto import Mosquitto, Subscription, subscribe
-
-TOPIC = "line/one/anomaly"
-
-
-@dataclass
-class Running:
-    """A service with one line, its verdicts, and its console."""
-
-    settings: Settings
-    daemon: Daemon
-    messages: Subscription
-    socket: Path
-
-    def ask(self, command: str, *blobs: bytes, **arguments: Any) -> dict[str, Any]:
-        return ask(self.socket, command, arguments, blobs, timeout_s=60)[0]
-
-    def verdicts(self) -> list[dict[str, Any]]:
-        return [json.loads(one.payload) for one in self.messages.of(TOPIC)]
-
-    def until(self, shots: int) -> dict[str, Any]:
-        """The first verdict that counts so many shots."""
-        end = time.monotonic() + 30
-        while time.monotonic() < end:
-            for one in self.verdicts():
-                if one["bank"]["shots"] == shots:
-                    return one
-            time.sleep(0.01)
-        raise AssertionError(f"no verdict counts {shots} shots")
-
-
-def settings_of(mosquitto: Mosquitto, folder: Path) -> Settings:
-    return Settings(
-        service={"state_dir": folder / "state", "runtime_dir": folder},
-        model={"name": "untrained", "weights": None, "device": "cpu", "dtype": "fp32"},
-        mqtt={"host": mosquitto.host, "port": mosquitto.port},
-        lines={"one": {"pack": "bottle", "camera": {"source": "sim:bottle?seed=1&rate=10&defects=0"}}},
-    )
+from tests.support.mosquitto import Mosquitto
+from tests.support.running import Running, service
 
 
 @pytest.fixture
 def running(mosquitto: Mosquitto, tmp_path: Path) -> Iterator[Running]:
-    settings = settings_of(mosquitto, tmp_path)
-    daemon, stop = Daemon(settings), threading.Event()
-    thread = threading.Thread(target=daemon.run, args=(stop,))
-    with subscribe(mosquitto.port, TOPIC) as messages:
-        one = Running(settings, daemon, messages, tmp_path / "console.sock")
-        thread.start()
-        try:
-            one.until(0)
-            yield one
-        finally:
-            stop.set()
-            thread.join(30)
+    with service(mosquitto, tmp_path) as one:
+        one.until(0)
+        yield one
 
 
 def picture(index: int) -> bytes:
@@ -160,25 +112,14 @@ def test_a_second_service_does_not_get_the_state(running: Running) -> None:
 
 
 def test_shots_and_threshold_outlive_the_service(mosquitto: Mosquitto, tmp_path: Path) -> None:
-    for start in range(2):
-        settings = settings_of(mosquitto, tmp_path)
-        daemon, stop = Daemon(settings), threading.Event()
-        thread = threading.Thread(target=daemon.run, args=(stop,))
-        with subscribe(mosquitto.port, TOPIC) as messages:
-            one = Running(settings, daemon, messages, tmp_path / "console.sock")
-            thread.start()
-            try:
-                if start == 0:
-                    one.until(0)
-                    one.ask("enroll", picture(0), picture(1), line="one", sure=True)
-                    one.ask("threshold", line="one", threshold=0.75)
-                else:
-                    found = one.until(2)
-                    assert found["threshold"] == 0.75
-                    assert found["recipe"]["threshold_source"].startswith("set by ")
-            finally:
-                stop.set()
-                thread.join(30)
+    with service(mosquitto, tmp_path) as one:
+        one.until(0)
+        one.ask("enroll", picture(0), picture(1), line="one", sure=True)
+        one.ask("threshold", line="one", threshold=0.75)
+    with service(mosquitto, tmp_path) as one:
+        found = one.until(2)
+    assert found["threshold"] == 0.75
+    assert found["recipe"]["threshold_source"].startswith("set by ")
 
 
 def test_nobody_there(tmp_path: Path) -> None:
@@ -206,6 +147,21 @@ def test_the_same_from_the_command_line(running: Running, tmp_path: Path) -> Non
     assert "bottle" in run("status")
     assert "shots_remove" in run("audit", "--json")
     assert "no line 'two'" in run("threshold", "--line", "two", "0.8", code=2)
+    assert "2 shots of line one" in run("shots", "export", str(tmp_path / "exported"), "--line", "one")
+    assert "0 new shots; line one has 2" in run("shots", "import", str(tmp_path / "exported"), "--line", "one")
+    assert "is paused" in run("pause", "--line", "one")
+    assert "paused" in run("status")
+    assert "running" in run("resume", "--line", "one")
+    run("snapshot", str(tmp_path / "now.png"), "--line", "one")
+    assert (tmp_path / "now.png").read_bytes().startswith(b"\x89PNG")
+    assert "of the history" in run("calibrate", "--line", "one", "--since", "1h", "--rate", "0.5")
+    assert "line one: tile" in run("recipe", "set", "tile", "--line", "one")
+    assert "tile" in run("recipe", "list")
+    assert "state.db" in run("backup", str(tmp_path / "copies"))
+    assert '"code": "free_run"' in run("trigger", "part-1", "--line", "one", code=1)
+    seq = str(running.verdicts()[-1]["seq"])
+    assert "missed" in run("feedback", seq, "--line", "one", "--missed", "--note", "a dent")
+    assert "say --false-alarm or --missed" in run("feedback", seq, "--line", "one", code=2)
 
 
 def test_another_pack_keeps_the_shots_and_takes_the_promise_back(running: Running) -> None:
@@ -249,7 +205,9 @@ def test_without_a_service_on_the_state_itself(tmp_path: Path) -> None:
     assert "line one has 2 shots, revision 2" in run("enroll", "--line", "one", "--yes", *map(str, parts))
     assert "from 2 shots" in run("calibrate", "--line", "one")
     assert "is not running" in run("calibrate", "--line", "one", "--parts", "3", code=2)
-    assert "is not running" in run("status", code=2)
+    assert "stopped" in run("status")
+    assert "is not running" in run("pause", "--line", "one", code=2)
+    assert "set lines.one.pack" in run("recipe", "set", "tile", "--line", "one", code=2)
 
     database = sqlite3.connect(tmp_path / "state" / "state.db")
     database.execute("UPDATE features SET fingerprint = 'another model'")

@@ -8,10 +8,13 @@ import time
 from pathlib import Path
 
 import pytest
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.reasoncodes import ReasonCode
 
-from edge.connection import client_of, probe
+from edge.connection import client_id, client_of, connect, lost, probe, refused
 from edge.mqtt import Publisher
-from edge.settings import ConfigError, MqttSettings
+from edge.settings import MqttSettings
+from edge.settings_file import ConfigError
 from tests.support.mosquitto import Mosquitto, free_port
 from tests.support.publisher import LINE, Publishers, connected
 
@@ -36,13 +39,13 @@ def test_password_file(publisher_of: Publishers, tmp_path: Path) -> None:
         (b"\xffsecret\n", "is not UTF-8 text"),
     ],
 )
-def test_bad_password_file(tmp_path: Path, content: bytes | None, remedy: str) -> None:
+def test_bad_password_file(publisher_of: Publishers, tmp_path: Path, content: bytes | None, remedy: str) -> None:
     path = tmp_path / "password"
     if content is not None:
         path.write_bytes(content)
     settings = MqttSettings(username="edge", password_file=path)
     with pytest.raises(ConfigError, match=remedy) as caught:
-        Publisher(settings, LINE, "box", "1.2.3")
+        Publisher(settings, LINE, "box", "1.2.3", publisher_of.outbox)
     assert (caught.value.problems[0].key, caught.value.problems[0].value) == ("password_file", str(path))
     assert "secret" not in str(caught.value)
     assert remedy in str(probe(settings, 1))
@@ -54,6 +57,31 @@ def test_client_id_is_what_any_broker_takes() -> None:
     odd, other = (client_of(settings, name)._client_id for name in ("edge-bo x-a", "edge-bo/x-a"))
     assert odd != other
     assert odd.startswith(b"edge-bo-x-a-")
+
+
+def test_client_ids_of_different_lines_are_different() -> None:
+    settings = MqttSettings(client_id="edge")
+    assert client_id(settings, "box", "press-1") == "edge-box-press-1"
+    assert client_id(settings, "a-b", "c") != client_id(settings, "a", "b-c")
+    assert client_id(settings, "a-b", "c") == client_id(settings, "a-b", "c")
+    assert client_id(settings, "a-b", "c").startswith("edge-a-b-c-")
+
+
+@pytest.mark.parametrize(("keepalive_s", "told"), [(2, 2), (3, 2), (15, 10), (3600, 2400)])
+def test_a_broker_sends_the_last_will_after_the_keepalive(keepalive_s: int, told: int) -> None:
+    settings = MqttSettings(keepalive_s=keepalive_s, host="127.0.0.1", port=free_port())
+    client = client_of(settings, "any")
+    connect(client, settings)
+    client.disconnect()
+    assert client.keepalive == told  # after half as long again
+
+
+def test_reasons_come_with_what_to_do() -> None:
+    taken_over = ReasonCode(PacketTypes.DISCONNECT, "Session taken over")
+    assert lost(taken_over).startswith("connection lost: Session taken over; another client has the same id")
+    assert lost(ReasonCode(PacketTypes.DISCONNECT, "Unspecified error")) == "connection lost"
+    assert "set mqtt.version" in refused(ReasonCode(PacketTypes.CONNACK, "Unsupported protocol version"))
+    assert refused(ReasonCode(PacketTypes.CONNACK, "Banned")) == "the broker refused the connection: Banned"
 
 
 def test_probe_says_why_not() -> None:

@@ -32,7 +32,7 @@ def test_json_csv_and_report(dataset: Path, tmp_path: Path) -> None:
     wanted = ["--json", str(files["json"]), "--csv", str(files["csv"]), "--report", str(files["html"]), "--ablate"]
     result = runner.invoke(app, [*options(dataset, tmp_path), *wanted])
     assert result.exit_code == 0, result.output
-    assert "untrained" in result.output
+    assert "bundled" in result.output
     found = Evaluation.model_validate_json(files["json"].read_text("utf-8"))
     assert [one.name for one in found.classes] == ["bottle", "tile"]
     assert [one.pack for one in found.classes] == ["bottle", "tile"]

@@ -1,6 +1,7 @@
-"""One line, with a real camera process, a real scorer and a real broker: one answer for every part."""
+"""One line, with a real camera process, a real scorer, a real disk and a real broker: one answer for every part."""
 
-import json
+import sqlite3
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,16 +12,11 @@ from PIL import Image
 
 from core.alfa import Alfa
 from core.backbone import Backbone, load_backbone
-from core.compiled import compile_pack
-from core.packs import load_pack
 from core.simline import render
-from edge.archive import Archive
-from edge.camera import Camera
-from edge.line import Line, LoadedRecipe
-from edge.mqtt import Publisher
-from edge.recipes import model_part, recipe_part
-from edge.scorer import Scorer
-from edge.settings import CameraSettings, LineSettings, MqttSettings, Roi
+from edge.clock import utc_now
+from edge.ledger import Ledger
+from edge.settings import CameraSettings, LineSettings, Roi
+from tests.support.hall import ANOMALY, Hall
 from tests.support.mosquitto import Mosquitto, Subscription, eventually, subscribe
 
 
@@ -46,45 +42,37 @@ def heard(mosquitto: Mosquitto) -> Iterator[Subscription]:
         yield messages
 
 
-def run(
-    settings: LineSettings, alfa: Alfa, mosquitto: Mosquitto, heard: Subscription, tmp_path: Path, expected: int
-) -> list[dict[str, Any]]:
-    """The verdicts of a line that is stopped after the expected number."""
-    pack = load_pack("magnetic_tile")
-    text = alfa.text(compile_pack(alfa.backbone, pack))
-    recipe = LoadedRecipe(text, settings.threshold, settings.threshold, recipe_part(pack, "test"))
-    scorer = Scorer(alfa, 1)
-    publisher = Publisher(MqttSettings(host=mosquitto.host, port=mosquitto.port), "one", "box", "0")
-    camera = Camera("one", settings.camera, tmp_path)
-    model = model_part(alfa.backbone, alfa.method)
-    line = Line("one", settings, recipe, model, camera, scorer, publisher, Archive(tmp_path / "archive"), 60.0)
-    publisher.start()
-    scorer.start()
-    line.start()
-    try:
-        eventually(lambda: len(heard.of("line/one/anomaly")) >= expected, 30)
-    finally:
-        line.halt()
-        line.join(10)
-        scorer.stop()
-        publisher.stop()
-    return [json.loads(message.payload) for message in heard.of("line/one/anomaly")]
-
-
-def settings(parts: Path, **more: Any) -> LineSettings:
+def free(parts: Path, **more: Any) -> LineSettings:
     return LineSettings(camera=CameraSettings(source=str(parts), rate=0), **more)
+
+
+def triggered(**more: Any) -> LineSettings:
+    return LineSettings(camera=CameraSettings(source="sim:tile?seed=1&defects=0"), mode="trigger", **more)
+
+
+def slow(alfa: Alfa, monkeypatch: pytest.MonkeyPatch, seconds: float) -> Alfa:
+    """A model that takes its time."""
+    vision = alfa.vision
+
+    def wait(*arguments: Any) -> Any:
+        time.sleep(seconds)
+        return vision(*arguments)
+
+    monkeypatch.setattr(alfa, "vision", wait)
+    return alfa
 
 
 def test_a_torn_picture_is_an_error_verdict_and_the_next_part_is_judged(
     parts: Path, backbone: Backbone, mosquitto: Mosquitto, heard: Subscription, tmp_path: Path
 ) -> None:
-    found = run(settings(parts), Alfa(backbone), mosquitto, heard, tmp_path, 3)
+    with Hall(free(parts), Alfa(backbone), mosquitto, heard, tmp_path) as hall:
+        found = hall.verdicts(3)
     assert [one["seq"] for one in found] == [1, 2, 3]
     assert [one["verdict"] == "error" for one in found] == [False, True, False]
     assert found[1]["error"]["code"] == "camera_no_frame"
     assert "1.png" in found[1]["error"]["message"]
     # The broker acknowledges the last state to the line before, or after, it hands it on to us.
-    eventually(lambda: json.loads(heard.of("line/one/status")[-1].payload)["state"] == "stopped", 10)
+    eventually(lambda: hall.state()[0] == "stopped", 10)
 
 
 def test_a_region_outside_the_frame_is_an_error_verdict(
@@ -92,7 +80,8 @@ def test_a_region_outside_the_frame_is_an_error_verdict(
 ) -> None:
     (parts / "1.png").unlink()
     roi = Roi(x=400, y=0, width=100, height=100)
-    found = run(settings(parts, roi=roi), Alfa(backbone), mosquitto, heard, tmp_path, 2)
+    with Hall(free(parts, roi=roi), Alfa(backbone), mosquitto, heard, tmp_path) as hall:
+        found = hall.verdicts(2)
     assert {one["error"]["code"] for one in found} == {"roi_outside_frame"}
     assert "480 x 480" in found[0]["error"]["message"]
     assert found[0]["camera"]["width"] == 480
@@ -113,17 +102,19 @@ def test_a_pass_that_fails_is_an_error_verdict(
         raise RuntimeError("device lost")
 
     monkeypatch.setattr(alfa, "vision", fail)
-    found = run(settings(parts), alfa, mosquitto, heard, tmp_path, 2)
+    with Hall(free(parts), alfa, mosquitto, heard, tmp_path) as hall:
+        found = hall.verdicts(2)
     assert {one["error"]["code"] for one in found} == {"scorer_failed"}
     assert "device lost" in found[0]["error"]["message"]
 
 
-def test_a_disk_that_takes_nothing_stops_the_archive_and_not_the_line(
+def test_a_disk_that_takes_no_pictures_stops_the_archive_and_not_the_line(
     parts: Path, backbone: Backbone, mosquitto: Mosquitto, heard: Subscription, tmp_path: Path
 ) -> None:
     (tmp_path / "archive").write_text("a file where the folder should be")
     (parts / "1.png").unlink()
-    found = run(settings(parts, threshold=0.0), Alfa(backbone), mosquitto, heard, tmp_path, 2)
+    with Hall(free(parts, threshold=0.0), Alfa(backbone), mosquitto, heard, tmp_path) as hall:
+        found = hall.verdicts(2)
     assert [one["verdict"] for one in found] == ["anomaly", "anomaly"]
 
 
@@ -131,7 +122,161 @@ def test_overlays_are_where_the_verdict_says(
     parts: Path, backbone: Backbone, mosquitto: Mosquitto, heard: Subscription, tmp_path: Path
 ) -> None:
     (parts / "1.png").unlink()
-    found = run(settings(parts, threshold=0.0), Alfa(backbone), mosquitto, heard, tmp_path, 2)
+    with Hall(free(parts, threshold=0.0), Alfa(backbone), mosquitto, heard, tmp_path) as hall:
+        found = hall.verdicts(2)
     for one in found:
         with Image.open(tmp_path / "archive" / one["heatmap"]["archive"]) as overlay:
             assert np.asarray(overlay).shape == (480, 480, 3)
+
+
+def test_each_trigger_is_answered_once_and_in_sequence(
+    backbone: Backbone, mosquitto: Mosquitto, heard: Subscription, tmp_path: Path
+) -> None:
+    with Hall(triggered(deadline_ms=30_000), Alfa(backbone), mosquitto, heard, tmp_path) as hall:
+        tickets = [hall.line.trigger(f"part-{number}") for number in range(6)]
+        answers = [ticket.answer.result(30) for ticket in tickets if ticket is not None]
+        found = hall.verdicts(6)
+        assert hall.line.stats().triggers == 6
+    assert [one.part_id for one in answers] == [f"part-{number}" for number in range(6)]
+    assert [one["seq"] for one in found] == [1, 2, 3, 4, 5, 6]
+    assert {one["mode"] for one in found} == {"trigger"}
+    assert all(one["verdict"] != "error" and not one.get("duplicate") for one in found)
+
+
+def test_a_part_that_is_not_scored_in_time_is_an_error_and_holds_up_no_other(
+    backbone: Backbone, mosquitto: Mosquitto, heard: Subscription, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alfa = slow(Alfa(backbone), monkeypatch, 1.5)
+    with Hall(triggered(deadline_ms=60_000), alfa, mosquitto, heard, tmp_path) as hall:
+        first = hall.line.trigger("patient")
+        second = hall.line.trigger("hurried", deadline_ms=300)
+        assert first is not None
+        assert second is not None
+        began = time.monotonic()
+        late = second.answer.result(10)
+        assert time.monotonic() - began < 1.2, "it did not wait for the pass"
+        assert late.error is not None
+        assert late.error.code == "deadline"
+        assert first.answer.result(30).verdict != "error"
+        time.sleep(0.5)
+        assert [one["part_id"] for one in hall.verdicts(2)] == ["hurried", "patient"]
+
+
+def test_what_finds_no_room_or_no_line_is_answered_at_once(
+    backbone: Backbone, mosquitto: Mosquitto, heard: Subscription, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alfa = slow(Alfa(backbone), monkeypatch, 0.5)
+    with Hall(triggered(deadline_ms=60_000, queue=2), alfa, mosquitto, heard, tmp_path) as hall:
+        tickets = [hall.line.trigger(f"part-{number}") for number in range(3)]
+        full = tickets[2]
+        assert full is not None
+        refused = full.answer.result(10)
+        assert refused.error is not None
+        assert refused.error.code == "queue_full"
+        assert refused.seq == 1
+        hall.line.pause("eva")
+        paused = hall.line.trigger("part-3")
+        assert paused is not None
+        answer = paused.answer.result(10)
+        assert answer.error is not None
+        assert (answer.error.code, answer.error.message) == ("paused", "the line is paused by eva")
+        eventually(lambda: hall.state() == ("paused", "by eva"), 10)
+        hall.line.resume()
+        again = hall.line.trigger("part-3")
+        assert again is not None
+        assert again.answer.result(30).duplicate, "that part_id was used before"
+        stale = hall.line.trigger("part-4", stale=True)
+        assert stale is not None
+        late = stale.answer.result(10)
+        assert late.error is not None
+        assert late.error.code == "late"
+
+
+def test_a_redelivered_trigger_is_not_answered_twice(
+    backbone: Backbone, mosquitto: Mosquitto, heard: Subscription, tmp_path: Path
+) -> None:
+    with Hall(triggered(deadline_ms=30_000), Alfa(backbone), mosquitto, heard, tmp_path) as hall:
+        once = hall.line.trigger("part-1")
+        assert once is not None
+        once.answer.result(30)
+        assert hall.line.trigger("part-1", again=True) is None
+        fresh = hall.line.trigger("part-2", again=True)
+        assert fresh is not None
+        assert fresh.answer.result(30).part_id == "part-2"
+        assert [one["part_id"] for one in hall.verdicts(2)] == ["part-1", "part-2"]
+    assert hall.outbox.last_seq("one") == 2
+
+
+def test_a_line_in_free_run_answers_triggers_with_an_error(
+    parts: Path, backbone: Backbone, mosquitto: Mosquitto, heard: Subscription, tmp_path: Path
+) -> None:
+    with Hall(free(parts), Alfa(backbone), mosquitto, heard, tmp_path) as hall:
+        ticket = hall.line.trigger("part-1")
+        assert ticket is not None
+        answer = ticket.answer.result(10)
+        assert answer.error is not None
+        assert answer.error.code == "free_run"
+
+
+def test_without_a_camera_a_trigger_is_answered_at_once(
+    backbone: Backbone, mosquitto: Mosquitto, heard: Subscription, tmp_path: Path
+) -> None:
+    settings = LineSettings(camera=CameraSettings(source="/dev/video77"), mode="trigger", deadline_ms=60_000)
+    with Hall(settings, Alfa(backbone), mosquitto, heard, tmp_path) as hall:
+        ticket = hall.line.trigger("part-1")
+        assert ticket is not None
+        answer = ticket.answer.result(20)
+        assert answer.error is not None
+        assert answer.error.code == "camera_no_frame"
+        assert "video77" in answer.error.message
+
+
+def test_the_run_before_left_triggers_and_a_sequence(
+    backbone: Backbone, mosquitto: Mosquitto, heard: Subscription, tmp_path: Path
+) -> None:
+    with Hall(triggered(deadline_ms=30_000), Alfa(backbone), mosquitto, heard, tmp_path) as hall:
+        ticket = hall.line.trigger("part-1")
+        assert ticket is not None
+        ticket.answer.result(30)
+        hall.outbox.accept("one", "part-2", utc_now()).result(10)  # and there it ended
+    with Hall(triggered(deadline_ms=30_000), Alfa(backbone), mosquitto, heard, tmp_path) as hall:
+        found = hall.verdicts(2)
+    assert [(one["seq"], one["part_id"]) for one in found] == [(1, "part-1"), (2, "part-2")]
+    assert found[1]["error"]["code"] == "restart"
+    assert hall.outbox.last_seq("one") == 2
+
+
+def test_a_disk_that_takes_no_verdicts_is_a_fault_and_parts_are_answered_all_the_same(
+    backbone: Backbone, mosquitto: Mosquitto, heard: Subscription, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Hall(triggered(deadline_ms=30_000), Alfa(backbone), mosquitto, heard, tmp_path) as hall:
+
+        def full(*_: object) -> None:
+            raise sqlite3.OperationalError("database or disk is full")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Ledger, "issue", full)
+            ticket = hall.line.trigger("part-1")
+            assert ticket is not None
+            answer = ticket.answer.result(30)
+            assert answer.error is not None
+            assert (answer.seq, answer.error.code) == (1, "state_failed")
+            eventually(lambda: hall.state()[0] == "fault", 10)
+            assert "make room on its disk" in (hall.state()[1] or "")
+        ticket = hall.line.trigger("part-2")
+        assert ticket is not None
+        assert ticket.answer.result(30).seq == 2
+        eventually(lambda: hall.state()[0] == "running", 10)
+        assert [one["part_id"] for one in hall.verdicts(2)] == ["part-1", "part-2"]
+
+
+def test_parts_that_wait_when_the_line_ends_are_answered(
+    backbone: Backbone, mosquitto: Mosquitto, heard: Subscription, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alfa = slow(Alfa(backbone), monkeypatch, 0.7)
+    with Hall(triggered(deadline_ms=60_000), alfa, mosquitto, heard, tmp_path) as hall:
+        tickets = [hall.line.trigger(f"part-{number}") for number in range(4)]
+        time.sleep(0.2)
+    answers = [ticket.answer.result(0) for ticket in tickets if ticket is not None]
+    assert sorted(one.seq for one in answers) == [1, 2, 3, 4]
+    assert len(heard.of(ANOMALY)) == 4

@@ -8,11 +8,11 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
 from edge.clock import utc_now
-from edge.mqtt import PublishError
 from tests.support.mosquitto import Mosquitto, eventually, free_port, subscribe
 from tests.support.publisher import (
     ANOMALY,
@@ -32,11 +32,15 @@ from tests.support.publisher import (
 
 CHILD = """
 import sys, time
+from pathlib import Path
 from edge.mqtt import Publisher
-from edge.settings import MqttSettings
+from edge.outbox import Outbox
+from edge.settings import HistorySettings, MqttSettings
 
 settings = MqttSettings(host="127.0.0.1", port=int(sys.argv[1]), keepalive_s=2)
-publisher = Publisher(settings, "press-1", "box", "1.2.3")
+outbox = Outbox(Path(sys.argv[2]), HistorySettings())
+outbox.start()
+publisher = Publisher(settings, "press-1", "box", "1.2.3", outbox)
 publisher.set_status("running")
 publisher.start()
 time.sleep(60)
@@ -78,9 +82,8 @@ def test_verdict_heatmap_and_stats(mosquitto: Mosquitto, publisher_of: Publisher
     publisher = publisher_of(mosquitto.port)
     publisher.start()
     connected(publisher)
-    first = verdict(1)
     with subscribe(mosquitto.port, "line/#") as listener:
-        publisher.publish_verdict(first)
+        (first,) = publisher_of.issue(publisher)
         assert publisher.publish_heatmap(b"\x89PNG")
         assert publisher.publish_stats(stats())
         messages = {m.topic: m for m in listener.until(lambda m: {STATS, ANOMALY} <= topics(m))}
@@ -93,16 +96,16 @@ def test_verdict_heatmap_and_stats(mosquitto: Mosquitto, publisher_of: Publisher
         assert topics(late.messages) == {STATUS, STATS}  # the rest is not retained
     eventually(lambda: publisher.acknowledged == 1)
     state = publisher.state
-    assert (publisher.published, state.unacknowledged) == (1, 0)
+    assert (publisher.published, state.unacknowledged, publisher_of.waiting) == (1, 0, [])
     assert state.last_puback_age_s is not None
     assert 0 <= state.last_puback_age_s < 5
 
 
-def test_last_will_of_a_killed_process(mosquitto: Mosquitto) -> None:
-    child = subprocess.Popen([sys.executable, "-c", CHILD, str(mosquitto.port)])
+def test_last_will_of_a_killed_process(mosquitto: Mosquitto, tmp_path: Path) -> None:
+    child = subprocess.Popen([sys.executable, "-c", CHILD, str(mosquitto.port), str(tmp_path)])
     try:
         with subscribe(mosquitto.port, STATUS) as listener:
-            listener.until(ends_with("running"), 15)
+            listener.until(ends_with("running"))
             child.kill()
             listener.until(ends_with("offline"))
         status = retained_status(mosquitto.port)
@@ -112,15 +115,15 @@ def test_last_will_of_a_killed_process(mosquitto: Mosquitto) -> None:
         child.wait()
 
 
-def test_last_will_of_a_hung_process_and_birth_when_it_goes_on(mosquitto: Mosquitto) -> None:
-    child = subprocess.Popen([sys.executable, "-c", CHILD, str(mosquitto.port)])
+def test_last_will_of_a_hung_process_and_birth_when_it_goes_on(mosquitto: Mosquitto, tmp_path: Path) -> None:
+    child = subprocess.Popen([sys.executable, "-c", CHILD, str(mosquitto.port), str(tmp_path)])
     try:
         with subscribe(mosquitto.port, STATUS) as listener:
-            listener.until(ends_with("running"), 15)
+            listener.until(ends_with("running"))
             child.send_signal(signal.SIGSTOP)
-            listener.until(ends_with("offline"), 10)
+            listener.until(ends_with("offline"))
             child.send_signal(signal.SIGCONT)
-            listener.until(ends_with("running"), 10)
+            listener.until(ends_with("running"))
     finally:
         child.kill()
         child.wait()
@@ -130,20 +133,19 @@ def test_clean_stop_says_stopped(mosquitto: Mosquitto, publisher_of: Publishers)
     publisher = publisher_of(mosquitto.port)
     publisher.start()
     with subscribe(mosquitto.port, "line/#") as listener:
-        for seq in range(50):
-            publisher.publish_verdict(verdict(seq + 1))
+        publisher_of.issue(publisher, 10)
         assert publisher.stop("service stopped") == 0
         publisher.set_status("running")  # too late to matter
         listener.until(ends_with("stopped"))
         time.sleep(0.2)
         assert "offline" not in states(listener.messages)
-        assert len(ids(listener)) == 50
+        assert len(ids(listener)) == 10
     status = retained_status(mosquitto.port)
     assert (status["state"], status["reason"]) == ("stopped", "service stopped")
     assert publisher.state.reason == "stopped"
     assert not [thread for thread in threading.enumerate() if LINE in thread.name]
-    with pytest.raises(PublishError, match="stopped"):
-        publisher.publish_verdict(verdict(51))
+    late = publisher_of.issue(publisher)
+    assert publisher_of.waiting == [one.id for one in late]  # for the next run
 
 
 def test_a_verdict_of_another_line_is_a_mistake(publisher_of: Publishers) -> None:

@@ -6,7 +6,8 @@ from core.adaptation import TextFeatures
 from core.alfa import Alfa
 from core.backbone import Backbone, load_backbone
 from core.image import Rgb
-from edge.scorer import Scorer, ScorerStoppedError
+from edge.clock import monotonic
+from edge.scorer import Scorer, ScorerStoppedError, TooLateError
 
 
 @pytest.fixture(scope="module")
@@ -75,3 +76,31 @@ def test_errands_are_done_between_passes_in_their_order(backbone: Backbone) -> N
     assert last.result(0) == "untrained"
     with pytest.raises(ScorerStoppedError):
         scorer.ask(lambda alfa: None)
+
+
+def test_lines_take_turns_however_much_one_of_them_asks(backbone: Backbone) -> None:
+    scorer, words = Scorer(Alfa(backbone), 2), text()
+    order: list[str] = []
+    for number in range(4):
+        future = scorer.submit(frame(number), words, line="busy")
+        future.add_done_callback(lambda _, name=f"busy {number}": order.append(name))  # type: ignore[misc]
+    for line in ("calm", "quiet"):
+        future = scorer.submit(frame(9), words, line=line)
+        future.add_done_callback(lambda _, name=line: order.append(name))  # type: ignore[misc]
+    assert scorer.waiting == 6
+    scorer.start()
+    scorer.stop()
+    assert set(order[:2]) == {"busy 0", "calm"}
+    assert set(order[2:4]) == {"quiet", "busy 1"}
+    assert order[4:] == ["busy 2", "busy 3"]
+
+
+def test_a_frame_whose_answer_is_due_costs_no_pass(backbone: Backbone) -> None:
+    scorer, words = Scorer(Alfa(backbone), 4), text()
+    late = scorer.submit(frame(1), words, line="one", due=monotonic() - 0.1)
+    fresh = scorer.submit(frame(2), words, line="one", due=monotonic() + 60)
+    scorer.start()
+    with pytest.raises(TooLateError):
+        late.result(20)
+    assert fresh.result(20).inspection.score >= 0
+    scorer.stop()

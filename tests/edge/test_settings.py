@@ -5,7 +5,8 @@ import pytest
 
 from core.aligner import ALIGNERS
 from edge.reference import example, settings_table, shown
-from edge.settings import ConfigError, MethodSettings, Settings, load_settings
+from edge.settings import MethodSettings, Settings
+from edge.settings_file import ConfigError, load_settings
 
 MINIMAL = '[lines.press-1.camera]\nsource = "/dev/video0"\n'
 

@@ -3,10 +3,10 @@ from pathlib import Path
 import pytest
 
 from core.database import DatabaseError
-from edge.lock import LockError
+from edge.lock import LockError, hold_state
 from edge.state import FILE, LineCalibration, StateThread
 
-KEPT = LineCalibration(0.5, 0.25, 0.05, 19, "from 19 parts declared good", "f" * 64, "a" * 64, 3)
+KEPT = LineCalibration(0.5, 0.25, 0.05, 19, "from 19 parts declared good", "f" * 64, "a" * 64, 3, (0.25, 0.5))
 
 
 def test_calibrations_and_audit_are_kept(tmp_path: Path) -> None:
@@ -25,16 +25,41 @@ def test_calibrations_and_audit_are_kept(tmp_path: Path) -> None:
         state.stop()
 
 
-def test_one_process_has_it(tmp_path: Path) -> None:
-    first, second = StateThread(tmp_path), StateThread(tmp_path)
-    first.start()
+def test_one_process_has_the_folder(tmp_path: Path) -> None:
+    first = hold_state(tmp_path / "state")
     with pytest.raises(LockError, match=r"state\.lock: another alfa-edge"):
-        second.start()
-    second.stop()
-    first.stop()
-    third = StateThread(tmp_path)
-    third.start()
-    third.stop()
+        hold_state(tmp_path / "state")
+    first.close()
+    hold_state(tmp_path / "state").close()
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(LockError, match=r"file/state: .*set service\.state_dir"):
+        hold_state(tmp_path / "file" / "state")
+
+
+def test_feedback_is_kept_with_its_evidence(tmp_path: Path) -> None:
+    state = StateThread(tmp_path)
+    state.start()
+    kept = state.run(lambda one: one.feed_back("one", 7, "missed", who="eva", note="a dent", shot=None, picture=b"png"))
+    [row] = state.run(lambda one: list(one.database.tables.query("SELECT * FROM feedback")))
+    state.stop()
+    assert (row["id"], row["line"], row["seq"], row["kind"]) == (kept, "one", 7, "missed")
+    assert (row["who"], row["note"], row["shot"], row["picture"]) == ("eva", "a dent", None, b"png")
+
+
+def test_a_copy_is_made_beside_what_goes_on(tmp_path: Path) -> None:
+    state = StateThread(tmp_path / "state")
+    state.start()
+    state.run(lambda one: one.calibrate("one", KEPT, "eva"))
+    (tmp_path / "backup").mkdir()
+    copy = state.backup(tmp_path / "backup")
+    state.stop()
+    restored = StateThread(copy.parent)
+    restored.start()
+    assert restored.run(lambda one: one.calibration("one")) == KEPT
+    restored.stop()
 
 
 def test_a_file_that_is_no_database_is_refused_and_kept(tmp_path: Path) -> None:

@@ -9,9 +9,8 @@ from edge.truth import Simulated, Truth
 LINE = Simulated("bottle", 7, 0.5)
 
 
-def verdict(frame: int, kind: str, peak: tuple[int, int] | None = None, line: str = "one") -> dict[str, Any]:
-    regions = [] if peak is None else [{"peak": list(peak)}]
-    return {"line": line, "verdict": kind, "camera": {"frame": frame}, "regions": regions}
+def verdict(frame: int, kind: str, peak: tuple[int, int] = (0, 0), line: str = "one") -> dict[str, Any]:
+    return {"line": line, "verdict": kind, "camera": {"frame": frame}, "heatmap": {"peak": list(peak)}}
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +32,7 @@ def test_verdicts_are_held_against_what_was_simulated(parts: tuple[int, int, tup
         verdict(good, "normal"),
         verdict(good, "anomaly", (0, 0)),
         verdict(bad, "anomaly", spot),
-        verdict(bad, "anomaly"),
+        verdict(bad, "anomaly", away),
         verdict(bad, "normal"),
         verdict(bad, "error"),
         verdict(bad, "normal", line="other"),

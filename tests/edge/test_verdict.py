@@ -67,7 +67,9 @@ def judged() -> Verdict:
             ),
         ),
         explanation=(Reason(text="a scratched plate", similarity=0.31),),
-        heatmap=Heatmap(topic="line/press-1/anomaly/heatmap", archive="a.png", x=0, y=0, width=64, height=48, max=0.8),
+        heatmap=Heatmap(
+            topic="line/press-1/anomaly/heatmap", archive="a.png", x=0, y=0, width=64, height=48, max=0.8, peak=(3, 4)
+        ),
         recipe=RECIPE,
         model=MODEL,
         camera=Camera(frame=12, dropped=1, width=64, height=48),
@@ -102,6 +104,14 @@ def stats() -> LineStats:
         reconnects=0,
         restarts=0,
         latency_ms=LatencySummary(p50=20.0, p99=30.0, max=31.0),
+        triggers=0,
+        open=0,
+        waiting=0,
+        waiting_s=0.0,
+        undelivered=0,
+        unkept=0,
+        rejected=0,
+        archive_skipped=0,
     )
 
 

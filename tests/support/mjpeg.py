@@ -20,7 +20,8 @@ class MjpegServer:
 
     The index is a matter of time, `fps` per second since the start: a client that reads slowly misses
     pictures, as it does at a camera. With `credentials` a client has to log in. `stall` goes silent with
-    connections open, `resume` goes on, `stop` closes all; `start` then opens the same port again.
+    connections open, `resume` goes on, `stop` closes all; `start` then opens the same port again. What `damage`
+    makes of a JPEG is sent in its place.
 
         with MjpegServer(folder, fps=10) as camera:
             cv2.VideoCapture(camera.url)
@@ -40,6 +41,7 @@ class MjpegServer:
         self._open = False
         self._server: ThreadingHTTPServer | None = None
         self.connections = 0  # accepted since the first start
+        self.damage: Callable[[bytes], bytes] = bytes
         if callable(pictures):
             self._draw = pictures
         else:
@@ -131,7 +133,7 @@ class MjpegServer:
             if index == sent:
                 time.sleep(max(0.0, self._started + (sent + 1) / self.fps - time.monotonic()))
                 continue
-            jpeg = encode_jpeg(self._draw(index))
+            jpeg = self.damage(encode_jpeg(self._draw(index)))
             if not (self._open and self._flow.is_set()):
                 continue
             head = f"--{BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from edge.clock import utc_now
-from edge.mqtt import Publisher
-from edge.settings import MqttSettings
+from edge.mqtt import Inbox, Publisher
+from edge.outbox import Outbox
+from edge.settings import HistorySettings, MqttSettings
 from edge.verdict import Fault, LineStats, Model, Recipe, Verdict
 from tests.support.mosquitto import Message, Subscription, eventually, subscribe
 
@@ -16,22 +23,93 @@ LINE = "press-1"
 STATUS = f"line/{LINE}/status"
 STATS = f"line/{LINE}/stats"
 ANOMALY = f"line/{LINE}/anomaly"
+TRIGGER = f"line/{LINE}/trigger"
+COMMAND = f"line/{LINE}/command"
+REPLY = f"line/{LINE}/reply"
+SYNC = f"line/{LINE}/trigger/sync"
 
 
 class Publishers:
-    """Makes publishers of the line, not started yet, and stops them at the end."""
+    """Makes publishers of the line on one outbox, not started yet, and stops them at the end."""
 
     def __init__(self) -> None:
         self._made: list[Publisher] = []
+        self._folder = TemporaryDirectory(prefix="outbox-")
+        self.outbox = Outbox(Path(self._folder.name), HistorySettings())
+        self.outbox.start()
 
-    def __call__(self, port: int, *, max_unacknowledged: int = 1000, **settings: Any) -> Publisher:
-        mqtt = MqttSettings(host="127.0.0.1", port=port, **settings)
-        self._made.append(Publisher(mqtt, LINE, "box", "1.2.3", max_unacknowledged=max_unacknowledged))
-        return self._made[-1]
+    def __call__(self, port: int, inbox: Inbox | None = None, **settings: Any) -> Publisher:
+        mqtt = MqttSettings(**{"host": "127.0.0.1", "port": port} | settings)
+        publisher = Publisher(mqtt, LINE, "box", "1.2.3", self.outbox, inbox)
+        publisher._link.client.reconnect_delay_set(0.1, 1)  # type: ignore[arg-type]  # tests are in a hurry
+        self._made.append(publisher)
+        return publisher
+
+    def keep(self, count: int = 1, age_s: float = 0.0) -> list[Verdict]:
+        """Verdicts that are on disk, and that no publisher was told of."""
+        first = self.outbox.last_seq(LINE) + 1
+        issued_at = utc_now() - timedelta(seconds=age_s)
+        kept = [verdict(seq).model_copy(update={"issued_at": issued_at}) for seq in range(first, first + count)]
+        for one in kept:
+            self.outbox.issue(one)
+        return kept
+
+    def issue(self, publisher: Publisher, count: int = 1) -> list[Verdict]:
+        """Verdicts as a line issues them: on disk, then published."""
+        issued = []
+        for _ in range(count):
+            issued += self.keep()
+            publisher.publish_verdict(issued[-1])
+        return issued
+
+    @property
+    def waiting(self) -> list[str]:
+        """The ids of the verdicts in the outbox, the oldest first."""
+        return [one.id for one in self.outbox.waiting(LINE, 10_000)]
 
     def stop(self) -> None:
         for publisher in self._made:
             publisher.stop(timeout_s=0.1)
+        self.outbox.stop()
+        self._folder.cleanup()
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A message that reached the inbox."""
+
+    payload: bytes
+    stale: bool
+    again: bool = False
+
+
+class Notes:
+    """An inbox that takes all, and accepts triggers when it is told to."""
+
+    def __init__(self, *, waits: bool = False) -> None:
+        self.taken: list[Taken] = []
+        self.futures: list[Future[Any]] = []
+        self._waits = waits
+        self._lock = threading.Lock()
+
+    def trigger(self, payload: bytes, *, again: bool, stale: bool) -> Future[Any] | None:
+        self.taken.append(Taken(payload, stale, again))
+        with self._lock:
+            future: Future[Any] = Future()
+            if not self._waits:
+                return None
+            self.futures.append(future)
+            return future
+
+    def accept(self) -> None:
+        """All, and from now on at once."""
+        with self._lock:
+            self._waits = False
+        for future in self.futures:
+            future.set_result(None)
+
+    def command(self, payload: bytes, *, stale: bool) -> None:
+        self.taken.append(Taken(payload, stale))
 
 
 def verdict(seq: int) -> Verdict:
@@ -48,7 +126,8 @@ def verdict(seq: int) -> Verdict:
 
 
 def stats() -> LineStats:
-    return LineStats(line=LINE, at=utc_now(), seq=0, normal=0, anomaly=0, error=0, dropped=0, reconnects=0, restarts=0)
+    counts: dict[str, Any] = {name: 0 for name, field in LineStats.model_fields.items() if field.is_required()}
+    return LineStats(**counts | {"line": LINE, "at": utc_now()})
 
 
 def topics(messages: list[Message]) -> set[str]:
@@ -75,5 +154,9 @@ def ids(subscription: Subscription) -> list[str]:
     return [json.loads(message.payload)["id"] for message in subscription.messages if message.topic == ANOMALY]
 
 
-def connected(publisher: Publisher, timeout_s: float = 8.0) -> None:
-    eventually(lambda: publisher.connected, timeout_s)
+def verdicts(count: int) -> Callable[[list[Message]], bool]:
+    return lambda messages: sum(message.topic == ANOMALY for message in messages) >= count
+
+
+def connected(publisher: Publisher) -> None:
+    eventually(lambda: publisher.connected)

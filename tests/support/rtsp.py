@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import selectors
+import signal
 import subprocess
 import tempfile
 from pathlib import Path
@@ -23,7 +24,8 @@ _MISSING = 3
 class RtspServer:
     """Serves the pictures of a folder in turn as H.264, letterboxed to `size` (width, height), for ever.
 
-    `stop` kills it; `start` then opens the same port again.
+    `stop` kills it; `start` then opens the same port again, with pictures of another size after `resize`. `stall`
+    sends nothing more and keeps the connections, `resume` goes on.
 
         with RtspServer(folder, fps=10, size=(640, 480)) as camera:
             cv2.VideoCapture(camera.url)
@@ -35,10 +37,14 @@ class RtspServer:
         self._process: subprocess.Popen[bytes] | None = None
         self._folder = tempfile.TemporaryDirectory(prefix="rtsp-")
         self._pictures = Path(self._folder.name)
-        files = sorted(file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES)
-        if not files:
+        self._files = sorted(file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES)
+        if not self._files:
             raise FileNotFoundError(f"{folder}: no pictures")
-        for index, file in enumerate(files):
+        self.resize(size)
+
+    def resize(self, size: tuple[int, int]) -> None:
+        """Makes the pictures anew for the next start."""
+        for index, file in enumerate(self._files):
             Image.fromarray(letterbox(read(file), size)).save(self._pictures / f"{index:05d}.png", compress_level=1)
 
     @property
@@ -68,6 +74,16 @@ class RtspServer:
             remedy = f"apt-get install --no-install-recommends {PACKAGES}" if missing else "see above"
             raise RuntimeError(f"the RTSP server did not start: {errors.decode().strip()}: {remedy}")
         self._port = int(line.split()[1])
+
+    def stall(self) -> None:
+        """Stands still, connections and all."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Goes on."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
 
     def stop(self) -> None:
         """Kills the server, as a power cut does."""

@@ -39,7 +39,8 @@ def heard(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         config.write_text(
             toml(
                 {
-                    "service": {"node": "box-1", "archive_dir": str(folder / "archive"), "stats_interval_s": 1.0},
+                    "service": {"node": "box-1", "stats_interval_s": 1.0},
+                    "archive": {"dir": str(folder / "archive"), "min_free_gb": 0.1},
                     "model": {"name": "untrained", "device": "cpu", "dtype": "fp32"},
                     "mqtt": {"host": broker.host, "port": broker.port},
                     "lines.tiles": {"pack": "magnetic_tile", "threshold": 1.0},

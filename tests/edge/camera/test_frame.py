@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from edge.camera.frame import Frame, FrameError
+from edge.camera.health import FrameFault, Health
 
 
 def frame(**changes: object) -> Frame:
@@ -19,6 +20,7 @@ def frame(**changes: object) -> Frame:
         "decode_ms": 1.25,
         "simulated": True,
         "name": "part.png",
+        "health": Health(FrameFault("camera_black", "no light"), 1.5, 0.25),
     }
     return Frame(**values | changes)
 
@@ -29,6 +31,9 @@ def test_a_frame_survives_the_journey() -> None:
     assert got == sent
     assert np.array_equal(got.image, sent.image)
     assert got.captured_at.tzinfo is timezone.utc
+    assert got.health.fault == FrameFault("camera_black", "no light")
+    healthy = frame(health=Health(None, 1.5, 0.25))
+    assert Frame.from_parts(healthy.to_parts()) == healthy
     got.image[0, 0, 0] = 9  # it is the reader's own
 
 
@@ -62,6 +67,7 @@ def test_a_damaged_message_is_no_frame() -> None:
     header, pixels = (bytes(part) for part in frame().to_parts())
     wide = json.dumps(json.loads(header) | {"width": 7}).encode()
     lacking = json.dumps({key: value for key, value in json.loads(header).items() if key != "number"}).encode()
+    sick = json.dumps(json.loads(header) | {"health": {"fault": {"code": "camera_black"}}}).encode()
     extra = json.dumps(json.loads(header) | {"surprise": 1}).encode()
     for parts in (
         [header],
@@ -70,6 +76,7 @@ def test_a_damaged_message_is_no_frame() -> None:
         [b"[]", pixels],
         [b"\xff", pixels],
         [lacking, pixels],
+        [sick, pixels],
     ):
         with pytest.raises(FrameError):
             Frame.from_parts(parts)

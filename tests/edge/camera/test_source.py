@@ -12,7 +12,7 @@ from core.image import decode
 from edge.camera.capture import Video
 from edge.camera.fault import SourceError
 from edge.camera.pictures import Folder, Simulation
-from edge.camera.source import open_source
+from edge.camera.source import is_there, open_source
 from edge.settings import CameraSettings
 from tests.support.pictures import number_of, numbered, write_folder
 
@@ -36,7 +36,8 @@ def write_video(path: Path, count: int) -> Path:
         ("/dev/video77", "/dev/video77: no such device; is it plugged in?"),
         ("/dev/v4l/by-id/usb-none", "/dev/v4l/by-id/usb-none: no such device"),
         ("/dev/null", "/dev/null: cannot be opened; it is no camera"),
-        ("gst:videotestsrc ! appsink", "GStreamer pipelines are not supported"),
+        ("gst:videotestsrc ! appsink", "gst:videotestsrc: this OpenCV has no GStreamer; install one"),
+        ("gst:rtspsrc location=rtsp://user:hunter2@camera/ user-pw=hunter2 ! appsink", "gst:rtspsrc: this OpenCV"),
         ("rtmp://host/live", "rtmp:// is not supported; known are a device"),
         ("sim:unicorn", f"no such class; known are {', '.join(simline.CLASSES)}"),
         (f"sim:{simline.CLASSES[0]}?defects=2", "0 to 1"),
@@ -44,6 +45,7 @@ def write_video(path: Path, count: int) -> Path:
         (f"sim:{simline.CLASSES[0]}?sed=2", "no such option: sed"),
         (f"sim:{simline.CLASSES[0]}?seed=x", "invalid literal"),
         ("rtsp://user:hunter2@[::1/line", "malformed"),
+        (f"http://user:hunter2@{'x' * 70}.example/", "is not known"),
         ("http://user:hunter2@no-such-host.invalid/", "no-such-host.invalid is not known"),
     ],
 )
@@ -166,3 +168,21 @@ def test_the_simulated_line_repeats_itself() -> None:
         assert np.array_equal(picture, second.retrieve())
         assert np.array_equal(picture, simline.render(part, 7, index, 0.5).image)
         assert first.name == f"{part}-{index:06d}"
+
+
+def test_a_link_to_a_device_is_followed_anew_at_each_opening(tmp_path: Path) -> None:
+    link = tmp_path / "usb-camera-index0"  # as udev keeps them in /dev/v4l/by-id
+    for target, says, absent in (("/dev/video77", "no such", True), ("/dev/null", "it is no camera", False)):
+        link.unlink(missing_ok=True)
+        link.symlink_to(target)
+        assert is_there(settings(link)) is not absent
+        with pytest.raises(SourceError, match=says) as caught:
+            open_source(settings(link))
+        assert (caught.value.absent, caught.value.final) == (absent, False)
+
+
+@pytest.mark.parametrize("source", ["gst:videotestsrc ! appsink", "gst:", "rtmp://host/live", "rtsp:///line"])
+def test_what_no_further_attempt_can_mend_is_told_as_such(source: str) -> None:
+    with pytest.raises(SourceError) as caught:
+        open_source(settings(source))
+    assert caught.value.final

@@ -1,0 +1,280 @@
+"""What was judged, read beside the running service or without one: verdicts, scores, exports."""
+
+from __future__ import annotations
+
+import csv
+import importlib
+import json
+import sqlite3
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, fields
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from core.database import Database, DatabaseError
+from edge.clock import iso_ms
+from edge.ledger import FILE, stamp
+
+_BUSY = 10.0  # seconds that a read waits for who opens the database
+_BATCH = 1000  # rows of an export that are read at a time: a long read would keep the writer's log from being emptied
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet takes for the beginning of one
+
+
+class UnknownVerdictError(LookupError, ValueError):
+    """The line's history has no verdict of this number."""
+
+
+class ExportError(RuntimeError):
+    """The file cannot be written; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A verdict of the history; `History.payload` has the rest of it.
+
+    Attributes:
+        peak: The largest value of its heatmap.
+        archive: Path of its picture below the archive's root.
+        total_ms: From the grab to the issue, milliseconds.
+    """
+
+    line: str
+    seq: int
+    id: str
+    issued_at: datetime
+    mode: str
+    part_id: str | None
+    verdict: str
+    error_code: str | None
+    score: float | None
+    peak: float | None
+    threshold: float
+    pack_sha256: str
+    fingerprint: str
+    bank_revision: int
+    archive: str | None
+    total_ms: float | None
+    simulated: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON has it; the stamp is ISO 8601 in UTC with milliseconds."""
+        return vars(self) | {"issued_at": iso_ms(self.issued_at)}
+
+
+Write: TypeAlias = Callable[[list[Entry]], Any]
+
+_COLUMNS = tuple(one.name for one in fields(Entry))
+_ENTRY = f"SELECT {', '.join(_COLUMNS)} FROM verdicts"
+
+
+class History:
+    """The verdicts in a state's folder. Any thread and any process may read them, beside the one that writes.
+
+    Every method raises DatabaseError where the file cannot be read.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """`folder`: where it has no `verdicts.db` yet, there are no verdicts."""
+        self.path = folder / FILE
+
+    def lines(self) -> list[str]:
+        """The lines that have issued verdicts."""
+        return [line for (line,) in self._rows("SELECT line FROM lines ORDER BY line")]
+
+    def last_seq(self, line: str) -> int:
+        """The sequence number of the line's last verdict; 0 for a new line."""
+        found = self._rows("SELECT seq FROM lines WHERE line = ?", line)
+        return int(found[0][0]) if found else 0
+
+    def verdicts(
+        self,
+        line: str,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        kinds: Collection[str] = (),
+        part_id: str | None = None,
+        count: int = 100,
+    ) -> list[Entry]:
+        """The line's last verdicts, the newest first.
+
+        Args:
+            line: Its name.
+            since: Issued then or later.
+            until: Issued before.
+            kinds: Some of `normal`, `anomaly`, `error`; none: all of them.
+            part_id: Of this part.
+            count: So many at most.
+        """
+        where, values = _where(line, since, until, kinds)
+        index = ""
+        if part_id is not None:
+            where, values, index = f"{where} AND part_id = ?", [*values, part_id], "INDEXED BY verdicts_by_part"
+        elif since is not None or until is not None:
+            index = "INDEXED BY verdicts_by_time"
+        elif kinds and "normal" not in kinds:
+            where, index = f"{where} AND verdict <> 'normal'", "INDEXED BY verdicts_amiss"
+        query = f"{_ENTRY} {index} WHERE {where} ORDER BY seq DESC LIMIT ?"
+        return [_entry(row) for row in self._rows(query, *values, count)]
+
+    def entry(self, line: str, seq: int) -> Entry:
+        """One verdict.
+
+        Raises:
+            UnknownVerdictError: it is not in the history.
+        """
+        return _entry(self._known(_ENTRY, line, seq))
+
+    def payload(self, line: str, seq: int) -> dict[str, Any]:
+        """One verdict as it was issued, with all of its JSON.
+
+        Raises:
+            UnknownVerdictError: it is not in the history.
+        """
+        payload: dict[str, Any] = json.loads(self._known("SELECT payload FROM verdicts", line, seq)[0])
+        return payload
+
+    def scores(
+        self,
+        line: str,
+        *,
+        since: datetime | None,
+        until: datetime | None,
+        fingerprint: str,
+        pack_sha256: str,
+        bank_revision: int,
+        kinds: Collection[str] = ("normal", "anomaly"),
+    ) -> list[tuple[float, float]]:
+        """Score and peak of the parts that this model judged by this pack and bank, the oldest first."""
+        where, values = _where(line, since, until, kinds)
+        return self._rows(
+            f"SELECT score, peak FROM verdicts WHERE {where} AND score IS NOT NULL AND peak IS NOT NULL"
+            " AND fingerprint = ? AND pack_sha256 = ? AND bank_revision = ? ORDER BY seq",
+            *values,
+            fingerprint,
+            pack_sha256,
+            bank_revision,
+        )
+
+    def export(self, target: Path, line: str, *, since: datetime | None = None, until: datetime | None = None) -> int:
+        """Writes the line's verdicts, the oldest first, to the file `target`, which is there only when it is whole.
+
+        Args:
+            target: A `.csv` or `.parquet` file. In CSV a part_id that a spreadsheet would take for a formula has an
+                apostrophe before it.
+            line: Its name.
+            since: Issued then or later.
+            until: Issued before.
+
+        Returns:
+            How many they are.
+
+        Raises:
+            ExportError: it is of another kind, it cannot be written, or Parquet needs a package that is missing.
+        """
+        kinds = {".csv": _csv, ".parquet": _parquet}
+        if target.suffix.lower() not in kinds:
+            raise ExportError(f"{target}: name a file that ends in {' or '.join(kinds)}")
+        draft, count = target.with_name(f".{target.name}.part"), 0
+        try:
+            with kinds[target.suffix.lower()](draft) as write:
+                for batch in self._batches(line, since, until):
+                    write(batch)
+                    count += len(batch)
+            draft.replace(target)
+        except OSError as error:
+            raise ExportError(f"{target}: {error.strerror or error}; name a file that can be written") from error
+        finally:
+            with suppress(OSError):  # where it could not be made
+                draft.unlink(missing_ok=True)
+        return count
+
+    def backup(self, folder: Path) -> Path:
+        """Copies all that is committed now into `folder`, beside what goes on; returns the copy."""
+        with self._open() as database:
+            database.backup(folder / FILE)
+        return folder / FILE
+
+    def _batches(self, line: str, since: datetime | None, until: datetime | None) -> Iterator[list[Entry]]:
+        where, values = _where(line, since, until)
+        found = self._rows(f"SELECT min(seq), max(seq) FROM verdicts WHERE {where}", *values)
+        after, last = (found[0][0] or 1) - 1, found[0][1] or 0
+        # `+`: by number, not by time, or each batch would sort all that there are.
+        where = where.replace("issued_at", "+issued_at")
+        query = f"{_ENTRY} WHERE {where} AND seq > ? AND seq <= ? ORDER BY seq LIMIT ?"
+        while batch := [_entry(row) for row in self._rows(query, *values, after, last, _BATCH)]:
+            yield batch
+            after = batch[-1].seq
+
+    def _known(self, what: str, line: str, seq: int) -> Any:
+        found = self._rows(f"{what} WHERE line = ? AND seq = ?", line, seq)
+        if not found:
+            last = self.last_seq(line)
+            raise UnknownVerdictError(f"verdict {seq} of line {line} is not in the history, which ends with {last}")
+        return found[0]
+
+    def _rows(self, query: str, *values: Any) -> list[Any]:
+        if not self.path.exists():
+            return []
+        try:
+            with self._open() as database, database.snapshot():
+                return database.tables.conn.execute(query, values).fetchall()
+        except sqlite3.Error as error:
+            raise DatabaseError(
+                f"database {self.path}: {error}; is it of this program, and of this version?"
+            ) from error
+
+    def _open(self) -> Database:
+        try:
+            name = f"{self.path.absolute().as_uri()}?mode=ro"
+            return Database(self.path, sqlite3.connect(name, uri=True, timeout=_BUSY))
+        except sqlite3.OperationalError as error:
+            remedy = "check that it exists, and that this user may read it and write to its folder"
+            raise DatabaseError(f"database {self.path}: {error}; {remedy}") from error
+
+
+def _where(
+    line: str, since: datetime | None, until: datetime | None, kinds: Collection[str] = ()
+) -> tuple[str, list[Any]]:
+    """A condition, and its values."""
+    where, values = "line = ?", [line]
+    for sign, when in ((">=", since), ("<", until)):
+        if when is not None:
+            where, values = f"{where} AND issued_at {sign} ?", [*values, iso_ms(when)]
+    if kinds:
+        where, values = f"{where} AND verdict IN ({', '.join('?' * len(kinds))})", [*values, *kinds]
+    return where, values
+
+
+def _entry(row: Any) -> Entry:
+    named = dict(zip(_COLUMNS, row, strict=True))
+    return Entry(**named | {"issued_at": stamp(named["issued_at"]), "simulated": bool(named["simulated"])})
+
+
+@contextmanager
+def _csv(draft: Path) -> Iterator[Write]:
+    with draft.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, _COLUMNS)
+        writer.writeheader()
+        yield lambda batch: writer.writerows(_cells(one) for one in batch)
+
+
+def _cells(entry: Entry) -> dict[str, Any]:
+    part = entry.part_id
+    safe = f"'{part}" if part is not None and part.startswith(_FORMULA) else part
+    return entry.to_dict() | {"part_id": safe, "simulated": int(entry.simulated)}
+
+
+@contextmanager
+def _parquet(draft: Path) -> Iterator[Write]:
+    try:
+        arrow, parquet = importlib.import_module("pyarrow"), importlib.import_module("pyarrow.parquet")
+    except ImportError as error:
+        raise ExportError("Parquet needs pyarrow: pip install 'alfa-edge[parquet]'; or name a .csv file") from error
+    kinds = {"int": arrow.int64(), "bool": arrow.bool_(), "datetime": arrow.timestamp("ms", tz="UTC")}
+    kinds |= {"float": arrow.float64(), "str": arrow.string()}
+    schema = arrow.schema([(one.name, kinds[str(one.type).partition(" ")[0]]) for one in fields(Entry)])
+    with parquet.ParquetWriter(draft, schema) as writer:
+        yield lambda batch: writer.write_table(arrow.Table.from_pylist([vars(one) for one in batch], schema))

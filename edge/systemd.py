@@ -1,0 +1,210 @@
+"""What the service tells systemd: that it is ready, how it is, and, while it makes progress, that it is alive."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+
+from edge.clock import monotonic
+from edge.redact import redact
+
+log = logging.getLogger(__name__)
+
+_SEND_S = 1.0  # that systemd may be busy; it drops nothing, so that the datagram waits
+_STATUS_CHARS = 500  # systemd passes over a message of more than 4096 bytes
+_EXTEND_EVERY_S = 10.0
+_EXTEND_BY_S = 30.0
+_LOADING_S = 1800.0  # of a load that takes longer nobody knows whether it will end
+
+
+class Notifier:
+    """A datagram to the socket in `$NOTIFY_SOCKET` for each word; without one, nothing. Any thread may call it.
+
+    What cannot be sent is logged, once until something can be again: systemd itself acts on what it does not hear.
+    """
+
+    def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
+        """Raises ValueError for an address that is none of a UNIX socket."""
+        address = environment.get("NOTIFY_SOCKET", "")
+        if address and address[0] not in "/@":
+            raise ValueError(f"NOTIFY_SOCKET = {address}: no path and no abstract name of a socket")
+        self._address = "\0" + address[1:] if address.startswith("@") else address
+        self._mute = False
+        if address:
+            self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+            self._socket.settimeout(_SEND_S)
+
+    @property
+    def listening(self) -> bool:
+        """Whether there is somebody to tell."""
+        return bool(self._address)
+
+    def ready(self) -> None:
+        """The service has started."""
+        self._send("READY=1")
+
+    def status(self, text: str) -> None:
+        """How it is, for `systemctl status`: one line, without credentials."""
+        line = " ".join("".join(one if one.isprintable() else " " for one in redact(text)).split())
+        self._send(f"STATUS={line[:_STATUS_CHARS]}")
+
+    def stopping(self) -> None:
+        """The service is about to end."""
+        self._send("STOPPING=1")
+
+    def extend(self, seconds: float) -> None:
+        """Starting, or stopping, may take so many seconds more from now on."""
+        self._send(f"EXTEND_TIMEOUT_USEC={round(seconds * 1e6)}")
+
+    def watchdog(self) -> None:
+        """The service is alive."""
+        self._send("WATCHDOG=1")
+
+    def _send(self, message: str) -> None:
+        if not self._address:
+            return
+        try:
+            self._socket.sendto(message.encode(errors="replace"), self._address)
+        except OSError as error:
+            if not self._mute:
+                log.error("systemd cannot be told %s: %s", message, error)
+            self._mute = True
+        else:
+            self._mute = False
+
+
+class Beat:
+    """The sign of life of one thread, which alone touches it. Nothing is expected before its first sign."""
+
+    def __init__(self, name: str, patience_s: float) -> None:
+        self.name = name
+        self.patience_s = patience_s
+        self._sign: tuple[threading.Thread, float | None] | None = None
+
+    def touch(self) -> None:
+        """Something was done; the next sign has to come within the patience."""
+        self._sign = threading.current_thread(), monotonic()
+
+    def idle(self) -> None:
+        """There is nothing to do: the next sign may take as long as it likes."""
+        self._sign = threading.current_thread(), None
+
+    def done(self) -> None:
+        """The thread may end."""
+        self._sign = None
+
+    def stalled(self) -> str | None:
+        """What is wrong, in words; None when nothing is."""
+        sign = self._sign  # once: its thread may go on meanwhile
+        if sign is None:
+            return None
+        thread, since = sign
+        if not thread.is_alive():
+            return f"{self.name}: its thread has ended"
+        if since is not None and (silent := monotonic() - since) > self.patience_s:
+            return f"{self.name}: no progress for {silent:.0f} s"
+        return None
+
+
+class Progress:
+    """Whether all threads that must make progress do. Any thread may ask."""
+
+    def __init__(self) -> None:
+        self._beats: list[Beat] = []
+
+    def beat(self, name: str, patience_s: float) -> Beat:
+        """One more thread, which may take `patience_s` seconds for a piece of its work."""
+        beat = Beat(name, patience_s)
+        self._beats.append(beat)
+        return beat
+
+    def stalled(self) -> str | None:
+        """What stands still, in words; None when nothing does."""
+        return "; ".join(found for beat in tuple(self._beats) if (found := beat.stalled())) or None
+
+
+def watchdog_period(environment: Mapping[str, str] = os.environ) -> float | None:
+    """Seconds between two looks: a quarter of what systemd waits. None when its watchdog is not for this process."""
+    waits = environment.get("WATCHDOG_USEC", "")
+    process = str(os.getpid())
+    if not waits.isdecimal() or int(waits) == 0 or environment.get("WATCHDOG_PID", process) != process:
+        return None
+    return int(waits) / 1e6 / 4
+
+
+class Watchdog:
+    """Tells systemd that the service is alive for as long as it is; else it says why not, and systemd restarts it."""
+
+    def __init__(self, notifier: Notifier, alive: Callable[[], str | None], period_s: float | None = None) -> None:
+        """Looks every `period_s` seconds, by default as systemd asks for; without either, never.
+
+        Args:
+            alive: None if all is well, else what stands still, in words. It must not wait long.
+        """
+        self._notifier = notifier
+        self._alive = alive
+        self._period = watchdog_period() if period_s is None else period_s
+        self._halt = threading.Event()
+        self._still = False
+        self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
+
+    def start(self) -> None:
+        """Begins to look; systemd counts from READY."""
+        if self._period is not None and self._notifier.listening:
+            self._thread.start()
+
+    def stop(self) -> None:
+        """Looks no more. May be called twice, or without a start."""
+        self._halt.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _run(self) -> None:
+        while True:
+            self._look()
+            if self._halt.wait(self._period):
+                return
+
+    def _look(self) -> None:
+        reason = self._reason()
+        if reason is None:
+            self._notifier.watchdog()
+            if self._still:
+                log.warning("the service makes progress again")
+        elif not self._still:
+            log.critical("the service stands still, and will be restarted unless it goes on: %s", reason)
+        self._still = reason is not None
+
+    def _reason(self) -> str | None:
+        try:
+            return self._alive()
+        except Exception as error:  # whoever cannot say that it is well is not
+            return f"its progress cannot be told: {type(error).__name__}: {error}"
+
+
+@contextmanager
+def loading(notifier: Notifier, every_s: float = _EXTEND_EVERY_S, limit_s: float = _LOADING_S) -> Iterator[None]:
+    """While inside, systemd grants a start more time, every `every_s` seconds and for `limit_s` seconds at most."""
+    if not notifier.listening:
+        yield
+        return
+    done = threading.Event()
+    until = monotonic() + limit_s
+
+    def extend() -> None:
+        while monotonic() < until:
+            notifier.extend(_EXTEND_BY_S)
+            if done.wait(every_s):
+                return
+
+    thread = threading.Thread(target=extend, name="loading", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()

@@ -1,0 +1,44 @@
+"""A line's counters and latencies."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, deque
+
+from edge.verdict import LatencySummary, Verdict
+
+_LATENCIES = 4096  # verdicts that the percentiles of one stats message look back on, at most
+
+
+class Tally:
+    """Counts what one line does; fed by its threads, read by any."""
+
+    def __init__(self) -> None:
+        self.verdicts: Counter[str] = Counter()
+        """By kind."""
+        self.dropped = 0
+        """Frames passed over for newer ones."""
+        self.triggers = 0
+        """Triggers that came."""
+        self.unkept = 0
+        """Verdicts without a place on disk."""
+        self._latencies: deque[float] = deque(maxlen=_LATENCIES)
+
+    def issued(self, verdict: Verdict) -> None:
+        """Counts a verdict."""
+        self.verdicts[verdict.verdict] += 1
+        if verdict.timing_ms is not None:
+            self._latencies.append(verdict.timing_ms.total)
+
+    def by_kind(self) -> dict[str, int]:
+        """The verdicts of each kind, since the service started."""
+        return {kind: self.verdicts[kind] for kind in ("normal", "anomaly", "error")}
+
+    def latencies(self) -> LatencySummary | None:
+        """Nearest-rank percentiles of the latencies since the last call, milliseconds."""
+        taken = sorted(self._latencies)
+        self._latencies.clear()
+        if not taken:
+            return None
+        p50, p99 = (taken[math.ceil(p * len(taken)) - 1] for p in (0.50, 0.99))
+        return LatencySummary(p50=p50, p99=p99, max=taken[-1])

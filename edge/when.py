@@ -1,0 +1,25 @@
+"""Points in time as people type them."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta
+
+from edge.clock import utc_now
+
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+def parse_when(text: str) -> datetime:
+    """`2026-01-31T06:00` (of this machine's zone, unless it names one), or so long ago: `90s`, `15m`, `2h`, `3d`.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    ago = re.fullmatch(r"(\d{1,6})([smhd])", text)
+    try:
+        if ago is not None:
+            return utc_now() - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
+        return datetime.fromisoformat(text.replace("Z", "+00:00")).astimezone()
+    except (ValueError, OverflowError):  # the latter: before the year 1
+        raise ValueError(f"{text!r} is no time: write 2026-01-31T06:00, or 90s, 15m, 2h, 3d for so long ago") from None

@@ -1,0 +1,353 @@
+"""The history is read beside the writer or without it, found by time, kind and part, and exported whole."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sqlite3
+import sys
+from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from core.database import DatabaseError
+from edge.cli_history import history
+from edge.clock import iso_ms, utc_now
+from edge.history import Entry, ExportError, History, UnknownVerdictError
+from edge.ledger import FILE
+from edge.outbox import Outbox
+from edge.settings import HistorySettings
+from edge.verdict import Bank, Heatmap
+from tests.support.verdicts import failure, verdict
+
+BEGIN = datetime(2026, 1, 31, 6, tzinfo=timezone.utc)
+HASHES = {"fingerprint": "f" * 64, "pack_sha256": "a" * 64}
+
+
+def at(minutes: float) -> datetime:
+    return BEGIN + timedelta(minutes=minutes)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve verdicts a minute apart: the 4th and 8th anomalous, the 6th an error; from the 10th on of another bank."""
+    folder = tmp_path_factory.mktemp("state")
+    box = Outbox(folder, HistorySettings())
+    box.start()
+    for seq in range(1, 13):
+        part, issued = f"part {seq % 5}", at(seq)
+        changes: dict[str, Any] = {"issued_at": issued, "score": seq / 100, "bank": Bank(shots=4, revision=seq // 10)}
+        if seq in (4, 8):
+            place = Heatmap(topic="t", archive=f"one/{seq}", x=0, y=0, width=9, height=9, max=0.9, peak=(3, 4))
+            changes |= {"verdict": "anomaly", "heatmap": place, "simulated": True}
+        one = verdict("one", seq, part, **changes)
+        box.issue(one if seq != 6 else failure("one", 6, part).model_copy(update={"issued_at": issued}))
+    box.issue(verdict("two", 1, "=HYPERLINK(1)", issued_at=at(3)))
+    box.stop()
+    return folder
+
+
+@pytest.fixture
+def kept(folder: Path) -> History:
+    return History(folder)
+
+
+def seqs(entries: list[Entry]) -> list[int]:
+    return [one.seq for one in entries]
+
+
+def test_an_entry_is_what_was_issued(kept: History) -> None:
+    one = kept.entry("one", 8)
+    assert (one.line, one.seq, one.mode, one.part_id) == ("one", 8, "trigger", "part 3")
+    assert (one.verdict, one.error_code) == ("anomaly", None)
+    assert (one.issued_at, one.score, one.peak, one.threshold, one.total_ms) == (at(8), 0.08, 0.9, 0.5, 34.0)
+    assert (one.pack_sha256, one.fingerprint, one.bank_revision) == ("a" * 64, "f" * 64, 0)
+    assert (one.archive, one.simulated) == ("one/8", True)
+    wrong = kept.entry("one", 6)
+    assert (wrong.verdict, wrong.error_code, wrong.simulated) == ("error", "deadline", False)
+    assert wrong.score is wrong.peak is wrong.total_ms is None
+    payload = kept.payload("one", 8)
+    assert (payload["id"], payload["seq"], payload["bank"]) == (one.id, 8, {"shots": 4, "revision": 0})
+    shown = one.to_dict()
+    assert json.loads(json.dumps(shown)) == shown
+    assert shown["issued_at"] == "2026-01-31T06:08:00.000Z" == payload["issued_at"]
+
+
+def test_a_verdict_that_is_not_there_is_named(kept: History) -> None:
+    for read in (kept.entry, kept.payload):
+        with pytest.raises(UnknownVerdictError, match=r"verdict 13 of line one is not .* ends with 12"):
+            read("one", 13)
+    with pytest.raises(LookupError, match="line none"):
+        kept.entry("none", 1)
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [
+        ({}, [*range(12, 0, -1)]),
+        ({"count": 3}, [12, 11, 10]),
+        ({"since": at(10)}, [12, 11, 10]),
+        ({"until": at(3)}, [2, 1]),
+        ({"since": at(3), "until": at(6)}, [5, 4, 3]),
+        ({"since": at(3), "until": at(9), "count": 2}, [8, 7]),
+        ({"kinds": ["anomaly"]}, [8, 4]),
+        ({"kinds": ["anomaly", "error"]}, [8, 6, 4]),
+        ({"kinds": ["normal", "error"], "count": 4}, [12, 11, 10, 9]),
+        ({"kinds": ["anomaly"], "since": at(5)}, [8]),
+        ({"part_id": "part 3"}, [8, 3]),
+        ({"part_id": "part 3", "kinds": ["anomaly"], "until": at(9)}, [8]),
+        ({"part_id": "part 9"}, []),
+        ({"since": at(10).astimezone(timezone(timedelta(hours=5)))}, [12, 11, 10]),
+    ],
+)
+def test_verdicts_are_found_newest_first(kept: History, asked: dict[str, Any], found: list[int]) -> None:
+    assert seqs(kept.verdicts("one", **asked)) == found
+
+
+def test_scores_are_of_one_model_pack_and_bank(kept: History) -> None:
+    def scores(**changes: Any) -> list[tuple[float, float]]:
+        return kept.scores("one", **{"since": None, "until": None, "bank_revision": 0, **HASHES} | changes)
+
+    assert scores() == [(seq / 100, 0.9 if seq in (4, 8) else 0.4) for seq in (1, 2, 3, 4, 5, 7, 8, 9)]
+    assert scores(bank_revision=1) == [(seq / 100, 0.4) for seq in (10, 11, 12)]
+    assert scores(since=at(3), until=at(7), kinds=["normal"]) == [(0.03, 0.4), (0.05, 0.4)]
+    assert scores(kinds=["error"]) == scores(fingerprint="0") == scores(pack_sha256="0") == []
+
+
+def test_lines_are_apart(kept: History) -> None:
+    assert kept.lines() == ["one", "two"]
+    assert (kept.last_seq("one"), kept.last_seq("two"), kept.last_seq("three")) == (12, 1, 0)
+    assert seqs(kept.verdicts("two")) == [1]
+    assert kept.verdicts("three") == []
+
+
+def test_where_nothing_was_judged_yet_there_is_nothing(tmp_path: Path) -> None:
+    kept = History(tmp_path / "none")
+    assert (kept.lines(), kept.last_seq("one"), kept.verdicts("one")) == ([], 0, [])
+    with pytest.raises(UnknownVerdictError):
+        kept.entry("one", 1)
+    with pytest.raises(DatabaseError, match=r"none/verdicts\.db: .*check that it exists"):
+        kept.backup(tmp_path)
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"no database at all " * 500])
+def test_a_file_that_is_none_of_ours_is_named(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / FILE).write_bytes(content)
+    with pytest.raises(DatabaseError, match=r"database .*verdicts\.db: "):
+        History(tmp_path).verdicts("one")
+    assert (tmp_path / FILE).read_bytes() == content
+
+
+@pytest.fixture
+def box(tmp_path: Path) -> Iterator[Outbox]:
+    made = Outbox(tmp_path / "state", HistorySettings())
+    made.start()
+    yield made
+    made.stop()
+
+
+def test_it_is_read_and_backed_up_beside_the_writer(box: Outbox, tmp_path: Path) -> None:
+    kept = History(box.path.parent)
+    assert kept.verdicts("one") == []
+    for seq in (1, 2):
+        box.issue(verdict("one", seq))
+        assert seqs(kept.verdicts("one")) == [*range(seq, 0, -1)]
+    copy = kept.backup(tmp_path)
+    box.issue(verdict("one", 3))
+    assert copy == tmp_path / FILE
+    assert (History(tmp_path).last_seq("one"), kept.last_seq("one")) == (2, 3)
+    restored = Outbox(tmp_path, HistorySettings())  # a backup is an outbox, too
+    restored.start()
+    assert (restored.last_seq("one"), restored.depth("one").count) == (2, 2)
+    restored.stop()
+
+
+def test_newest_is_by_number_where_the_wall_clock_went_back(box: Outbox) -> None:
+    for seq, minutes in enumerate((60, 61, 2, 3), 1):
+        box.issue(verdict("one", seq, issued_at=at(minutes)))
+    kept = History(box.path.parent)
+    assert seqs(kept.verdicts("one", count=2)) == [4, 3]
+    assert seqs(kept.verdicts("one", since=at(3))) == [4, 2, 1]
+    assert kept.export(box.path.parent / "all.csv", "one", since=at(3)) == 3
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_csv_holds_a_stretch_oldest_first(kept: History, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge.history._BATCH", 5)
+    target = tmp_path / "all.csv"
+    target.write_text("an earlier one")
+    assert kept.export(target, "one") == 12
+    found = rows(target)
+    assert [int(one["seq"]) for one in found] == [*range(1, 13)]
+    assert list(found[0]) == list(kept.entry("one", 1).to_dict())
+    assert found[7] | {"id": ""} == {
+        "line": "one",
+        "seq": "8",
+        "id": "",
+        "issued_at": "2026-01-31T06:08:00.000Z",
+        "mode": "trigger",
+        "part_id": "part 3",
+        "verdict": "anomaly",
+        "error_code": "",
+        "score": "0.08",
+        "peak": "0.9",
+        "threshold": "0.5",
+        "pack_sha256": "a" * 64,
+        "fingerprint": "f" * 64,
+        "bank_revision": "0",
+        "archive": "one/8",
+        "total_ms": "34.0",
+        "simulated": "1",
+    }
+    assert kept.export(target, "one", since=at(3), until=at(5)) == 2
+    assert [one["seq"] for one in rows(target)] == ["3", "4"]
+    assert kept.export(target, "none") == 0
+    assert rows(target) == []
+    assert [one.name for one in tmp_path.iterdir()] == ["all.csv"]
+
+
+@pytest.mark.parametrize("part", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1"])
+def test_a_part_id_is_no_formula(box: Outbox, part: str) -> None:
+    box.issue(verdict("one", 1, part))
+    box.issue(verdict("one", 2, 'a=b, "c"\nd'))
+    target = box.path.parent / "parts.csv"
+    History(box.path.parent).export(target, "one")
+    assert [one["part_id"] for one in rows(target)] == [f"'{part}", 'a=b, "c"\nd']
+
+
+def test_an_export_that_fails_leaves_what_was_there(
+    kept: History, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "all.csv"
+    target.write_text("an earlier one")
+    for wrong in ("all.xlsx", "all"):
+        with pytest.raises(ExportError, match=rf"{wrong}: name a file that ends in \.csv or \.parquet"):
+            kept.export(tmp_path / wrong, "one")
+    with pytest.raises(ExportError, match="Not a directory; name a file that can be written"):
+        kept.export(target / "all.csv", "one")
+
+    def broken(*_: Any) -> Any:
+        raise DatabaseError("the disk went away")
+
+    monkeypatch.setattr(History, "_batches", broken)
+    with pytest.raises(DatabaseError):
+        kept.export(target, "one")
+    assert target.read_text() == "an earlier one"
+    assert [one.name for one in tmp_path.iterdir()] == ["all.csv"]
+
+
+def test_parquet_has_types(kept: History, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    monkeypatch.setattr("edge.history._BATCH", 5)
+    target = tmp_path / "all.parquet"
+    assert kept.export(target, "one") == 12
+    found = parquet.read_table(target).to_pylist()
+    assert found == [vars(one) for one in kept.verdicts("one")[::-1]]
+    assert kept.export(target, "none") == 0
+    assert parquet.read_table(target).num_rows == 0
+
+
+def test_parquet_without_its_package_says_how_to_get_it(
+    kept: History, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(ExportError, match=r"pip install 'alfa-edge\[parquet\]'"):
+        kept.export(tmp_path / "all.parquet", "one")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_queries_go_by_an_index(kept: History) -> None:
+    """Each names its own, and SQLite refuses one that it cannot use; that none of them sorts all is seen here."""
+    with sqlite3.connect(kept.path) as connection:
+        plans = {
+            index: " ".join(row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {query}"))
+            for index, query in {
+                "newest": "SELECT * FROM verdicts WHERE line = 'one' ORDER BY seq DESC LIMIT 5",
+                "batch": "SELECT * FROM verdicts WHERE line = 'one' AND +issued_at > '2' AND seq > 3 AND seq <= 9"
+                " ORDER BY seq LIMIT 5",
+                "part": "SELECT * FROM verdicts INDEXED BY verdicts_by_part WHERE line = 'one' AND part_id = 'x'"
+                " ORDER BY seq DESC LIMIT 5",
+            }.items()
+        }
+    connection.close()
+    assert not [index for index, plan in plans.items() if "TEMP B-TREE" in plan or "SCAN" in plan], plans
+
+
+CONFIG = """
+[service]
+state_dir = "{folder}"
+[lines.one.camera]
+source = "sim:tile"
+[lines.new.camera]
+source = "sim:tile"
+"""
+
+
+@pytest.fixture
+def config(folder: Path, tmp_path: Path) -> Path:
+    path = tmp_path / "edge.toml"
+    path.write_text(CONFIG.format(folder=folder))
+    return path
+
+
+def ask(config: Path, *arguments: str) -> tuple[int, str]:
+    app = typer.Typer()
+    app.command()(history)
+    result = CliRunner().invoke(app, ["--config", str(config), *arguments], env={"COLUMNS": "150"})
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.exit_code, " ".join(result.output.replace("│", " ").split())
+
+
+def test_the_command_shows_a_table(config: Path) -> None:
+    code, output = ask(config, "--line", "one", "--kind", "anomaly", "--kind", "error")
+    assert code == 0
+    assert "8 part 3 anomaly 0.0800 0.5000 34" in output
+    assert "6 part 1 error deadline 0.5000" in output
+    assert "normal" not in output
+    code, output = ask(config, "--line", "two")  # no longer configured, but remembered
+    assert (code, "=HYPERLINK(1)" in output) == (0, True)
+    assert ask(config, "--line", "new")[1].startswith("no such verdicts of line new in")
+
+
+def test_the_command_prints_json(config: Path) -> None:
+    arguments = ["--line", "one", "--json", "--since", iso_ms(at(3)), "--until", iso_ms(at(9)), "--count", "2"]
+    code, output = ask(config, *arguments)
+    found = json.loads(output)
+    assert (code, [one["seq"] for one in found], found[0]["issued_at"]) == (0, [8, 7], "2026-01-31T06:08:00.000Z")
+    found = json.loads(ask(config, "--line", "one", "--json", "--part", "part 2")[1])
+    assert [one["seq"] for one in found] == [12, 7, 2]
+    ago = f"{(utc_now() - at(11)).days + 1}d"
+    assert len(json.loads(ask(config, "--line", "one", "--json", "--since", ago)[1])) == 12
+
+
+def test_the_command_exports(config: Path, tmp_path: Path) -> None:
+    target = tmp_path / "all.csv"
+    code, output = ask(config, "--line", "one", "--export", str(target), "--until", iso_ms(at(5)))
+    assert (code, output) == (0, f"{target}: 4 verdicts of line one")
+    assert len(rows(target)) == 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--line", "oen"], "no line 'oen'; there are new, one, two"),
+        (["--line", "one", "--kind", "bad"], "'bad' is not one of"),
+        (["--line", "one", "--since", "yesterday"], "yesterday"),
+        (["--line", "one", "--export", "all.txt"], "name a file that ends in .csv or .parquet"),
+        (["--line", "one", "--export", "all.csv", "--kind", "error"], "it takes all verdicts"),
+    ],
+)
+def test_the_command_refuses_what_cannot_be(config: Path, arguments: list[str], says: str) -> None:
+    code, output = ask(config, *arguments)
+    assert (code, says in output) == (2, True), output

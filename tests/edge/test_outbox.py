@@ -1,0 +1,457 @@
+"""What is issued is on disk, waits there for the broker, and is never lost, doubled or renumbered."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from core.database import DatabaseError
+from edge import ledger, outbox
+from edge.clock import monotonic, utc_now
+from edge.history import History
+from edge.ledger import FILE, Ledger
+from edge.outbox import Outbox, OutboxError
+from edge.settings import HistorySettings
+from tests.support.mosquitto import eventually
+from tests.support.verdicts import failure, verdict
+
+DAY_S = 86_400.0
+
+
+class Boxes:
+    """Opens the outbox in a folder, one after the other, as processes do."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._made: list[Outbox] = []
+
+    def __call__(self, folder: Path | None = None, **settings: float) -> Outbox:
+        self.stop()
+        usual = HistorySettings().model_dump()
+        made = Outbox(folder or self.folder, HistorySettings.model_construct(**usual | settings))  # small limits, too
+        self._made.append(made)
+        made.start()
+        return made
+
+    def stop(self) -> None:
+        for one in self._made:
+            one.stop()
+
+
+@pytest.fixture
+def boxes(tmp_path: Path) -> Iterator[Boxes]:
+    made = Boxes(tmp_path / "state")
+    yield made
+    made.stop()
+
+
+class Clocks:
+    """The two clocks, which a test can put forward."""
+
+    def __init__(self) -> None:
+        self.ahead = 0.0
+        """Seconds that both have gone on."""
+        self.jump = timedelta()
+        """By which the wall clock was set wrong besides."""
+
+    def monotonic(self) -> float:
+        return monotonic() + self.ahead
+
+    def utc_now(self) -> object:
+        return utc_now() + timedelta(seconds=self.ahead) + self.jump
+
+
+@pytest.fixture
+def clocks(monkeypatch: pytest.MonkeyPatch) -> Clocks:
+    made = Clocks()
+    for module in (ledger, outbox):
+        monkeypatch.setattr(module, "monotonic", made.monotonic)
+    monkeypatch.setattr(ledger, "utc_now", made.utc_now)
+    monkeypatch.setattr(outbox, "_LOOK_S", 0.05)
+    return made
+
+
+def issue(box: Outbox, count: int, line: str = "one", part: str | None = None) -> list[str]:
+    ids = []
+    for _ in range(count):
+        one = verdict(line, box.last_seq(line) + 1, part)
+        box.issue(one)
+        ids.append(one.id)
+    return ids
+
+
+def waiting(box: Outbox, line: str = "one") -> list[str]:
+    return [one.id for one in box.waiting(line, 10_000)]
+
+
+def kept(box: Outbox, line: str = "one") -> list[int]:
+    return [one.seq for one in History(box.path.parent).verdicts(line, count=10_000)][::-1]
+
+
+def looked(box: Outbox, condition: Callable[[], bool]) -> None:
+    """Waits until the writer, woken by a note of nothing, has seen to it."""
+
+    def seen() -> bool:
+        box.forget(0)
+        return condition()
+
+    eventually(seen, 10.0)
+
+
+def test_a_verdict_waits_until_it_is_delivered(boxes: Boxes) -> None:
+    box = boxes()
+    assert (box.last_seq("one"), box.depth("one")) == (0, outbox.Depth(0, None, 0))
+    first = verdict("one", 1, "part 1")
+    box.issue(first)
+    second, third = issue(box, 2)
+    (found, *_) = box.waiting("one", 2)
+    assert (found.id, found.seq, found.payload) == (first.id, 1, first.to_json())
+    assert abs(found.issued_at - first.issued_at) < timedelta(milliseconds=1)
+    assert waiting(box) == [first.id, second, third]
+    assert [one.id for one in box.waiting("one", 1, [first.id])] == [second]
+    assert (box.last_seq("one"), box.depth("one").count, box.depth("one").oldest) == (3, 3, found.issued_at)
+    box.delivered("one", second)
+    box.delivered("two", third)  # another line's is none of its
+    assert waiting(box) == [first.id, third]  # at once, and on disk soon
+    eventually(lambda: box.depth("one").count == 2)
+    box.delivered("one", second)
+    box.delivered("one", first.id)
+    eventually(lambda: box.depth("one").count == 1)
+    assert box.depth("one").oldest == box.waiting("one", 1)[0].issued_at
+    box = boxes()
+    assert (box.last_seq("one"), box.depth("one").count, waiting(box)) == (3, 1, [third])
+
+
+def test_a_sequence_has_no_gaps_and_no_number_twice(boxes: Boxes) -> None:
+    box = boxes()
+    issue(box, 2)
+    for seq in (1, 2, 4):
+        with pytest.raises(ValueError, match=f"line one: verdict {seq} cannot follow 2"):
+            box.issue(verdict("one", seq))
+    issue(box, 1)
+    assert kept(box) == [1, 2, 3]
+
+
+def test_lines_do_not_mix(boxes: Boxes) -> None:
+    box = boxes()
+    ones, twos = issue(box, 2, "one", "part"), issue(box, 3, "two")
+    assert box.accept("two", "part", utc_now()).result().known is False
+    assert box.accept("one", "part", utc_now()).result().known is True
+    assert (waiting(box, "one"), waiting(box, "two")) == (ones, twos)
+    assert (box.last_seq("one"), box.last_seq("two"), box.last_seq("three")) == (2, 3, 0)
+    box.delivered("one", ones[0])
+    eventually(lambda: box.depth("one").count == 1)
+    assert box.depth("two").count == 3
+    box = boxes()
+    assert [one.part_id for one in box.unanswered("one")] == ["part"]
+    assert [one.part_id for one in box.unanswered("two")] == ["part"]
+
+
+def test_triggers_are_unanswered_until_a_verdict_answers_them(boxes: Boxes) -> None:
+    box = boxes()
+    came = [utc_now() - timedelta(seconds=3 - number) for number in range(3)]
+    accepted = [box.accept("one", f"part {number}", at).result() for number, at in enumerate(came)]
+    assert [one.known for one in accepted] == [False] * 3
+    assert box.accept("one", "part 0", utc_now()).result().known
+    assert box.unanswered("one") == []  # of this process: they are the line's to answer
+    box.issue(verdict("one", 1, "part 1"), accepted[1].trigger)
+    assert box.accept("one", "part 1", utc_now()).result().known  # of the history
+    box = boxes()
+    left = box.unanswered("one")
+    assert [one.part_id for one in left] == ["part 0", "part 2", "part 0", "part 1"]
+    assert abs(left[0].received_at - came[0]) < timedelta(milliseconds=1)
+    fresh = box.accept("one", "part 9", utc_now()).result()
+    assert fresh.trigger not in {one.trigger for one in left}
+    box.issue(failure("one", 2, "part 0", "restart"), left[0].trigger)
+    box.forget(left[1].trigger)
+    assert [one.trigger for one in box.unanswered("one")] == [one.trigger for one in left[2:]]  # at once
+    box = boxes()
+    assert [one.part_id for one in box.unanswered("one")] == ["part 0", "part 1", "part 9"]
+
+
+def test_a_triggers_number_is_never_given_again(boxes: Boxes) -> None:
+    box = boxes()
+    first = box.accept("one", "part", utc_now()).result().trigger
+    box.issue(verdict("one", 1, "part"), first)
+    box = boxes()
+    assert box.accept("one", "next", utc_now()).result().trigger > first
+
+
+def test_what_one_caller_does_wrong_harms_no_other(boxes: Boxes) -> None:
+    box = boxes()
+    held, go = hold_writer(box)
+    good = box.accept("one", "good", utc_now())
+    bad = box.accept("one", "\ud800", utc_now())  # a JSON message can hold it, a database cannot
+    cancelled = box.accept("one", "cancelled", utc_now())
+    assert cancelled.cancel()
+    with ThreadPoolExecutor(2) as pool:
+        gap = pool.submit(box.issue, verdict("two", 2))
+        eventually(lambda: box._jobs.qsize() == 4)
+        fine = pool.submit(box.issue, verdict("two", 1))
+        go.set()
+        fine.result()
+    held.result()
+    assert good.result().known is False
+    with pytest.raises(ValueError, match="surrogates"):
+        bad.result()
+    with pytest.raises(ValueError, match="verdict 2 cannot follow 0"):
+        gap.result()
+    assert (box.last_seq("two"), box.depth("two").count) == (1, 1)
+    assert [one.part_id for one in boxes().unanswered("one")] == ["good"]
+
+
+def hold_writer(box: Outbox) -> tuple[Future[None], threading.Event]:
+    """The writer waits inside a transaction until the event is set, while more comes."""
+    go = threading.Event()
+    held: Future[None] = box._ask(lambda _: go.wait(30) and None)
+    eventually(held.running)
+    return held, go
+
+
+def test_what_comes_while_it_writes_goes_in_one_transaction(boxes: Boxes, monkeypatch: pytest.MonkeyPatch) -> None:
+    box = boxes()
+    count, begin = 0, Ledger.transaction
+
+    def counted(self: Ledger) -> object:
+        nonlocal count
+        count += 1
+        return begin(self)
+
+    held, go = hold_writer(box)
+    monkeypatch.setattr(Ledger, "transaction", counted)
+    with ThreadPoolExecutor(20) as pool:
+        done = [pool.submit(box.issue, verdict(f"line-{number}", 1)) for number in range(20)]
+        eventually(lambda: box._jobs.qsize() == 20)
+        go.set()
+        held.result()
+        for one in done:
+            one.result()
+    assert count == 1
+    assert all(box.depth(f"line-{number}").count == 1 for number in range(20))
+
+
+def test_the_queue_is_bounded_and_the_history_keeps_what_it_drops(
+    boxes: Boxes, caplog: pytest.LogCaptureFixture
+) -> None:
+    box = boxes(outbox_limit=5)
+    with caplog.at_level(logging.ERROR):
+        ids = issue(box, 8)
+    assert waiting(box) == ids[3:]
+    assert (box.depth("one").count, box.depth("one").dropped, kept(box)) == (5, 3, [*range(1, 9)])
+    assert [one.message for one in caplog.records] == [
+        "line one: of 5 verdicts that wait for the broker the oldest are dropped"
+    ]
+    for one in ids:  # dropped ones, too, that were on their way
+        box.delivered("one", one)
+    eventually(lambda: box.depth("one").count == 0)
+    issue(box, 6)
+    assert (box.depth("one").count, box.depth("one").dropped) == (5, 4)
+    assert len(caplog.records) == 2  # another episode
+    box = boxes(outbox_limit=2)
+    assert box.depth("one") == outbox.Depth(5, box.waiting("one", 1)[0].issued_at, 0)
+    issue(box, 1)
+    assert (box.depth("one").count, box.depth("one").dropped) == (2, 4)
+
+
+def test_what_has_waited_for_days_is_dropped(boxes: Boxes, clocks: Clocks) -> None:
+    box = boxes(outbox_days=2)
+    issue(box, 3)
+    clocks.ahead = DAY_S
+    young = issue(box, 2)
+    clocks.ahead = 2 * DAY_S + 60
+    looked(box, lambda: box.depth("one").dropped == 3)
+    assert waiting(box) == young
+    assert kept(box) == [1, 2, 3, 4, 5]
+
+
+def test_the_history_forgets_what_is_too_old_or_too_much_but_nothing_that_waits(boxes: Boxes, clocks: Clocks) -> None:
+    box = boxes(limit=10, days=2)
+    ids = issue(box, 70)
+    assert kept(box) == [*range(1, 71)]
+    for one in (*ids[:20], *ids[21:]):
+        box.delivered("one", one)
+    looked(box, lambda: kept(box) == [*range(21, 71)])  # one of them waits, the others came after it
+    box.delivered("one", ids[20])
+    looked(box, lambda: kept(box) == [*range(61, 71)])
+    clocks.ahead = DAY_S
+    box.delivered("one", issue(box, 1)[0])
+    clocks.ahead = 2 * DAY_S + 60
+    looked(box, lambda: kept(box) == [71])
+    clocks.ahead = 5 * DAY_S
+    looked(box, lambda: kept(box) == [])
+    assert box.last_seq("one") == 71
+    box = boxes()
+    issue(box, 1)
+    assert kept(box) == [72]
+
+
+@pytest.mark.parametrize("hours", [1, -1, 500_000, -400_000])
+def test_a_wall_clock_that_jumps_makes_nothing_old(boxes: Boxes, clocks: Clocks, hours: int) -> None:
+    limits = {"outbox_days": 0.03, "days": 0.04}  # less than an hour
+    box = boxes(**limits)
+    issue(box, 2)
+    clocks.jump = timedelta(hours=hours)
+    issue(box, 2)
+    looked(box, lambda: box.depth("one").count == 4)
+    clocks.jump = timedelta()
+    issue(box, 2)
+    clocks.ahead = 0.02 * DAY_S
+    looked(box, lambda: box.depth("one").count == 6)
+    clocks.ahead = 0.05 * DAY_S  # but time that really goes by does
+    looked(box, lambda: kept(box) == [])
+    assert box.depth("one") == outbox.Depth(0, None, 6)
+
+
+def test_between_two_runs_a_wall_clock_is_believed_for_a_day(boxes: Boxes, clocks: Clocks) -> None:
+    issue(boxes(), 3)
+    for jump in (timedelta(days=20_000), -timedelta(days=20_000)):
+        clocks.jump = jump
+        box = boxes(outbox_days=3)
+        looked(box, lambda: True)
+        assert box.depth("one").count == 3
+    for _ in range(3):
+        boxes.stop()
+        clocks.jump += timedelta(days=30_000)
+        box = boxes(outbox_days=3)
+        issue(box, 1)
+    looked(box, lambda: box.depth("one").dropped == 3)
+    assert box.depth("one").count == 3
+
+
+def test_a_disk_that_is_full_refuses_by_name_and_is_used_again_when_it_has_room(
+    boxes: Boxes, caplog: pytest.LogCaptureFixture
+) -> None:
+    box = boxes()
+    ids = issue(box, 2)
+    accepted = box.accept("one", "part", utc_now()).result()
+    limit_pages(box, 1)
+    large = verdict("one", 3, "part", explanation=[{"text": "x" * 100_000, "similarity": 0.1}])
+    for _ in range(2):
+        with pytest.raises(OutboxError, match=rf"database {box.path}: .*full; make room"):
+            box.issue(large, accepted.trigger)
+    box.delivered("one", ids[0])
+    assert (box.last_seq("one"), box.depth("one").count, kept(box)) == (2, 2, [1, 2])
+    assert waiting(box) == [ids[1]]
+    assert len([one for one in caplog.records if one.levelno >= logging.ERROR]) == 1
+    limit_pages(box, 1_000_000)
+    box.issue(large, accepted.trigger)
+    assert waiting(box) == [ids[1], large.id]
+    box = boxes()
+    assert box.unanswered("one") == []
+    assert waiting(box) == [ids[1], large.id]
+
+
+def limit_pages(box: Outbox, count: int) -> None:
+    """As a disk that has no room answers; a stand-in for the one that needs root."""
+    database = box._opened.database.tables.conn
+    box._ask(lambda _: database.execute(f"PRAGMA max_page_count = {count}").fetchone()).result()
+
+
+def test_a_number_that_the_disk_refused_may_be_passed_over(boxes: Boxes) -> None:
+    box = boxes()
+    issue(box, 1)
+    limit_pages(box, 1)
+    for seq in (2, 3):  # which the line has told the broker of all the same
+        with pytest.raises(OutboxError):
+            box.issue(verdict("one", seq, explanation=[{"text": "x" * 100_000, "similarity": 0.1}]))
+    limit_pages(box, 1_000_000)
+    for seq in (1, 5):
+        with pytest.raises(ValueError, match=f"verdict {seq} cannot follow 3"):
+            box.issue(verdict("one", seq))
+    box.issue(verdict("one", 4))
+    issue(box, 1)
+    assert (kept(box), box.last_seq("one")) == ([1, 4, 5], 5)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], capture_output=True, text=True)
+    if made.returncode:
+        pytest.skip(f"a disk of its own takes root: {made.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", "-l", folder], check=True)
+
+
+def test_a_real_disk_that_is_full(boxes: Boxes, small_disk: Path) -> None:
+    box = boxes(small_disk)
+    issue(box, 3)
+    (small_disk / "else").write_bytes(bytes(shutil.disk_usage(small_disk).free))
+    with pytest.raises(OutboxError, match=r"verdicts\.db: .*full; make room on its disk"):
+        issue(box, 200)
+    accepted = box.accept("one", "x" * 8000, utc_now())
+    with pytest.raises(OutboxError, match="full"):
+        accepted.result()
+    last = box.last_seq("one")
+    assert waiting(box)
+    (small_disk / "else").unlink()
+    issue(box, 20)
+    assert kept(box) == [*range(1, last + 21)]
+    box = boxes(small_disk)
+    assert (box.last_seq("one"), box.depth("one").count) == (last + 20, last + 20)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        pytest.param(lambda data: data[: len(data) // 2], id="truncated"),
+        pytest.param(lambda data: data[:8192] + b"\xff" + data[8193:], id="a byte flipped"),
+        pytest.param(lambda data: b"", id="emptied"),
+    ],
+)
+def test_a_damaged_file_is_refused_by_name_and_left_alone(boxes: Boxes, damage: Callable[[bytes], bytes]) -> None:
+    box = boxes()
+    issue(box, 20)
+    box.stop()
+    damaged = damage(box.path.read_bytes())
+    box.path.write_bytes(damaged)
+    with pytest.raises(DatabaseError, match=rf"{box.path}.*"):
+        boxes()
+    assert box.path.read_bytes() == damaged
+
+
+def test_an_outbox_that_does_not_run_says_so(tmp_path: Path) -> None:
+    box = Outbox(tmp_path, HistorySettings())
+    box.stop()
+    with pytest.raises(OutboxError, match="was not started"):
+        box.last_seq("one")
+    box = Outbox(tmp_path, HistorySettings())
+    box.start()
+    late = [box.accept("one", f"part {number}", utc_now()) for number in range(200)]
+    box.stop()
+    box.stop()
+    assert [one.result().trigger for one in late] == [*range(1, 201)]  # what was asked for is done
+    box.delivered("one", "x")
+    with pytest.raises(OutboxError, match="does not run"):
+        box.accept("one", "part", utc_now()).result()
+    with pytest.raises(OutboxError, match="does not run"):
+        box.issue(verdict("one", 1))
+    assert sorted(path.name for path in tmp_path.iterdir()) == [FILE]
+
+
+def test_many_lines_at_once(boxes: Boxes) -> None:
+    box = boxes()
+
+    def work(line: str) -> None:
+        for seq in range(1, 9):
+            trigger = box.accept(line, f"part {seq}", utc_now()).result().trigger
+            box.issue(verdict(line, seq, f"part {seq}"), trigger)
+            for one in box.waiting(line, 5):
+                box.delivered(line, one.id)
+
+    lines = [f"line-{number}" for number in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(work, lines))
+    box = boxes()
+    for line in lines:
+        assert (box.last_seq(line), box.depth(line).count, box.unanswered(line)) == (8, 0, [])
+        assert kept(box, line) == [*range(1, 9)]

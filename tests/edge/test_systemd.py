@@ -1,0 +1,279 @@
+"""What systemd hears, over a real socket, and when it hears nothing."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import secrets
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from edge.systemd import Notifier, Progress, Watchdog, loading, watchdog_period
+from tests.support.mosquitto import eventually
+
+
+class Systemd:
+    """The other end of the socket."""
+
+    def __init__(self, address: str) -> None:
+        self.environment = {"NOTIFY_SOCKET": address}
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind("\0" + address[1:] if address.startswith("@") else address)
+        self.socket.settimeout(10)
+
+    def hear(self) -> str:
+        """The next message."""
+        return self.socket.recv(4096).decode()
+
+    def silent(self) -> bool:
+        """Whether nothing more has come."""
+        self.socket.setblocking(False)
+        try:
+            self.socket.recv(4096)
+        except BlockingIOError:
+            return True
+        finally:
+            self.socket.settimeout(10)
+        return False
+
+
+@pytest.fixture(params=["path", "abstract"])
+def systemd(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Systemd]:
+    address = str(tmp_path / "notify") if request.param == "path" else f"@alfa-edge-{secrets.token_hex(8)}"
+    found = Systemd(address)
+    yield found
+    found.socket.close()
+
+
+def test_each_word_is_a_datagram(systemd: Systemd) -> None:
+    notifier = Notifier(systemd.environment)
+    assert notifier.listening
+    said: list[tuple[Callable[[], None], str]] = [
+        (notifier.ready, "READY=1"),
+        (notifier.watchdog, "WATCHDOG=1"),
+        (lambda: notifier.extend(12.5), "EXTEND_TIMEOUT_USEC=12500000"),
+        (lambda: notifier.status("two lines, größer"), "STATUS=two lines, größer"),
+        (notifier.stopping, "STOPPING=1"),
+    ]
+    for say, heard in said:
+        say()
+        assert systemd.hear() == heard
+
+
+def test_a_status_is_one_line_that_fits_and_tells_no_password(systemd: Systemd) -> None:
+    notifier = Notifier(systemd.environment)
+    notifier.status("line one: fault\nREADY=1\r\x00\x1b[2J\u2028 rtsp://user:secret@camera/1 \ud800" + "x" * 10_000)
+    heard = systemd.hear()
+    assert heard.startswith("STATUS=line one: fault READY=1 [2J rtsp://***@camera/1 x")
+    assert heard.isprintable()
+    assert len(heard) < 1000
+
+
+def test_without_systemd_nothing_is_said() -> None:
+    notifier = Notifier({})
+    assert not notifier.listening
+    notifier.ready()
+    notifier.status("x")
+    notifier.stopping()
+    with loading(notifier):
+        assert not any(one.name == "loading" for one in threading.enumerate())
+
+
+def test_an_address_that_is_no_unix_socket_is_refused() -> None:
+    with pytest.raises(ValueError, match="vsock:2:1"):
+        Notifier({"NOTIFY_SOCKET": "vsock:2:1"})
+
+
+def test_a_systemd_that_is_away_is_logged_once_and_harms_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    address = str(tmp_path / "notify")
+    notifier = Notifier({"NOTIFY_SOCKET": address})
+    for _ in range(3):
+        notifier.watchdog()
+    systemd = Systemd(address)
+    notifier.watchdog()
+    assert systemd.hear() == "WATCHDOG=1"
+    systemd.socket.close()
+    notifier.watchdog()
+    assert [one.levelno for one in caplog.records] == [logging.ERROR] * 2
+    assert "systemd cannot be told WATCHDOG=1" in caplog.text
+
+
+def test_the_watchdogs_period_is_systemds() -> None:
+    ours, another = str(os.getpid()), str(os.getpid() + 1)
+    assert watchdog_period({"WATCHDOG_USEC": "30000000", "WATCHDOG_PID": ours}) == 7.5
+    assert watchdog_period({"WATCHDOG_USEC": "30000000"}) == 7.5
+    for other in (
+        {},
+        {"WATCHDOG_USEC": "30000000", "WATCHDOG_PID": another},
+        {"WATCHDOG_USEC": "0"},
+        {"WATCHDOG_USEC": ""},
+        {"WATCHDOG_USEC": "often"},
+    ):
+        assert watchdog_period(other) is None, other
+
+
+def test_the_watchdog_is_fed_while_all_is_well_and_only_then(
+    systemd: Systemd, caplog: pytest.LogCaptureFixture
+) -> None:
+    found: list[str | None] = [None]
+    asked = threading.Semaphore(0)
+
+    def alive() -> str | None:
+        asked.release()
+        return found[0]
+
+    watchdog = Watchdog(Notifier(systemd.environment), alive, 0.01)
+    watchdog.start()
+    assert [systemd.hear() for _ in range(3)] == ["WATCHDOG=1"] * 3
+    found[0] = "line press-1: no progress for 31 s"
+    eventually(lambda: bool(caplog.records))
+    while not systemd.silent():
+        pass
+    while asked.acquire(blocking=False):
+        pass
+    for _ in range(3):
+        assert asked.acquire(timeout=10)
+    assert systemd.silent()
+    found[0] = None
+    assert systemd.hear() == "WATCHDOG=1"
+    watchdog.stop()
+    watchdog.stop()
+    assert [(one.levelno, "line press-1: no progress" in one.message) for one in caplog.records] == [
+        (logging.CRITICAL, True),
+        (logging.WARNING, False),
+    ], "each once"
+
+
+def test_a_check_that_fails_is_no_sign_of_life(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    systemd = Systemd(str(tmp_path / "notify"))
+
+    def alive() -> str | None:
+        raise RuntimeError("who knows")
+
+    watchdog = Watchdog(Notifier(systemd.environment), alive, 0.01)
+    watchdog.start()
+    eventually(lambda: "its progress cannot be told: RuntimeError: who knows" in caplog.text)
+    watchdog.stop()
+    assert systemd.silent()
+    systemd.socket.close()
+
+
+def test_a_watchdog_that_nobody_asked_for_does_not_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("WATCHDOG_USEC", raising=False)
+    systemd = Systemd(str(tmp_path / "notify"))
+    for watchdog in (
+        Watchdog(Notifier(systemd.environment), lambda: None),
+        Watchdog(Notifier({}), lambda: None, 0.01),
+    ):
+        watchdog.start()
+        assert not any(one.name == "watchdog" for one in threading.enumerate())
+        watchdog.stop()
+    systemd.socket.close()
+
+
+class Worker:
+    """A thread that does what it is told, step by step."""
+
+    def __init__(self) -> None:
+        self._steps: list[Callable[[], None] | None] = []
+        self._go, self._went = threading.Semaphore(0), threading.Semaphore(0)
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def do(self, step: Callable[[], None]) -> None:
+        self._steps.append(step)
+        self._go.release()
+        assert self._went.acquire(timeout=10)
+
+    def end(self) -> None:
+        self._steps.append(None)
+        self._go.release()
+        self._thread.join(10)
+
+    def _run(self) -> None:
+        self._go.acquire()
+        while (step := self._steps.pop(0)) is not None:
+            step()
+            self._went.release()
+            self._go.acquire()
+
+
+def test_who_makes_progress_or_has_nothing_to_do_is_well_and_who_stands_still_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 100.0
+    monkeypatch.setattr("edge.systemd.monotonic", lambda: now)
+    progress = Progress()
+    line, scorer = progress.beat("line press-1", 30.0), progress.beat("scorer", 5.0)
+    now += 1000
+    assert progress.stalled() is None, "nobody has begun"
+    one, other = Worker(), Worker()
+    one.do(line.touch)
+    other.do(scorer.idle)
+    now += 29
+    assert progress.stalled() is None
+    now += 2
+    assert progress.stalled() == "line press-1: no progress for 31 s"
+    other.do(scorer.touch)
+    now += 6
+    assert progress.stalled() == "line press-1: no progress for 37 s; scorer: no progress for 6 s"
+    one.do(line.touch)
+    other.do(scorer.idle)
+    assert progress.stalled() is None
+    now += 10
+    one.end()
+    assert progress.stalled() == "line press-1: its thread has ended"
+    other.end()
+    assert progress.stalled() == "line press-1: its thread has ended; scorer: its thread has ended"
+    line.done()
+    scorer.done()
+    assert progress.stalled() is None
+
+
+def test_progress_feeds_the_watchdog(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    systemd = Systemd(str(tmp_path / "notify"))
+    progress = Progress()
+    worker, beat = Worker(), progress.beat("outbox", 0.1)
+    watchdog = Watchdog(Notifier(systemd.environment), progress.stalled, 0.02)
+    worker.do(beat.touch)
+    watchdog.start()
+    assert systemd.hear() == "WATCHDOG=1"
+    eventually(lambda: "outbox: no progress for" in caplog.text)
+    while not systemd.silent():
+        pass
+    worker.do(beat.idle)
+    assert systemd.hear() == "WATCHDOG=1"
+    watchdog.stop()
+    worker.end()
+    systemd.socket.close()
+
+
+def test_a_long_start_is_granted_more_time_until_it_ends(systemd: Systemd) -> None:
+    notifier = Notifier(systemd.environment)
+    with loading(notifier, every_s=0.01):
+        heard = [systemd.hear() for _ in range(3)]
+    assert all(re.fullmatch(r"EXTEND_TIMEOUT_USEC=\d+", one) for one in heard)
+    notifier.ready()
+    while (last := systemd.hear()).startswith("EXTEND"):
+        pass
+    assert last == "READY=1"
+    assert systemd.silent()
+    assert not any(one.name == "loading" for one in threading.enumerate())
+
+
+def test_a_start_that_fails_or_never_ends_is_granted_no_more(systemd: Systemd) -> None:
+    notifier = Notifier(systemd.environment)
+    with pytest.raises(RuntimeError, match="no such weights"), loading(notifier, every_s=0.01):
+        raise RuntimeError("no such weights")
+    while not systemd.silent():
+        pass
+    with loading(notifier, every_s=0.01, limit_s=0.05):
+        eventually(lambda: not any(one.name == "loading" for one in threading.enumerate()))
+        assert systemd.hear().startswith("EXTEND")

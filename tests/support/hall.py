@@ -1,0 +1,84 @@
+"""A line with all that it shares with others: a real camera process, scorer, disk and broker."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from core.alfa import Alfa
+from core.compiled import compile_pack
+from core.packs import load_pack
+from edge.archive import Archive
+from edge.camera import Camera
+from edge.condition import Services
+from edge.line import Line
+from edge.metrics import Metrics
+from edge.mqtt import Publisher
+from edge.outbox import Outbox
+from edge.recipe import LoadedRecipe
+from edge.recipes import model_part, recipe_part
+from edge.scorer import Scorer
+from edge.settings import ArchiveSettings, HistorySettings, LineSettings, MqttSettings
+from edge.systemd import Progress
+from tests.support.mosquitto import Mosquitto, Subscription, eventually
+
+ANOMALY = "line/one/anomaly"
+
+
+class Hall:
+    """Line `one`, running for as long as the context is open.
+
+    with Hall(settings, alfa, mosquitto, heard, tmp_path) as hall:
+        hall.line.trigger("part-1")
+    """
+
+    def __init__(
+        self, settings: LineSettings, alfa: Alfa, mosquitto: Mosquitto, heard: Subscription, folder: Path
+    ) -> None:
+        pack = load_pack("magnetic_tile")
+        text = alfa.text(compile_pack(alfa.backbone, pack))
+        self.heard = heard
+        self.outbox = Outbox(folder / "state", HistorySettings())
+        self.outbox.start()
+        self.scorer = Scorer(alfa, 1)
+        self.archive = Archive(ArchiveSettings(dir=folder / "archive", min_free_gb=0))
+        self.publisher = Publisher(
+            MqttSettings(host=mosquitto.host, port=mosquitto.port), "one", "box", "0", self.outbox
+        )
+        self.line = Line(
+            "one",
+            settings,
+            LoadedRecipe(text, settings.threshold, settings.threshold, recipe_part(pack, "test")),
+            model_part(alfa.backbone, alfa.method),
+            Camera("one", settings.camera, folder, settings.health),
+            Services(self.scorer, self.publisher, self.outbox, self.archive, Metrics(), Progress(), 60.0),
+        )
+
+    def __enter__(self) -> Hall:
+        self.publisher.start()
+        self.scorer.start()
+        self.archive.start()
+        self.line.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.line.halt()
+        self.line.join(20)
+        self.scorer.stop()
+        self.archive.stop()
+        self.publisher.stop()
+        self.outbox.stop()
+
+    def verdicts(self, count: int = 0) -> list[dict[str, Any]]:
+        """What the broker has passed on, once there are `count`."""
+        eventually(lambda: len(self.heard.of(ANOMALY)) >= count, 30)
+        return [json.loads(message.payload) for message in self.heard.of(ANOMALY)]
+
+    def state(self) -> tuple[str, str | None]:
+        """The line's state as the broker has it."""
+        said = json.loads(self.heard.of("line/one/status")[-1].payload)
+        return said["state"], said.get("reason")

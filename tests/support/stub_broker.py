@@ -1,0 +1,89 @@
+"""A broker of MQTT 3.1.1 that says no more than it must, for what no real one does on demand."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from types import TracebackType
+
+_CONNECT, _PUBLISH, _SUBSCRIBE, _PINGREQ = 1, 3, 8, 12
+_CONNACK, _PINGRESP = b"\x20\x02\x00\x00", b"\xd0\x00"
+
+
+class StubBroker:
+    """Accepts connections and answers pings, but never acknowledges a message."""
+
+    host = "127.0.0.1"
+
+    def __init__(self, granted: bytes = b"\x01") -> None:
+        """`granted`: the answer to every subscription, a byte for each of its topics; 0x80 refuses."""
+        self._suback = bytes((0x90, 2 + len(granted))), granted
+        self._server = socket.create_server((self.host, 0))
+        self._server.settimeout(0.05)
+        self.port = int(self._server.getsockname()[1])
+        self.connections = 0
+        self.published: list[bytes] = []
+        """The topics of messages that came, in order."""
+        self._ended = False
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> StubBroker:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ended = True
+        self._thread.join()
+        self._server.close()
+
+    def _run(self) -> None:
+        while not self._ended:
+            try:
+                connection, _ = self._server.accept()
+            except TimeoutError:
+                continue
+            self.connections += 1
+            with connection:
+                connection.settimeout(0.05)
+                self._serve(connection)
+
+    def _serve(self, connection: socket.socket) -> None:
+        data = b""
+        while not self._ended:
+            try:
+                more = connection.recv(65536)
+            except TimeoutError:
+                continue
+            except OSError:
+                return
+            if not more:
+                return
+            data += more
+            while (packet := _packet(data)) is not None:
+                kind, body, data = packet
+                self._answer(connection, kind, body)
+
+    def _answer(self, connection: socket.socket, kind: int, body: bytes) -> None:
+        if kind == _CONNECT:
+            connection.sendall(_CONNACK)
+        elif kind == _PINGREQ:
+            connection.sendall(_PINGRESP)
+        elif kind == _SUBSCRIBE:
+            head, granted = self._suback
+            connection.sendall(head + body[:2] + granted)
+        elif kind == _PUBLISH:
+            self.published.append(body[2 : 2 + int.from_bytes(body[:2], "big")])
+
+
+def _packet(data: bytes) -> tuple[int, bytes, bytes] | None:
+    """Kind and body of the first packet, and the rest; None while it is not whole."""
+    length = shift = 0
+    for at, byte in enumerate(data[1:5], 1):
+        length |= (byte & 127) << shift
+        shift += 7
+        if not byte & 128:
+            end = at + 1 + length
+            return (data[0] >> 4, data[at + 1 : end], data[end:]) if len(data) >= end else None
+    return None

@@ -1,0 +1,80 @@
+"""One part, one answer, whatever breaks: the trials of the guarantees, in short. The long ones are benchmarks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support import trial_broker, trial_camera, trial_load, trial_state
+from tests.support.disk import FailingDisk, NoDiskError, SmallDisk
+from tests.support.plant import Plant
+
+MINUTES = 25 / (24 * 60)  # in days: longer than all of this takes, shorter than a clock jumps
+
+
+@pytest.fixture(scope="module")
+def whole_plant() -> Iterator[Plant]:
+    history = {"days": MINUTES, "outbox_days": MINUTES}
+    with Plant(proxied=True, history=history, mqtt={"keepalive_s": 3}) as one:
+        yield one
+
+
+@pytest.fixture
+def plant(whole_plant: Plant) -> Plant:
+    """The one that is there, started anew if a trial has ended it."""
+    assert whole_plant.service.process is not None
+    if whole_plant.service.process.poll() is not None:
+        whole_plant.start()
+    return whole_plant
+
+
+def test_under_load_each_trigger_has_one_verdict(plant: Plant) -> None:
+    load = trial_load.steady(plant, 6.0, rate=10.0)
+    assert len(load.answers) >= 200
+
+
+def test_what_makes_no_sense_is_refused_counted_and_disturbs_nobody(plant: Plant) -> None:
+    trial_load.noise(plant, 1000, seed=3)
+
+
+@pytest.mark.parametrize(
+    "causes",
+    [
+        ["camera process killed", "camera killed", "picture frozen"],
+        ["camera process stopped", "camera stopped", "size changed"],
+    ],
+    ids=["gone", "there"],
+)
+def test_a_camera_that_fails_fails_its_own_line_only(plant: Plant, causes: list[str]) -> None:
+    trial_camera.faults(plant, causes, 2.5, rate=5.0, back_s=15.0, wire_s=3.0, judged=0.3)
+
+
+def test_a_clock_that_jumps_loses_nothing(plant: Plant) -> None:
+    trial_state.clock_jumps(plant, 0.7)
+
+
+@pytest.mark.parametrize(("cause", "seconds"), [("stopped", 3.0), ("hangs", 3.0), ("refuses", 1.0), ("swallows", 0.5)])
+def test_verdicts_outlast_an_outage_of_the_broker(plant: Plant, cause: str, seconds: float) -> None:
+    trial_broker.outage(plant, cause, seconds)
+
+
+def test_no_kill_loses_a_verdict(plant: Plant) -> None:
+    trial_load.kills(plant, 2, seed=1)
+
+
+def test_a_full_disk_costs_judgements_and_no_answers(tmp_path: Path) -> None:
+    try:
+        with SmallDisk(tmp_path / "disk") as disk, Plant(1, state=disk.folder) as plant:
+            trial_state.full_disk(plant, disk, 1.0)
+    except NoDiskError as error:
+        pytest.skip(str(error))
+
+
+def test_a_disk_that_can_only_be_read_costs_judgements_and_no_answers(tmp_path: Path) -> None:
+    try:
+        with FailingDisk(tmp_path / "disk") as disk, Plant(1, state=disk.folder) as plant:
+            trial_state.failed_disk(plant, disk, 1.0)
+    except NoDiskError as error:
+        pytest.skip(str(error))
