@@ -54,12 +54,16 @@ HEATMAP = Topic(
 )
 STATUS = Topic("line/<line>/status", "out", 1, True, "state, JSON; last will: `offline`")
 STATS = Topic("line/<line>/stats", "out", 0, True, "counters and latencies, JSON, every 10 s")
-TRIGGER = Topic("line/<line>/trigger", "in", 1, False, '`{"part_id": "..."}` (optional `deadline_ms`)')
+TRIGGER = Topic("line/<line>/trigger", "in", 1, False, '`{"part_id": "..."}` (optional `deadline_ms`, `at`)')
 SYNC = Topic(
     "line/<line>/trigger/sync", "in", 1, False, "the service's own, to itself: tells old triggers from new ones"
 )
 COMMAND = Topic(
-    "line/<line>/command", "in", 1, False, "the console's commands for machines: pause, resume, recipe; JSON"
+    "line/<line>/command",
+    "in",
+    1,
+    False,
+    "commands of machines: `pause`, `resume`, `recipe_set`, `recipe_list`, `status`; JSON",
 )
 REPLY = Topic("line/<line>/reply", "out", 1, False, "the answer to a command, JSON")
 

@@ -29,6 +29,13 @@ PATIENCE_S = 60.0
 BOTTLE = {"pack": "bottle", "camera": {"source": "sim:bottle?seed=2&rate=2&defects=0"}}
 
 
+@pytest.fixture(autouse=True)
+def _few_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parts are judged in a quarter of the time."""
+    monkeypatch.setenv("ALFA_EDGE_METHOD__SCALES", "[3]")
+    monkeypatch.setenv("ALFA_EDGE_METHOD__STRIDE", "3")
+
+
 def picture(index: int, part: str = "bottle") -> bytes:
     return encode_png(render(part, 1, 5000 + index, 0.0).image)
 
@@ -257,9 +264,9 @@ def test_drift_is_told_everywhere_until_a_new_calibration(
         running.ask("resume", line="one")
         eventually(drifts, PATIENCE_S)
 
-        running.ask("calibrate", line="one", rate=0.1, parts=20)
-        heard(running, 22)
-        assert drift()["parts"] >= 20
+        running.ask("calibrate", line="one", rate=0.1, parts=10)
+        heard(running, 14)
+        assert drift()["parts"] >= 10
         assert not drift()["drifting"]
         eventually(lambda: said("stats").get("drift") is False, PATIENCE_S)
         assert "drift_reason" not in said("stats")
