@@ -11,12 +11,10 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-import open_clip
 import torch
-from open_clip.model import CLIP
-from open_clip.tokenizer import SimpleTokenizer
 from torch import Tensor
 
+from core.clip import CLIP, SimpleTokenizer, open_clip
 from core.models import BUNDLED as BUNDLED
 from core.models import load_bundled
 from core.preprocess import VERSION as PREPROCESS_VERSION

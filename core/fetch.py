@@ -18,9 +18,9 @@ from urllib.request import Request, getproxies, proxy_bypass, urlopen
 from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
 from huggingface_hub.errors import EntryNotFoundError
 from huggingface_hub.utils.tqdm import tqdm
-from open_clip.factory import load_state_dict
 
 from core.backbone import read_model
+from core.clip import load_state_dict
 from core.store import SUFFIXES, Record, Store, make_record, sha256_of
 from core.weights import ModelError, Source, check_name, published_hash, source_of, tag_settings
 

@@ -10,9 +10,9 @@ from functools import cache
 from itertools import combinations
 
 import torch.nn.functional as F
-from open_clip.tokenizer import SimpleTokenizer
 from torch import Tensor
 
+from core.clip import SimpleTokenizer
 from core.packs import BEGINNINGS, TEMPLATE_PROMPTS, PromptPack, with_article
 
 PROMPTS = (88, 216)

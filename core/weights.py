@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import open_clip
 from huggingface_hub import hf_hub_url, try_to_load_from_cache
-from open_clip.pretrained import get_pretrained_cfg, list_pretrained_tags_by_model
 
+from core.clip import get_pretrained_cfg, list_pretrained_tags_by_model, open_clip
 from core.model_error import ModelError as ModelError
 from core.store import Store
 

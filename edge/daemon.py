@@ -14,25 +14,27 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from core.packs import PromptPack, load_pack
 from edge import __version__
 from edge.archive import Archive
 from edge.camera.camera import Camera
-from edge.commands import COMMANDS
 from edge.condition import Services
 from edge.console.server import ConsoleServer
-from edge.desk import Desk
 from edge.history import History
-from edge.inbox import LineInbox, Porch
 from edge.line import Line
 from edge.lock import hold_state
 from edge.metrics import Metrics
 from edge.mqtt import Publisher
 from edge.outbox import Outbox
+from edge.porch import Porch
 from edge.scorer import Scorer
 from edge.settings import Settings, console_dir, state_dir
 from edge.systemd import Notifier, Progress, Watchdog, loading
+
+if TYPE_CHECKING:
+    from edge.desk import Desk
 
 log = logging.getLogger(__name__)
 
@@ -93,6 +95,8 @@ class Daemon:
         porches = {name: Porch() for name in settings.lines}
         publishers = self._publishers(stack, outbox, porches)
         with _no_collection():  # torch takes seconds: not before the cameras
+            from edge.commands import COMMANDS
+            from edge.desk import Desk
             from edge.enrolment import Enrolment
             from edge.recipes import Recipes, make_alfa, model_part
             from edge.state import StateThread
@@ -125,19 +129,14 @@ class Daemon:
         metrics.watch_disk("state", folder)
         if settings.archive.dir is not None:
             metrics.watch_disk("archive", settings.archive.dir)
-        self._open(stack, History(folder), archive, porches, publishers)
+        desk = Desk(COMMANDS, self.lines, self._state, self._enrolment, History(folder), archive, self.change_pack)
+        self._open(stack, desk, porches, publishers)
         log.info("%d lines on %s (%s, %s)", len(self.lines), model.name, model.device, model.dtype)
 
-    def _open(
-        self,
-        stack: ExitStack,
-        history: History,
-        archive: Archive,
-        porches: dict[str, Porch],
-        publishers: dict[str, Publisher],
-    ) -> None:
+    def _open(self, stack: ExitStack, desk: Desk, porches: dict[str, Porch], publishers: dict[str, Publisher]) -> None:
         """Begins to take parts, triggers and commands."""
-        desk = Desk(COMMANDS, self.lines, self._state, self._enrolment, history, archive, self.change_pack)
+        from edge.inbox import LineInbox
+
         console = ConsoleServer(console_dir(self.settings.service), desk.answer)
         stack.callback(console.stop)
         console.start()

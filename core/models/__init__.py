@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
-import torch
-from open_clip.model import CLIP
 from safetensors import SafetensorError
 from safetensors.torch import load
 
+from core.clip import CLIP
 from core.model_error import ModelError
 
 BUNDLED = "bundled"
@@ -56,12 +55,9 @@ def load_bundled() -> tuple[CLIP, Card]:
             f"the bundled model is damaged: {WEIGHTS} has SHA-256 {found[:12]}..., the card says "
             f"{card.sha256[:12]}...; install alfa-edge anew"
         )
-    with torch.device("meta"):  # no random start that would be thrown away
-        model = CLIP(**architecture())
-    length = model.context_length  # the mask is made anew, as it is not among the weights
-    model.attn_mask = torch.full((length, length), -torch.inf).triu_(1)
+    model = CLIP(**architecture())
     try:
-        model.load_state_dict({key: value.float() for key, value in load(data).items()}, assign=True)
+        model.load_state_dict({key: value.float() for key, value in load(data).items()})
     except (SafetensorError, RuntimeError) as error:
         raise ModelError(f"the bundled model does not load: {str(error).splitlines()[0]}; install it anew") from error
     return model, card

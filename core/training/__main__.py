@@ -14,10 +14,10 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import torch
-from open_clip.model import CLIP
 from torch import Tensor
 
 from core.backbone import CLIP_MEAN, CLIP_STD
+from core.clip import CLIP
 from core.models import architecture
 from core.simline import SIZE
 from core.training.captions import Captions

@@ -8,9 +8,9 @@ from itertools import chain
 
 import numpy as np
 import torch
-from open_clip.tokenizer import SimpleTokenizer
 from torch import Tensor
 
+from core.clip import SimpleTokenizer
 from core.packs import PromptPack, load_pack, with_article
 from core.training.split import HELD_OUT_WORDS, TRAINED_CLASSES, TRAINED_DEFECTS
 

@@ -14,12 +14,11 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 import torch
-from open_clip.model import CLIP
-from open_clip.tokenizer import SimpleTokenizer
 
 from core import models
 from core.alfa import Alfa, Method
 from core.backbone import BUNDLED, CLIP_MEAN, CLIP_STD, Backbone, load_backbone, resolve_dtype, wrap_model
+from core.clip import CLIP, SimpleTokenizer
 from core.evaluate.cache import FeatureCache
 from core.evaluate.datasets import find_classes
 from core.evaluate.evaluator import ClassEvaluator, Plan, Variant

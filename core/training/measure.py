@@ -15,13 +15,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from open_clip.model import CLIP
-from open_clip.tokenizer import SimpleTokenizer
 from torch import Tensor
 
 from core.adaptation import TextFeatures
 from core.alfa import Alfa, Method, to_frame
 from core.backbone import CLIP_MEAN, CLIP_STD, Backbone, resolve_dtype, wrap_model
+from core.clip import CLIP, SimpleTokenizer
 from core.evaluate.metrics import PixelMetrics, image_metrics
 from core.image import Rgb
 from core.memory import distances, reference_map, remember

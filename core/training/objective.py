@@ -13,9 +13,9 @@ import torch
 import torch.nn.functional as functional
 from numpy.random import Generator
 from numpy.typing import NDArray
-from open_clip.model import CLIP
 from torch import Tensor, nn
 
+from core.clip import CLIP
 from core.training.pool import PATCH, Batch
 
 TEMPERATURE = 0.07
