@@ -190,7 +190,7 @@ def demo(
         from core.backbone import DEFAULT
         from edge.demo import run_demo, summary
 
-        out.print(f"model {DEFAULT}: small, and trained on simulated parts only; everything but the parts is real")
+        out.print(f"model {DEFAULT}: small, and trained on simulated parts only; the service is the real one")
         host, _, port = (broker or "").partition(":")
         seen = run_demo(
             out,
