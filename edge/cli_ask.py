@@ -34,17 +34,15 @@ def ask_service(
     received: list[bytes] | None = None,
 ) -> dict[str, Any]:
     with explained():
-        from edge.console.client import NoAnswerError, ask
+        from edge.console.client import ask
         from edge.console.server import SOCKET
 
         settings = load_settings(config)
         socket = console_dir(settings.service) / SOCKET
         pictures: Sequence[bytes]
-        try:
+        if is_held(socket.with_suffix(".lock")):  # a socket alone may be what a killed service has left
             result, pictures = ask(socket, command, arguments, blobs or (), timeout + _REST_S)
-        except NoAnswerError:
-            if is_held(socket.with_suffix(".lock")):  # it runs, and did not answer
-                raise
+        else:
             result, pictures = _offline(settings, command, arguments, blobs or [])
         if received is not None:
             received += pictures
@@ -59,7 +57,7 @@ def _offline(
     from edge.console.protocol import Request
     from edge.offline import offline_desk
 
-    with offline_desk(settings, bare=command == "shots_reembed") as desk:
+    with offline_desk(settings, bare=command in ("shots_reembed", "shots_remove")) as desk:
         request = Request(id="offline", command=command, arguments=arguments, who=getpass.getuser())
         reply, pictures = desk.answer(request, blobs)
     if reply.refusal is not None:

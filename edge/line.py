@@ -364,7 +364,8 @@ class Line:
             text = {"id": verdict.id, "line": self.line, "seq": str(verdict.seq)}
             self._publisher.publish_heatmap(encode_png(grey(scored.inspection.heatmap), text))
         self._archive.keep(verdict, ticket.image, scored.inspection.heatmap)
+        assert recipe is not None
         for watcher in tuple(self._watchers):
-            watcher.put(Seen(ticket.image, scored.inspection))
-        if recipe is not None and recipe.drift is not None:
+            watcher.put(Seen(ticket.image, scored.inspection, recipe))
+        if recipe.drift is not None:
             recipe.drift.update(scored.inspection.score)

@@ -41,7 +41,7 @@ class LineAtRest:
 
     def stats_so_far(self) -> dict[str, int]:
         """It counts nothing."""
-        return {}
+        return dict.fromkeys(("normal", "anomaly", "error"), 0)
 
     def state(self) -> tuple[State, str | None]:
         """It does not run."""

@@ -40,10 +40,11 @@ class LoadedRecipe:
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """An inspected picture and what was found."""
+    """An inspected picture, what was found, and what it was judged by."""
 
     image: Rgb
     inspection: Inspection
+    recipe: LoadedRecipe
 
 
 class Judge(Protocol):

@@ -285,7 +285,7 @@ def _calibration(kept: LineCalibration) -> dict[str, Any]:
 
 
 def next_parts(desk: Desk, line: str, count: int, timeout_s: float) -> list[tuple[Rgb, tuple[float, float]]]:
-    """The line's next parts: pictures, scores and peaks of the heatmap."""
+    """The line's next parts, as it judges them by then: pictures, scores and peaks of the heatmap."""
     end = monotonic() + timeout_s
     taken: list[tuple[Rgb, tuple[float, float]]] = []
     with desk.line(line).watch() as seen:
@@ -297,7 +297,9 @@ def next_parts(desk: Desk, line: str, count: int, timeout_s: float) -> list[tupl
                 raise CommandError(message) from None
             if one is None:
                 raise CommandError(f"line {line} has ended after {len(taken)} of {count} parts")
-            found = one.inspection
+            now, found = desk.line(line).recipe, one.inspection
+            if (one.recipe.bank, one.recipe.wire.pack_sha256) != (now.bank, now.wire.pack_sha256):
+                continue  # it was on its way as the shots or the pack changed
             taken.append((one.image, (found.score, float(found.patch_map.max()))))
     return taken
 

@@ -205,7 +205,7 @@ def test_without_a_service_on_the_state_itself(tmp_path: Path) -> None:
     assert "line one has 2 shots, revision 2" in run("enroll", "--line", "one", "--yes", *map(str, parts))
     assert "from 2 shots" in run("calibrate", "--line", "one")
     assert "is not running" in run("calibrate", "--line", "one", "--parts", "3", code=2)
-    assert "stopped" in run("status")
+    assert "stopped" in run("status", "--json")
     assert "is not running" in run("pause", "--line", "one", code=2)
     assert "set lines.one.pack" in run("recipe", "set", "tile", "--line", "one", code=2)
 

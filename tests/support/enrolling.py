@@ -37,7 +37,7 @@ LINE = {"line": "one"}
 OTHER = "of another model"
 STATUS = Request(id="status", command="status", who="test")
 BAD_INPUT = 2
-PATIENCE_S = 60.0
+PATIENCE_S = 100.0
 
 
 def write_config(folder: Path, broker: Mosquitto) -> Path:

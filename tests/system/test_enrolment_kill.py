@@ -17,11 +17,12 @@ from typer.testing import CliRunner
 from edge.cli import app
 from edge.offline import offline_desk
 from edge.settings_file import load_settings
-from tests.support.enrolling import BAD_INPUT, OTHER, endure, enrolment, refusal, write_config
+from tests.support.enrolling import BAD_INPUT, endure, enrolment, refusal, write_config
 from tests.support.mosquitto import Mosquitto
 
+pytestmark = pytest.mark.timeout(300)  # eight processes load the model, one after the other
 
-@pytest.mark.timeout(300)  # six processes load the model, one after the other
+
 def test_nothing_acknowledged_is_lost_however_it_is_killed(tmp_path: Path) -> None:
     found = endure(tmp_path, seed=7, enrolments=20, services=1, bare=1, reembeddings=1)
     assert found.kills == 3
@@ -51,11 +52,6 @@ def flip_a_byte(path: Path) -> None:
     path.write_bytes(data)
 
 
-def change_the_model(path: Path) -> None:
-    with closing(sqlite3.connect(path)) as database, database:
-        database.execute("UPDATE features SET fingerprint = ?", [OTHER])
-
-
 def truncate(path: Path) -> None:
     data = path.read_bytes()
     path.write_bytes(data[: len(data) // 2])
@@ -72,7 +68,6 @@ def typed(config: Path, *words: str, code: int = 0) -> str:
     ("damage", "message", "remedy"),
     [
         (flip_a_byte, "shot 2 of line 'one': features patch of variant 0 are damaged", "alfa-edge shots reembed"),
-        (change_the_model, "line 'one': the features of shot 1, 2 are of another model", "alfa-edge shots reembed"),
         (truncate, "state.db", "move {path}, state.db-wal and state.db-shm elsewhere, and copy a backup to {path}"),
     ],
 )
