@@ -79,7 +79,7 @@ def judged(path: str | None, seq: int, identity: str, kind: Decision, line: str 
         score=0.7,
         threshold=0.5,
         scores=Scores.model_validate({"global": 0.7, "local": 0.7}),
-        heatmap=Heatmap(topic="t", archive=path, x=0, y=0, width=SIZE, height=SIZE, max=1.0),
+        heatmap=Heatmap(topic="t", archive=path, x=0, y=0, width=SIZE, height=SIZE, max=1.0, peak=(0, 0)),
         recipe=RECIPE,
         model=MODEL,
         camera=Camera(frame=seq, dropped=0, width=SIZE, height=SIZE),
