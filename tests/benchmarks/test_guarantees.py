@@ -36,9 +36,7 @@ def far_plant() -> Iterator[Plant]:
 
 
 def test_overhead_under_load(plant: Plant) -> None:
-    """What is counted is said at `Answer.overhead_ms`: all but the model, the wait for the camera's next frame and its
-    decoding.
-    """
+    """What is counted is said at `Answer.overhead_ms`: all but the model and the camera."""
     load = trial_load.steady(plant, 120.0, rate=10.0)
     assert {one.code for one in load.answers} == {"normal"}
     assert load.overhead.p50 <= OVERHEAD_P50_MS

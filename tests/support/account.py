@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,8 +21,10 @@ class Figures:
 
     @classmethod
     def of(cls, values: Iterable[float]) -> Figures:
-        """Of values, at least one."""
+        """Of values; of none they are no numbers."""
         ordered = sorted(values)
+        if not ordered:
+            return cls(0, math.nan, math.nan, math.nan)
         last = len(ordered) - 1
         return cls(len(ordered), ordered[round(0.5 * last)], ordered[round(0.99 * last)], ordered[last])
 
@@ -49,18 +52,19 @@ class Answer:
 
     @property
     def wait_ms(self) -> float:
-        """From the trigger's arrival to the grab of its frame, as far as `timing_ms` tells; of a judged part."""
+        """From the trigger's arrival to the grab of its frame, as far as `timing_ms` tells: with it go the hand-overs
+        between threads. Of a judged part.
+        """
         timing = self.heard.message["timing_ms"]
         return float(timing["total"] - timing["capture"] - timing["queue"] - timing["score"])
 
     @property
     def overhead_ms(self) -> float:
-        """What is neither the model's nor the camera's: the latency without the wait for the frame, its decoding, the
-        wait for the scorer and its pass. So: the way in, the check and transfer of the frame, the verdict, the disk,
-        the broker, the way out.
+        """What is neither the camera's nor the model's: the latency without the wait for the frame, its capture (which
+        is decoding, check and transfer), the wait for the scorer and its pass. So: the way in over the broker, the
+        verdict itself, the disk, the way out over the broker.
         """
-        timing = self.heard.message["timing_ms"]
-        return self.latency_ms - self.wait_ms - float(timing["decode"] + timing["queue"] + timing["score"])
+        return self.latency_ms - float(self.heard.message["timing_ms"]["total"])
 
 
 class Account:

@@ -58,7 +58,7 @@ def main(pass_s: float) -> None:
             for frame, text in zip(frames, texts, strict=True)
         ]
 
-    Alfa.inspect = inspect  # type: ignore[method-assign]
+    Alfa.inspect = inspect  # type: ignore[assignment, method-assign]
 
     from edge.cli import main as run
 

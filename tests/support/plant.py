@@ -33,6 +33,7 @@ START_S = 110.0  # on a machine that does other things besides
 PASS_MS = 5.0
 DEADLINE_MS = 2000
 FROZEN_S = 1.0
+QUIET_S = 0.3  # without a verdict, after which no more is expected
 OTHER_SIZE = (640, 512)
 PASSWORDS = {"edge": "from the start", "plc": "another one"}
 ROOT = Path(__file__).parents[2]
@@ -80,6 +81,7 @@ class Plant:
         *,
         fps: float = 30.0,
         pass_ms: float = PASS_MS,
+        deadline_ms: int = DEADLINE_MS,
         proxied: bool = False,
         state: Path | None = None,
         **tables: dict[str, Any],
@@ -89,6 +91,7 @@ class Plant:
             lines: How many; their names are `line-1` and so on.
             fps: Pictures per second of each camera.
             pass_ms: What a pass of the scorer takes.
+            deadline_ms: Within which each part is answered.
             proxied: Whether the service reaches the broker by `proxy`.
             state: The folder of its state. Default: one of the plant's own.
             tables: Settings besides, by section.
@@ -98,6 +101,7 @@ class Plant:
         self.broker = Broker()
         self._fps = fps
         self._pass_ms = pass_ms
+        self.deadline_ms = deadline_ms
         self._proxied = proxied
         self._state = state
         self._tables = tables
@@ -208,7 +212,7 @@ class Plant:
         self.service.until(lambda: wanted <= self.monitor.answered(), "verdict of each part", timeout_s)
         heard = -1
         while heard != (heard := len(self.monitor.verdicts())):
-            time.sleep(0.5)
+            time.sleep(QUIET_S)
 
     def on_disk(self) -> dict[tuple[str, int], str]:
         """The ids of the verdicts in `verdicts.db`, by line and number; the file is whole."""
@@ -240,7 +244,7 @@ class Plant:
             "mqtt": {"host": "127.0.0.1", "port": port, "username": "edge", "password": PASSWORDS["edge"]},
         }
         for line in self.lines:
-            tables[f"lines.{line}"] = {"mode": "trigger", "pack": "bottle", "deadline_ms": DEADLINE_MS}
+            tables[f"lines.{line}"] = {"mode": "trigger", "pack": "bottle", "deadline_ms": self.deadline_ms}
             tables[f"lines.{line}.camera"] = {"source": self.films[line].url}
             tables[f"lines.{line}.health"] = {"frozen_s": FROZEN_S, "size": list(SIZE)}
         for section, values in self._tables.items():

@@ -61,7 +61,7 @@ def outage(plant: Plant, cause: str, seconds: float, rate: float = 5.0) -> None:
     comes late comes in order and marked, and what is issued after the outage does not wait for that.
     """
     with plant.operator.shift(plant.lines, rate) as before:
-        time.sleep(max(1.0, seconds / 10))
+        time.sleep(max(0.7, seconds / 10))
     plant.settle(before)
     with plant.operator.shift(plant.lines, rate) as shift:
         began = time.monotonic()

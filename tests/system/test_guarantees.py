@@ -11,13 +11,14 @@ from tests.support import trial_broker, trial_camera, trial_load, trial_state
 from tests.support.disk import FailingDisk, NoDiskError, SmallDisk
 from tests.support.plant import Plant
 
+pytestmark = pytest.mark.timeout(300)  # the first start compiles a pack, on a busy machine for long
 MINUTES = 25 / (24 * 60)  # in days: longer than all of this takes, shorter than a clock jumps
 
 
 @pytest.fixture(scope="module")
 def whole_plant() -> Iterator[Plant]:
     history = {"days": MINUTES, "outbox_days": MINUTES}
-    with Plant(proxied=True, history=history, mqtt={"keepalive_s": 3}) as one:
+    with Plant(deadline_ms=1000, proxied=True, history=history, mqtt={"keepalive_s": 3}) as one:
         yield one
 
 
@@ -48,14 +49,14 @@ def test_what_makes_no_sense_is_refused_counted_and_disturbs_nobody(plant: Plant
     ids=["gone", "there"],
 )
 def test_a_camera_that_fails_fails_its_own_line_only(plant: Plant, causes: list[str]) -> None:
-    trial_camera.faults(plant, causes, 2.5, rate=5.0, back_s=15.0, wire_s=3.0, judged=0.3)
+    trial_camera.faults(plant, causes, 1.6, rate=5.0, back_s=15.0, wire_s=3.0, judged=0.3)
 
 
 def test_a_clock_that_jumps_loses_nothing(plant: Plant) -> None:
-    trial_state.clock_jumps(plant, 0.7)
+    trial_state.clock_jumps(plant, 0.5)
 
 
-@pytest.mark.parametrize(("cause", "seconds"), [("stopped", 3.0), ("hangs", 3.0), ("refuses", 1.0), ("swallows", 0.5)])
+@pytest.mark.parametrize(("cause", "seconds"), [("stopped", 3.0), ("hangs", 3.0), ("refuses", 0.5), ("swallows", 0.5)])
 def test_verdicts_outlast_an_outage_of_the_broker(plant: Plant, cause: str, seconds: float) -> None:
     trial_broker.outage(plant, cause, seconds)
 
