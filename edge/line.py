@@ -333,8 +333,6 @@ class Line:
             self._trouble = str(error)
             self.tally.unkept += 1
             if trigger is not None:
-                self._outbox.forget(trigger)  # else the next run would answer it again
-            if trigger is not None:
                 self._outbox.forget(trigger)  # this is its answer: the next run must not give it another
             fault = Fault(code="state_failed", message=str(error))
             verdict = verdict.model_copy(

@@ -68,7 +68,11 @@ class Film:
         width, height = self._size
         command = [sys.executable, "-m", "tests.support.film", str(self._folder), str(self._fps), str(self.port)]
         self._process = subprocess.Popen(
-            [*command, f"{width}x{height}"], cwd=_ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            [*command, f"{width}x{height}"],
+            cwd=_ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,  # Ctrl-C is for the tests, which end it
         )
         assert self._process.stdout is not None
         self.port = int(self._process.stdout.readline().split()[1])

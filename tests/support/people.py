@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -38,6 +39,11 @@ class Heard:
     wall: float
     line: str
     message: dict[str, Any]
+
+    def moment(self, stamp: str) -> float:
+        """When one of its stamps (`captured_at`, `issued_at`) was, seconds of the monotonic clock."""
+        was = datetime.fromisoformat(self.message[stamp].replace("Z", "+00:00")).timestamp()
+        return self.at - (self.wall - was)
 
 
 class Shift:

@@ -83,7 +83,10 @@ def outage(plant: Plant, cause: str, seconds: float, rate: float = 5.0) -> None:
     late = {line: [one for one in heard if one.line == line and one.message["historical"]] for line in plant.lines}
     for line, of in late.items():
         assert all(a.message["seq"] < b.message["seq"] for a, b in pairwise(of)), f"{line}: late ones out of order"
-    behind = [one for one in answers if one.latency_ms > (HISTORICAL_S + 1.0) * 1000]
+    if cause in ("stopped", "refuses"):  # nothing was sent before the end
+        behind = [one for one in answers if one.heard.at > ended > one.heard.moment("issued_at") + HISTORICAL_S]
+    else:
+        behind = [one for one in answers if one.heard.at > one.heard.moment("issued_at") + HISTORICAL_S + 1.0]
     unmarked = [one for one in behind if not one.heard.message["historical"]]
     print(f"\nbroker {cause} for {seconds:g} s under {len(plant.lines)} x {rate:g}/s from the console")
     print(f"  {sum(map(len, late.values()))} came marked historical, {len(unmarked)} late ones had been on their way,")

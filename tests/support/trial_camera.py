@@ -7,7 +7,6 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from datetime import datetime
 
 from tests.support.account import Account, codes, latencies
 from tests.support.plant import OTHER_SIZE, Plant
@@ -147,10 +146,8 @@ def _process(plant: Plant, line: str) -> int:
 
 def _judged(plant: Plant, line: str, since: float) -> float | None:
     """Seconds from `since` to the line's first part that was judged by a picture taken after it, if there is one."""
-    wall = time.time() - time.monotonic() + since
     for one in plant.monitor.verdicts():
-        if one.line == line and one.at > since and one.message["verdict"] != "error":
-            taken = datetime.fromisoformat(one.message["captured_at"].replace("Z", "+00:00")).timestamp()
-            if taken >= wall:
-                return one.at - since
+        judged = one.line == line and one.at > since and one.message["verdict"] != "error"
+        if judged and one.moment("captured_at") >= since:
+            return one.at - since
     return None
