@@ -22,6 +22,7 @@ from PIL import Image
 from core.image import ImageError, Map, Rgb, encode_jpeg, overlay, read
 from edge.archive_quota import DRAFT, OVERLAY, PICTURE, ArchiveError, Quota, overlay_path, part_path
 from edge.clock import monotonic
+from edge.priority import step_back
 from edge.settings import ArchiveSettings
 from edge.verdict import Decision, Verdict
 
@@ -198,6 +199,7 @@ class Archive:
 
     def _run(self, quota: Quota) -> None:
         """The archive's thread."""
+        step_back()
         scanned, pause = False, 0.0
         while True:
             with self._changed:

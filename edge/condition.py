@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from edge.archive import Archive
 from edge.camera.camera import Camera
 from edge.clock import utc_now
+from edge.heatmaps import Heatmaps
 from edge.metrics import Gauges, Metrics
 from edge.mqtt import Publisher
 from edge.outbox import Depth, Outbox
@@ -25,6 +26,7 @@ class Services:
     publisher: Publisher
     outbox: Outbox
     archive: Archive
+    heatmaps: Heatmaps
     metrics: Metrics
     progress: Progress
     stats_interval_s: float

@@ -22,6 +22,7 @@ from edge.archive import Archive
 from edge.camera.camera import Camera
 from edge.condition import Services
 from edge.console.server import ConsoleServer
+from edge.heatmaps import Heatmaps
 from edge.history import History
 from edge.line import Line
 from edge.lock import hold_state
@@ -94,6 +95,9 @@ class Daemon:
         archive.start()
         porches = {name: Porch() for name in settings.lines}
         publishers = self._publishers(stack, outbox, porches)
+        heatmaps = Heatmaps(metrics, progress.beat("heatmaps", 60.0))
+        stack.callback(heatmaps.stop)
+        heatmaps.start()
         with _no_collection():  # torch takes seconds: not before the cameras
             from edge.commands import COMMANDS
             from edge.desk import Desk
@@ -118,7 +122,14 @@ class Daemon:
         model = model_part(alfa.backbone, alfa.method)
         for name, line in settings.lines.items():
             services = Services(
-                scorer, publishers[name], outbox, archive, metrics, progress, settings.service.stats_interval_s
+                scorer,
+                publishers[name],
+                outbox,
+                archive,
+                heatmaps,
+                metrics,
+                progress,
+                settings.service.stats_interval_s,
             )
             recipe = self._state.run(partial(self._enrolment.recipe, line=name, recipe=recipes[name]))
             one = self.lines[name] = Line(name, line, recipe, model, cameras[name], services)

@@ -50,7 +50,7 @@ def judged(
     found = find_regions(inspection.heatmap, recipe.pixel_threshold) if anomalous else ()
     likeness, phrases = inspection.likeness if anomalous else None, recipe.text.phrases
     height, width = inspection.size
-    peak = inspection.heatmap.argmax()
+    peak = inspection.peak
     return Verdict(
         id=identity,
         line=line,
@@ -88,8 +88,8 @@ def judged(
             y=y,
             width=width,
             height=height,
-            max=float(inspection.heatmap.max()),
-            peak=(x + int(peak) % width, y + int(peak) // width),
+            max=peak.value,
+            peak=(x + peak.x, y + peak.y),
         ),
         recipe=recipe.wire,
         model=model,

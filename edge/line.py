@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 
-from core.image import encode_png, grey
 from edge.camera.camera import Camera
 from edge.clock import monotonic, utc_now
 from edge.condition import Condition, Services
@@ -53,6 +52,7 @@ class Line:
         self._publisher = services.publisher
         self._outbox = services.outbox
         self._archive = services.archive
+        self._heatmaps = services.heatmaps
         self._metrics = services.metrics
         self._stats_interval = services.stats_interval_s
         self._condition = Condition(name, self.tally, camera, services)
@@ -359,9 +359,9 @@ class Line:
         assert ticket.image is not None
         recipe = ticket.recipe
         if verdict.heatmap is not None:
-            text = {"id": verdict.id, "line": self.line, "seq": str(verdict.seq)}
-            self._publisher.publish_heatmap(encode_png(grey(scored.inspection.heatmap), text))
-        self._archive.keep(verdict, ticket.image, scored.inspection.heatmap)
+            self._heatmaps.send(self._publisher, verdict, scored.inspection)
+        shown = scored.inspection.heatmap if verdict.verdict == "anomaly" else None
+        self._archive.keep(verdict, ticket.image, shown)
         assert recipe is not None
         for watcher in tuple(self._watchers):
             watcher.put(Seen(ticket.image, scored.inspection, recipe))

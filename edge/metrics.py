@@ -49,6 +49,7 @@ METRICS = {
     "alfa_edge_errors_total": Metric("counter", ("line", "code"), "Verdicts `error`, by their code."),
     "alfa_edge_triggers_total": Metric("counter", ("line", "outcome"), "Triggers: `accepted`, `again`, or why not."),
     "alfa_edge_stage_seconds": Metric("histogram", ("line", "stage"), "What judging a part took, by stage."),
+    "alfa_edge_heatmaps_total": Metric("counter", ("line", "outcome"), "Heatmaps, `sent` or `dropped`."),
     "alfa_edge_frames_dropped_total": Metric("counter", ("line",), "Frames passed over because a newer one had come."),
     "alfa_edge_camera_reconnects_total": Metric("counter", ("line",), "Attempts to open the camera after the first."),
     "alfa_edge_camera_restarts_total": Metric("counter", ("line",), "Camera processes that were replaced."),
@@ -119,6 +120,7 @@ class Metrics:
         self._verdicts: Counter = self._make(Counter, "alfa_edge_verdicts_total")
         self._errors: Counter = self._make(Counter, "alfa_edge_errors_total")
         self._triggers: Counter = self._make(Counter, "alfa_edge_triggers_total")
+        self._heatmaps: Counter = self._make(Counter, "alfa_edge_heatmaps_total")
         self._stages: Histogram = self._make(Histogram, "alfa_edge_stage_seconds", buckets=BUCKETS)
         self._build: Gauge = self._make(Gauge, "alfa_edge_build_info")
         self.registry.register(self._watched)
@@ -138,6 +140,10 @@ class Metrics:
         """Counts a trigger: `accepted`, `again` (it came before and has its answer), or an error's code."""
         self._triggers.labels(line, self._known(outcome)).inc()
 
+    def heatmap(self, line: str, outcome: Literal["sent", "dropped"]) -> None:
+        """Counts a heatmap that was sent, or not: for a newer one, or for want of a connection that takes it."""
+        self._heatmaps.labels(line, outcome).inc()
+
     def build(self, model: Model) -> None:
         """Says what is running."""
         self._build.labels(__version__, model.name, model.fingerprint).set(1)
@@ -150,6 +156,8 @@ class Metrics:
         self._triggers.labels(line, "accepted")
         for kind in get_args(Decision):
             self._verdicts.labels(line, kind)
+        for outcome in ("sent", "dropped"):
+            self._heatmaps.labels(line, outcome)
         for stage in STAGES:
             self._stages.labels(line, stage)
         self._watched.add(_Source(f"line {line}", lambda: _of_line(line, read())))

@@ -10,7 +10,7 @@ from pathlib import Path
 from core.adaptation import TextFeatures
 from core.alfa import Alfa
 from core.compiled import compile_pack
-from core.image import SUFFIXES, ImageError, Rgb, encode_jpeg, encode_png, grey, read
+from core.image import SUFFIXES, ImageError, Rgb, encode_heatmap, encode_jpeg, read
 from core.packs import PromptPack
 from core.regions import find_regions
 from edge.archive import anomaly_overlay
@@ -125,7 +125,7 @@ def _score_batch(
             drawn = heatmaps / f"{picture.name}.heatmap.png"
             overlaid = heatmaps / f"{picture.name}.overlay.jpg"
             drawn.parent.mkdir(parents=True, exist_ok=True)
-            drawn.write_bytes(encode_png(grey(one.heatmap)))
+            drawn.write_bytes(encode_heatmap(one.heatmap))
             overlaid.write_bytes(encode_jpeg(anomaly_overlay(frames[picture], one.heatmap, threshold)))
         yield ScoredPicture(
             path=str(picture.path),

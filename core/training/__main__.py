@@ -25,7 +25,6 @@ from core.training.objective import SENTENCES, DamageHead, Regime, Targets, draw
 from core.training.pool import PATCH, Pool
 from core.training.split import TRAINED_CLASSES, TRAINED_DEFECTS
 
-_RATE = 1e-3
 _WARM_UP = 200
 _KEEP = 0.998  # of the weights' running mean at each step
 _log = logging.getLogger("training")
@@ -38,6 +37,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, required=True, help="for pictures, checkpoints and the log")
     parser.add_argument("--steps", type=int, default=6000)
     parser.add_argument("--fall", type=float, default=0.5, help="part of the steps over which the rate falls to zero")
+    parser.add_argument("--rate", type=float, default=1e-3, help="the learning rate before it falls")
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--pictures", type=int, default=38400)
     parser.add_argument("--seed", type=int, default=1)
@@ -88,7 +88,8 @@ def _train(arguments: argparse.Namespace) -> None:
             parts = losses(model.visual, head, (pixels - shift) / scale, batch, places, (texts, near), regime, rng)
             parts["text"] = apart
         total: Tensor = torch.stack(list(parts.values())).sum()
-        rate = _RATE * min(1.0, (step + 1) / _WARM_UP, (arguments.steps - step) / (arguments.fall * arguments.steps))
+        left = (arguments.steps - step) / (arguments.fall * arguments.steps)
+        rate = arguments.rate * min(1.0, (step + 1) / _WARM_UP, left)
         model.zero_grad(set_to_none=True)
         head.zero_grad(set_to_none=True)
         total.backward()  # type: ignore[no-untyped-call]
@@ -148,8 +149,8 @@ def _optimizers(model: CLIP, head: DamageHead) -> Optimizers:
         {"params": [one for one in others if one.ndim < 2], "weight_decay": 0.0},
     ]
     return (
-        torch.optim.Muon(inner, lr=_RATE, weight_decay=0.05, adjust_lr_fn="match_rms_adamw"),
-        torch.optim.AdamW(groups, lr=_RATE, betas=(0.9, 0.98), fused=True),
+        torch.optim.Muon(inner, weight_decay=0.05, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(groups, betas=(0.9, 0.98), fused=True),
     )
 
 

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 
 from core.adaptation import TextFeatures
-from core.alfa import ALFA, WINCLIP, Alfa, Method
+from core.alfa import ALFA, WINCLIP, Alfa, Method, find_peak, to_frame
 from core.aligner import ALIGNERS, Values
 from core.backbone import Backbone
 from core.image import Rgb
@@ -185,3 +185,13 @@ def test_normal_shots_count_as_in_the_paper(backbone: Backbone) -> None:
     assert other.local_score == pytest.approx(alone.local_score, abs=1e-5)
     assert same.memory_score == pytest.approx(0, abs=1e-3)
     assert alone.memory_score is None
+
+
+def test_the_peak_is_the_heatmaps_largest_value() -> None:
+    chance = np.random.default_rng(0)
+    for _ in range(200):
+        rows, columns, height, width = (int(one) for one in chance.integers(1, (20, 20, 300, 300)))
+        patch_map = chance.random((rows, columns)).astype(np.float32)
+        heatmap, peak = to_frame(patch_map, (height, width)), find_peak(patch_map, (height, width))
+        assert peak.value == pytest.approx(heatmap.max(), abs=1e-5)
+        assert heatmap[peak.y, peak.x] == pytest.approx(heatmap.max(), abs=1e-5)

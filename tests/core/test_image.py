@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from core.image import ImageError, decode, encode_jpeg, encode_png, from_opencv, grey, overlay, read
+from core.image import ImageError, decode, encode_heatmap, encode_jpeg, encode_png, from_opencv, grey, overlay, read
 
 RED = np.zeros((4, 6, 3), np.uint8)
 RED[..., 0] = 200
@@ -58,6 +58,18 @@ def test_png_carries_its_text_and_its_pixels() -> None:
         assert picture.text == {"line": "one", "seq": "7"}  # type: ignore[attr-defined]
         assert np.asarray(picture).ravel().tolist() == list(range(12))
     assert decode(encode_jpeg(RED))[0, 0, 0] > 150
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 1), (1, 5), (97, 130)])
+def test_a_heatmaps_png_is_read_by_others(shape: tuple[int, int]) -> None:
+    heatmap = np.random.default_rng(0).random(shape).astype(np.float32)
+    with Image.open(io.BytesIO(encode_heatmap(heatmap, {"id": "7", "line": "one"}))) as picture:
+        picture.verify()
+    with Image.open(io.BytesIO(encode_heatmap(heatmap, {"id": "7", "line": "one"}))) as picture:
+        assert picture.mode == "L"
+        assert picture.text == {"id": "7", "line": "one"}  # type: ignore[attr-defined]
+        assert np.array_equal(np.asarray(picture), np.rint(heatmap * 255))
+    assert decode(encode_heatmap(heatmap)).shape == (*shape, 3)
 
 
 def test_heatmaps_scale_to_255_and_overlays_run_from_blue_to_red() -> None:

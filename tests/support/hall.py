@@ -13,6 +13,7 @@ from core.packs import load_pack
 from edge.archive import Archive
 from edge.camera import Camera
 from edge.condition import Services
+from edge.heatmaps import Heatmaps
 from edge.line import Line
 from edge.metrics import Metrics
 from edge.mqtt import Publisher
@@ -44,6 +45,7 @@ class Hall:
         self.outbox.start()
         self.scorer = Scorer(alfa, 1)
         self.archive = Archive(ArchiveSettings(dir=folder / "archive", min_free_gb=0))
+        self.heatmaps = Heatmaps(Metrics())
         self.publisher = Publisher(
             MqttSettings(host=mosquitto.host, port=mosquitto.port), "one", "box", "0", self.outbox
         )
@@ -53,13 +55,16 @@ class Hall:
             LoadedRecipe(text, settings.threshold, settings.threshold, recipe_part(pack, "test")),
             model_part(alfa.backbone, alfa.method),
             Camera("one", settings.camera, folder, settings.health),
-            Services(self.scorer, self.publisher, self.outbox, self.archive, Metrics(), Progress(), 60.0),
+            Services(
+                self.scorer, self.publisher, self.outbox, self.archive, self.heatmaps, Metrics(), Progress(), 60.0
+            ),
         )
 
     def __enter__(self) -> Hall:
         self.publisher.start()
         self.scorer.start()
         self.archive.start()
+        self.heatmaps.start()
         self.line.start()
         return self
 
@@ -69,6 +74,7 @@ class Hall:
         self.line.halt()
         self.line.join(20)
         self.scorer.stop()
+        self.heatmaps.stop()
         self.archive.stop()
         self.publisher.stop()
         self.outbox.stop()

@@ -1,0 +1,104 @@
+"""Heatmaps go their own way: through a real broker, newest first where there are too many, and never in the way."""
+
+from __future__ import annotations
+
+import io
+import os
+import threading
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from core.alfa import Inspection
+from edge.heatmaps import Heatmaps
+from edge.metrics import Metrics
+from tests.support.mosquitto import Mosquitto, eventually, subscribe
+from tests.support.publisher import ANOMALY, LINE, Publishers, connected, verdict
+
+TOPIC = f"{ANOMALY}/heatmap"
+
+
+def inspection(value: float = 0.5, size: tuple[int, int] = (48, 64)) -> Inspection:
+    kept = np.ones(1, bool)
+    return Inspection(value, value, value, np.full((15, 15), value, np.float32), size, kept, kept)
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    return Metrics()
+
+
+@pytest.fixture
+def heatmaps(metrics: Metrics) -> Iterator[Heatmaps]:
+    one = Heatmaps(metrics)
+    yield one
+    one.stop()
+
+
+def counted(metrics: Metrics, outcome: str) -> float:
+    return metrics.registry.get_sample_value("alfa_edge_heatmaps_total", {"line": LINE, "outcome": outcome}) or 0.0
+
+
+def test_a_heatmap_names_its_verdict(
+    mosquitto: Mosquitto, publisher_of: Publishers, heatmaps: Heatmaps, metrics: Metrics
+) -> None:
+    publisher = publisher_of(mosquitto.port)
+    publisher.start()
+    connected(publisher)
+    heatmaps.start()
+    one = verdict(1)
+    with subscribe(mosquitto.port, TOPIC) as listener:
+        heatmaps.send(publisher, one, inspection(0.4))
+        [message] = listener.until(lambda heard: len(heard) == 1)
+    with Image.open(io.BytesIO(message.payload)) as picture:
+        assert picture.text == {"id": one.id, "line": LINE, "seq": "1"}  # type: ignore[attr-defined]
+        assert picture.size == (64, 48)
+        assert np.unique(np.asarray(picture)).tolist() == [102]
+    assert counted(metrics, "sent") == 1
+
+
+def test_the_newest_are_sent_where_there_are_too_many(
+    mosquitto: Mosquitto, publisher_of: Publishers, heatmaps: Heatmaps, metrics: Metrics
+) -> None:
+    publisher = publisher_of(mosquitto.port)
+    publisher.start()
+    connected(publisher)
+    for seq in range(1, 6):  # before the thread runs: as while it is busy
+        heatmaps.send(publisher, verdict(seq), inspection())
+    heatmaps.start()
+    eventually(lambda: counted(metrics, "sent") == 2)
+    assert counted(metrics, "dropped") == 3
+
+
+def test_without_a_connection_they_are_dropped_and_counted(
+    mosquitto: Mosquitto, publisher_of: Publishers, heatmaps: Heatmaps, metrics: Metrics
+) -> None:
+    heatmaps.start()
+    heatmaps.send(publisher_of(mosquitto.port), verdict(1), inspection())
+    eventually(lambda: counted(metrics, "dropped") == 1)
+    assert counted(metrics, "sent") == 0
+
+
+def test_what_waits_at_the_end_is_still_sent(
+    mosquitto: Mosquitto, publisher_of: Publishers, heatmaps: Heatmaps, metrics: Metrics
+) -> None:
+    publisher = publisher_of(mosquitto.port)
+    publisher.start()
+    connected(publisher)
+    heatmaps.send(publisher, verdict(1), inspection())
+    heatmaps.start()
+    heatmaps.stop()
+    heatmaps.send(publisher, verdict(2), inspection())
+    assert counted(metrics, "sent") == 1
+    assert counted(metrics, "dropped") == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="threads have priorities of their own on Linux")
+def test_its_thread_steps_back(heatmaps: Heatmaps) -> None:
+    before = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+    heatmaps.start()
+    [thread] = [one for one in threading.enumerate() if one.name == "heatmaps"]
+    eventually(lambda: os.getpriority(os.PRIO_PROCESS, thread.native_id or 0) > before)
+    assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == before
