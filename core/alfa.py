@@ -36,7 +36,7 @@ class Method:
     Attributes:
         scales: Window sizes, patches.
         stride: Step between windows, patches.
-        adaptation: Choose the prompts per image (4.2); off: all prompts, for every image.
+        adaptation: Choose the prompts per image (4.2); off: all prompts, for every image. None: what suits the model.
         empty_side: What a side without a prompt left is made of; a key of `adaptation.EMPTY_SIDE`.
         weighted: Weigh the kept prompts by their contextual score instead of equally.
         aligner: How labels move from global to local semantics (4.3); a key of `aligner.ALIGNERS`, or `auto`: the one
@@ -54,7 +54,7 @@ class Method:
 
     scales: tuple[int, ...] = (2, 3)
     stride: int = 1
-    adaptation: bool = True
+    adaptation: bool | None = None
     empty_side: str = "side"
     weighted: bool = False
     aligner: str = AUTO
@@ -179,12 +179,14 @@ class Alfa:
         )
 
     def _choose(self, method: Method) -> None:
+        traits = self.backbone.traits
         self.method = replace(
             method,
-            aligner=self.backbone.aligner if method.aligner == AUTO else method.aligner,
-            memory_gain=self.backbone.memory_gain if method.memory_gain is None else method.memory_gain,
+            adaptation=traits.adaptation if method.adaptation is None else method.adaptation,
+            aligner=traits.aligner if method.aligner == AUTO else method.aligner,
+            memory_gain=traits.memory_gain if method.memory_gain is None else method.memory_gain,
         )
-        self._memory_gain = self.backbone.memory_gain if method.memory_gain is None else method.memory_gain
+        self._memory_gain = traits.memory_gain if method.memory_gain is None else method.memory_gain
         self._align = ALIGNERS[self.method.aligner]
         self._aggregate = AGGREGATIONS[method.aggregation]
 

@@ -21,6 +21,7 @@ from core.preprocess import VERSION as PREPROCESS_VERSION
 from core.preprocess import Preprocess
 from core.store import Store
 from core.text_tower import TextTower
+from core.traits import CLIP_TRAITS, Traits
 from core.weights import ModelError, find
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -48,8 +49,7 @@ class Backbone:
         visual: open_clip's vision transformer, float32, on the device.
         pixels: Frames to the transformer's input, on the device.
         text: The other half of the model, which embeds sentences.
-        aligner: The aligner that suits the model, as it was trained.
-        memory_gain: What suits its distances to normal shots; see `Method`.
+        traits: What suits it.
     """
 
     name: str
@@ -59,8 +59,7 @@ class Backbone:
     visual: Any
     pixels: Preprocess
     text: TextTower
-    aligner: str = "minimal"
-    memory_gain: float = 1.0
+    traits: Traits = CLIP_TRAITS
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -100,8 +99,7 @@ def load_backbone(
             kind,
             CLIP_MEAN,
             CLIP_STD,
-            aligner=card.aligner,
-            memory_gain=card.memory_gain,
+            traits=card.traits,
             reload=lambda: load_bundled()[0],
         )
     if weights is None:
@@ -194,8 +192,7 @@ def wrap_model(
     mean: tuple[float, ...],
     std: tuple[float, ...],
     *,
-    aligner: str = "minimal",
-    memory_gain: float = 1.0,
+    traits: Traits = CLIP_TRAITS,
     reload: Callable[[], Any] | None = None,
 ) -> Backbone:
     """A CLIP model of open_clip as a backbone, which takes it apart: only its vision transformer goes to `device`.
@@ -210,7 +207,7 @@ def wrap_model(
     del model.visual
     pixels = Preprocess((height, width), mean, std, device)
     text = TextTower(model, tokenize, None if reload is None else partial(_text_of, reload))
-    return Backbone(name, fingerprint, device, dtype, visual, pixels, text, aligner, memory_gain)
+    return Backbone(name, fingerprint, device, dtype, visual, pixels, text, traits)
 
 
 def _text_of(reload: Callable[[], Any]) -> Any:

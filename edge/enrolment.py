@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from edge.recipe import Judge, LoadedRecipe
 
 log = logging.getLogger(__name__)
+
+_OTHER_BASIS = "the last calibration was with another pack, model, method or region; calibrate anew"
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,7 @@ class Enrolment:
         return self._alfa.backbone.fingerprint
 
     def recipe(self, state: State, line: str, recipe: LoadedRecipe) -> LoadedRecipe:
-        """`recipe` with the line's shots and its last calibration, if that is of this model and pack.
+        """`recipe` with the line's shots and its last calibration, if that is of this pack and all else scores are of.
 
         Raises:
             BankError: features of a shot are missing or damaged.
@@ -66,11 +69,11 @@ class Enrolment:
         bank = Bank(shots=len(state.bank.shots(line)), revision=state.bank.revision(line))
         changed = replace(recipe, index=self._index(line, memories), bank=bank, drift=None)
         kept = state.calibration(line)
-        if kept is None or (kept.fingerprint, kept.pack_sha256) != (
-            self._alfa.backbone.fingerprint,
-            recipe.wire.pack_sha256,
-        ):
+        if kept is None:
             return changed
+        if (kept.fingerprint, kept.pack_sha256) != (self._basis(line), recipe.wire.pack_sha256):
+            source = f"{recipe.wire.threshold_source}; {_OTHER_BASIS}"
+            return replace(changed, wire=recipe.wire.model_copy(update={"threshold_source": source}))
         holds = kept.revision == bank.revision
         wire = recipe.wire.model_copy(
             update={
@@ -80,6 +83,12 @@ class Enrolment:
         )
         drift = self._drift(line, kept) if holds else None
         return replace(changed, threshold=kept.threshold, pixel_threshold=kept.pixel_threshold, wire=wire, drift=drift)
+
+    def _basis(self, line: str) -> str:
+        """SHA-256, hexadecimal, of what a line's scores depend on besides pack and shots: model, method, region."""
+        roi = self._settings[line].roi
+        basis = f"{self._alfa.backbone.fingerprint} {self._alfa.method!r} {roi!r}"
+        return hashlib.sha256(basis.encode()).hexdigest()
 
     def _drift(self, line: str, kept: LineCalibration) -> DriftTest | None:
         """The test that watches what `kept` promised; it goes on while that is the line's calibration."""
@@ -206,7 +215,7 @@ class Enrolment:
             count=len(scores),
             scores=scores,
             source=source,
-            fingerprint=self._alfa.backbone.fingerprint,
+            fingerprint=self._basis(line),
             pack_sha256=recipe.wire.pack_sha256,
             revision=state.bank.revision(line),
         )

@@ -108,8 +108,9 @@ class MethodSettings(Section):
     """Window sizes in patches."""
     stride: int = Field(default=1, ge=1, le=16)
     """Step between windows in patches."""
-    adaptation: bool = True
-    """Choose the prompts per image by their contextual score (Eq. 4)."""
+    adaptation: bool | None = None
+    """Choose the prompts per image by their contextual score (Eq. 4). Default: what suits the model, `false` for
+    `bundled`, else `true`."""
     llm_prompts: bool = True
     """Use the sentences of the pack besides the template's prompts."""
     aligner: Literal["auto", "minimal", "minimal-mean", "ridge", "identity"] = "auto"

@@ -72,7 +72,8 @@ class LineCalibration:
         rate: The false-alarm rate that it promises; None when it was set by hand.
         count: Normal scores that it came from.
         source: In words, as in every verdict.
-        fingerprint: Of the model; pack_sha256: of the pack; revision: of the bank. With others the scores are others.
+        fingerprint: Of model, method and inspected region; pack_sha256: of the pack; revision: of the bank. With others
+            the scores are others.
     """
 
     threshold: float

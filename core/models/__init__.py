@@ -13,6 +13,7 @@ from safetensors.torch import load
 
 from core.clip import CLIP
 from core.model_error import ModelError
+from core.traits import Traits
 
 BUNDLED = "bundled"
 WEIGHTS = "bundled.safetensors"
@@ -26,14 +27,12 @@ class Card:
     Attributes:
         name: As in every verdict.
         sha256: Of the file, hexadecimal.
-        aligner: The aligner that suits the model; a key of `core.aligner.ALIGNERS`.
-        memory_gain: What suits its distances to normal shots; see `core.alfa.Method`.
+        traits: What suits the model.
     """
 
     name: str
     sha256: str
-    aligner: str
-    memory_gain: float
+    traits: Traits
 
 
 def architecture() -> dict[str, Any]:
@@ -42,13 +41,18 @@ def architecture() -> dict[str, Any]:
     return found
 
 
+def _card() -> Card:
+    found = json.loads((files(__name__) / CARD).read_text("utf-8"))
+    return Card(found["name"], found["sha256"], Traits(**found["traits"]))
+
+
 def load_bundled() -> tuple[CLIP, Card]:
     """The bundled model in float32 on the CPU, and its card.
 
     Raises:
         ModelError: the files of the package are not there, or damaged.
     """
-    card = Card(**json.loads((files(__name__) / CARD).read_text("utf-8")))
+    card = _card()
     data = (files(__name__) / WEIGHTS).read_bytes()
     if (found := hashlib.sha256(data).hexdigest()) != card.sha256:
         raise ModelError(

@@ -32,14 +32,14 @@ _SHOTS = (0, 4)
 _SEEDS = 3
 _BATCH = 4
 _METHODS = {
-    "identity, contextual score": Method(aligner="identity"),
-    "minimal, contextual score": Method(aligner="minimal"),
-    "minimal-mean, contextual score": Method(aligner="minimal-mean"),
-    "ridge, contextual score": Method(aligner="ridge"),
-    "identity, weighted contextual score": Method(aligner="identity", weighted=True),
-    "identity, both sides keep all": Method(aligner="identity", empty_side="both"),
+    "identity, contextual score": Method(aligner="identity", adaptation=True),
+    "minimal, contextual score": Method(aligner="minimal", adaptation=True),
+    "minimal-mean, contextual score": Method(aligner="minimal-mean", adaptation=True),
+    "ridge, contextual score": Method(aligner="ridge", adaptation=True),
+    "identity, weighted contextual score": Method(aligner="identity", adaptation=True, weighted=True),
+    "identity, both sides keep all": Method(aligner="identity", adaptation=True, empty_side="both"),
     "identity, all prompts": Method(aligner="identity", adaptation=False),
-    "identity, template's prompts only": Method(aligner="identity", llm_prompts=False),
+    "identity, template's prompts only": Method(aligner="identity", adaptation=True, llm_prompts=False),
 }
 
 

@@ -171,9 +171,21 @@ def test_another_pack_keeps_the_shots_and_takes_the_promise_back(running: Runnin
     one = running.ask("status")["lines"]["one"]
     assert one["recipe"]["pack"] == "tile"
     assert one["bank"]["shots"] == 2
-    assert one["recipe"]["threshold_source"] == "uncalibrated"
+    assert one["recipe"]["threshold_source"].startswith("uncalibrated; the last calibration was with another pack")
     running.daemon.change_pack("one", "bottle")
     assert "parts declared good" in running.ask("status")["lines"]["one"]["recipe"]["threshold_source"]
+
+
+def test_a_calibration_holds_for_the_region_that_it_was_made_of(mosquitto: Mosquitto, tmp_path: Path) -> None:
+    def source() -> str:
+        return str(running.ask("status")["lines"]["one"]["recipe"]["threshold_source"])
+
+    with service(mosquitto, tmp_path) as running:
+        running.ask("calibrate", line="one", parts=3)
+    with service(mosquitto, tmp_path, roi={"x": 10, "y": 10, "width": 200, "height": 200}) as running:
+        assert source().startswith("uncalibrated; the last calibration was with another")
+    with service(mosquitto, tmp_path) as running:
+        assert "parts declared good" in source()
 
 
 def test_who_waits_for_parts_does_not_hold_up_the_end(running: Running) -> None:
