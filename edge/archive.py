@@ -22,7 +22,7 @@ from PIL import Image
 from core.image import ImageError, Map, Rgb, encode_jpeg, overlay, read
 from edge.archive_quota import DRAFT, OVERLAY, PICTURE, ArchiveError, Quota, overlay_path, part_path
 from edge.clock import monotonic
-from edge.priority import step_back
+from edge.process import step_back
 from edge.settings import ArchiveSettings
 from edge.verdict import Decision, Verdict
 

@@ -16,7 +16,7 @@ from core.packs import load_pack
 from core.regions import find_regions
 from core.simline import render
 from edge.clock import monotonic
-from edge.recipes import model_part
+from edge.line.recipes import model_part
 from edge.verdict import Milliseconds, Model, Wire
 
 STAGES = ("decode", "preprocess", "encode", "adapt", "align", "aggregate", "regions")

@@ -20,16 +20,17 @@ from core.packs import PromptPack, load_pack
 from edge import __version__
 from edge.archive import Archive
 from edge.camera.camera import Camera
-from edge.condition import Services
 from edge.console.server import ConsoleServer
 from edge.heatmaps import Heatmaps
 from edge.history import History
-from edge.line import Line
+from edge.line.condition import Services
+from edge.line.line import Line
+from edge.line.porch import Porch
 from edge.lock import hold_state
 from edge.metrics import Metrics
-from edge.mqtt import Publisher
+from edge.mqtt.publisher import Publisher
 from edge.outbox import Outbox
-from edge.porch import Porch
+from edge.process import share_memory
 from edge.scorer import Scorer
 from edge.settings import Settings, console_dir, state_dir
 from edge.systemd import Notifier, Progress, Watchdog, loading
@@ -56,6 +57,7 @@ class Daemon:
             PackError, ModelError, ConfigError, BatchTooLargeError, ValueError: what is configured cannot run.
             BankError, DatabaseError, LockError, ConsoleError: the state cannot be used. No line was started.
         """
+        share_memory()
         settings = self.settings
         notifier, progress, metrics = Notifier(), Progress(), Metrics()
         packs = {name: load_pack(line.pack) for name, line in settings.lines.items()}
@@ -102,7 +104,7 @@ class Daemon:
             from edge.commands import COMMANDS
             from edge.desk import Desk
             from edge.enrolment import Enrolment
-            from edge.recipes import Recipes, make_alfa, model_part
+            from edge.line.recipes import Recipes, make_alfa, model_part
             from edge.state import StateThread
 
         self._state = StateThread(folder)
@@ -146,7 +148,7 @@ class Daemon:
 
     def _open(self, stack: ExitStack, desk: Desk, porches: dict[str, Porch], publishers: dict[str, Publisher]) -> None:
         """Begins to take parts, triggers and commands."""
-        from edge.inbox import LineInbox
+        from edge.line.inbox import LineInbox
 
         console = ConsoleServer(console_dir(self.settings.service), desk.answer)
         stack.callback(console.stop)

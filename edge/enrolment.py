@@ -26,7 +26,7 @@ from edge.state import LineCalibration, State
 from edge.verdict import Bank
 
 if TYPE_CHECKING:
-    from edge.recipe import Judge, LoadedRecipe
+    from edge.line.recipe import Judge, LoadedRecipe
 
 log = logging.getLogger(__name__)
 

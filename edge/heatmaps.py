@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from core.image import encode_heatmap
 from edge.metrics import Metrics
-from edge.mqtt import Publisher
-from edge.priority import step_back
+from edge.mqtt.publisher import Publisher
+from edge.process import step_back
 from edge.systemd import Beat
 from edge.verdict import Verdict
 

@@ -13,13 +13,13 @@ from edge.commands import COMMANDS
 from edge.desk import CommandError, Desk
 from edge.enrolment import Enrolment
 from edge.history import History
+from edge.line.recipe import LoadedRecipe, Seen
+from edge.line.recipes import Recipes, make_alfa
+from edge.line.ticket import Ticket
 from edge.lock import hold_state
-from edge.recipe import LoadedRecipe, Seen
-from edge.recipes import Recipes, make_alfa
 from edge.scorer import Scorer
 from edge.settings import Settings, state_dir
 from edge.state import StateThread
-from edge.ticket import Ticket
 from edge.verdict import State
 
 

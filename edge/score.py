@@ -15,7 +15,7 @@ from core.packs import PromptPack
 from core.regions import find_regions
 from edge.archive import anomaly_overlay
 from edge.clock import monotonic
-from edge.recipes import model_part, recipe_part
+from edge.line.recipes import model_part, recipe_part
 from edge.verdict import Decision, Model, Recipe, Region, Scores, Wire
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import typer
 
-from edge.cli import app
+from edge.cli.app import app
 from edge.reference import with_tables
 
 README = Path(__file__).parents[1] / "README.md"

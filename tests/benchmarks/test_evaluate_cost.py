@@ -37,7 +37,7 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.timeout(3000)
 def test_two_thousand_pictures_fit_into_4_gib(large: Path, tmp_path: Path) -> None:
     code = (
-        "import re; from edge.cli import app\n"
+        "import re; from edge.cli.app import app\n"
         "try: app()\n"
         "finally: print('peak', re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1])"
     )

@@ -3,7 +3,7 @@ import json
 from typer.testing import CliRunner
 
 from edge.bench import STAGES
-from edge.cli import app
+from edge.cli.app import app
 
 runner = CliRunner()
 

@@ -13,7 +13,7 @@ from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from edge.broker import BrokerError, EmbeddedBroker
-from edge.mqtt import probe
+from edge.mqtt.publisher import probe
 from edge.settings import MqttSettings
 from tests.support.mosquitto import binary, free_port, subscribe
 

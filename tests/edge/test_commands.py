@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from core.image import encode_png
 from core.simline import render
-from edge.cli import app
+from edge.cli.app import app
 from edge.console.client import NoAnswerError, RefusedError, ask
 from edge.daemon import Daemon
 from edge.lock import LockError

@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from core.evaluate.result import Evaluation
-from edge.cli import app
+from edge.cli.app import app
 from tests.support.parts import write_dataset
 
 runner = CliRunner()

@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 
 from core.pack_lint import lint
 from core.packs import load_pack, tomllib
-from edge.cli_generate import generate as command
-from edge.cli_generate import plural_of
+from edge.cli.generate import generate as command
+from edge.cli.generate import plural_of
 from edge.generate import Endpoint, GenerationError, Wish, draft_path, generate, write_draft
 from tests.support.llm_server import Answer, LlmServer, error, good_model
 

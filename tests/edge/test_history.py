@@ -16,7 +16,7 @@ import typer
 from typer.testing import CliRunner
 
 from core.database import DatabaseError
-from edge.cli_history import history
+from edge.cli.history import history
 from edge.clock import iso_ms, utc_now
 from edge.history import Entry, ExportError, History, UnknownVerdictError
 from edge.ledger import FILE

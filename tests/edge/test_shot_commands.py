@@ -18,10 +18,10 @@ import pytest
 from core import calibration
 from core.image import Rgb, decode, encode_png, read
 from core.simline import render
+from edge.cli.when import parse_when
 from edge.console.client import RefusedError
 from edge.console.client import ask as ask_console
 from edge.ledger import stamp
-from edge.when import parse_when
 from tests.support.mosquitto import Mosquitto, eventually
 from tests.support.running import TOPIC, Running, service
 

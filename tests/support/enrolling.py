@@ -25,8 +25,8 @@ from core.database import open_database
 from core.encoding import encoding_of
 from core.image import encode_png
 from edge.console.protocol import Reply, Request
+from edge.line.recipes import make_alfa
 from edge.offline import offline_desk
-from edge.recipes import make_alfa
 from edge.settings_file import load_settings
 from edge.state import FILE, STATE_TABLES
 from tests.support.mosquitto import Mosquitto, eventually

@@ -12,14 +12,14 @@ from core.compiled import compile_pack
 from core.packs import load_pack
 from edge.archive import Archive
 from edge.camera import Camera
-from edge.condition import Services
 from edge.heatmaps import Heatmaps
-from edge.line import Line
+from edge.line.condition import Services
+from edge.line.line import Line
+from edge.line.recipe import LoadedRecipe
+from edge.line.recipes import model_part, recipe_part
 from edge.metrics import Metrics
-from edge.mqtt import Publisher
+from edge.mqtt.publisher import Publisher
 from edge.outbox import Outbox
-from edge.recipe import LoadedRecipe
-from edge.recipes import model_part, recipe_part
 from edge.scorer import Scorer
 from edge.settings import ArchiveSettings, HistorySettings, LineSettings, MqttSettings
 from edge.systemd import Progress

@@ -60,7 +60,7 @@ def main(pass_s: float) -> None:
 
     Alfa.inspect = inspect  # type: ignore[assignment, method-assign]
 
-    from edge.cli import main as run
+    from edge.cli.app import main as run
 
     run()
 

@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from edge.clock import utc_now
-from edge.mqtt import Inbox, Publisher
+from edge.mqtt.publisher import Inbox, Publisher
 from edge.outbox import Outbox
 from edge.settings import HistorySettings, MqttSettings
 from edge.verdict import Fault, LineStats, Model, Recipe, Verdict

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from edge.cli import app
+from edge.cli.app import app
 from edge.offline import offline_desk
 from edge.settings_file import load_settings
 from tests.support.enrolling import BAD_INPUT, endure, enrolment, refusal, write_config

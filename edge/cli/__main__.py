@@ -1,0 +1,5 @@
+"""`python -m edge.cli.app`."""
+
+from edge.cli.app import main
+
+main()

@@ -1,0 +1,349 @@
+"""`alfa-edge ...`: what people type. Each command reads its options and leaves the work to a module of its own."""
+
+from __future__ import annotations
+
+import faulthandler
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from edge import __version__
+from edge.cli import console as cli_console
+from edge.cli import shots as cli_shots
+from edge.cli.compile import compile_packs
+from edge.cli.evaluate import evaluate
+from edge.cli.explained import BAD_INPUT
+from edge.cli.explained import explained as _explained
+from edge.cli.generate import generate
+from edge.cli.history import history
+from edge.cli.model import model_app
+from edge.cli.packs import packs_app
+from edge.cli.simulate import simulate
+from edge.logs import LogFormat, setup_logs
+from edge.settings import ModelSettings, Settings, store_dir
+from edge.settings_file import load_settings
+
+if TYPE_CHECKING:
+    from edge.score import ScoredPicture
+
+app = typer.Typer(
+    name="alfa-edge",
+    help="Visual anomaly detection beside a camera line.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+config_app = typer.Typer(help="Look at the configuration.", no_args_is_help=True)
+app.command("evaluate")(evaluate)
+app.command("simulate")(simulate)
+app.add_typer(config_app, name="config")
+app.add_typer(model_app, name="model")
+for ask in (
+    cli_console.status,
+    cli_console.trigger,
+    cli_console.snapshot,
+    cli_console.pause,
+    cli_console.resume,
+    cli_shots.enroll,
+    cli_shots.calibrate,
+    cli_shots.threshold,
+    cli_shots.feedback,
+    cli_console.audit,
+    cli_console.backup,
+):
+    app.command(ask.__name__)(ask)
+app.command("history")(history)
+app.add_typer(cli_shots.shots_app, name="shots")
+app.add_typer(cli_console.recipe_app, name="recipe")
+packs_app.command("compile")(compile_packs)
+packs_app.command("generate")(generate)
+app.add_typer(packs_app, name="packs")
+
+_COLOURS = {"normal": "green", "anomaly": "bold red", "error": "bold yellow"}
+out = Console()
+
+ConfigFile = Annotated[Path, typer.Option("--config", "-c", help="The TOML file.", dir_okay=False)]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Device = Annotated[str, typer.Option(help="cuda, cuda:N or cpu; used or refused.")]
+Dtype = Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")]
+
+
+def _stop_on_signals() -> threading.Event:
+    """An event that SIGINT and SIGTERM set; a second one ends the process at once."""
+    stop = threading.Event()
+
+    def handle(number: int, _frame: FrameType | None) -> None:
+        stop.set()
+        signal.signal(number, signal.SIG_DFL)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, handle)
+    return stop
+
+
+@app.command()
+def run(
+    config: ConfigFile,
+    log_level: Annotated[str, typer.Option(help="DEBUG, INFO, WARNING or ERROR.")] = "INFO",
+    log_format: Annotated[LogFormat, typer.Option(help="text, json, or auto: json in the journal.")] = "auto",
+) -> None:
+    """Run the service until it is told to stop."""
+    if log_level not in ("DEBUG", "INFO", "WARNING", "ERROR"):
+        raise typer.BadParameter(f"--log-level {log_level}: it is DEBUG, INFO, WARNING or ERROR")
+    setup_logs(log_level, log_format)
+    faulthandler.enable(2)  # stderr: systemd's watchdog ends what hangs by SIGABRT: with every thread's stack
+    with _explained():
+        settings = load_settings(config)
+        from edge.daemon import Daemon
+
+        daemon = Daemon(settings)
+        daemon.run(_stop_on_signals())
+
+
+@app.command()
+def score(
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Pictures, or folders of pictures.")],
+    pack: Annotated[str, typer.Option(help="Name of a prompt pack, or the path of a pack file.")],
+    model: Annotated[
+        Optional[str],  # noqa: UP045 - typer reads it at run time on Python 3.10 too
+        typer.Option(help="A model of open_clip. Default: ViT-B-16-plus-240 with --weights, else bundled."),
+    ] = None,
+    weights: Annotated[Optional[str], typer.Option(help="A weights file, or a tag that was fetched.")] = None,  # noqa: UP045
+    device: Device = "cpu",
+    dtype: Dtype = "auto",
+    threshold: Annotated[float, typer.Option(min=0, max=1, help="Anomalous at and above it.")] = 0.5,
+    heatmaps: Annotated[Optional[Path], typer.Option(help="Folder for heatmaps and overlays.")] = None,  # noqa: UP045
+    batch: Annotated[int, typer.Option(min=1, help="Pictures in one pass.")] = 4,
+    as_json: Json = False,
+) -> None:
+    """Judge pictures from disk. Exit code 1 when one of them could not be read."""
+    with _explained():
+        from core.alfa import Alfa
+        from core.backbone import DEFAULT, UNTRAINED, load_backbone
+        from core.packs import load_pack
+        from core.store import Store
+        from edge.score import find_pictures, report, score_pictures
+
+        pictures = find_pictures(paths)
+        loaded = load_pack(pack)
+        name = model or (DEFAULT if weights is None else ModelSettings().name)
+        alfa = Alfa(load_backbone(name, weights, device, dtype, Store(store_dir())))
+        scored = list(score_pictures(alfa, loaded, pictures, threshold, heatmaps, batch))
+    if as_json:
+        print(report(alfa, loaded, scored).model_dump_json(indent=2, exclude_none=True))  # noqa: T201
+    else:
+        _print_scores(scored)
+        used = f"{alfa.backbone.name}, {alfa.backbone.device}, {alfa.backbone.dtype}"
+        note = ": random weights, the scores mean nothing" if name == UNTRAINED else ""
+        out.print(f"pack {loaded.name} {loaded.version}; model {used}{note}", soft_wrap=True)
+        if heatmaps is not None:
+            out.print(f"heatmaps and overlays in {heatmaps}", soft_wrap=True)
+    if any(one.verdict == "error" for one in scored):
+        raise typer.Exit(1)
+
+
+def _print_scores(scored: list[ScoredPicture]) -> None:
+    """A table, a row a picture, named by what its path does not share with the others."""
+    root = Path(os.path.commonpath([Path(one.path).resolve().parent for one in scored]))
+    table = Table("picture", "verdict")
+    for column in ("score", "global", "local"):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("where")
+    for one in scored:
+        name = str(Path(one.path).resolve().relative_to(root))
+        verdict = f"[{_COLOURS[one.verdict]}]{one.verdict}[/]"
+        if one.scores is None:
+            table.add_row(name, verdict, "", "", "", one.error)
+        else:
+            where = one.regions[0].position if one.regions else ""
+            table.add_row(
+                name, verdict, f"{one.score:.4f}", f"{one.scores.global_:.4f}", f"{one.scores.local:.4f}", where
+            )
+    out.print(table)
+
+
+@app.command()
+def demo(
+    seconds: Annotated[float | None, typer.Option(min=1, help="End after so long. Default: on Ctrl-C.")] = None,
+    parts: Annotated[int | None, typer.Option(min=1, help="End after so many parts.")] = None,
+    source: Annotated[str | None, typer.Option(help="A camera source. Default: two simulated lines.")] = None,
+    pack: Annotated[str, typer.Option(help="Prompt pack for --source.")] = "generic",
+    rate: Annotated[float, typer.Option(min=0.01, max=1000, help="Parts per second on each line.")] = 1.0,
+    broker: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="HOST or HOST:PORT. Default: a broker of the demo's own, on loopback."),
+    ] = None,
+    folder: Annotated[Path, typer.Option("--out", help="Folder for the overlays of anomalies.")] = Path("out/demo"),
+    device: Device = "cpu",
+) -> None:
+    """Run a whole service here: cameras, scoring, a broker, and a table of what it says."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    with _explained():
+        from core.backbone import DEFAULT
+        from edge.demo import run_demo, summary
+
+        out.print(f"model {DEFAULT}: small, and trained on simulated parts only; the service is the real one")
+        host, _, port = (broker or "").partition(":")
+        seen = run_demo(
+            out,
+            _stop_on_signals(),
+            model=ModelSettings(name=DEFAULT, weights=None, device=device),
+            source=source,
+            pack=pack,
+            rate=rate,
+            out=folder,
+            broker=(host, int(port or 1883)) if broker else None,
+            seconds=seconds,
+            parts=parts,
+        )
+    out.print(summary(seen.counts))
+    if source is None:
+        out.print(str(seen.truth), soft_wrap=True)
+    if not seen.counts:
+        raise typer.Exit(1)
+
+
+@app.command()
+def doctor(
+    config: Annotated[Path | None, typer.Option("--config", "-c", help="Also check what it configures.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Say what works here. Exit code 1 when the configured service could not run."""
+    with _explained():
+        settings = load_settings(config) if config is not None else None
+        from edge.doctor import configured, machine
+
+        checks = [*machine(), *(configured(settings) if settings is not None else ())]
+    if as_json:
+        print(json.dumps([vars(check) for check in checks], indent=2))  # noqa: T201
+    else:
+        table = Table("check", "", "detail")
+        colours = {"ok": "green", "note": "yellow", "fail": "bold red"}
+        for check in checks:
+            table.add_row(check.name, f"[{colours[check.result]}]{check.result}[/]", check.detail)
+        out.print(table)
+    if any(check.result == "fail" for check in checks):
+        raise typer.Exit(1)
+
+
+@app.command("bench")
+def bench_command(
+    model: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="A model of open_clip. Default: ViT-B-16-plus-240 with --weights, else bundled."),
+    ] = None,
+    weights: Annotated[Optional[str], typer.Option(help="A weights file, or a tag that was fetched.")] = None,  # noqa: UP045
+    device: Device = "cpu",
+    dtype: Dtype = "auto",
+    scales: Annotated[str, typer.Option(help="Window sizes in patches, separated by commas.")] = "2,3",
+    batch: Annotated[int, typer.Option(min=1, max=64, help="Frames in one pass.")] = 1,
+    rounds: Annotated[int, typer.Option(min=1, help="Passes that are timed.")] = 20,
+    as_json: Json = False,
+) -> None:
+    """Time each stage of scoring here: p50, p95 and p99 per image, memory, images per second."""
+    with _explained():
+        from core.alfa import Alfa, Method
+        from core.backbone import DEFAULT, load_backbone
+        from core.store import Store
+        from edge.bench import bench
+
+        name = model or (DEFAULT if weights is None else ModelSettings().name)
+        try:
+            method = Method(scales=tuple(int(one) for one in scales.split(",")))
+        except ValueError as error:
+            raise typer.BadParameter(f"{scales}: {error}", param_hint="--scales") from None
+        report = bench(Alfa(load_backbone(name, weights, device, dtype, Store(store_dir())), method), batch, rounds)
+    if as_json:
+        print(report.model_dump_json(indent=2, exclude_none=True))  # noqa: T201
+        return
+    table = Table("stage", *(f"{name} ms" for name in ("p50", "p95", "p99")))
+    for stage, times in report.stages.items():
+        table.add_row(stage, f"{times.p50:.2f}", f"{times.p95:.2f}", f"{times.p99:.2f}")
+    out.print(table)
+    memory = f"host {report.peak_host_mib:.0f} MiB"
+    if report.peak_device_mib is not None:
+        memory += f", device {report.peak_device_mib:.0f} MiB"
+    used = f"{report.model.name}, {report.model.device}, {report.model.dtype}, scales {scales}, batch {batch}"
+    out.print(f"{used}: {report.images_per_s:.1f} images/s; peak memory {memory}", soft_wrap=True)
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    print(__version__)  # noqa: T201
+
+
+@app.command()
+def schema(
+    name: Annotated[str, typer.Argument(help="verdict, status, stats or pack.")] = "verdict",
+) -> None:
+    """Print the JSON Schema of a message or of a prompt pack."""
+    from core.packs import pack_schema
+    from edge.verdict import json_schemas
+
+    schemas = json_schemas() | {"pack": pack_schema()}
+    if name not in schemas:
+        print(f"alfa-edge: no schema {name!r}; there are {', '.join(schemas)}", file=sys.stderr)  # noqa: T201
+        raise typer.Exit(BAD_INPUT)
+    print(json.dumps(schemas[name], indent=2, sort_keys=True))  # noqa: T201
+
+
+@config_app.command("check")
+def config_check(config: ConfigFile) -> None:
+    """Validate the file, the packs and the weights it names. Exit code 2 when something is wrong."""
+    with _explained():
+        settings = load_settings(config)
+        _check_files(settings)
+    out.print(f"{config}: fine, {len(settings.lines)} lines")
+
+
+def _check_files(settings: Settings) -> None:
+    from core.backbone import BUNDLED, UNTRAINED, resolve_device, resolve_dtype
+    from core.packs import load_pack
+    from core.store import Store
+    from core.weights import find
+
+    for line in settings.lines.values():
+        load_pack(line.pack)
+    resolve_dtype(settings.model.dtype, resolve_device(settings.model.device))
+    if settings.model.name not in (BUNDLED, UNTRAINED):
+        find(settings.model.name, settings.model.weights or "", Store(store_dir(settings.model.store)))
+
+
+@config_app.command("show")
+def config_show(config: ConfigFile) -> None:
+    """Print the settings in effect, the environment's included, without secrets."""
+    with _explained():
+        settings = load_settings(config)
+    from edge.reference import shown
+
+    print(json.dumps(shown(settings), indent=2))  # noqa: T201
+
+
+@config_app.command("schema")
+def config_schema() -> None:
+    """Print the JSON Schema of the file."""
+    print(json.dumps(Settings.model_json_schema(), indent=2, sort_keys=True))  # noqa: T201
+
+
+@config_app.command("example")
+def config_example() -> None:
+    """Print a file with every setting, its meaning and its default."""
+    from edge.reference import example
+
+    print(example(), end="")  # noqa: T201
+
+
+def main() -> None:
+    """The entry point."""
+    app()

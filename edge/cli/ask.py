@@ -1,0 +1,69 @@
+"""How a command of the command line asks the running service; or, where none runs, the state itself."""
+
+from __future__ import annotations
+
+import getpass
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from edge.cli.explained import explained
+from edge.lock import is_held
+from edge.settings import Settings, console_dir
+from edge.settings_file import load_settings
+
+out = Console()
+
+ConfigFile = Annotated[Path, typer.Option("--config", "-c", help="The service's TOML file.", dir_okay=False)]
+Line = Annotated[str, typer.Option(help="Name of the line.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Wait = Annotated[float, typer.Option(min=1, help="Seconds to wait for the service and its parts.")]
+_REST_S = 5.0  # beyond what the service waits for, for the way there and back
+
+
+def ask_service(
+    config: Path,
+    command: str,
+    arguments: dict[str, Any],
+    blobs: list[bytes] | None = None,
+    timeout: float = 30.0,
+    received: list[bytes] | None = None,
+) -> dict[str, Any]:
+    with explained():
+        from edge.console.client import ask
+        from edge.console.server import SOCKET
+
+        settings = load_settings(config)
+        socket = console_dir(settings.service) / SOCKET
+        pictures: Sequence[bytes]
+        if is_held(socket.with_suffix(".lock")):  # a socket alone may be what a killed service has left
+            result, pictures = ask(socket, command, arguments, blobs or (), timeout + _REST_S)
+        else:
+            result, pictures = _offline(settings, command, arguments, blobs or [])
+        if received is not None:
+            received += pictures
+        return result
+
+
+def _offline(
+    settings: Settings, command: str, arguments: dict[str, Any], blobs: list[bytes]
+) -> tuple[dict[str, Any], Sequence[bytes]]:
+    """Does on the state itself what no service is there for."""
+    from edge.console.client import RefusedError
+    from edge.console.protocol import Request
+    from edge.offline import offline_desk
+
+    with offline_desk(settings, bare=command in ("shots_reembed", "shots_remove")) as desk:
+        request = Request(id="offline", command=command, arguments=arguments, who=getpass.getuser())
+        reply, pictures = desk.answer(request, blobs)
+    if reply.refusal is not None:
+        raise RefusedError(reply.refusal.code, reply.refusal.message)
+    return reply.result or {}, pictures
+
+
+def show_json(found: Any) -> None:
+    print(json.dumps(found, indent=2))  # noqa: T201

@@ -1,0 +1,50 @@
+"""`alfa-edge packs compile`: embed packs now, so that a service starts without a text tower."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from edge.cli.explained import explained
+from edge.settings import ModelSettings, store_dir
+
+out = Console()
+
+
+def compile_packs(
+    names: Annotated[Optional[list[str]], typer.Argument(metavar="[NAME]...", help="Packs. Default: all.")] = None,  # noqa: UP045
+    model: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="A model of open_clip. Default: ViT-B-16-plus-240 with --weights, else bundled."),
+    ] = None,
+    weights: Annotated[Optional[str], typer.Option(help="A weights file, or a tag that was fetched.")] = None,  # noqa: UP045
+    store: Annotated[Optional[Path], typer.Option(help="The folder of the weights, as in model.store.")] = None,  # noqa: UP045
+) -> None:
+    """Embed the sentences of packs with a model, for later starts; a service does it by itself on first use."""
+    with explained():
+        from core.backbone import DEFAULT, load_backbone
+        from core.compiled import CompiledPacks
+        from core.packs import list_packs, load_pack
+        from core.store import Store
+
+        packs = [load_pack(name) for name in names or list_packs()]
+        name = model or (DEFAULT if weights is None else ModelSettings().name)
+        folder = store_dir(store)
+        backbone = load_backbone(name, weights, store=Store(folder))
+        compiled = CompiledPacks(folder / "compiled")
+        sentences = {pack.name: sum(map(len, (*vars(pack.prompts()).values(), pack.descriptors))) for pack in packs}
+        table = Table("pack", "version", "sentences", "file")
+        with Progress(console=out, transient=True) as progress:
+            task = progress.add_task(f"compiling for {backbone.name}", total=sum(sentences.values()))
+            for place, pack in enumerate(packs):
+                compiled.get(backbone, pack, lambda count: progress.advance(task, count))
+                progress.update(task, completed=sum(sentences[one.name] for one in packs[: place + 1]))
+                path = compiled.path(backbone, pack)
+                table.add_row(pack.name, pack.version, str(sentences[pack.name]), path.name)
+    out.print(table)
+    out.print(f"{len(packs)} packs for {backbone.name} in {compiled.folder}", soft_wrap=True)

@@ -1,0 +1,123 @@
+"""`alfa-edge status | trigger | pause | resume | recipe | audit | backup`: what people ask of the running service."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+from rich.table import Table
+
+from edge.cli.ask import ConfigFile, Json, Line, Wait, ask_service, out, show_json
+from edge.cli.explained import explained
+
+recipe_app = typer.Typer(help="What lines judge by.", no_args_is_help=True)
+
+
+def status(config: ConfigFile, as_json: Json = False) -> None:
+    """Say how the running service's lines are."""
+    found = ask_service(config, "status", {})
+    if as_json:
+        show_json(found)
+        return
+    table = Table("line", "state", "parts", "normal", "anomaly", "error", "pack", "shots", "threshold")
+    for name, line in found["lines"].items():
+        state = line["state"] + (f": {line['reason']}" if line["reason"] else "")
+        counts, recipe = line["counts"], line["recipe"]
+        kinds = [str(counts[kind]) for kind in ("normal", "anomaly", "error")]
+        pack = f"{recipe['pack']} {recipe['pack_version']}"
+        threshold = f"{line['threshold']:.4f} ({recipe['threshold_source']})"
+        table.add_row(name, state, str(line["seq"]), *kinds, pack, str(line["bank"]["shots"]), threshold)
+    out.print(table)
+
+
+def trigger(
+    config: ConfigFile,
+    line: Line,
+    part: Annotated[str, typer.Argument(help="What the verdict will name.")],
+    deadline: Annotated[Optional[int], typer.Option(min=10, help="Milliseconds until the answer.")] = None,  # noqa: UP045
+) -> None:
+    """Have a part judged now, and print its verdict. Exit code 1 when it is an error."""
+    arguments = {"line": line, "part_id": part, "deadline_ms": deadline}
+    verdict = ask_service(config, "trigger", arguments, timeout=(deadline or 60_000) / 1000 + 10)["verdict"]
+    show_json(verdict)
+    if verdict["verdict"] == "error":
+        raise typer.Exit(1)
+
+
+def snapshot(
+    config: ConfigFile,
+    line: Line,
+    file: Annotated[Path, typer.Argument(help="The PNG file to write.")],
+) -> None:
+    """Keep the picture of a line's next part."""
+    pictures: list[bytes] = []
+    found = ask_service(config, "snapshot", {"line": line}, received=pictures)
+    with explained():
+        file.write_bytes(pictures[0])
+    out.print(f"{file}: score {found['score']:.4f}", soft_wrap=True)
+
+
+def pause(config: ConfigFile, line: Line) -> None:
+    """Have a line judge no parts; triggers are answered `error` `paused`."""
+    ask_service(config, "pause", {"line": line})
+    out.print(f"line {line} is paused; `alfa-edge resume` goes on")
+
+
+def resume(config: ConfigFile, line: Line) -> None:
+    """Have a paused line judge again."""
+    out.print(f"line {line}: {ask_service(config, 'resume', {'line': line})['state']}")
+
+
+@recipe_app.command("list")
+def recipe_list(config: ConfigFile, as_json: Json = False) -> None:
+    """The packs there are, and those that lines judge by."""
+    found = ask_service(config, "recipe_list", {})
+    if as_json:
+        show_json(found)
+        return
+    table = Table("line", "pack", "version", "threshold from")
+    for name, recipe in found["lines"].items():
+        table.add_row(name, recipe["pack"], recipe["pack_version"], recipe["threshold_source"])
+    out.print(table)
+    out.print("packs: " + ", ".join(found["packs"]), soft_wrap=True)
+
+
+@recipe_app.command("set")
+def recipe_set(
+    config: ConfigFile,
+    line: Line,
+    pack: Annotated[str, typer.Argument(help="Name of a pack, or path of a pack file.")],
+    timeout: Wait = 120.0,
+) -> None:
+    """Have a line judge by another pack from its next part on. It lasts until the service stops."""
+    found = ask_service(config, "recipe_set", {"line": line, "pack": pack}, timeout=timeout)
+    recipe = found["recipe"]
+    words = f"threshold {found['threshold']:.4f} ({recipe['threshold_source']})"
+    out.print(f"line {line}: {recipe['pack']} {recipe['pack_version']}, {words}", soft_wrap=True)
+
+
+def audit(
+    config: ConfigFile,
+    count: Annotated[int, typer.Option(min=1, max=1000, help="The last so many entries.")] = 20,
+    as_json: Json = False,
+) -> None:
+    """Who changed what."""
+    found = ask_service(config, "audit", {"count": count})
+    if as_json:
+        show_json(found)
+        return
+    table = Table("at", "who", "command", "arguments", "outcome")
+    for one in found["entries"]:
+        table.add_row(one["at"], one["who"], one["command"], one["arguments"], one["outcome"])
+    out.print(table)
+
+
+def backup(
+    config: ConfigFile,
+    folder: Annotated[Path, typer.Argument(help="A folder that the service can write.")],
+) -> None:
+    """Copy all that the service remembers into a folder, beside what goes on."""
+    found = ask_service(config, "backup", {"folder": str(folder.absolute())}, timeout=600)
+    for path, size in found["files"].items():
+        out.print(f"{path}: {size / 1e6:.1f} MB", soft_wrap=True)

@@ -1,0 +1,126 @@
+"""`alfa-edge evaluate`: its options."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from edge.cli.explained import explained
+from edge.settings import ModelSettings, store_dir
+from edge.settings_file import ConfigError, Problem
+
+if TYPE_CHECKING:
+    from core.evaluate.result import Evaluation
+
+out = Console()
+
+
+def default_cache() -> Path:
+    """`$XDG_CACHE_HOME/alfa-edge/features`, or the same below `~/.cache`."""
+    return Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "alfa-edge" / "features"
+
+
+def evaluate(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A data set, or a folder with good/ and bad/.")],
+    classes: Annotated[Optional[str], typer.Option(help="Some of its classes, separated by commas.")] = None,  # noqa: UP045
+    pack: Annotated[str, typer.Option(help="A prompt pack, or auto: each class's own, else generic.")] = "auto",
+    shots: Annotated[str, typer.Option(help="Numbers of normal shots, separated by commas.")] = "0",
+    seeds: Annotated[int, typer.Option(min=1, max=100, help="Random draws of the shots.")] = 5,
+    method: Annotated[str, typer.Option(help="alfa or winclip.")] = "alfa",
+    ablate: Annotated[bool, typer.Option("--ablate", help="Also run what is left without each part.")] = False,
+    model: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="A model of open_clip. Default: ViT-B-16-plus-240 with --weights, else bundled."),
+    ] = None,
+    weights: Annotated[Optional[str], typer.Option(help="A weights file, or a tag that was fetched.")] = None,  # noqa: UP045
+    device: Annotated[str, typer.Option(help="cuda, cuda:N or cpu; used or refused.")] = "cpu",
+    dtype: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = "auto",
+    scales: Annotated[str, typer.Option(help="Window sizes in patches, separated by commas.")] = "2,3",
+    batch: Annotated[int, typer.Option(min=1, max=64, help="Pictures in one pass.")] = 4,
+    json_file: Annotated[Optional[Path], typer.Option("--json", help="Write the result as JSON.")] = None,  # noqa: UP045
+    csv_file: Annotated[Optional[Path], typer.Option("--csv", help="Write a row a run.")] = None,  # noqa: UP045
+    report: Annotated[Optional[Path], typer.Option(help="Write a report as one HTML file.")] = None,  # noqa: UP045
+    against: Annotated[Optional[Path], typer.Option(help="An earlier JSON file: say what changed.")] = None,  # noqa: UP045
+    cache: Annotated[Optional[Path], typer.Option(help="Folder for the pictures' features.")] = None,  # noqa: UP045
+    resume: Annotated[bool, typer.Option("--resume", help="Keep the features of earlier runs.")] = False,
+) -> None:
+    """Measure the method on a data set: the paper's metrics, an operating point, a report."""
+    with explained():
+        from core.backbone import DEFAULT, load_backbone
+        from core.evaluate.compare import compare, load, render_comparison
+        from core.store import Store
+        from edge.evaluate import Choice, Evaluator, methods, parse_numbers, write_csv
+
+        if importlib.util.find_spec("sklearn") is None:
+            remedy = "evaluate needs scikit-learn: pip install 'alfa-edge[evaluate]'"
+            raise ConfigError([Problem("this installation", "", "", remedy)])
+        if method not in methods():
+            raise typer.BadParameter(f"{method}: use one of {', '.join(methods())}", param_hint="--method")
+        try:
+            numbers, windows = parse_numbers(shots), parse_numbers(scales)
+        except ValueError as error:
+            raise typer.BadParameter(str(error), param_hint="--shots, --scales") from None
+        if min(numbers) < 0 or min(windows) < 1:
+            raise typer.BadParameter("shots are 0 or more, scales 1 or more", param_hint="--shots, --scales")
+        for file in (json_file, csv_file, report):
+            if file is not None and not file.resolve().parent.is_dir():
+                raise FileNotFoundError(f"{file}: its folder is not there")
+        earlier = load(against) if against is not None else None
+        choice = Choice(
+            root=folder,
+            classes=None if classes is None else tuple(classes.split(",")),
+            pack=pack,
+            shots=numbers,
+            seeds=seeds,
+            method=method,
+            scales=windows,
+            ablate=ablate,
+            batch=batch,
+            cache=cache or default_cache(),
+            resume=resume,
+        )
+        name = model or (DEFAULT if weights is None else ModelSettings().name)
+        evaluator = Evaluator(load_backbone(name, weights, device, dtype, Store(store_dir())), choice, out)
+        result = evaluator.run()
+        if json_file is not None:
+            result.write(json_file)
+        if csv_file is not None:
+            write_csv(result, csv_file)
+        comparison = None if earlier is None else compare(earlier, result)
+        if report is not None:
+            report.write_text(evaluator.report(result, " ".join(["alfa-edge", *sys.argv[1:]]), comparison), "utf-8")
+    _print(result)
+    if comparison is not None:
+        out.print(render_comparison(comparison), markup=False, soft_wrap=True)
+    for one in result.classes:
+        for text in one.notes:
+            out.print(f"{one.name}: {text}", markup=False, soft_wrap=True)
+        for text in one.broken:
+            out.print(f"{one.name}: left out: {text}", markup=False, soft_wrap=True)
+
+
+def _print(result: Evaluation) -> None:
+    """The averages over the classes, percent, in the paper's order."""
+    from core.evaluate.result import METRICS, over_classes
+
+    table = Table("setting", "shots", padding=(0, 0, 0, 1))
+    for heading in ("AUROC", "AUPR", "F1-max", "pAUROC", "PRO", "pF1-max"):
+        table.add_column(heading, no_wrap=True)
+    for variant, count in result.settings():
+        cells = []
+        for metric in METRICS:
+            found = over_classes(result, variant, count, metric)
+            spread = "" if found is None or found.deviation is None else f"±{100 * found.deviation:.1f}"
+            cells.append("-" if found is None else f"{100 * found.mean:.1f}{spread}")
+        table.add_row(variant, str(count), *cells)
+    out.print(table)
+    used = f"{result.model}, {result.device}, {result.dtype}"
+    note = ": random weights, the figures mean nothing" if result.model.startswith("untrained") else ""
+    out.print(f"{len(result.classes)} classes of {result.dataset}, model {used}{note}", soft_wrap=True)

@@ -1,0 +1,138 @@
+"""`alfa-edge model ...`: the weights on this machine."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Optional
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from edge.cli.explained import explained
+from edge.clock import iso_ms, utc_now
+from edge.settings import store_dir
+
+if TYPE_CHECKING:
+    from core.store import Entry, Store
+
+model_app = typer.Typer(help="Fetch model weights, and look after those that are here.", no_args_is_help=True)
+out = Console(markup=False, highlight=False)  # paths may hold brackets
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+StoreDir = Annotated[
+    Optional[Path],  # noqa: UP045 - typer reads it at run time on Python 3.10 too
+    typer.Option("--store", help="Directory of the weights. Default: that of the setting model.store."),
+]
+
+
+@model_app.command("pull")
+def model_pull(
+    name: Annotated[str, typer.Argument(help="A model of open_clip.")] = "ViT-B-16-plus-240",
+    tag: Annotated[str, typer.Argument(help="One of its pretrained tags.")] = "laion400m_e32",
+    store: StoreDir = None,
+) -> None:
+    """Fetch weights, once, from where open_clip has them; needs a network."""
+    with explained():
+        from core.fetch import pull
+
+        here = _store(store)
+        record, fetched = pull(name, tag, here, iso_ms(utc_now()))
+        how = _verified(record.verified_by) if fetched else "already here and verified"
+        out.print(f"{record.model} {record.tag}: {here.root / record.model / record.file}, {how}", soft_wrap=True)
+
+
+@model_app.command("import")
+def model_import(
+    file: Annotated[Path, typer.Argument(help="A weights file that was carried here.")],
+    model: Annotated[str, typer.Option(help="The model of open_clip that it is of.")],
+    tag: Annotated[str, typer.Option(help="The pretrained tag that it is of.")],
+    sha256: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="The SHA-256 that it must have, hexadecimal."),
+    ] = None,
+    store: StoreDir = None,
+) -> None:
+    """Copy weights that were fetched elsewhere into the store; needs no network."""
+    with explained():
+        from core.fetch import import_file
+
+        here = _store(store)
+        record = import_file(here, file, model, tag, iso_ms(utc_now()), sha256)
+        where, how = here.root / record.model / record.file, _verified(record.verified_by)
+        out.print(f"{record.model} {record.tag}: {where}, {how}, SHA-256 {record.sha256}", soft_wrap=True)
+
+
+@model_app.command("list")
+def model_list(store: StoreDir = None, as_json: Json = False) -> None:
+    """List the weights that are here. Files are held against their recorded sizes; `verify` reads them."""
+    with explained():
+        here = _store(store)
+        entries = here.entries()
+    if as_json:
+        print(json.dumps([_as_json(entry) for entry in entries], indent=2))  # noqa: T201
+        return
+    if not entries:
+        out.print(f"no weights in {here.root}", soft_wrap=True)
+        return
+    table = Table("model", "tag", "MiB", "SHA-256", "source", "verified", "")
+    for entry in entries:
+        record = entry.record
+        known = ["", "", "", ""]
+        if record is not None:
+            known = [f"{record.size / 2**20:,.1f}", record.sha256[:12], record.source, record.verified_by or "no"]
+        table.add_row(entry.model, entry.tag, *known, entry.problem or "ready")
+    out.print(table)
+
+
+@model_app.command("verify")
+def model_verify(
+    name: Annotated[Optional[str], typer.Argument(help="A model. Default: all.")] = None,  # noqa: UP045
+    tag: Annotated[Optional[str], typer.Argument(help="One of its tags. Default: all.")] = None,  # noqa: UP045
+    store: StoreDir = None,
+) -> None:
+    """Read the weights that are here again and hold them against their records. Exit code 1 when one differs."""
+    with explained():
+        from core.weights import ModelError
+
+        here = _store(store)
+        chosen = [one for one in here.entries() if name in (None, one.model) and tag in (None, one.tag)]
+        if name is not None and not chosen:
+            raise ModelError(here.nothing_of(name, tag or "(any tag)"))
+        problems = [here.verify(entry) for entry in chosen]
+    for entry, problem in zip(chosen, problems, strict=True):
+        out.print(f"{entry.model} {entry.tag}: {problem or 'as recorded'}", soft_wrap=True)
+    if not chosen:
+        out.print(f"no weights in {here.root}", soft_wrap=True)
+    if any(problems):
+        raise typer.Exit(1)
+
+
+@model_app.command("remove")
+def model_remove(
+    name: Annotated[str, typer.Argument(help="A model.")],
+    tag: Annotated[str, typer.Argument(help="One of its tags.")],
+    store: StoreDir = None,
+) -> None:
+    """Delete weights and their record."""
+    with explained():
+        here = _store(store)
+        here.remove(name, tag)
+    out.print(f"{name} {tag}: removed from {here.root}", soft_wrap=True)
+
+
+def _store(configured: Path | None) -> Store:
+    from core.store import Store
+
+    return Store(store_dir(configured))
+
+
+def _verified(by: str | None) -> str:
+    known = {"hub": "verified against the hub", "url": "verified against its URL", "given": "verified as given"}
+    return known[by] if by else "not verified: no hash of it was published or given"
+
+
+def _as_json(entry: Entry) -> dict[str, Any]:
+    record = entry.record.model_dump(exclude={"settings"}) if entry.record is not None else {}
+    return {"model": entry.model, "tag": entry.tag, **record, "problem": entry.problem or None}

@@ -1,0 +1,192 @@
+"""`alfa-edge enroll | shots | calibrate | threshold | feedback`: normal shots, and what comes of them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+from rich.table import Table
+
+from edge.cli.ask import ConfigFile, Json, Line, Wait, ask_service, out, show_json
+from edge.cli.explained import explained
+from edge.cli.when import parse_when
+
+shots_app = typer.Typer(help="The normal shots of a line.", no_args_is_help=True)
+
+
+def enroll(
+    config: ConfigFile,
+    line: Line,
+    files: Annotated[list[Path] | None, typer.Argument(metavar="[FILE]...", help="Pictures of normal parts.")] = None,
+    shots: Annotated[int, typer.Option(min=0, max=64, help="Instead of files: the line's next so many parts.")] = 0,
+    note: Annotated[str, typer.Option(help="What there is to say of them.")] = "",
+    yes: Annotated[bool, typer.Option("--yes", help="Enrol also what is flagged.")] = False,
+    timeout: Wait = 30.0,
+    as_json: Json = False,
+) -> None:
+    """Enrol normal parts: the line compares its parts with them from the next one on. Exit code 1 when one was not."""
+    paths = files or []
+    with explained():
+        blobs = [path.read_bytes() for path in paths]
+    arguments = {
+        "line": line,
+        "shots": shots,
+        "names": [path.name for path in paths],
+        "note": note,
+        "sure": yes,
+        "timeout_s": timeout,
+    }
+    found = ask_service(config, "enroll", arguments, blobs, timeout)
+    if as_json:
+        show_json(found)
+    else:
+        for one in found["pictures"]:
+            flags = "; ".join(f"{flag['code']}: {flag['message']}" for flag in one["flags"])
+            what = f"shot {one['shot']}" if one["shot"] else "[yellow]not enrolled, --yes enrols it[/]"
+            out.print(f"{one['name']}: {what}{f' ({flags})' if flags else ''}", soft_wrap=True)
+        out.print(f"line {line} has {found['bank']['shots']} shots, revision {found['bank']['revision']}")
+    if any(one["shot"] is None for one in found["pictures"]):
+        raise typer.Exit(1)
+
+
+@shots_app.command("list")
+def shots_list(
+    config: ConfigFile,
+    line: Line,
+    everything: Annotated[bool, typer.Option("--all", help="Removed ones too.")] = False,
+    as_json: Json = False,
+) -> None:
+    """The shots of a line."""
+    found = ask_service(config, "shots_list", {"line": line, "all": everything})
+    if as_json:
+        show_json(found)
+        return
+    table = Table("shot", "added", "by", "source", "size", "flags", "note", "")
+    for one in found["shots"]:
+        flags = ", ".join(flag["code"] for flag in one["flags"])
+        state = "" if one["active"] else f"removed by {one['removed_by']}"
+        size = f"{one['width']} x {one['height']}"
+        table.add_row(str(one["id"]), one["added_at"], one["who"], one["source"], size, flags, one["note"], state)
+    out.print(table)
+
+
+@shots_app.command("show")
+def shots_show(
+    config: ConfigFile,
+    shot: Annotated[int, typer.Argument(help="Its number.")],
+    picture: Annotated[Optional[Path], typer.Option("--out", help="Write its picture to this PNG file.")] = None,  # noqa: UP045
+) -> None:
+    """What is known of a shot, as JSON, and its picture."""
+    pictures: list[bytes] = []
+    show_json(ask_service(config, "shots_show", {"shot": shot}, received=pictures)["shot"])
+    if picture is not None:
+        with explained():
+            picture.write_bytes(pictures[0])
+
+
+@shots_app.command("remove")
+def shots_remove(config: ConfigFile, shot: Annotated[int, typer.Argument(help="Its number.")]) -> None:
+    """Put a shot aside; `restore` takes it back."""
+    found = ask_service(config, "shots_remove", {"shot": shot})["shot"]
+    out.print(f"shot {found['id']} of line {found['line']} is put aside")
+
+
+@shots_app.command("restore")
+def shots_restore(config: ConfigFile, shot: Annotated[int, typer.Argument(help="Its number.")]) -> None:
+    """Take a shot back that was put aside."""
+    found = ask_service(config, "shots_restore", {"shot": shot})["shot"]
+    out.print(f"shot {found['id']} of line {found['line']} counts again")
+
+
+@shots_app.command("reembed")
+def shots_reembed(config: ConfigFile, line: Line, timeout: Wait = 600.0) -> None:
+    """Make the features of shots anew from their pictures, where those of the model are missing or damaged."""
+    made = ask_service(config, "shots_reembed", {"line": line}, timeout=timeout)["shots"]
+    out.print(f"line {line}: features of {len(made)} shots made anew")
+
+
+@shots_app.command("export")
+def shots_export(
+    config: ConfigFile,
+    line: Line,
+    folder: Annotated[Path, typer.Argument(help="A new or empty folder that the service can write.")],
+) -> None:
+    """Write the shots' pictures, and what is known of them, into a folder: for another box, or to keep."""
+    found = ask_service(config, "shots_export", {"line": line, "folder": str(folder.absolute())}, timeout=600)
+    out.print(f"{len(found['shots'])} shots of line {line} in {folder}", soft_wrap=True)
+
+
+@shots_app.command("import")
+def shots_import(
+    config: ConfigFile,
+    line: Line,
+    folder: Annotated[Path, typer.Argument(help="What `shots export` wrote, of whichever line.")],
+    timeout: Wait = 600.0,
+) -> None:
+    """Enrol the shots of an exported folder; those that the line has already are passed over."""
+    found = ask_service(config, "shots_import", {"line": line, "folder": str(folder.absolute())}, timeout=timeout)
+    out.print(f"{len(found['shots'])} new shots; line {line} has {found['bank']['shots']}")
+
+
+def calibrate(
+    config: ConfigFile,
+    line: Line,
+    rate: Annotated[float, typer.Option(min=0.0001, max=0.9999, help="The false-alarm rate to promise.")] = 0.05,
+    parts: Annotated[
+        int, typer.Option(min=0, help="From the line's next so many parts, all good. 0: from its shots.")
+    ] = 0,
+    since: Annotated[
+        Optional[datetime],  # noqa: UP045
+        typer.Option(parser=parse_when, help="From the history since then, all good: 2026-01-31T06:00, or 2h, 3d ago."),
+    ] = None,
+    until: Annotated[
+        Optional[datetime],  # noqa: UP045
+        typer.Option(parser=parse_when, help="And until then; without it, until now."),
+    ] = None,
+    timeout: Wait = 600.0,
+) -> None:
+    """Set a line's threshold from good parts, with the false-alarm rate that they can promise."""
+    stretch = {name: when.isoformat() for name, when in (("since", since), ("until", until)) if when is not None}
+    arguments = {"line": line, "rate": rate, "parts": parts, "timeout_s": timeout} | stretch
+    kept = ask_service(config, "calibrate", arguments, timeout=timeout)["calibration"]
+    out.print(f"line {line}: threshold {kept['threshold']:.4f}, {kept['source']}", soft_wrap=True)
+    if kept["rate"] > rate + 1e-9:
+        out.print(f"[yellow]{kept['count']} parts cannot promise {100 * rate:.3g} %[/]")
+
+
+def threshold(
+    config: ConfigFile, line: Line, value: Annotated[float, typer.Argument(min=0, max=1, help="The threshold.")]
+) -> None:
+    """Set a line's threshold by hand; it promises nothing."""
+    kept = ask_service(config, "threshold", {"line": line, "threshold": value})["calibration"]
+    out.print(f"line {line}: threshold {kept['threshold']:.4f}, {kept['source']}", soft_wrap=True)
+
+
+def feedback(
+    config: ConfigFile,
+    line: Line,
+    seq: Annotated[int, typer.Argument(min=1, help="The verdict's number.")],
+    false_alarm: Annotated[bool, typer.Option("--false-alarm", help="The part was good: enrol its picture.")] = False,
+    missed: Annotated[bool, typer.Option("--missed", help="The part was defective: keep it as evidence.")] = False,
+    note: Annotated[str, typer.Option(help="What there is to say of it.")] = "",
+    yes: Annotated[bool, typer.Option("--yes", help="Enrol the picture also if it is flagged.")] = False,
+) -> None:
+    """Say that a verdict was wrong. Exit code 1 when a false alarm's picture was not enrolled."""
+    if false_alarm == missed:
+        raise typer.BadParameter("say --false-alarm or --missed")
+    kind = "false_alarm" if false_alarm else "missed"
+    arguments = {"line": line, "seq": seq, "kind": kind, "note": note, "sure": yes}
+    found = ask_service(config, "feedback", arguments)
+    score = f"score {found['score']:.4f}, threshold {found['threshold']:.4f} then, {found['threshold_now']:.4f} now"
+    if missed:
+        evidence = "its picture is kept" if found["picture"] else f"without its picture: {found['missing']}"
+        out.print(f"verdict {seq} of line {line}: missed; {score}; {evidence}", soft_wrap=True)
+        return
+    (one,) = found["pictures"]
+    flags = "; ".join(f"{flag['code']}: {flag['message']}" for flag in one["flags"])
+    what = f"shot {one['shot']}" if one["shot"] else f"[yellow]not enrolled ({flags}); --yes enrols it[/]"
+    out.print(f"verdict {seq} of line {line}: false alarm; {score}; {what}", soft_wrap=True)
+    if one["shot"] is None:
+        raise typer.Exit(1)

@@ -1,0 +1,1 @@
+"""A line: parts in, exactly one verdict for each."""

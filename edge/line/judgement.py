@@ -1,0 +1,145 @@
+"""From what was found in a part to the verdict on it. Asks neither camera nor clock."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Literal, cast
+
+from core.explain import describe, reasons
+from core.regions import find_regions
+from edge import topics
+from edge.line.recipe import LoadedRecipe
+from edge.line.ticket import Ticket
+from edge.verdict import Camera as CameraPart
+from edge.verdict import Fault, Heatmap, Model, Reason, Region, Scores, Timing, Verdict
+
+if TYPE_CHECKING:
+    from core.alfa import Inspection
+    from edge.camera.frame import Frame
+    from edge.scorer import Scored
+    from edge.settings import Roi
+
+Mode = Literal["trigger", "free"]
+
+
+def is_anomalous(inspection: Inspection, recipe: LoadedRecipe) -> bool:
+    """A part whose score is at or above the threshold is."""
+    return inspection.score >= recipe.threshold
+
+
+def judged(
+    line: str,
+    seq: int,
+    identity: str,
+    ticket: Ticket,
+    scored: Scored,
+    model: Model,
+    roi: Roi | None,
+    *,
+    issued: datetime,
+    now: float,
+    archive: str | None,
+    duplicate: bool,
+) -> Verdict:
+    """The verdict on a part that was scored; `now` and the ticket's times are seconds of one monotonic clock."""
+    inspection, recipe, frame = scored.inspection, ticket.recipe, ticket.frame
+    assert recipe is not None
+    assert frame is not None
+    x, y = (roi.x, roi.y) if roi else (0, 0)
+    anomalous = is_anomalous(inspection, recipe)
+    found = find_regions(inspection.heatmap, recipe.pixel_threshold) if anomalous else ()
+    likeness, phrases = inspection.likeness if anomalous else None, recipe.text.phrases
+    height, width = inspection.size
+    peak = inspection.peak
+    return Verdict(
+        id=identity,
+        line=line,
+        seq=seq,
+        part_id=ticket.part_id,
+        duplicate=duplicate,
+        mode=cast(Mode, ticket.mode),
+        captured_at=frame.captured_at,
+        issued_at=issued,
+        verdict="anomaly" if anomalous else "normal",
+        score=inspection.score,
+        threshold=recipe.threshold,
+        scores=Scores(global_=inspection.global_score, local=inspection.local_score, memory=inspection.memory_score),
+        regions=tuple(
+            Region(
+                x=one.x + x,
+                y=one.y + y,
+                width=one.width,
+                height=one.height,
+                area=one.area,
+                score=one.score,
+                peak=(one.peak[0] + x, one.peak[1] + y),
+                position=one.position,
+                descriptor=describe(likeness, phrases, one.peak, inspection.size) if likeness else None,
+            )
+            for one in found
+        ),
+        explanation=tuple(
+            Reason(text=one.text, similarity=one.similarity) for one in (reasons(likeness, phrases) if likeness else ())
+        ),
+        heatmap=Heatmap(
+            topic=topics.HEATMAP.of(line),
+            archive=archive,
+            x=x,
+            y=y,
+            width=width,
+            height=height,
+            max=peak.value,
+            peak=(x + peak.x, y + peak.y),
+        ),
+        recipe=recipe.wire,
+        model=model,
+        bank=recipe.bank,
+        camera=_camera_part(frame),
+        timing_ms=Timing(
+            capture=(ticket.arrived - frame.captured) * 1000,
+            queue=scored.queue_ms,
+            decode=frame.decode_ms,
+            score=scored.score_ms,
+            total=(now - (ticket.received if ticket.mode == "trigger" else frame.captured)) * 1000,
+        ),
+        simulated=frame.simulated,
+    )
+
+
+def failed(
+    line: str,
+    seq: int,
+    identity: str,
+    ticket: Ticket,
+    fault: Fault,
+    recipe: LoadedRecipe,
+    model: Model,
+    *,
+    issued: datetime,
+    duplicate: bool,
+) -> Verdict:
+    """The verdict on a part that could not be judged."""
+    frame = ticket.frame
+    return Verdict(
+        id=identity,
+        line=line,
+        seq=seq,
+        part_id=ticket.part_id,
+        duplicate=duplicate,
+        mode=cast(Mode, ticket.mode),
+        captured_at=frame.captured_at if frame else None,
+        issued_at=issued,
+        verdict="error",
+        error=fault,
+        threshold=recipe.threshold,
+        recipe=recipe.wire,
+        model=model,
+        bank=recipe.bank,
+        camera=_camera_part(frame) if frame else None,
+        simulated=frame.simulated if frame else False,
+    )
+
+
+def _camera_part(frame: Frame) -> CameraPart:
+    height, width = frame.image.shape[:2]
+    return CameraPart(frame=frame.number, dropped=frame.dropped, width=width, height=height)

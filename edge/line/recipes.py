@@ -1,0 +1,77 @@
+"""What lines judge by, made ready: the model, the method on it, and what it makes of each pack."""
+
+from __future__ import annotations
+
+from core.adaptation import TextFeatures
+from core.alfa import Alfa, Method
+from core.backbone import Backbone, load_backbone
+from core.compiled import CompiledPacks
+from core.packs import PromptPack
+from core.store import Store
+from edge.line.recipe import LoadedRecipe
+from edge.settings import LineSettings, MethodSettings, ModelSettings, store_dir
+from edge.verdict import Model, Recipe
+
+
+def make_alfa(model: ModelSettings, method: MethodSettings) -> Alfa:
+    """The configured method on the configured model.
+
+    Raises:
+        ModelError: model, weights, device or dtype cannot be had.
+        ValueError: the method's parts do not fit the model, for instance a window larger than its grid.
+    """
+    chosen = Method(
+        scales=method.scales,
+        stride=method.stride,
+        adaptation=method.adaptation,
+        llm_prompts=method.llm_prompts,
+        aligner=method.aligner,
+    )
+    store = Store(store_dir(model.store))
+    backbone = load_backbone(model.name, model.weights, model.device, model.dtype, store)
+    return Alfa(backbone, chosen, patches=True)  # shots may come while it runs
+
+
+def model_part(backbone: Backbone, method: Method) -> Model:
+    """The model as every verdict names it."""
+    return Model(
+        name=backbone.name,
+        fingerprint=backbone.fingerprint,
+        device=str(backbone.device),
+        dtype=backbone.dtype,
+        scales=method.scales,
+    )
+
+
+def recipe_part(pack: PromptPack, threshold_source: str) -> Recipe:
+    """The recipe as every verdict names it."""
+    return Recipe(pack=pack.name, pack_version=pack.version, pack_sha256=pack.sha256, threshold_source=threshold_source)
+
+
+class Recipes:
+    """Loads recipes; lines whose packs are the same share what the model makes of them, and a pass."""
+
+    def __init__(self, alfa: Alfa, model: ModelSettings) -> None:
+        self._alfa = alfa
+        self._packs = CompiledPacks(store_dir(model.store) / "compiled")
+        self._texts: dict[str, TextFeatures] = {}
+
+    def load(self, line: LineSettings, pack: PromptPack) -> LoadedRecipe:
+        """The recipe of a line with `pack`.
+
+        Raises:
+            ModelError: the pack is not compiled yet, and cannot be.
+        """
+        if pack.sha256 not in self._texts:
+            self._texts[pack.sha256] = self._alfa.text(self._packs.get(self._alfa.backbone, pack))
+        pixel = line.threshold if line.pixel_threshold is None else line.pixel_threshold
+        return LoadedRecipe(self._texts[pack.sha256], line.threshold, pixel, recipe_part(pack, line.threshold_source))
+
+    def release(self) -> None:
+        """Lets go of the text half of the model, which compiled packs do not need."""
+        self._alfa.backbone.text.release()
+
+    @property
+    def text_loaded(self) -> bool:
+        """Whether the text half of the model is in memory."""
+        return self._alfa.backbone.text.loaded

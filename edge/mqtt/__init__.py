@@ -1,0 +1,1 @@
+"""A line at the broker: what it says, what it hears, and the connection."""

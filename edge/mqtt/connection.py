@@ -1,0 +1,250 @@
+"""How a connection to the broker is made from the settings, and, in words, why it is not."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import queue
+import re
+import socket
+import ssl
+import sys
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+
+from edge.mqtt import tls
+from edge.settings import MqttSettings
+from edge.settings_file import ConfigError, Problem
+
+CONNECT_TIMEOUT_S = 5.0
+RECONNECT_S = (1, 30)
+SESSION_S = 3600
+"""How long a broker of MQTT 5 keeps triggers for a service that is away, seconds; one of 3.1.1 decides itself."""
+_HINTS = {
+    "Not authorized": "check mqtt.username and mqtt.password, and what the broker permits them",
+    "Bad user name or password": "check mqtt.username and mqtt.password",
+    "Unsupported protocol version": "set mqtt.version to one that it speaks",
+    "Session taken over": "another client has the same id: give each box a service.node of its own",
+    "Packet too large": "raise the broker's limit",
+    "Quota exceeded": "raise the broker's limits",
+}
+
+
+@dataclass(frozen=True)
+class BrokerStatus:
+    """How a line's connection is."""
+
+    connected: bool
+    reason: str | None
+    """Why it is not connected."""
+    since: datetime
+    """When it was connected or lost, UTC."""
+    last_puback_age_s: float | None = None
+    """Seconds since the broker last acknowledged anything."""
+    unacknowledged: int = 0
+    """Verdicts that the broker was sent and has not acknowledged."""
+    waiting: int = 0
+    """Verdicts in the outbox, those included."""
+    oldest: datetime | None = None
+    """When the oldest of them was issued, UTC."""
+    dropped: int = 0
+    """Verdicts that left the outbox unsent since the service started: they were too old or too many."""
+    trouble: str | None = None
+    """What the broker does not do for the line although it is connected."""
+
+
+def client_id(settings: MqttSettings, node: str, line: str) -> str:
+    """The line's name at the broker: the same at each start, and no other line's of any box."""
+    name = f"{settings.client_id}-{node}-{line}"
+    if "-" not in node:
+        return name
+    return f"{name}-{_digest(node, line)}"  # else node `a-b`, line `c` would be node `a`, line `b-c`
+
+
+def client_of(settings: MqttSettings, name: str, *, keep: bool = False) -> Client:
+    """A paho client, not connected yet, patient with a broker down.
+
+    Args:
+        settings: Where and how.
+        name: Its id; what not every broker takes is replaced.
+        keep: Whether the broker keeps its subscriptions, and messages for them, while it is away; messages are then to
+            be acknowledged with `Client.ack`.
+
+    Raises:
+        ConfigError: the host can be no host, or a file of a password, certificate or key cannot be used.
+    """
+    try:
+        settings.host.encode("idna")  # in paho's network thread this failure would end the thread
+    except UnicodeError:
+        raise ConfigError([Problem("mqtt", "host", settings.host, "is no name or address of a host")]) from None
+    five = settings.version == "5"
+    client = Client(
+        CallbackAPIVersion.VERSION2,
+        client_id=_sanitised(name),
+        clean_session=None if five else not keep,
+        protocol=MQTTProtocolVersion.MQTTv5 if five else MQTTProtocolVersion.MQTTv311,
+        manual_ack=keep,
+    )
+    client.suppress_exceptions = True
+    client.connect_timeout = CONNECT_TIMEOUT_S
+    client.max_inflight_messages = settings.in_flight
+    client.reconnect_delay_set(*RECONNECT_S)
+    client.on_socket_open = lambda _client, _, connection: _at_once(connection)
+    client.username_pw_set(settings.username, _password(settings))
+    context = tls.context_of(settings)
+    if context is not None:
+        client.tls_set_context(context)
+    return client
+
+
+def _at_once(connection: Any) -> None:
+    """Has small packets leave at once; else a verdict waits for the broker to confirm the one before, up to 40 ms."""
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def connect(client: Client, settings: MqttSettings, *, keep: bool = False) -> None:
+    """Begins to connect, and goes on until there is a connection.
+
+    A broker waits for half as long again as the client says before it sends the last will, and paho for twice as long
+    before it gives up: with two thirds, the will comes after `keepalive_s`, and paho gives up after 4/3 of it.
+    """
+    keepalive = max(2, -(-2 * settings.keepalive_s // 3))
+    if settings.version == "5":
+        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+        if keep:
+            properties.SessionExpiryInterval = SESSION_S
+        client.connect_async(settings.host, settings.port, keepalive, clean_start=not keep, properties=properties)
+    else:
+        client.connect_async(settings.host, settings.port, keepalive)
+    client.loop_start()
+
+
+def begin_anew(client: Client, anew: bool) -> None:
+    """Whether the next connection of a client of MQTT 5 begins with a new session.
+
+    paho sets this in `connect_async` only, which would also end a connection and undo a `disconnect`.
+    """
+    client._clean_start = anew
+
+
+def cut(client: Client) -> None:
+    """Ends a connection without farewell; paho notices, and makes it anew unless it has been told to stop."""
+    connection = client.socket()
+    if isinstance(connection, socket.socket):
+        with contextlib.suppress(OSError):  # it is no longer connected, which is what is wanted
+            socket.socket.shutdown(connection, socket.SHUT_RDWR)  # ssl's own would let paho go on without TLS
+
+
+def in_words(code: ReasonCode) -> str:
+    """A broker's reason, and what to do."""
+    text = str(code)
+    hint = _HINTS.get(text)
+    return f"{text}; {hint}" if hint else text
+
+
+def refused(code: ReasonCode) -> str:
+    """Why a broker that answered did not accept."""
+    return f"the broker refused the connection: {in_words(code)}"
+
+
+def lost(code: ReasonCode) -> str:
+    """Why a connection is gone."""
+    return "connection lost" if str(code) == "Unspecified error" else f"connection lost: {in_words(code)}"
+
+
+def unanswered(settings: MqttSettings) -> str:
+    """Why a broker may have hung up before it answered."""
+    if settings.tls:
+        hint = tls.identity_hint(settings)
+    else:
+        hint = "is it one that wants TLS (mqtt.tls), or no MQTT broker at all?"
+    return f"the broker closed the connection without an answer; {hint}"
+
+
+def failed(error: BaseException | None, settings: MqttSettings) -> str:
+    """Why there is no connection at all."""
+    where = f"{settings.host}:{settings.port}"
+    if isinstance(error, socket.gaierror):
+        return f"name not found: {settings.host} ({error.strerror})"
+    if isinstance(error, ConnectionRefusedError):
+        return f"nothing listens on {where}"
+    if isinstance(error, ssl.SSLError) or (settings.tls and isinstance(error, ConnectionError)):
+        return tls.failed(error, settings)
+    if isinstance(error, TimeoutError):
+        return f"no answer from {where}"
+    return f"cannot connect to {where}: {getattr(error, 'strerror', None) or error}"
+
+
+def probe(settings: MqttSettings, timeout_s: float = CONNECT_TIMEOUT_S) -> str | None:
+    """Connects once. None if the broker accepts, else the reason in words."""
+    try:
+        client = client_of(settings, f"{settings.client_id}-probe-{socket.gethostname()}")
+    except ConfigError as error:
+        return str(error)
+    answers: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+
+    def on_connect(
+        client: Client, _userdata: Any, _flags: ConnectFlags, code: ReasonCode, _properties: Properties | None
+    ) -> None:
+        answers.put(refused(code) if code.is_failure else None)
+        client.disconnect()  # which ends the network thread
+
+    def on_connect_fail(_client: Client, _userdata: Any) -> None:
+        answers.put(failed(sys.exc_info()[1], settings))
+
+    def on_disconnect(
+        _client: Client,
+        _userdata: Any,
+        _flags: DisconnectFlags,
+        _code: ReasonCode,
+        _properties: Properties | None,
+    ) -> None:
+        answers.put(unanswered(settings))
+
+    client.on_connect, client.on_connect_fail, client.on_disconnect = (
+        on_connect,
+        on_connect_fail,
+        on_disconnect,
+    )
+    connect(client, settings)
+    try:
+        return answers.get(timeout=timeout_s)
+    except queue.Empty:
+        return f"no answer from {settings.host}:{settings.port} within {timeout_s:g} s"
+    finally:
+        client.disconnect()
+
+
+def _sanitised(name: str) -> str:
+    """Only letters, digits, `-`, `_` and `.`; a hash keeps apart what would become the same."""
+    clean = re.sub(r"[^0-9A-Za-z_.-]", "-", name)
+    return name if clean == name else f"{clean}-{_digest(name)}"
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:8]
+
+
+def _password(settings: MqttSettings) -> str | None:
+    if settings.password is not None:
+        return settings.password.get_secret_value()
+    path = settings.password_file
+    if path is None:
+        return None
+    try:
+        lines = path.read_text("utf-8").splitlines()
+    except OSError as error:
+        remedy = "no such file" if isinstance(error, FileNotFoundError) else f"cannot be read: {error.strerror}"
+        raise ConfigError([Problem("mqtt", "password_file", str(path), remedy)]) from error
+    except UnicodeDecodeError:  # whose message would hold a part of the password
+        raise ConfigError([Problem("mqtt", "password_file", str(path), "is not UTF-8 text")]) from None
+    if not lines or not lines[0]:
+        raise ConfigError([Problem("mqtt", "password_file", str(path), "has no password on its first line")])
+    return lines[0]
