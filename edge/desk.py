@@ -15,7 +15,7 @@ from edge.state import StateThread
 
 if TYPE_CHECKING:
     from edge.archive import Archive
-    from edge.line.recipe import Judge
+    from edge.line.judge import Judge
 
 Result = tuple[dict[str, Any], Sequence[bytes]]
 

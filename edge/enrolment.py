@@ -26,7 +26,8 @@ from edge.state import LineCalibration, State
 from edge.verdict import Bank
 
 if TYPE_CHECKING:
-    from edge.line.recipe import Judge, LoadedRecipe
+    from edge.line.judge import Judge
+    from edge.line.recipe import LoadedRecipe
 
 log = logging.getLogger(__name__)
 

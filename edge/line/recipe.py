@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import queue
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from core.image import Rgb
-from edge.verdict import Bank, Recipe, State
+from edge.verdict import Bank, Recipe
 
 if TYPE_CHECKING:
     from core.adaptation import TextFeatures
     from core.alfa import Inspection
     from core.drift import DriftTest
     from core.memory import Index
-    from edge.line.ticket import Ticket
 
 NO_SHOTS = Bank(shots=0, revision=0)
 
@@ -45,27 +41,3 @@ class Seen:
     image: Rgb
     inspection: Inspection
     recipe: LoadedRecipe
-
-
-class Judge(Protocol):
-    """What commands know of a line."""
-
-    @property
-    def seq(self) -> int: ...
-
-    @property
-    def recipe(self) -> LoadedRecipe: ...
-
-    def change_recipe(self, recipe: LoadedRecipe) -> None: ...
-
-    def watch(self) -> AbstractContextManager[queue.SimpleQueue[Seen | None]]: ...
-
-    def stats_so_far(self) -> Mapping[str, int]: ...
-
-    def state(self) -> tuple[State, str | None]: ...
-
-    def trigger(self, part_id: str, deadline_ms: int | None = None) -> Ticket | None: ...
-
-    def pause(self, who: str) -> None: ...
-
-    def resume(self) -> None: ...
