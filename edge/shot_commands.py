@@ -212,6 +212,8 @@ def _feedback(desk: Desk, arguments: Feedback, asked: Asked) -> Result:
         raise CommandError(f"verdict {arguments.seq} of line {arguments.line} is an error: nothing was judged")
     if arguments.kind == "false_alarm" and entry.verdict != "anomaly":
         raise CommandError(f"verdict {arguments.seq} of line {arguments.line} is {entry.verdict}, no alarm")
+    if arguments.kind == "missed" and entry.verdict != "normal":
+        raise CommandError(f"verdict {arguments.seq} of line {arguments.line} is {entry.verdict}: it missed nothing")
     picture, missing = _archived(desk, entry)
     if arguments.kind == "false_alarm" and picture is None:
         raise CommandError(f"verdict {arguments.seq} of line {arguments.line} has no picture to enrol: {missing}")

@@ -140,6 +140,7 @@ def test_feedback_that_cannot_be_is_refused_with_the_reason(mosquitto: Mosquitto
             assert caught.value.code == "refused"
 
         refused(good["seq"], f"verdict {good['seq']} of line one is normal, no alarm")
+        refused(alarm["seq"], f"verdict {alarm['seq']} of line one is anomaly: it missed nothing", "missed")
         for kind in ("false_alarm", "missed"):
             refused(error["seq"], "is an error: nothing was judged", kind)
             refused(1_000_000, "is not in the history, which ends with", kind)
