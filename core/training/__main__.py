@@ -69,7 +69,7 @@ def _train(arguments: argparse.Namespace) -> None:
     optimizers = _optimizers(model, head)
     checkpoint = arguments.folder / f"{arguments.regime}.pt"
     step = _resume(checkpoint, model, head, mean, optimizers) if checkpoint.exists() else 0
-    regime = Regime(whole=0.5) if arguments.regime == "windows" else Regime(scales=(), patches=False)
+    regime = Regime() if arguments.regime == "windows" else Regime(scales=(), patches=False, image=1.0)
     shift = torch.tensor(CLIP_MEAN, device=device)[:, None, None]
     scale = torch.tensor(CLIP_STD, device=device)[:, None, None]
     anchors = draw_anchors(len(TRAINED_CLASSES), len(TRAINED_DEFECTS), model.text_projection.shape[1], arguments.seed)

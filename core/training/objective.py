@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -22,7 +21,7 @@ TEMPERATURE = 0.07
 SENTENCES = 3  # per label, class and step
 _LEAST = 10  # pixels of damage that make a window or patch abnormal; one with fewer, not none, is left out
 _VISIBLE = 8  # grey levels by which a pixel must change to count as damaged
-_WINDOWS = 10  # per scale and picture
+_WINDOWS = 6  # per scale and picture
 
 
 @dataclass(frozen=True)
@@ -31,7 +30,7 @@ class Regime:
 
     scales: tuple[int, ...] = (2, 3)
     patches: bool = True
-    whole: float = 1.0  # share of a step's pictures that are seen whole
+    image: float = 2.0  # weight of the state of whole images, of which there are fewest
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,22 +156,21 @@ def losses(
     defects = torch.from_numpy(batch.defects).to(pixels.device)
     tokens = visual.conv1(pixels).flatten(2).transpose(1, 2) + visual.positional_embedding[1:]
     start = (visual.class_embedding + visual.positional_embedding[0]).expand(len(pixels), 1, -1)
-    part = slice(None, math.ceil(len(pixels) * regime.whole))
-    last = visual.ln_post(run_blocks(visual.transformer, visual.ln_pre(torch.cat([start, tokens], dim=1)[part])))
+    last = visual.ln_post(run_blocks(visual.transformer, visual.ln_pre(torch.cat([start, tokens], dim=1))))
     whole = _joined(visual, last)
-    image, patches, belongs = whole[:, 0], whole[:, 1:], place[part]
-    abnormal = damage[part].flatten(1).sum(1) > 0
+    image, patches = whole[:, 0], whole[:, 1:]
+    abnormal = damage.flatten(1).sum(1) > 0
 
     def mean(loss: Callable[[Targets], Tensor]) -> Tensor:
         return torch.stack([loss(aim) for aim in aims]).mean()
 
     found = {
-        "image": mean(lambda aim: _state(image, aim.states[belongs], abnormal).mean()),
-        "class": mean(lambda aim: _classes(image, aim.states, belongs, abnormal)),
+        "image": regime.image * mean(lambda aim: _state(image, aim.states[place], abnormal).mean()),
+        "class": mean(lambda aim: _classes(image, aim.states, place, abnormal)),
     }
     if regime.patches:
-        found["damage"] = 0.5 * head.loss(last[:, 1:], changed_cells(batch.images[part]).to(pixels.device))
-        found["patch"] = mean(lambda aim: _weighed(patches, aim.states[belongs], damage[part].flatten(1)))
+        found["damage"] = 0.5 * head.loss(last[:, 1:], changed_cells(batch.images).to(pixels.device))
+        found["patch"] = mean(lambda aim: _weighed(patches, aim.states[place], damage.flatten(1)))
     for scale in regime.scales:
         index, hit = draw_windows(damage, scale, rng)
         window = _windows(visual, tokens, start, index)

@@ -105,6 +105,8 @@ class Plc:
         self._client = _client("plc", port, user, password)
         self._client.max_inflight_messages_set(1000)
         self._client.on_publish = lambda *_: self._count(-1)
+        self._client.on_disconnect = lambda *reason: self._lost.append(str(reason[3]))
+        self._lost: list[str] = []
         self._lock = threading.Lock()
         self._open = 0
 
@@ -126,7 +128,7 @@ class Plc:
         end = time.monotonic() + timeout_s
         while self._open:
             if time.monotonic() > end:
-                raise AssertionError(f"the broker has not acknowledged {self._open} messages")
+                raise AssertionError(f"{self._open} messages are not acknowledged; connections lost: {self._lost}")
             time.sleep(0.01)
 
     def _count(self, change: int) -> None:
