@@ -50,7 +50,7 @@ HEATMAP = Topic(
     0,
     False,
     "PNG, 8-bit grey, row-major, 0..255 = score 0..1, same geometry as the inspected region; "
-    "tEXt chunks carry verdict id, line, seq",
+    "tEXt chunks carry verdict id, line, seq; under load only the newest are sent",
 )
 STATUS = Topic("line/<line>/status", "out", 1, True, "state, JSON; last will: `offline`")
 STATS = Topic("line/<line>/stats", "out", 0, True, "counters and latencies, JSON, every 10 s")
