@@ -41,6 +41,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--pictures", type=int, default=38400)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--world", type=int, default=1, help="which designs of the classes are shown; below 77")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--regime", choices=("windows", "whole"), default="windows")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
@@ -56,7 +57,7 @@ def main() -> None:
 
 def _train(arguments: argparse.Namespace) -> None:
     _log.info("arguments %s", {key: str(value) for key, value in vars(arguments).items()})
-    pool = Pool(arguments.folder, arguments.pictures, 1_000_000 * arguments.seed, arguments.workers)
+    pool = Pool(arguments.folder, arguments.pictures, 1_000_000 * arguments.world, arguments.workers)
     captions = Captions()
     device = torch.device(arguments.device)
     torch.manual_seed(arguments.seed)
