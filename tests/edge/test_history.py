@@ -247,7 +247,8 @@ def test_an_export_that_fails_leaves_what_was_there(
 
 
 def test_parquet_has_types(kept: History, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    parquet = pytest.importorskip("pyarrow.parquet")
+    from pyarrow import parquet
+
     monkeypatch.setattr("edge.history._BATCH", 5)
     target = tmp_path / "all.parquet"
     assert kept.export(target, "one") == 12
