@@ -180,13 +180,14 @@ class Alfa:
 
     def _choose(self, method: Method) -> None:
         traits = self.backbone.traits
+        gain = traits.memory_gain if method.memory_gain is None else method.memory_gain
         self.method = replace(
             method,
             adaptation=traits.adaptation if method.adaptation is None else method.adaptation,
             aligner=traits.aligner if method.aligner == AUTO else method.aligner,
-            memory_gain=traits.memory_gain if method.memory_gain is None else method.memory_gain,
+            memory_gain=gain,
         )
-        self._memory_gain = traits.memory_gain if method.memory_gain is None else method.memory_gain
+        self._memory_gain = gain
         self._align = ALIGNERS[self.method.aligner]
         self._aggregate = AGGREGATIONS[method.aggregation]
 

@@ -24,7 +24,6 @@ _PATIENCE_S = 60.0  # for one heatmap
 @dataclass(frozen=True, eq=False)
 class _Heatmap:
     publisher: Publisher
-    line: str
     text: dict[str, str]
     inspection: Inspection
 
@@ -68,23 +67,23 @@ class Heatmaps:
             inspection: Whose heatmap it is. It is made here, where no verdict waits for it.
         """
         text = {"id": verdict.id, "line": verdict.line, "seq": str(verdict.seq)}
-        one = _Heatmap(publisher, verdict.line, text, inspection)
+        one = _Heatmap(publisher, text, inspection)
         with self._changed:
             if self._stopped:
                 return
-            waiting = self._waiting.setdefault(one.line, deque())
+            waiting = self._waiting.setdefault(one.publisher.line, deque())
             if full := len(waiting) >= _NEWEST:
                 waiting.popleft()
             waiting.append(one)
             self._changed.notify()
         if full:
-            self._metrics.heatmap(one.line, "dropped")
+            self._metrics.heatmap(one.publisher.line, "dropped")
 
     def _run(self) -> None:
         step_back()
         while (one := self._next()) is not None:
             sent = one.publisher.connected and one.publisher.publish_heatmap(one.encode())
-            self._metrics.heatmap(one.line, "sent" if sent else "dropped")
+            self._metrics.heatmap(one.publisher.line, "sent" if sent else "dropped")
         self._beat.done()  # of one that has failed the watchdog is to notice that it has ended
 
     def _next(self) -> _Heatmap | None:
