@@ -19,6 +19,7 @@ from core.simline.camera import draw_camera
 from core.simline.draw import Maker, Rng
 from core.simline.marks import Place, blob
 from core.simline.scene import Scene, paint
+from core.simline.workpiece import workpiece
 
 SIZE = 240
 """Height and width of a picture in pixels, unless asked for otherwise."""
@@ -104,6 +105,7 @@ _CLASSES: Mapping[str, tuple[Maker, tuple[str, ...]]] = MappingProxyType(
             surfaces.wood,
             ("scratch", "crack", "hole", "dent", "stain", "discoloration", "contamination", "pit"),
         ),
+        "workpiece": (workpiece, (*_METAL, "missing_piece", "burr", "bent", "misplaced", "bubble")),
     }
 )
 

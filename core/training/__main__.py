@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--pictures", type=int, default=38400)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--world", type=int, default=1, help="which designs of the classes are shown; below 77")
+    parser.add_argument("--world", type=int, nargs="+", default=[1], help="which designs are shown; each below 77")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--regime", choices=("windows", "whole"), default="windows")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
@@ -57,12 +57,14 @@ def main() -> None:
 
 def _train(arguments: argparse.Namespace) -> None:
     _log.info("arguments %s", {key: str(value) for key, value in vars(arguments).items()})
-    pool = Pool(arguments.folder, arguments.pictures, 1_000_000 * arguments.world, arguments.workers)
+    pools = [
+        Pool(arguments.folder, arguments.pictures, 1_000_000 * world, arguments.workers) for world in arguments.world
+    ]
     captions = Captions()
     device = torch.device(arguments.device)
     torch.manual_seed(arguments.seed)
     model = CLIP(**architecture())
-    _start_filters(model, pool, np.random.default_rng(arguments.seed))
+    _start_filters(model, pools[0], np.random.default_rng(arguments.seed))
     _start_positions(model)
     model.to(device)
     mean = {key: value.detach().clone() for key, value in model.state_dict().items()}
@@ -78,7 +80,7 @@ def _train(arguments: argparse.Namespace) -> None:
     seen: dict[str, list[float]] = {}
     while step < arguments.steps:
         rng = np.random.default_rng([arguments.seed, step])  # the same draws, wherever a run was interrupted
-        batch = pool.draw(rng, arguments.batch)
+        batch = pools[rng.integers(len(pools))].draw(rng, arguments.batch)
         classes, place = np.unique(batch.classes, return_inverse=True)
         pixels = torch.from_numpy(batch.images).to(device).permute(0, 3, 1, 2).float() / 255.0
         states = captions.states(rng, [int(one) for one in classes], SENTENCES).to(device)

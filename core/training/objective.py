@@ -84,12 +84,12 @@ def draw_anchors(classes: int, defects: int, size: int, seed: int) -> Targets:
 
     Two towers that start at random agree on nothing, and the quickest way to agree is to say the same of everything.
     Directions that stay where they are give both towers the same aim from the first step. They are not part of the
-    model.
+    model. The last class is that of parts of no known kind: its states have no direction besides their own.
     """
-    drawn = torch.from_numpy(np.random.default_rng(seed).normal(size=(1 + classes + defects, size))).float()
+    drawn = torch.from_numpy(np.random.default_rng(seed).normal(size=(classes + defects, size))).float()
     one = functional.normalize(drawn, dim=-1)
-    state, kinds = torch.stack([-one[0], one[0]]), one[1 : 1 + classes]
-    return Targets(functional.normalize(kinds[:, None] + state[None], dim=-1), one[1 + classes :])
+    state, kinds = torch.stack([-one[0], one[0]]), torch.cat([one[1:classes], torch.zeros(1, size)])
+    return Targets(functional.normalize(kinds[:, None] + state[None], dim=-1), one[classes:])
 
 
 def embed_texts(model: CLIP, states: Tensor, defects: Tensor, anchors: Targets) -> tuple[Targets, Tensor]:

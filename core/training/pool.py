@@ -13,11 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.simline import SIZE, render
-from core.training.split import TRAINED_CLASSES, TRAINED_DEFECTS, trained_defects_of
+from core.training.split import ANY, TRAINED_CLASSES, TRAINED_DEFECTS, trained_defects_of
 
 PATCH = 16
 _GRID = SIZE // PATCH
-_LINE = 4  # pictures of one line, before the next design
+_SHOWN = (*TRAINED_CLASSES, *[ANY] * (len(TRAINED_CLASSES) // 2 - 1))  # every third line makes parts of no known kind
+_LINE = 2  # pictures of one line, one pair, before the next design: what a model must not learn is the design
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,10 +54,11 @@ class Pool:
                 for index, (picture, pixels, defect) in enumerate(jobs):
                     file[index], damage[index], defects[index] = picture, pixels, defect
             file.flush()
-            np.savez(name, damage=damage, defects=defects)
+            classes = np.array([TRAINED_CLASSES.index(_SHOWN[index // _LINE % len(_SHOWN)]) for index in range(count)])
+            np.savez(name, damage=damage, defects=defects, classes=classes)
         self._images = np.load(images, mmap_mode="r")
         facts = np.load(name)
-        self._damage, self._defects = facts["damage"], facts["defects"]
+        self._damage, self._defects, self._classes = facts["damage"], facts["defects"], facts["classes"]
 
     def patches(self, rng: np.random.Generator, count: int) -> NDArray[np.float32]:
         """Patches of the pictures for statistics: float32 [n, 3, 16, 16], 0..1."""
@@ -81,7 +83,7 @@ class Pool:
             if mirrored:
                 image, pixels = image[:, ::-1], pixels[:, ::-1]
             images[place], damage[place] = tones(image), pixels
-        return Batch(images, damage, (rows // _LINE) % len(TRAINED_CLASSES), self._defects[rows])
+        return Batch(images, damage, self._classes[rows], self._defects[rows])
 
 
 def _tones(rng: np.random.Generator) -> Callable[[NDArray[np.uint8]], NDArray[np.uint8]]:
@@ -105,9 +107,9 @@ def _tones(rng: np.random.Generator) -> Callable[[NDArray[np.uint8]], NDArray[np
 def _render(index: int, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.int64], int]:
     cv2.setNumThreads(1)
     line = index // _LINE
-    name = TRAINED_CLASSES[line % len(TRAINED_CLASSES)]
+    name = _SHOWN[line % len(_SHOWN)]
     rate = 0.0 if index % 2 else 1.0
-    sample = render(name, seed + line // len(TRAINED_CLASSES), index // 2, rate, trained_defects_of(name))
+    sample = render(name, seed + line, index // 2, rate, trained_defects_of(name))
     pixels = (sample.mask > 0).reshape(_GRID, PATCH, _GRID, PATCH).sum(axis=(1, 3)).astype(np.int64)
     only = TRAINED_DEFECTS.index(sample.defects[0]) if len(sample.defects) == 1 else -1
     return sample.image, pixels, only

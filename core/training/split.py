@@ -10,6 +10,8 @@ HELD_OUT_DEFECTS: tuple[str, ...] = ("bubble", "corrosion")
 """Defects that no picture shows and no sentence names."""
 HELD_OUT_WORDS: tuple[str, ...] = ("bubble", "blister", "rust", "corro", "oxid", "tarnish")
 """Sentences with one of these are left out."""
+ANY = "workpiece"
+"""The class of parts of no known kind: its sentences stand for those of any part."""
 TRAINED_CLASSES: tuple[str, ...] = tuple(name for name in CLASSES if name not in HELD_OUT_CLASSES)
 """The other classes."""
 TRAINED_DEFECTS: tuple[str, ...] = tuple(name for name in DEFECTS if name not in HELD_OUT_DEFECTS)

@@ -94,6 +94,8 @@ def test_anchors_hold_states_and_classes_apart() -> None:
     assert same < 0.3
     assert other < 0.8
     assert torch.equal(anchors.of(torch.tensor([3, 1])).states, anchors.states[[3, 1]])
+    of_any_part = anchors.states[-1]
+    assert torch.allclose(of_any_part[0], -of_any_part[1])
 
 
 def test_the_fast_pass_is_open_clips() -> None:

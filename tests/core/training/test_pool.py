@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from core.training.pool import Pool
-from core.training.split import HELD_OUT_CLASSES, HELD_OUT_DEFECTS, TRAINED_CLASSES, TRAINED_DEFECTS
+from core.training.split import ANY, HELD_OUT_CLASSES, HELD_OUT_DEFECTS, TRAINED_CLASSES, TRAINED_DEFECTS
 
 
 @pytest.fixture(scope="module")
@@ -39,5 +39,6 @@ def test_rendering_is_done_once_and_draws_repeat(folder: Path) -> None:
 def test_nothing_held_out_is_shown() -> None:
     assert not set(TRAINED_CLASSES) & set(HELD_OUT_CLASSES)
     assert not set(TRAINED_DEFECTS) & set(HELD_OUT_DEFECTS)
+    assert TRAINED_CLASSES[-1] == ANY  # whose anchor is the last
     assert len(HELD_OUT_CLASSES) >= 3
     assert len(HELD_OUT_DEFECTS) >= 2
