@@ -146,7 +146,7 @@ def losses(
         visual: open_clip's vision transformer.
         head: the aid that tells where there is damage.
         pixels: float32 [B, 3, 240, 240], normalised.
-        batch: what is known of the pictures.
+        batch: what is known of the pictures; they come in pairs, the one with defects first.
         place: int64 [B], each picture's class among those of `aims`.
         aims: what the features are drawn to, the mean of the losses counts: the step's sentences, the anchors.
         regime: what is trained.
@@ -166,6 +166,7 @@ def losses(
 
     found = {
         "image": regime.image * mean(lambda aim: _state(image, aim.states[place], abnormal).mean()),
+        "pair": regime.image * mean(lambda aim: pair_loss(image, aim.states[place], abnormal)),
         "class": mean(lambda aim: _classes(image, aim.states, place, abnormal)),
     }
     if regime.patches:
@@ -256,8 +257,21 @@ def _joined(visual: Any, passed: Tensor) -> Tensor:
 
 def _state(features: Tensor, sides: Tensor, abnormal: Tensor) -> Tensor:
     """Binary cross-entropy of [N, d] against the normal and abnormal text [N, 2, d], one value each."""
-    margin = torch.einsum("nd,nd->n", features, sides[:, 1] - sides[:, 0]) / TEMPERATURE
-    return functional.binary_cross_entropy_with_logits(margin, abnormal.float(), reduction="none")
+    return functional.binary_cross_entropy_with_logits(_margins(features, sides), abnormal.float(), reduction="none")
+
+
+def pair_loss(features: Tensor, sides: Tensor, abnormal: Tensor) -> Tensor:
+    """How surely the part with its defects is held for more abnormal than the same part without.
+
+    What a design looks like weighs on both alike and cancels; only the defect is left to learn from.
+    """
+    margins, differ = _margins(features, sides).view(-1, 2), abnormal[0::2] & ~abnormal[1::2]
+    each = functional.softplus(margins[:, 1] - margins[:, 0]) * differ
+    return each.sum() / differ.sum().clamp(min=1)
+
+
+def _margins(features: Tensor, sides: Tensor) -> Tensor:
+    return torch.einsum("nd,nd->n", features, sides[:, 1] - sides[:, 0]) / TEMPERATURE
 
 
 def _weighed(features: Tensor, sides: Tensor, pixels: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from core.training.objective import (
     embed_texts,
     encode,
     losses,
+    pair_loss,
     run_blocks,
 )
 from core.training.pool import Batch
@@ -96,6 +97,17 @@ def test_anchors_hold_states_and_classes_apart() -> None:
     assert torch.equal(anchors.of(torch.tensor([3, 1])).states, anchors.states[[3, 1]])
     of_any_part = anchors.states[-1]
     assert torch.allclose(of_any_part[0], -of_any_part[1])
+
+
+def test_in_a_pair_only_the_defect_counts() -> None:
+    normal, abnormal = torch.eye(4)[:2]
+    sides = torch.stack([normal, abnormal]).expand(4, 2, 4)
+    bad = torch.tensor([True, False, True, True])  # the second is no pair: both have defects
+    aware = torch.stack([abnormal, normal, normal, abnormal])
+    blind = torch.stack([abnormal, abnormal, normal, normal])  # a design that looks bad, with its defect and without
+    assert pair_loss(aware, sides, bad) < 1e-6
+    assert torch.isclose(pair_loss(blind, sides, bad), torch.tensor(2.0).log())
+    assert pair_loss(blind, sides, torch.zeros(4, dtype=torch.bool)) == 0.0
 
 
 def test_the_fast_pass_is_open_clips() -> None:
