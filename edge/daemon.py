@@ -97,7 +97,7 @@ class Daemon:
         archive.start()
         porches = {name: Porch() for name in settings.lines}
         publishers = self._publishers(stack, outbox, porches)
-        heatmaps = Heatmaps(metrics, progress.beat("heatmaps", 60.0))
+        heatmaps = Heatmaps(metrics, progress.beat("heatmaps"))
         stack.callback(heatmaps.stop)
         heatmaps.start()
         with _no_collection():  # torch takes seconds: not before the cameras
@@ -116,7 +116,7 @@ class Daemon:
         self._recipes.release()
         batch = min(settings.model.batch, len(settings.lines))
         alfa.warm_up(batch)
-        scorer = Scorer(alfa, batch, progress.beat("scorer", 60.0))
+        scorer = Scorer(alfa, batch, progress.beat("scorer"))
         scorer.start()
         stack.callback(scorer.stop)
         opening.result()

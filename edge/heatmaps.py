@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from core.alfa import Inspection
 
 _NEWEST = 2  # of each line; an older one gives way
-_PATIENCE_S = 60.0  # for one heatmap
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +39,7 @@ class Heatmaps:
 
     def __init__(self, metrics: Metrics, beat: Beat | None = None) -> None:
         self._metrics = metrics
-        self._beat = beat or Beat("heatmaps", _PATIENCE_S)
+        self._beat = beat or Beat("heatmaps")
         self._changed = threading.Condition()
         self._waiting: dict[str, deque[_Heatmap]] = {}  # by line, in the order of their turns
         self._stopped = False

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_PATIENCE_S = 60.0  # for one pass, or errand
-
 
 @dataclass(frozen=True)
 class Scored:
@@ -67,7 +65,7 @@ class Scorer:
     """
 
     def __init__(self, alfa: Alfa, batch: int, beat: Beat | None = None) -> None:
-        self._beat = beat or Beat("scorer", _PATIENCE_S)
+        self._beat = beat or Beat("scorer")
         self._alfa = alfa
         self._batch = batch
         self._changed = threading.Condition()

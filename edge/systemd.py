@@ -18,6 +18,7 @@ _SEND_S = 1.0  # that systemd may be busy; it drops nothing, so that the datagra
 _STATUS_CHARS = 500  # systemd passes over a message of more than 4096 bytes
 _EXTEND_EVERY_S = 10.0
 _EXTEND_BY_S = 30.0
+_PATIENCE_S = 60.0  # for a piece of a thread's work, where it asks for no other
 _LOADING_S = 1800.0  # of a load that takes longer nobody knows whether it will end
 
 
@@ -80,7 +81,7 @@ class Notifier:
 class Beat:
     """The sign of life of one thread, which alone touches it. Nothing is expected before its first sign."""
 
-    def __init__(self, name: str, patience_s: float) -> None:
+    def __init__(self, name: str, patience_s: float = _PATIENCE_S) -> None:
         self.name = name
         self.patience_s = patience_s
         self._sign: tuple[threading.Thread, float | None] | None = None
@@ -116,7 +117,7 @@ class Progress:
     def __init__(self) -> None:
         self._beats: list[Beat] = []
 
-    def beat(self, name: str, patience_s: float) -> Beat:
+    def beat(self, name: str, patience_s: float = _PATIENCE_S) -> Beat:
         """One more thread, which may take `patience_s` seconds for a piece of its work."""
         beat = Beat(name, patience_s)
         self._beats.append(beat)
