@@ -42,6 +42,9 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=38400)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--world", type=int, nargs="+", default=[1], help="which designs are shown; each below 77")
+    parser.add_argument(
+        "--often", nargs="*", default=[], help="classes that are hard, and drawn more often than others"
+    )
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--regime", choices=("windows", "whole"), default="windows")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
@@ -58,7 +61,8 @@ def main() -> None:
 def _train(arguments: argparse.Namespace) -> None:
     _log.info("arguments %s", {key: str(value) for key, value in vars(arguments).items()})
     pools = [
-        Pool(arguments.folder, arguments.pictures, 1_000_000 * world, arguments.workers) for world in arguments.world
+        Pool(arguments.folder, arguments.pictures, 1_000_000 * world, arguments.workers, arguments.often)
+        for world in arguments.world
     ]
     captions = Captions()
     device = torch.device(arguments.device)

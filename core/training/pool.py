@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -18,6 +18,7 @@ from core.training.split import ANY, TRAINED_CLASSES, TRAINED_DEFECTS, trained_d
 PATCH = 16
 _GRID = SIZE // PATCH
 _SHOWN = (*TRAINED_CLASSES, *[ANY] * (len(TRAINED_CLASSES) // 2 - 1))  # every third line makes parts of no known kind
+_OFTEN = 3.0
 _LINE = 2  # pictures of one line, one pair, before the next design: what a model must not learn is the design
 
 
@@ -39,9 +40,12 @@ class Batch:
 
 
 class Pool:
-    """`count` pictures in `folder`, rendered by `workers` processes when they are not there yet."""
+    """`count` pictures in `folder`, rendered by `workers` processes when they are not there yet.
 
-    def __init__(self, folder: Path, count: int, seed: int, workers: int) -> None:
+    Those of the classes in `often` are drawn `_OFTEN` times as often as others.
+    """
+
+    def __init__(self, folder: Path, count: int, seed: int, workers: int, often: Sequence[str] = ()) -> None:
         name = folder / f"pictures-{count}-{seed}.npz"
         images = folder / f"pictures-{count}-{seed}.npy"
         if not name.exists():
@@ -59,6 +63,8 @@ class Pool:
         self._images = np.load(images, mmap_mode="r")
         facts = np.load(name)
         self._damage, self._defects, self._classes = facts["damage"], facts["defects"], facts["classes"]
+        weights = np.where(np.isin(self._classes[::2], [TRAINED_CLASSES.index(one) for one in often]), _OFTEN, 1.0)
+        self._drawn_below = np.cumsum(weights / weights.sum())
 
     def patches(self, rng: np.random.Generator, count: int) -> NDArray[np.float32]:
         """Patches of the pictures for statistics: float32 [n, 3, 16, 16], 0..1."""
@@ -71,7 +77,7 @@ class Pool:
 
         All that differs within a pair is what makes the part a bad one.
         """
-        rows = rng.integers(len(self._images) // 2, size=count // 2)
+        rows = np.minimum(np.searchsorted(self._drawn_below, rng.random(count // 2)), len(self._images) // 2 - 1)
         rows = np.stack([2 * rows, 2 * rows + 1], axis=1).flatten()
         images = np.empty((count, SIZE, SIZE, 3), np.uint8)
         damage = np.empty((count, _GRID, _GRID), np.int64)

@@ -36,6 +36,14 @@ def test_rendering_is_done_once_and_draws_repeat(folder: Path) -> None:
     assert before == {one: one.stat().st_mtime_ns for one in folder.iterdir()}
 
 
+def test_hard_classes_are_drawn_more_often(folder: Path) -> None:
+    def share(often: list[str]) -> float:
+        drawn = [Pool(folder, 16, 5, 1, often).draw(np.random.default_rng(one), 8).classes for one in range(20)]
+        return float(np.mean(np.concatenate(drawn) == 0))
+
+    assert share(TRAINED_CLASSES[:1]) > 1.5 * share([])
+
+
 def test_nothing_held_out_is_shown() -> None:
     assert not set(TRAINED_CLASSES) & set(HELD_OUT_CLASSES)
     assert not set(TRAINED_DEFECTS) & set(HELD_OUT_DEFECTS)
