@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 
 import pytest
@@ -14,3 +15,13 @@ def _no_traces(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("ALFA_EDGE_MODELS", str(tmp_path_factory.mktemp("models")))
         patch.setenv("STATE_DIRECTORY", str(tmp_path_factory.mktemp("state")))
         yield
+
+
+@pytest.fixture(autouse=True)
+def _no_loggers() -> Iterator[None]:
+    """A command that is run within a test logs to that test's stream, which ends with it; threads may log later."""
+    yield
+    root = logging.getLogger()
+    for handler in root.handlers[:]:
+        if type(handler) is logging.StreamHandler:  # none of pytest's own, which are derived from it
+            root.removeHandler(handler)
