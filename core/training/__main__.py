@@ -43,7 +43,12 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--world", type=int, nargs="+", default=[1], help="which designs are shown; each below 77")
     parser.add_argument(
-        "--often", nargs="*", default=[], help="classes that are hard, and drawn more often than others"
+        "--often",
+        nargs="*",
+        default=[],
+        choices=TRAINED_CLASSES,
+        metavar="CLASS",
+        help="classes that are hard, and drawn more often than others",
     )
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--regime", choices=("windows", "whole"), default="windows")
