@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias
 
@@ -18,8 +19,17 @@ _TONES = (0.25, 0.4, 0.6, 0.75, 1.25)
 """A detail's brightness against the part's own."""
 
 
+@dataclass(frozen=True)
+class _Band:
+    """A groove, step or stripe: round the centre at the radius `at`, or straight across the part at the height `at`."""
+
+    circles: bool
+    at: float
+    width: float
+
+
 def workpiece(look: Rng, part: Rng, size: int) -> Scene:
-    """An outline, its surface, and up to four groups of equal details in a circle, a grid, a row or mirrored pairs."""
+    """An outline, its surface, some bands, and groups of equal details: in a circle, a grid, a row, mirrored pairs."""
     board = pose(look, part, size)
     tone = metal(look) if look.random() < 0.55 else colour(look, 40.0, 235.0, 0.9)
     outline, reach = _outline(look, board)
@@ -29,13 +39,16 @@ def workpiece(look: Rng, part: Rng, size: int) -> Scene:
     if look.random() < 0.6:
         depth = float(look.uniform(0.03, 0.1))
         scene = scene.mark(board.cover(np.abs(outline + depth) - 0.012), scaled(tone, float(look.choice(_TONES))))
+    bands = _bands(look, reach)
+    for band in bands:
+        scene = _banded(look, board, tone, band, scene)
     taken: list[tuple[float, float, float]] = []
     if look.random() < 0.4:
         bore = reach * float(look.uniform(0.1, 0.45))
         scene = scene.cut(board.cover(board.disc(bore)))
         taken.append((0.0, 0.0, bore))
     for _ in range(int(look.integers(1, 5))):
-        places, room = _places(look, part, reach)
+        places, room = _places(look, part, reach, bands)
         detail = _detail(look, board, tone, room)
         if any(np.hypot(x - a, y - b) < 1.1 * (room + c) for x, y in places for a, b, c in taken):
             continue  # details of one group in another's would look like damage
@@ -84,14 +97,35 @@ def _surface(look: Rng, part: Rng, board: Board, outline: Field) -> Field:
     return np.asarray(face * rough, np.float32)
 
 
-def _places(look: Rng, part: Rng, reach: float) -> tuple[list[Point], float]:
+def _bands(look: Rng, reach: float) -> list[_Band]:
+    """Up to three, of one kind: rings round the centre or stripes across."""
+    count, circles = max(0, int(look.integers(-1, 4))), look.random() < 0.6
+    at = reach * look.uniform(0.25 if circles else -0.9, 1.05, count)
+    return [_Band(circles, float(one), float(look.uniform(0.03, 0.35))) for one in at]
+
+
+def _banded(look: Rng, board: Board, tone: Colour, band: _Band, scene: Scene) -> Scene:
+    """With a band of another brightness or colour, flat or hollow, with or without edges."""
+    across = board.radius() - band.at if band.circles else board.y - band.at
+    inside = np.asarray(np.abs(across) - band.width / 2, np.float32)
+    other = scaled(tone, float(look.choice(_TONES))) if look.random() < 0.8 else colour(look, 20.0, 240.0, 0.9)
+    hollow = 1.0 + float(look.uniform(0.0, 0.5)) * across / band.width if look.random() < 0.4 else 1.0
+    scene = scene.mark(board.cover(inside), other, hollow)
+    if look.random() < 0.5:
+        edge = board.cover(np.abs(inside) - float(look.uniform(0.005, 0.015)))
+        scene = scene.mark(edge, scaled(tone, float(look.choice(_TONES))))
+    return scene
+
+
+def _places(look: Rng, part: Rng, reach: float, bands: Sequence[_Band]) -> tuple[list[Point], float]:
     """Where the details of a group lie, in the part's units; and the radius that each can take."""
     kind = int(look.integers(4))
+    band = next((one for one in bands if one.circles == (kind == 0)), None) if look.random() < 0.5 else None
     if kind == 0:
-        count, away = int(look.integers(3, 15)), reach * float(look.uniform(0.5, 1.0))
-        start = float(part.uniform(0, 2 * np.pi)) if look.random() < 0.25 else 0.0  # some turn freely on the part
+        count, away = int(look.integers(3, 19)), band.at if band else reach * float(look.uniform(0.5, 1.0))
+        start = float(part.uniform(0, 2 * np.pi)) if look.random() < 0.35 else 0.0  # some turn freely on the part
         turns = start + 2.0 * np.pi * np.arange(count) / count
-        room = min(0.16, away * np.pi / count * float(look.uniform(0.4, 0.9)))
+        room = min(0.16, away * np.pi / count * float(look.uniform(0.4, 1.0)))
         return [(float(away * np.cos(turn)), float(away * np.sin(turn))) for turn in turns], room
     if kind == 1:
         cols, rows = int(look.integers(2, 7)), int(look.integers(2, 6))
@@ -101,7 +135,7 @@ def _places(look: Rng, part: Rng, reach: float) -> tuple[list[Point], float]:
     if kind == 2:
         count, pitch = int(look.integers(2, 10)), 0.0
         pitch = 1.8 * reach / count
-        row = float(look.uniform(-0.3, 0.3)) * reach
+        row = band.at if band else float(look.uniform(-0.3, 0.3)) * reach
         return [(float(x), row) for x in (np.arange(count) - (count - 1) / 2) * pitch], min(0.16, pitch * 0.42)
     x, y = float(look.uniform(0.2, 0.9)) * reach, float(look.uniform(0.2, 0.9)) * reach
     pair = [(-x, -y), (x, y)] if look.random() < 0.3 else [(x, y), (-x, y), (x, -y), (-x, -y)]
