@@ -133,7 +133,7 @@ def _places(look: Rng, part: Rng, reach: float, bands: Sequence[_Band]) -> tuple
         xs, ys = (np.arange(cols) - (cols - 1) / 2) * pitch, (np.arange(rows) - (rows - 1) / 2) * pitch
         return [(float(x), float(y)) for x in xs for y in ys], min(0.16, pitch * float(look.uniform(0.2, 0.45)))
     if kind == 2:
-        count, pitch = int(look.integers(2, 10)), 0.0
+        count = int(look.integers(2, 10))
         pitch = 1.8 * reach / count
         row = band.at if band else float(look.uniform(-0.3, 0.3)) * reach
         return [(float(x), row) for x in (np.arange(count) - (count - 1) / 2) * pitch], min(0.16, pitch * 0.42)
