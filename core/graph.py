@@ -53,12 +53,12 @@ class GraphedPass:
         device: torch.device = vision.visual.conv1.weight.device
         fits = 0
         for size in self._sizes:
-            try:
-                self._graphs[size] = self._capture(size, device)
-            except torch.cuda.OutOfMemoryError:
+            captured = self._try(size, device)
+            if captured is None:
                 self._graphs.clear()
                 torch.cuda.empty_cache()
-                raise BatchTooLargeError(batch, fits, device) from None
+                raise BatchTooLargeError(batch, fits, device)
+            self._graphs[size] = captured
             fits = size
 
     @torch.inference_mode()
@@ -68,6 +68,13 @@ class GraphedPass:
         entry[: len(pixels)].copy_(pixels)
         graph.replay()
         return features if len(pixels) == len(entry) else features.take(slice(0, len(pixels)))
+
+    def _try(self, size: int, device: torch.device) -> tuple[torch.cuda.CUDAGraph, Tensor, Features] | None:
+        """The graph, or None where memory does not take it: the error itself would hold the failed pass's tensors."""
+        try:
+            return self._capture(size, device)
+        except torch.cuda.OutOfMemoryError:
+            return None
 
     @torch.inference_mode()
     def _capture(self, size: int, device: torch.device) -> tuple[torch.cuda.CUDAGraph, Tensor, Features]:

@@ -119,6 +119,7 @@ def test_peak_memory_beside_anomalibs() -> None:
     assert peak["alfa bf16"] <= peak["anomalib fp32"]
 
 
+@pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(("batch", "most_ms"), [(1, 6.0), (8, 2.5)])

@@ -1,3 +1,5 @@
+import weakref
+
 import pytest
 import torch
 
@@ -42,6 +44,24 @@ def test_a_batch_that_does_not_fit_says_which_does() -> None:
     assert "smaller model" in str(BatchTooLargeError(1, 0, device))
 
 
+def test_a_pass_that_did_not_fit_leaves_no_tensor_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[weakref.ref[torch.Tensor]] = []
+
+    def capture(graphs: GraphedPass, size: int, device: torch.device) -> object:
+        tensor = torch.zeros(size)
+        made.append(weakref.ref(tensor))
+        if size > 2:
+            raise torch.cuda.OutOfMemoryError(f"no room for {len(tensor)}")
+        return tensor
+
+    monkeypatch.setattr(GraphedPass, "_capture", capture)
+    with pytest.raises(BatchTooLargeError, match="a batch of 2 does") as caught:
+        GraphedPass(VisionPass(small_vit(), [make_windows((5, 5), 2)]), 8)
+    assert caught.value.fits == 2
+    assert len(made) == 3
+    assert not any(one() is not None for one in made), "what the error holds cannot be given back"
+
+
 def test_warming_up_on_a_cpu_changes_nothing() -> None:
     alfa = Alfa(load_backbone("untrained", None, "cpu", "fp32"))
     before = alfa.inspect([frame()], [text_of(128)])[0].score
@@ -49,6 +69,7 @@ def test_warming_up_on_a_cpu_changes_nothing() -> None:
     assert alfa.inspect([frame()], [text_of(128)])[0].score == before
 
 
+@pytest.mark.cuda
 @needs_cuda
 @pytest.mark.parametrize("dtype", ["fp32", "bf16", "fp16"])
 def test_graphs_give_what_the_pass_gives(dtype: str) -> None:
@@ -62,6 +83,7 @@ def test_graphs_give_what_the_pass_gives(dtype: str) -> None:
             assert torch.allclose(ours, theirs, atol=1e-3)
 
 
+@pytest.mark.cuda
 @needs_cuda
 def test_cuda_agrees_with_the_cpu() -> None:
     here, there = (Alfa(load_backbone("untrained", None, device, "auto")) for device in ("cpu", "cuda"))
