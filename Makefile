@@ -42,9 +42,14 @@ lint: .stamps/dev ## Lint and types only.
 bench: .stamps/bench ## Measurements beside anomalib, in a virtual environment of their own. PYTEST_ARGS=... as above.
 	.venv-bench/bin/python -m pytest tests/benchmarks -s $(PYTEST_ARGS)
 
+.PHONY: gpu
+gpu: .stamps/gpu ## What only a GPU can show, in less than 8 minutes; without one, a dry run of it.
+	@sh tests/benchmarks/gpu.sh
+
 .PHONY: clean
 clean: ## Remove what the targets made: virtual environments, stamps, caches.
 	rm -rf .venv .venv-bench .stamps .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
+	rm -rf tests/benchmarks/gpu-wheels tests/benchmarks/gpu-out
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .PHONY: system-demo system-test
@@ -59,6 +64,11 @@ system-demo system-test: system-%:
 .stamps/dev: pyproject.toml $(BIN)/pip
 	@echo "installing alfa-edge and its test tools into .venv: about 5.5 GB, most of it torch with CUDA; a few minutes"
 	@$(BIN)/python $(PIP) -e '.[dev]'
+	@mkdir -p $(@D) && touch $@
+
+.stamps/gpu: pyproject.toml tests/benchmarks/gpu-wheels.sh | .stamps/dev
+	@echo "collecting wheels into tests/benchmarks/gpu-wheels: anomalib, and what a machine with torch alone lacks"
+	@sh tests/benchmarks/gpu-wheels.sh
 	@mkdir -p $(@D) && touch $@
 
 .stamps/bench: pyproject.toml .venv-bench/bin/pip
