@@ -95,12 +95,7 @@ def load_tower(
     strides = _strides(found)
     chosen = _layers(found.name, strides, layers)
     height, width = (size, size) if isinstance(size, int) else size or found.size
-    stride = max(strides[layer] for layer in chosen)
-    if (height, width) != found.size and (min(height, width) < stride or height % stride or width % stride):
-        raise ModelError(
-            f"size {height} x {width}: {found.name} with layers {_listed(chosen)} takes heights and widths that are "
-            f"multiples of {stride}"
-        )
+    _check_size(found, (height, width), chosen, max(strides[layer] for layer in chosen))
     if norm and not _has_norm(found.network):
         raise ModelError(f"{found.name} has no final normalisation of patches; leave norm off")
     preprocessing = ((height, width), found.mean, found.std, PREPROCESS_VERSION)
@@ -158,13 +153,24 @@ def _has_norm(network: Any) -> bool:
     return isinstance(norm, nn.Module) and not isinstance(norm, nn.Identity)
 
 
+def _check_size(found: Loaded, size: tuple[int, int], layers: tuple[int, ...], stride: int) -> None:
+    """Raises ModelError for a size that is not the network's own and leaves a part of the picture without a patch."""
+    height, width = size
+    if size == found.size:
+        return
+    if found.fixed and not hasattr(found.network, "set_input_size"):
+        raise ModelError(f"size {height} x {width}: {found.name} takes {found.size[0]} x {found.size[1]} only")
+    if min(size) < stride or height % stride or width % stride:
+        raise ModelError(
+            f"size {height} x {width}: {found.name} with layers {_listed(layers)} takes heights and widths that are "
+            f"multiples of {stride}"
+        )
+
+
 def _resize(found: Loaded, size: tuple[int, int]) -> None:
     """Makes a network whose weights depend on the input's size take another one."""
-    own = tuple(found.network.pretrained_cfg["input_size"][-2:])
-    if not found.fixed or size == own:
+    if not found.fixed or size == found.size:
         return
-    if not hasattr(found.network, "set_input_size"):
-        raise ModelError(f"size {size[0]} x {size[1]}: {found.name} takes {own[0]} x {own[1]} only")
     try:
         found.network.set_input_size(img_size=size)
     except Exception as error:  # whatever a network has against a size
