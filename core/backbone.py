@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from core.clip import CLIP, SimpleTokenizer, open_clip
+from core.model_error import ModelError, first_line
 from core.models import BUNDLED as BUNDLED
 from core.models import load_bundled
 from core.preprocess import VERSION as PREPROCESS_VERSION
@@ -22,7 +23,7 @@ from core.preprocess import Preprocess
 from core.store import Store
 from core.text_tower import TextTower
 from core.traits import CLIP_TRAITS, Traits
-from core.weights import ModelError, find
+from core.weights import find
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 UNTRAINED = "untrained"
@@ -126,7 +127,7 @@ def read_model(name: str, path: Path, settings: dict[str, Any], called: str | No
                 weights_only=True,
             )
     except Exception as error:  # the readers of three file formats, each with errors of its own
-        raise ModelError(f"weights {called or path} do not load into {name}: {_first_line(error)}") from error
+        raise ModelError(f"weights {called or path} do not load into {name}: {first_line(error)}") from error
 
 
 def resolve_device(device: str) -> torch.device:
@@ -202,7 +203,7 @@ def wrap_model(
     model.eval().requires_grad_(False)
     size = model.visual.image_size
     height, width = (size, size) if isinstance(size, int) else size
-    fingerprint = _fingerprint(model, (height, width), tuple(mean), tuple(std), PREPROCESS_VERSION)
+    fingerprint = fingerprint_of(model, (height, width), tuple(mean), tuple(std), PREPROCESS_VERSION)
     visual = model.visual.to(device)
     del model.visual
     pixels = Preprocess((height, width), mean, std, device)
@@ -217,17 +218,13 @@ def _text_of(reload: Callable[[], Any]) -> Any:
     return model
 
 
-def _fingerprint(model: Any, *preprocessing: object) -> str:
+def fingerprint_of(model: Any, *preprocessing: object) -> str:
+    """SHA-256, hexadecimal, of the weights in float32 and of what is done to pictures before them."""
     digest = hashlib.sha256(repr(preprocessing).encode())
     for key, value in sorted(model.state_dict().items()):
         digest.update(f"{key}{tuple(value.shape)}".encode())
         digest.update(value.detach().cpu().float().contiguous().numpy())
     return digest.hexdigest()
-
-
-def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return " ".join(lines[:2])[:300] or type(error).__name__
 
 
 @contextmanager

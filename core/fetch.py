@@ -21,7 +21,9 @@ from huggingface_hub.utils.tqdm import tqdm
 
 from core.backbone import read_model
 from core.clip import load_state_dict
+from core.model_name import is_timm
 from core.store import SUFFIXES, Record, Store, make_record, sha256_of
+from core.tower_weights import read_tower
 from core.weights import ModelError, Source, check_name, published_hash, source_of, tag_settings
 
 _CONNECT_S = 4.0  # for each address of the host
@@ -86,7 +88,10 @@ def import_file(store: Store, file: Path, model: str, tag: str, stamp: str, sha2
         digest = sha256_of(copy)
         if sha256 is not None and digest != sha256.lower():
             raise ModelError(f"{file} has SHA-256 {digest}, not {sha256.lower()}; copy it again")
-        _same_shapes(read_model(model, copy, settings, called=str(file)), copy, str(file), model)
+        if is_timm(model):
+            read_tower(f"{model}.{tag}", copy, called=str(file))
+        else:
+            _same_shapes(read_model(model, copy, settings, called=str(file)), copy, str(file), model)
         published = published_hash(source_of(model, tag, settings).url)
         verified_by = "given" if sha256 else "url" if published and digest.startswith(published) else None
         record = make_record(model, tag, copy, digest, f"imported from {file.name}", verified_by, stamp, settings)

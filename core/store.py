@@ -32,7 +32,7 @@ class Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     model: str
-    """Model name of open_clip."""
+    """Model name of open_clip, or `timm:` and that of timm."""
     tag: str
     """Its pretrained tag."""
     file: str = Field(pattern=r"^[^/]+$")
@@ -48,7 +48,7 @@ class Record(BaseModel):
     fetched_at: str
     """When it came here, ISO 8601."""
     settings: dict[str, Any]
-    """open_clip's preprocessing for the tag."""
+    """The publisher's preprocessing for the tag."""
 
     @field_validator("settings")
     @classmethod

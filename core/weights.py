@@ -1,4 +1,7 @@
-"""Where weights come from: a file, or a pretrained tag of open_clip that was fetched once. Loading never downloads."""
+"""Where weights come from: a file, or a pretrained tag that was fetched once. Loading never downloads.
+
+Models called `timm:NAME` are timm's, all others are open_clip's.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,17 @@ from typing import Any
 
 from huggingface_hub import hf_hub_url, try_to_load_from_cache
 
+from core import timm_models
 from core.clip import get_pretrained_cfg, list_pretrained_tags_by_model, open_clip
 from core.model_error import ModelError as ModelError
+from core.model_name import is_timm
 from core.store import Store
 
+LITE0 = "efficientnet-lite0"
+LITE0_REMEDY = "pip install 'alfa-edge[photo]'"
 # The names under which open_clip's repositories on the hub hold their weights, in its own order of preference.
 _HUB_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
+_TIMM_HUB_FILES = ("model.safetensors", "pytorch_model.bin")
 
 
 @dataclass(frozen=True)
@@ -33,33 +41,37 @@ class Source:
 
 
 def check_name(name: str) -> None:
-    """Raises ModelError unless open_clip has a model called `name`."""
-    known = open_clip.list_models()
+    """Raises ModelError unless open_clip, or timm, has a model called `name`."""
+    if name == LITE0:
+        raise ModelError(f"{LITE0} is not fetched: its weights are a package; {LITE0_REMEDY}")
+    package = "timm" if is_timm(name) else "open_clip"
+    known = timm_models.models() if is_timm(name) else open_clip.list_models()
     if name not in known:
         raise ModelError(
-            f"model {name!r} is not known to open_clip; {_close(name, known, 'see `open_clip.list_models()`')}"
+            f"model {name!r} is not known to {package}; {_close(name, known, f'see `{package}.list_models()`')}"
         )
 
 
 def tag_settings(name: str, tag: str) -> tuple[str, dict[str, Any]]:
-    """The tag as open_clip spells it, and its settings; ModelError when the model has no such tag."""
-    settings = dict(get_pretrained_cfg(name, tag))
+    """The tag as its publisher spells it, and its settings; ModelError when the model has no such tag."""
+    settings = _settings(name, tag)
     if not settings:
-        tags = list_pretrained_tags_by_model(name)
+        tags = _tags(name)
         close = _close(tag, tags, f"its tags: {', '.join(tags) or 'none'}")
         raise ModelError(f"{tag!r} is no pretrained tag of {name}; {close}; weights of your own are used by their path")
     return _spelt(tag), settings
 
 
 def source_of(name: str, tag: str, settings: dict[str, Any]) -> Source:
-    """Where open_clip has the weights of the tag from: the hub before a plain URL."""
+    """Where open_clip or timm has the weights of the tag from: the hub before a plain URL."""
     repository, _, file = str(settings.get("hf_hub", "")).rpartition("/")
     url = str(settings.get("url", ""))
-    others = {one for one in list_pretrained_tags_by_model(name) if one != tag}
+    others = {one for one in _tags(name) if one != tag}
     # A repository that is named after another tag holds that tag's weights: laion400m_e32 of ViT-B-16-plus-240.
     if not repository or (url and repository.rpartition(".")[2] in others):
         return Source("", (), url)
-    files = _HUB_FILES if not file else (f"{file.rpartition('.')[0]}.safetensors", file)
+    usual = _TIMM_HUB_FILES if is_timm(name) else _HUB_FILES
+    files = usual if not file else (f"{file.rpartition('.')[0]}.safetensors", file)
     return Source(repository, tuple(dict.fromkeys(files)), hf_hub_url(repository, files[0]))
 
 
@@ -67,14 +79,14 @@ def published_hash(url: str) -> str:
     """The SHA-256, or the beginning of it, that some addresses carry; empty for others."""
     *_, folder, file = ("", "", *url.split("/"))
     found = folder if "openaipublic" in url else file.rpartition(".")[0].rpartition("-")[2]
-    known = "openaipublic" in url or "mlfoundations" in url
+    known = any(one in url for one in ("openaipublic", "mlfoundations", "pytorch-image-models"))
     return found.lower() if known and len(found) >= 8 and not set(found.lower()) - set("0123456789abcdef") else ""
 
 
 def find(name: str, weights: str, store: Store | None = None) -> tuple[Path, dict[str, Any]]:
-    """The file behind `weights` for model `name`, and open_clip's settings for the tag (empty for a file).
+    """The file behind `weights` for model `name`, and the settings of the tag (empty for a file).
 
-    A tag is looked for in the store, then where open_clip keeps what it fetched itself.
+    A tag is looked for in the store, then where open_clip or timm keeps what it fetched itself.
 
     Raises:
         ModelError: neither a file nor a tag, or a tag whose file was not fetched to this machine or is damaged.
@@ -82,12 +94,12 @@ def find(name: str, weights: str, store: Store | None = None) -> tuple[Path, dic
     check_name(name)
     if store is not None and (stored := store.get(name, _spelt(weights))):
         return stored
-    settings = dict(get_pretrained_cfg(name, weights))
+    settings = _settings(name, weights)
     if not settings:
         path = Path(weights).expanduser()
         if path.is_file():
             return path, {}
-        tags = ", ".join(list_pretrained_tags_by_model(name)) or "none"
+        tags = ", ".join(_tags(name)) or "none"
         raise ModelError(f"weights {weights!r}: no such file, and no pretrained tag of {name} (its tags: {tags})")
     cached = _cached(source_of(name, _spelt(weights), settings))
     if cached is None:
@@ -109,8 +121,17 @@ def _cached(source: Source) -> Path | None:
     return path if path.is_file() else None
 
 
+def _settings(name: str, tag: str) -> dict[str, Any]:
+    """What is published of the tag; empty when the model has no such tag."""
+    return timm_models.settings(name, _spelt(tag)) if is_timm(name) else dict(get_pretrained_cfg(name, tag))
+
+
+def _tags(name: str) -> list[str]:
+    return timm_models.tags(name) if is_timm(name) else list(list_pretrained_tags_by_model(name))
+
+
 def _spelt(tag: str) -> str:
-    """The tag as open_clip spells it."""
+    """The tag as open_clip spells it, and timm."""
     return tag.lower().replace("-", "_")
 
 

