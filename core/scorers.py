@@ -23,7 +23,8 @@ from core.vision import Features
 # Products in memory at a time; a GPU is kept busy by more.
 _CHUNK = {"cpu": 1 << 22, "cuda": 1 << 25}
 # |q - b|² = |q|² + |b|² - 2 q·b loses its digits where the two are alike. Below this share of |q|² it is measured anew,
-# from the difference, so that any distance is good to 1e-5 |q|.
+# from the difference: a distance is good to 1e-5 |q|. Only which of several is the nearest stays as the product says,
+# so that one may be taken whose squared distance is 1e-6 |q|² more than the least.
 _ALIKE = 4e-3
 
 
@@ -124,11 +125,13 @@ def _least(product: Tensor, queries: Tensor, lengths: Tensor, shots: Tensor, nea
     alike = squared <= _ALIKE * lengths[:, None]
     if product.dtype != torch.float32:
         alike.fill_(True)
-    row, shot = alike.nonzero(as_tuple=True)
-    if len(row):
-        best = product[row, shot].argmax(-1)
+    which = alike.flatten().nonzero()[:, 0]
+    if len(which):
+        best = product.flatten(0, 1).index_select(0, which).argmax(-1)
+        row, shot = which // len(shots), which % len(shots)
         best = best if near is None else near[row, best]
-        squared[row, shot] = (queries[row] - shots[shot, best]).square_().sum(-1)
+        nearest_ones = shots.flatten(0, 1).index_select(0, shot * shots.shape[1] + best)
+        squared.view(-1)[which] = nearest_ones.sub_(queries.index_select(0, row)).square_().sum(-1)
     return squared
 
 
