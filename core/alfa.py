@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
-import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -20,11 +19,13 @@ from core.backbone import DTYPES, Backbone
 from core.compiled import CompiledPack
 from core.explain import Likeness
 from core.graph import GraphedPass
+from core.heatmap import Peak, find_peak, to_frame
 from core.image import Map, Rgb
+from core.masked import MaskedPass
 from core.memory import Index, reference_map, search
 from core.packs import TEMPLATE_PROMPTS, Prompts
 from core.vision import Features, VisionPass, lift
-from core.windows import AGGREGATIONS, make_windows
+from core.windows import AGGREGATIONS, MODES, STRIDE, Windows, make_windows
 
 AUTO = "auto"
 
@@ -36,6 +37,9 @@ class Method:
     Attributes:
         scales: Window sizes, patches.
         stride: Step between windows, patches.
+        windows: How windows are embedded; one of `windows.MODES`. Features of one are not to be compared with those of
+            another. `strided` sets the step, so that `stride` is left at 1; with `none` `scales` say nothing, and the
+            map is that of normal shots alone, without which a frame is refused.
         adaptation: Choose the prompts per image (4.2); off: all prompts, for every image. None: what suits the model.
         empty_side: What a side without a prompt left is made of; a key of `adaptation.EMPTY_SIDE`.
         weighted: Weigh the kept prompts by their contextual score instead of equally.
@@ -54,6 +58,7 @@ class Method:
 
     scales: tuple[int, ...] = (2, 3)
     stride: int = 1
+    windows: str = "exact"
     adaptation: bool | None = None
     empty_side: str = "side"
     weighted: bool = False
@@ -69,6 +74,10 @@ class Method:
     def __post_init__(self) -> None:
         if self.aligner not in (AUTO, *ALIGNERS):
             raise ValueError(f"aligner {self.aligner!r} is not known; use {AUTO} or one of {', '.join(ALIGNERS)}")
+        if self.windows not in MODES:
+            raise ValueError(f"windows {self.windows!r} is not known; use one of {', '.join(MODES)}")
+        if self.windows == "strided" and self.stride != 1:
+            raise ValueError(f"windows strided are those at stride {STRIDE}: leave stride {self.stride} at 1")
         if self.aggregation not in AGGREGATIONS:
             raise ValueError(f"aggregation {self.aggregation!r} is not known; use one of {', '.join(AGGREGATIONS)}")
         if self.empty_side not in EMPTY_SIDE:
@@ -80,6 +89,8 @@ class Method:
         if not self.scales or len(set(self.scales)) != len(self.scales):
             raise ValueError(f"scales {self.scales} must be different sizes, at least one")
 
+
+_NO_SHOTS = "windows = none needs normal shots: without windows the map comes from them alone"
 
 ALFA = Method()
 WINCLIP = Method(
@@ -100,8 +111,9 @@ class Inspection:
     Attributes:
         score: S(x) in [0, 1] (Eq. 12).
         global_score: S_G(x) in [0, 1] (Eq. 10).
-        local_score: max S~_L in [0, 1].
-        patch_map: S~_L, or few-shot its mean with the reference map, float32 [rows, cols], in [0, 1].
+        local_score: max S~_L in [0, 1]; without windows the map's largest value.
+        patch_map: S~_L, or few-shot its mean with the reference map, float32 [rows, cols], in [0, 1]. Without windows
+            the reference map, times `memory_gain`.
         size: Height and width of the frame, pixels.
         kept_normal: bool [P+], the normal prompts kept for this frame.
         kept_abnormal: bool [P-], the abnormal ones.
@@ -130,51 +142,22 @@ class Inspection:
         return find_peak(self.patch_map, self.size)
 
 
-@dataclass(frozen=True)
-class Peak:
-    """The largest value of a heatmap, and a pixel that has it."""
-
-    x: int
-    y: int
-    value: float
-
-
-def find_peak(patch_map: Map, size: tuple[int, int]) -> Peak:
-    """The largest value of `to_frame(patch_map, size)`, but for rounding, in a hundredth of its time.
-
-    Between the centres of patches the heatmap rises or falls steadily along each axis, so it is largest at a pixel
-    next to a centre.
-    """
-    (rows, down), (cols, across) = (_around_centres(*one) for one in zip(patch_map.shape, size, strict=True))
-    values = down @ patch_map @ across.T
-    row, col = np.unravel_index(int(values.argmax()), values.shape)
-    return Peak(int(cols[col]), int(rows[row]), float(values[row, col]))
-
-
-def _around_centres(patches: int, pixels: int) -> tuple[NDArray[np.int64], Map]:
-    """The pixels [n] next to the centres of patches along an axis, and what each patch adds to them, [n, patches]."""
-    centres = (np.arange(patches) + 0.5) * pixels / patches - 0.5
-    near = np.unique(np.concatenate([np.floor(centres), np.ceil(centres)]).clip(0, pixels - 1)).astype(np.int64)
-    places = ((near + 0.5) * patches / pixels - 0.5).clip(0, patches - 1)
-    return near, np.maximum(0.0, 1.0 - np.abs(places[:, None] - np.arange(patches))).astype(np.float32)
-
-
-def to_frame(patch_map: Map, size: tuple[int, int]) -> Map:
-    """A patch map [rows, cols] bilinearly at `size` (height, width)."""
-    return np.asarray(cv2.resize(patch_map, size[::-1], interpolation=cv2.INTER_LINEAR), np.float32)
-
-
 class Alfa:
     """The method on one model. Not for several threads at once."""
 
     def __init__(self, backbone: Backbone, method: Method = ALFA, *, patches: bool = False) -> None:
-        """With `patches` the pass also gives the patch tokens that few-shot scoring needs."""
+        """With `patches` the pass also gives the patch tokens that few-shot scoring needs.
+
+        Raises:
+            ValueError: a window is larger than the grid, or there are neither windows nor `patches`.
+        """
+        if method.windows == "none" and not patches:
+            raise ValueError(_NO_SHOTS)
         self.backbone = backbone
         self._choose(method)
-        self.windows = [
-            make_windows(backbone.grid, scale, method.stride).to(backbone.device) for scale in method.scales
-        ]
-        self.vision: Callable[[Tensor], Features] = VisionPass(
+        self.windows = _windows_of(method, backbone)
+        one_pass = MaskedPass if method.windows == "masked" else VisionPass
+        self.vision: Callable[[Tensor], Features] = one_pass(
             backbone.visual, self.windows, dtype=DTYPES[backbone.dtype], patches=patches
         )
 
@@ -193,8 +176,9 @@ class Alfa:
 
     def with_method(self, method: Method) -> Alfa:
         """The same pass judged by another method, which must have the same windows."""
-        if (method.scales, method.stride) != (self.method.scales, self.method.stride):
-            raise ValueError(f"{method.scales} at stride {method.stride} are other windows than {self.method.scales}")
+        asked, here = ((one.scales, one.stride, one.windows) for one in (method, self.method))
+        if asked != here:
+            raise ValueError(f"scales {method.scales} at stride {method.stride}, {method.windows}, are other windows")
         other = copy.copy(self)
         other._choose(method)
         return other
@@ -237,6 +221,9 @@ class Alfa:
         """Inspects frames (uint8 [H, W, 3], RGB, of any sizes), each by its own text features, in one pass.
 
         A frame that has an index of normal shots is also compared with them; this needs `patches`.
+
+        Raises:
+            ValueError: there are no windows, and a frame has no index.
         """
         sizes = [(frame.shape[0], frame.shape[1]) for frame in frames]
         return self.inspect_pixels(self.backbone.pixels(frames), texts, sizes, indexes)
@@ -267,7 +254,8 @@ class Alfa:
         s_local = self.aggregate(s_window, s_global)  # S~_L
         reference = None if index is None else reference_map(search(features, index), self.windows)[:, 0]
         score, s_map = self.fuse(s_global, s_local, reference)  # Eq. 12
-        parts = [s_local] if reference is None else [s_local, reference]
+        local = s_map if s_local is None else s_local
+        parts = [local] if reference is None else [local, reference]
         scores = torch.cat([score, s_global, *(one.amax(-1, keepdim=True) for one in parts)], 1)
         return _to_host(scores, s_map, labels, self._likeness(features, s_window, text), self.backbone.grid, sizes)
 
@@ -284,19 +272,29 @@ class Alfa:
             for embedding, values in zip(features.windows, features.values, strict=True)
         ]
 
-    def aggregate(self, s_window: Sequence[Tensor], s_global: Tensor) -> Tensor:
-        """S~_L [B, rows * cols] from the window scores of each scale."""
+    def aggregate(self, s_window: Sequence[Tensor], s_global: Tensor) -> Tensor | None:
+        """S~_L [B, rows * cols] from the window scores of each scale; None without windows."""
+        if not self.windows:
+            return None
         return self._aggregate(s_window, self.windows, s_global if self.method.image_in_map else None)
 
-    def fuse(self, s_global: Tensor, s_local: Tensor, reference: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def fuse(self, s_global: Tensor, s_local: Tensor | None, reference: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """S [..., 1] and the map [..., N] of S_G [..., 1], S~_L [..., N] and, few-shot, the reference map (Eq. 12).
 
         The reference map, times `memory_gain`, is averaged with S~_L, and the image score takes its maximum. Without
         `local_in_image`, as in WinCLIP, the image score is S_G alone, or few-shot its mean with the maximum of the
-        reference map.
+        reference map. Without windows (`s_local` is None) the map is the reference map alone.
+
+        Raises:
+            ValueError: there is neither S~_L nor a reference map.
         """
         reference = None if reference is None else (reference * self._memory_gain).clamp(max=1)
-        s_map = s_local if reference is None else (s_local + reference) / 2
+        if s_local is None:
+            if reference is None:
+                raise ValueError(_NO_SHOTS)
+            s_map = reference
+        else:
+            s_map = s_local if reference is None else (s_local + reference) / 2
         inside = s_map if self.method.local_in_image else reference
         return s_global if inside is None else (s_global + inside.amax(-1, keepdim=True)) / 2, s_map
 
@@ -314,13 +312,25 @@ class Alfa:
         """Section 5: the descriptors' similarities to the images [B, D], and their indices by patch [B, N]."""
         if text.descriptors is None:
             return []
+        similarity = features.image @ text.descriptors.T
+        if not self.windows:  # what is said of the image is then said of each of its patches
+            rows, cols = self.backbone.grid
+            return [similarity, similarity.argmax(-1, keepdim=True).expand(-1, rows * cols)]
         highest, nearest = torch.zeros_like(features.image[:, :1]), torch.zeros_like(features.image[:, :1])
         for scores, embedding, windows in zip(s_window, features.windows, self.windows, strict=True):
             score, window = (scores[:, :, None] * windows.coverage).max(1)  # the most anomalous over each patch
             index = (embedding @ text.descriptors.T).argmax(-1).gather(1, window)
             nearest = torch.where(score >= highest, index, nearest)
             highest = torch.maximum(score, highest)
-        return [features.image @ text.descriptors.T, nearest]
+        return [similarity, nearest]
+
+
+def _windows_of(method: Method, backbone: Backbone) -> list[Windows]:
+    """The windows of each scale; nothing for `none`."""
+    if method.windows == "none":
+        return []
+    stride = STRIDE if method.windows == "strided" else method.stride
+    return [make_windows(backbone.grid, scale, stride).to(backbone.device) for scale in method.scales]
 
 
 def _to_host(

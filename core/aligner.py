@@ -12,6 +12,10 @@ embeddings (of the joint space). Here:
   not speak of stays as it was.
 - F_TL is brought back to unit length, since Eq. 11 compares it like F_TG in Eq. 10.
 
+Where windows have one token each (`masked.py`) there is no window's own pass: v_L of its patches is then v_G of them,
+and that of CLS the window token's own. `identity` and `minimal` read what they always read; `minimal_mean` compares the
+mean over the window's patches with that over all; `ridge` is left with the CLS value, as the others differ by nothing.
+
 A candidate is a function of the type `Aligner` and an entry in `ALIGNERS`. With d the joint dimension, w the width, W
 windows of n tokens, and an image of N tokens, the cost of each is given beside it; the vision pass is 5e4 times larger.
 """
@@ -33,7 +37,7 @@ class Values:
 
     Attributes:
         image: v_G, [B, 1 + N, w], of the pass over the whole image.
-        window: v_L, [B, W, 1 + k * k, w], of the passes over the windows of one scale.
+        window: v_L, [B, W, 1 + k * k, w], of the windows of one scale.
         index: int64 [W, 1 + k * k], the tokens of the image that each window holds.
         lift: Carries values [..., w] into the joint space, float32 [..., d].
     """

@@ -31,7 +31,8 @@ class Encoding:
     Attributes:
         fingerprint: Of the model's weights and preprocessing; SHA-256, hexadecimal.
         preprocess: Version of the preprocessing.
-        shapes: Of one picture's features by their kind: `window:<scale>` (W, d) of each scale, then `patch` (N, w).
+        shapes: Of one picture's features by their kind: `window:<scale>` (W, d) of each scale, then `patch` (N, w);
+            of windows that are not exact `window:<scale>:<mode>`.
     """
 
     fingerprint: str
@@ -91,7 +92,8 @@ def encoding_of(alfa: Alfa) -> Encoding:
     """What the features of a method's pass are made by."""
     width, joint = alfa.backbone.visual.proj.shape
     rows, cols = alfa.backbone.grid
-    windows = [(f"window:{one.scale}", (len(one.index), int(joint))) for one in alfa.windows]
+    mode = "" if alfa.method.windows == "exact" else f":{alfa.method.windows}"
+    windows = [(f"window:{one.scale}{mode}", (len(one.index), int(joint))) for one in alfa.windows]
     return Encoding(alfa.backbone.fingerprint, PREPROCESS_VERSION, (*windows, (_PATCH, (rows * cols, int(width)))))
 
 

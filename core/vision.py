@@ -12,7 +12,6 @@ float32: prompts are chosen by comparing its similarities, and the least roundin
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -23,11 +22,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from core.aligner import Values
+from core.blocks import complete, embed, in_precision, project
 from core.windows import Windows
-
-# On a CPU the feed-forward network takes so many rows at a time: its hidden layer, four times as wide, then stays below
-# the size (32 MiB) from which the C library gives memory back at once, to be mapped and zeroed anew at each layer.
-_ROWS = 1448
 
 
 class UnsupportedModelError(ValueError):
@@ -81,7 +77,7 @@ class VisionPass(nn.Module):
 
     Args:
         visual: `open_clip.transformer.VisionTransformer` with class-token pooling, in float32.
-        windows: The windows of each scale, on the model's grid.
+        windows: The windows of each scale, on the model's grid; none: the image alone.
         dtype: What the windows are computed in.
         patches: Also return the last layer's patch tokens.
 
@@ -93,7 +89,7 @@ class VisionPass(nn.Module):
         self, visual: Any, windows: Sequence[Windows], *, dtype: torch.dtype = torch.float32, patches: bool = False
     ) -> None:
         super().__init__()
-        _check(visual, windows)
+        check(visual, windows)
         self.visual = visual
         rows, cols = visual.grid_size
         tokens = 1 + int(rows) * int(cols)
@@ -102,10 +98,10 @@ class VisionPass(nn.Module):
         cls = torch.zeros(1, 1, dtype=torch.long, device=device)
         local = [_Group(torch.cat([cls.expand(len(one.index), 1), one.index.to(device) + 1], 1), 1) for one in windows]
         blocks = list(visual.transformer.resblocks)
-        if dtype == torch.float32:
+        if dtype == torch.float32 or not local:
             self.stages = [_Stage(blocks, [whole, *local])]
         else:
-            self.local_blocks = _in_precision(visual.transformer.resblocks, dtype)
+            self.local_blocks = in_precision(visual.transformer.resblocks, dtype)
             self.stages = [_Stage(blocks, [whole]), _Stage(list(self.local_blocks), local)]
         self._tables: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
 
@@ -113,7 +109,7 @@ class VisionPass(nn.Module):
     def forward(self, pixels: Tensor) -> Features:
         """Features of normalised images, float32 [B, 3, H, W] of the model's size."""
         batch = len(pixels)
-        tokens = _embed(self.visual, pixels).flatten(0, 1)
+        tokens = embed(self.visual, pixels).flatten(0, 1)
         seen = [out for index in range(len(self.stages)) for out in self._run(index, tokens, batch)]
         (whole, v_global), local = seen[0], seen[1:]
         image, *windows = [F.normalize(out[:, :, 0] @ self.visual.proj, dim=-1) for out, _ in seen]
@@ -135,9 +131,9 @@ class VisionPass(nn.Module):
         gather, read = self._table(index, batch)
         first, last = stage.blocks[0], stage.blocks[-1]
         # Layer 1: norm and QKV see each token of the image once, however many windows hold it.
-        x, qkv = tokens[gather], _qkv(first, tokens)[gather]
+        x, qkv = tokens[gather], project(first, tokens)[gather]
         for block in stage.blocks[:-1]:
-            x = _rest(block, x, self._attend(stage, block, qkv if block is first else _qkv(block, x), batch))
+            x = complete(block, x, self._attend(stage, block, qkv if block is first else project(block, x), batch))
         x, value = self._last(stage, x, qkv if last is first else None, batch, read)
         x = self.visual.ln_post(x)
         out = []
@@ -173,7 +169,7 @@ class VisionPass(nn.Module):
             seen = F.scaled_dot_product_attention(q, k, v).transpose(1, 2)
             out[at:end].view(count, group.queries, heads, -1).copy_(seen)
             row, at = stop, end
-        return _rest(block, x[read], out), value
+        return complete(block, x[read], out), value
 
     def _attend(self, stage: _Stage, block: Any, qkv: Tensor, batch: int) -> Tensor:
         """Multi-head self-attention [R, w] inside each sequence, before the output projection (Eq. 8)."""
@@ -205,50 +201,14 @@ class VisionPass(nn.Module):
         return self._tables[stage, batch]
 
 
-def _in_precision(blocks: nn.ModuleList, dtype: torch.dtype) -> nn.ModuleList:
-    """The blocks with linear layers and attention that compute in `dtype`; they share the norms with the original."""
-    parameters = {id(parameter): parameter for parameter in blocks.parameters()}
-    for module in blocks.modules():
-        if isinstance(module, (nn.Linear, nn.MultiheadAttention)):
-            for parameter in module.parameters():
-                parameters[id(parameter)] = nn.Parameter(parameter.to(dtype), requires_grad=False)
-    return copy.deepcopy(blocks, parameters)  # which takes what it finds there in place of a copy
-
-
-def _embed(visual: Any, pixels: Tensor) -> Tensor:
-    """CLS and patch tokens [B, 1 + N, w] with their position embeddings, after ln_pre."""
-    (rows, cols), (high, wide) = visual.grid_size, visual.conv1.kernel_size
-    # As a matrix product, which is float32 everywhere: cuDNN would round the convolution's factors to 10 bits (TF32).
-    tiles = pixels[:, :, : rows * high, : cols * wide].reshape(len(pixels), -1, rows, high, cols, wide)
-    tiles = tiles.permute(0, 2, 4, 1, 3, 5).reshape(len(pixels), rows * cols, -1)
-    patches = F.linear(tiles, visual.conv1.weight.flatten(1), visual.conv1.bias)
-    cls = visual.class_embedding.expand(len(pixels), 1, -1)
-    return visual.ln_pre(torch.cat([cls, patches], 1) + visual.positional_embedding)  # type: ignore[no-any-return]
-
-
-def _qkv(block: Any, x: Tensor) -> Tensor:
-    """Query, key and value of each row, [R, 3w] (Eq. 7)."""
-    weight = block.attn.in_proj_weight
-    return F.linear(block.ln_1(x).to(weight.dtype), weight, block.attn.in_proj_bias)
-
-
-def _rest(block: Any, x: Tensor, attended: Tensor) -> Tensor:
-    """The block from the attention's output projection to its end (Eq. 5, 6 and 9)."""
-    x = x + block.ls_1(block.attn.out_proj(attended))
-    dtype = attended.dtype
-    parts = x.chunk(-(-len(x) // _ROWS)) if x.device.type == "cpu" else (x,)
-    for part in parts:
-        part += block.ls_2(block.mlp(block.ln_2(part).to(dtype)))
-    return x
-
-
 def lift(visual: Any, value: Tensor) -> Tensor:
     """Values [..., w] in the joint space, float32 [..., d]: the model's own way from attention to embedding."""
     attention = visual.transformer.resblocks[-1].attn
     return visual.ln_post(attention.out_proj(value.float())) @ visual.proj  # type: ignore[no-any-return]
 
 
-def _check(visual: Any, windows: Sequence[Windows]) -> None:
+def check(visual: Any, windows: Sequence[Windows]) -> None:
+    """Raises UnsupportedModelError: not what `VisionPass` runs, or windows of another grid."""
     needed = (
         "class_embedding",
         "positional_embedding",

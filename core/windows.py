@@ -9,6 +9,11 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
+MODES = ("exact", "strided", "masked", "none")
+"""How windows are embedded: `exact`, each in a pass of its own tokens (the paper's); `strided`, the same at every
+second position; `masked`, one token each (`masked.py`); `none`, not at all."""
+STRIDE = 2  # of `strided`
+
 # A window score of exactly 0 would make its reciprocal infinite, and infinity times "not covered" is not a number.
 _LEAST = 1e-12
 

@@ -9,9 +9,11 @@ from typing import TypeVar
 import torch
 
 from core.adaptation import TextFeatures
-from core.alfa import Alfa, to_frame
+from core.alfa import Alfa
 from core.compiled import compile_pack
-from core.image import decode, encode_jpeg
+from core.heatmap import to_frame
+from core.image import Rgb, decode, encode_jpeg
+from core.memory import Index, make_index, reference_map, remember, search
 from core.packs import load_pack
 from core.regions import find_regions
 from core.simline import render
@@ -66,7 +68,10 @@ class _Clock:
 
 
 def bench(alfa: Alfa, batch: int, rounds: int) -> BenchReport:
-    """Times `rounds` batches of simulated parts, 480 x 480, after a warm-up."""
+    """Times `rounds` batches of simulated parts, 480 x 480, after a warm-up.
+
+    Without windows the parts are compared with one normal shot, as the stage `aggregate`.
+    """
     pack = load_pack("magnetic_tile")
     text = alfa.text(compile_pack(alfa.backbone, pack))
     files = [encode_jpeg(render("tile", 1, index, 0.5, size=480).image) for index in range(batch)]
@@ -75,11 +80,12 @@ def bench(alfa: Alfa, batch: int, rounds: int) -> BenchReport:
         torch.cuda.reset_peak_memory_stats(device)
     alfa.warm_up(batch)
     frames = [decode(one) for one in files]
-    alfa.inspect(frames, [text] * batch)
+    indexes = [None if alfa.windows else _one_shot(alfa)] * batch
+    alfa.inspect(frames, [text] * batch, indexes)
     clock = _Clock(device, batch)
     for _ in range(rounds):
-        _round(alfa, clock, files, text)
-        clock.time("total", lambda: alfa.inspect(frames, [text] * batch))
+        _round(alfa, clock, files, text, indexes[0])
+        clock.time("total", lambda: alfa.inspect(frames, [text] * batch, indexes))
     total = sorted(clock.taken["total"])
     return BenchReport(
         model=model_part(alfa.backbone, alfa.method),
@@ -93,8 +99,13 @@ def bench(alfa: Alfa, batch: int, rounds: int) -> BenchReport:
     )
 
 
+def _one_shot(alfa: Alfa) -> Index:
+    part: Rgb = render("tile", 1, 10_000, 0.0, size=480).image
+    return make_index([remember(alfa.vision(alfa.backbone.pixels([part])))], alfa.backbone.device)
+
+
 @torch.inference_mode()
-def _round(alfa: Alfa, clock: _Clock, files: list[bytes], text: TextFeatures) -> None:
+def _round(alfa: Alfa, clock: _Clock, files: list[bytes], text: TextFeatures, index: Index | None) -> None:
     """One batch, stage by stage, each waited for."""
     frames = clock.time("decode", lambda: [decode(one) for one in files])
     pixels = clock.time("preprocess", lambda: alfa.backbone.pixels(frames))
@@ -102,8 +113,12 @@ def _round(alfa: Alfa, clock: _Clock, files: list[bytes], text: TextFeatures) ->
     labels = clock.time("adapt", lambda: alfa.adapt(features.image, text))
     s_global = alfa.abnormal(features.image, labels.embedding)[:, None]
     s_window = clock.time("align", lambda: alfa.window_scores(features, labels.embedding))
-    s_local = clock.time("aggregate", lambda: alfa.aggregate(s_window, s_global))
-    maps = s_local.reshape(-1, *alfa.backbone.grid).cpu().numpy()
+
+    def aggregate() -> torch.Tensor:
+        reference = None if index is None else reference_map(search(features, index), alfa.windows)[:, 0]
+        return alfa.fuse(s_global, alfa.aggregate(s_window, s_global), reference)[1]
+
+    maps = clock.time("aggregate", aggregate).reshape(-1, *alfa.backbone.grid).cpu().numpy()
     sized = [(one, (frame.shape[0], frame.shape[1])) for one, frame in zip(maps, frames, strict=True)]
     clock.time("regions", lambda: [find_regions(to_frame(one, size), float(one.mean())) for one, size in sized])
 

@@ -15,7 +15,7 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from core.alfa import ALFA, WINCLIP, Alfa, Method, to_frame
+from core.alfa import ALFA, WINCLIP, Alfa, Method
 from core.backbone import Backbone
 from core.evaluate.cache import FeatureCache
 from core.evaluate.compare import Comparison
@@ -23,6 +23,7 @@ from core.evaluate.datasets import DataClass, find_classes
 from core.evaluate.evaluator import CALIBRATION, ClassEvaluator, Plan, Variant
 from core.evaluate.report import Shown, render
 from core.evaluate.result import METRICS, ClassResult, Evaluation
+from core.heatmap import to_frame
 from core.image import encode_jpeg, read
 from core.packs import PromptPack, list_packs, load_pack
 from edge import __version__
@@ -44,6 +45,7 @@ class Choice:
     seeds: int
     method: str
     scales: tuple[int, ...]
+    windows: str
     ablate: bool
     batch: int
     cache: Path
@@ -65,11 +67,12 @@ class Pace:
         self._last = now
 
 
-def variants(method: str, scales: tuple[int, ...], ablate: bool) -> tuple[Variant, ...]:
+def variants(method: str, scales: tuple[int, ...], windows: str, ablate: bool) -> tuple[Variant, ...]:
     """The method, and with `ablate` what is left when each of its parts is taken away."""
+    winclip = replace(WINCLIP, scales=scales, windows=windows)
     if method == "winclip":
-        return (Variant("winclip", replace(WINCLIP, scales=scales), winclip_prompts=True),)
-    alfa = replace(ALFA, scales=scales)
+        return (Variant("winclip", winclip, winclip_prompts=True),)
+    alfa = replace(ALFA, scales=scales, windows=windows)
     chosen = [Variant("alfa", alfa)]
     if ablate:
         chosen += [
@@ -78,7 +81,7 @@ def variants(method: str, scales: tuple[int, ...], ablate: bool) -> tuple[Varian
             Variant("no llm prompts", replace(alfa, llm_prompts=False)),
             Variant("global score only", alfa, parts="global"),
             Variant("local score only", alfa, parts="local"),
-            Variant("winclip", replace(WINCLIP, scales=scales), winclip_prompts=True),
+            Variant("winclip", winclip, winclip_prompts=True),
         ]
     return tuple(chosen)
 
@@ -92,7 +95,7 @@ class Evaluator:
         self._console = console
         self._classes = find_classes(choice.root, choice.classes)
         self._packs = {data.name: self._pack(data.name) for data in self._classes}
-        chosen = variants(choice.method, choice.scales, choice.ablate)
+        chosen = variants(choice.method, choice.scales, choice.windows, choice.ablate)
         resolution = backbone.pixels.size
         self._plan = Plan(chosen, tuple(sorted(set(choice.shots))), choice.seeds, resolution)
         self._alfa = Alfa(backbone, chosen[0].method, patches=True)
@@ -127,6 +130,7 @@ class Evaluator:
             device=str(backbone.device),
             dtype=backbone.dtype,
             scales=method.scales,
+            windows=method.windows,
             classes=tuple(results),
         )
 
@@ -195,6 +199,7 @@ class Evaluator:
         good = [int(index) for index in order if not result.pictures[index].anomalous]
         bad = [int(index) for index in order if result.pictures[index].anomalous]
         threshold = run.operation.threshold if run.operation else 0.5
+        shots = [] if self._alfa.windows else [self._choice.root / one for one in run.shot_paths]
         for caption, indices in (
             ("highest score of a defect", bad[::-1][:_SHOWN]),
             ("lowest score of a defect", bad[:_SHOWN]),
@@ -205,7 +210,7 @@ class Evaluator:
                 image = read(path)
                 scale = max(1, -(-max(image.shape[:2]) // _WIDEST))
                 small = np.ascontiguousarray(image[::scale, ::scale])
-                patch_map = self._evaluator.heatmap(path, self._packs[result.name])
+                patch_map = self._evaluator.heatmap(path, self._packs[result.name], shots)
                 heatmap = to_frame(patch_map, (small.shape[0], small.shape[1]))
                 yield Shown(
                     path=result.pictures[index].path,

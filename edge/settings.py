@@ -108,6 +108,10 @@ class MethodSettings(Section):
     """Window sizes in patches."""
     stride: int = Field(default=1, ge=1, le=16)
     """Step between windows in patches."""
+    windows: Literal["exact", "strided", "masked", "none"] = "exact"
+    """How windows are embedded. `exact`: the paper's. `strided`: at every second position. `masked`: one token each, a
+    fifth of the tokens. `none`: not at all, for lines with normal shots; a part of a line without any is answered with
+    an `error`. After a change embed the shots and calibrate anew."""
     adaptation: bool | None = None
     """Choose the prompts per image by their contextual score (Eq. 4). Default: what suits the model, `false` for
     `bundled`, else `true`."""

@@ -103,6 +103,7 @@ class Model(Wire):
     device: str
     dtype: str
     scales: tuple[int, ...]
+    windows: str = Field(default="exact", description="How windows were embedded: exact, strided, masked or none.")
 
 
 class Bank(Wire):

@@ -44,7 +44,8 @@ class FeatureCache:
         self._encoded = encoded
         self._compact = set(aligners) <= _TWO_TOKENS
         backbone, method = alfa.backbone, alfa.method
-        described = (backbone.fingerprint, str(backbone.device), backbone.dtype, method.scales, method.stride, batch)
+        windows = (method.windows, method.scales, method.stride)
+        described = (backbone.fingerprint, str(backbone.device), backbone.dtype, *windows, batch)
         key = hashlib.sha256(repr((*described, self._compact)).encode()).hexdigest()[:16]
         self._folder = root / key
 
@@ -80,11 +81,11 @@ class FeatureCache:
             held = load_file(file, device=str(self._alfa.backbone.device))
         except (SafetensorError, OSError) as error:
             raise ValueError(f"{file}: the cached features are damaged ({error}); delete the file") from error
-        windows = tuple(held[f"window{scale}"].float() for scale in self._alfa.method.scales)
-        whole = held["value"].float()
+        scales = [one.scale for one in self._alfa.windows]
+        windows = tuple(held[f"window{scale}"].float() for scale in scales)
         values = tuple(
-            Values(whole, held[f"value{scale}"].float(), held[f"index{scale}"], self._alfa.lift)
-            for scale in self._alfa.method.scales
+            Values(held["value"].float(), held[f"value{scale}"].float(), held[f"index{scale}"], self._alfa.lift)
+            for scale in scales
         )
         return Features(held["image"], windows, values, held["patches"].float())
 
@@ -96,7 +97,8 @@ class FeatureCache:
             one = features.take([row])
             assert one.patches is not None
             held = {"image": one.image, "patches": one.patches.half()}
-            for scale, window, values in zip(self._alfa.method.scales, one.windows, one.values, strict=True):
+            for tables, window, values in zip(self._alfa.windows, one.windows, one.values, strict=True):
+                scale = tables.scale
                 held[f"window{scale}"] = window.half()
                 held["value"] = self._few(values.image).half()
                 held[f"value{scale}"] = self._few(values.window).half()

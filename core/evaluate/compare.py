@@ -273,7 +273,7 @@ def _conditions(
     before: dict[Setting, _Pair],
     after: dict[Setting, _Pair],
 ) -> Iterator[str]:
-    for field in ("version", "dataset", "model", "fingerprint", "device", "dtype", "resolution", "scales"):
+    for field in ("version", "dataset", "model", "fingerprint", "device", "dtype", "resolution", "scales", "windows"):
         was, now = getattr(old, field), getattr(new, field)
         if was != now:
             yield f"{field}: {_words(was)} before, {_words(now)} now"

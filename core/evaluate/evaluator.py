@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from core.adaptation import TextFeatures
-from core.alfa import Alfa, Method, to_frame
+from core.alfa import Alfa, Method
 from core.evaluate.cache import FeatureCache
 from core.evaluate.datasets import DataClass, Sample, read_mask
 from core.evaluate.metrics import PixelMetrics, deciles, image_metrics, operate
 from core.evaluate.result import ClassResult, Metrics, Picture, Run
+from core.heatmap import to_frame
 from core.image import ImageError, read
 from core.memory import Memory, distances, reference_map, remember
 from core.packs import PromptPack, winclip_prompts
@@ -121,12 +122,12 @@ class ClassEvaluator:
             runs=tuple(self._run(setting, pictures, shots, root) for setting in settings),
         )
 
-    def heatmap(self, path: Path, pack: PromptPack) -> NDArray[np.float32]:
-        """S~_L [rows, cols] of one picture by the first variant, zero-shot; for the report."""
-        digest = self._cache.encode([path])[path]
+    def heatmap(self, path: Path, pack: PromptPack, shots: Sequence[Path] = ()) -> NDArray[np.float32]:
+        """The map [rows, cols] of one picture by the first variant, zero-shot or with `shots`; for the report."""
+        digest, *known = (self._cache.encode([one])[one] for one in (path, *shots))
         text = self._text(0, pack)
-        setting = _Setting(0, (), 0)
-        _, patch_map = self._score(digest, [text] * len(self._scorers), None, [setting])[0]
+        setting = _Setting(0, tuple(range(len(known))), 0)
+        _, patch_map = self._score(digest, [text] * len(self._scorers), self._remember(known), [setting])[0]
         return patch_map
 
     def _text(self, index: int, pack: PromptPack) -> TextFeatures:
@@ -188,15 +189,15 @@ class ClassEvaluator:
             scored.append(self._one(setting, zero[setting.variant], near))
         return scored
 
-    def _zero_shot(self, index: int, features: Features, text: TextFeatures) -> tuple[Tensor, Tensor]:
-        """S_G [1, 1] and S~_L [1, N] of a variant."""
+    def _zero_shot(self, index: int, features: Features, text: TextFeatures) -> tuple[Tensor, Tensor | None]:
+        """S_G [1, 1] and S~_L [1, N] of a variant; without windows there is no S~_L."""
         alfa = self._scorers[index]
         labels = alfa.adapt(features.image, text)
         s_global = alfa.abnormal(features.image, labels.embedding)[:, None]
         return s_global, alfa.aggregate(alfa.window_scores(features, labels.embedding), s_global)
 
     def _one(
-        self, setting: _Setting, zero: tuple[Tensor, Tensor], reference: Tensor | None
+        self, setting: _Setting, zero: tuple[Tensor, Tensor | None], reference: Tensor | None
     ) -> tuple[float, NDArray[np.float32]]:
         alfa, parts = self._scorers[setting.variant], self._plan.variants[setting.variant].parts
         s_global, s_local = zero

@@ -138,6 +138,7 @@ def _configuration(evaluation: Evaluation) -> list[tuple[str, str]]:
         ("Model", evaluation.model),
         ("Fingerprint", evaluation.fingerprint),
         ("Window sizes", ", ".join(f"{scale} × {scale} patches" for scale in evaluation.scales)),
+        ("Windows", evaluation.windows),
         ("Variants", ", ".join(method(variant) for variant in evaluation.variants())),
         ("Shots", ", ".join(map(str, evaluation.shots))),
         ("Seeds", str(evaluation.seeds)),

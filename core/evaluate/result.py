@@ -133,6 +133,7 @@ class Evaluation(Part):
     device: str
     dtype: str
     scales: tuple[int, ...]
+    windows: str = "exact"
     classes: tuple[ClassResult, ...]
 
     def variants(self) -> tuple[str, ...]:

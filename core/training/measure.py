@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from core.adaptation import TextFeatures
-from core.alfa import Alfa, Method, to_frame
+from core.alfa import Alfa, Method
 from core.backbone import CLIP_MEAN, CLIP_STD, Backbone, resolve_dtype, wrap_model
 from core.clip import CLIP, SimpleTokenizer
 from core.evaluate.metrics import PixelMetrics, image_metrics
+from core.heatmap import to_frame
 from core.image import Rgb
 from core.memory import distances, reference_map, remember
 from core.models import architecture

@@ -246,6 +246,7 @@ def bench_command(
     device: Device = "cpu",
     dtype: Dtype = "auto",
     scales: Annotated[str, typer.Option(help="Window sizes in patches, separated by commas.")] = "2,3",
+    windows: Annotated[str, typer.Option(help="exact, strided, masked or none.")] = "exact",
     batch: Annotated[int, typer.Option(min=1, max=64, help="Frames in one pass.")] = 1,
     rounds: Annotated[int, typer.Option(min=1, help="Passes that are timed.")] = 20,
     as_json: Json = False,
@@ -259,10 +260,11 @@ def bench_command(
 
         name = model or (DEFAULT if weights is None else ModelSettings().name)
         try:
-            method = Method(scales=tuple(int(one) for one in scales.split(",")))
+            method = Method(scales=tuple(int(one) for one in scales.split(",")), windows=windows)
         except ValueError as error:
-            raise typer.BadParameter(f"{scales}: {error}", param_hint="--scales") from None
-        report = bench(Alfa(load_backbone(name, weights, device, dtype, Store(store_dir())), method), batch, rounds)
+            raise typer.BadParameter(f"{scales}, {windows}: {error}", param_hint="--scales, --windows") from None
+        backbone = load_backbone(name, weights, device, dtype, Store(store_dir()))
+        report = bench(Alfa(backbone, method, patches=windows == "none"), batch, rounds)
     if as_json:
         print(report.model_dump_json(indent=2, exclude_none=True))  # noqa: T201
         return
@@ -273,7 +275,9 @@ def bench_command(
     memory = f"host {report.peak_host_mib:.0f} MiB"
     if report.peak_device_mib is not None:
         memory += f", device {report.peak_device_mib:.0f} MiB"
-    used = f"{report.model.name}, {report.model.device}, {report.model.dtype}, scales {scales}, batch {batch}"
+    used = (
+        f"{report.model.name}, {report.model.device}, {report.model.dtype}, scales {scales}, {windows}, batch {batch}"
+    )
     out.print(f"{used}: {report.images_per_s:.1f} images/s; peak memory {memory}", soft_wrap=True)
 
 

@@ -43,6 +43,7 @@ def evaluate(
     device: Annotated[str, typer.Option(help="cuda, cuda:N or cpu; used or refused.")] = "cpu",
     dtype: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = "auto",
     scales: Annotated[str, typer.Option(help="Window sizes in patches, separated by commas.")] = "2,3",
+    windows: Annotated[str, typer.Option(help="exact, strided, masked or none.")] = "exact",
     batch: Annotated[int, typer.Option(min=1, max=64, help="Pictures in one pass.")] = 4,
     json_file: Annotated[Optional[Path], typer.Option("--json", help="Write the result as JSON.")] = None,  # noqa: UP045
     csv_file: Annotated[Optional[Path], typer.Option("--csv", help="Write a row a run.")] = None,  # noqa: UP045
@@ -56,6 +57,7 @@ def evaluate(
         from core.backbone import DEFAULT, load_backbone
         from core.evaluate.compare import compare, load, render_comparison
         from core.store import Store
+        from core.windows import MODES
         from edge.evaluate import Choice, Evaluator, methods, parse_numbers, write_csv
 
         if importlib.util.find_spec("sklearn") is None:
@@ -64,11 +66,15 @@ def evaluate(
         if method not in methods():
             raise typer.BadParameter(f"{method}: use one of {', '.join(methods())}", param_hint="--method")
         try:
-            numbers, windows = parse_numbers(shots), parse_numbers(scales)
+            numbers, sizes = parse_numbers(shots), parse_numbers(scales)
         except ValueError as error:
             raise typer.BadParameter(str(error), param_hint="--shots, --scales") from None
-        if min(numbers) < 0 or min(windows) < 1:
+        if min(numbers) < 0 or min(sizes) < 1:
             raise typer.BadParameter("shots are 0 or more, scales 1 or more", param_hint="--shots, --scales")
+        if windows not in MODES:
+            raise typer.BadParameter(f"{windows}: use one of {', '.join(MODES)}", param_hint="--windows")
+        if windows == "none" and min(numbers) == 0:
+            raise typer.BadParameter("none needs --shots of 1 or more", param_hint="--windows")
         for file in (json_file, csv_file, report):
             if file is not None and not file.resolve().parent.is_dir():
                 raise FileNotFoundError(f"{file}: its folder is not there")
@@ -80,7 +86,8 @@ def evaluate(
             shots=numbers,
             seeds=seeds,
             method=method,
-            scales=windows,
+            scales=sizes,
+            windows=windows,
             ablate=ablate,
             batch=batch,
             cache=cache or default_cache(),

@@ -23,6 +23,7 @@ def make_alfa(model: ModelSettings, method: MethodSettings) -> Alfa:
     chosen = Method(
         scales=method.scales,
         stride=method.stride,
+        windows=method.windows,
         adaptation=method.adaptation,
         llm_prompts=method.llm_prompts,
         aligner=method.aligner,
@@ -40,6 +41,7 @@ def model_part(backbone: Backbone, method: Method) -> Model:
         device=str(backbone.device),
         dtype=backbone.dtype,
         scales=method.scales,
+        windows=method.windows,
     )
 
 

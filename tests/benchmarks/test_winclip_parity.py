@@ -3,8 +3,9 @@
 import numpy as np
 import torch
 
-from core.alfa import WINCLIP, Alfa, to_frame
+from core.alfa import WINCLIP, Alfa
 from core.backbone import Backbone
+from core.heatmap import to_frame
 from core.memory import distances, reference_map, remember
 from core.packs import winclip_prompts
 

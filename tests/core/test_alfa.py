@@ -4,9 +4,10 @@ import torch
 import torch.nn.functional as F
 
 from core.adaptation import TextFeatures
-from core.alfa import ALFA, WINCLIP, Alfa, Method, find_peak, to_frame
+from core.alfa import ALFA, WINCLIP, Alfa, Method
 from core.aligner import ALIGNERS, Values
 from core.backbone import Backbone
+from core.heatmap import find_peak, to_frame
 from core.image import Rgb
 from core.memory import distances, make_index, reference_map, remember
 from core.packs import Prompts

@@ -1,5 +1,6 @@
 import json
 
+import pytest
 from typer.testing import CliRunner
 
 from edge.bench import STAGES
@@ -20,9 +21,19 @@ def test_every_stage_is_timed() -> None:
     assert report["model"]["scales"] == [2, 3]
 
 
+@pytest.mark.parametrize("windows", ["masked", "none"])
+def test_windows_in_another_way_are_timed(windows: str) -> None:
+    result = runner.invoke(app, ["bench", "--rounds", "1", "--dtype", "fp32", "--windows", windows, "--json"])
+    assert result.exit_code == 0, result.output
+    report = json.loads(result.stdout)
+    assert set(report["stages"]) == {*STAGES, "total"}
+    assert report["model"]["windows"] == windows
+
+
 def test_a_table_for_people_and_a_clear_refusal() -> None:
     result = runner.invoke(app, ["bench", "--rounds", "1", "--scales", "2"])
     assert result.exit_code == 0
     assert "images/s" in result.output
     assert runner.invoke(app, ["bench", "--scales", "two"]).exit_code == 2
+    assert runner.invoke(app, ["bench", "--windows", "some"]).exit_code == 2
     assert runner.invoke(app, ["bench", "--device", "cuda:99"]).exit_code == 2

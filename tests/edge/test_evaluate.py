@@ -45,6 +45,17 @@ def test_json_csv_and_report(dataset: Path, tmp_path: Path) -> None:
     assert against.exit_code == 0, against.output
 
 
+@pytest.mark.parametrize("windows", ["masked", "none"])
+def test_windows_in_another_way(dataset: Path, tmp_path: Path, windows: str) -> None:
+    file, report = tmp_path / "result.json", tmp_path / "result.html"
+    arguments = ["evaluate", str(dataset), "--classes", "tile", "--shots", "1", "--seeds", "1", "--windows", windows]
+    wanted = ["--cache", str(tmp_path / "cache"), "--json", str(file), "--report", str(report)]
+    result = runner.invoke(app, [*arguments, *wanted])
+    assert result.exit_code == 0, result.output
+    assert Evaluation.model_validate_json(file.read_text("utf-8")).windows == windows
+    assert report.exists()
+
+
 def test_killed_half_way_and_resumed_it_finds_the_same(dataset: Path, tmp_path: Path) -> None:
     whole = tmp_path / "whole.json"
     arguments = options(dataset, tmp_path)
@@ -69,6 +80,8 @@ def test_killed_half_way_and_resumed_it_finds_the_same(dataset: Path, tmp_path: 
         (["--classes", "botle"], "bottle"),
         (["--pack", "nonesuch"], "nonesuch"),
         (["--method", "magic"], "alfa, winclip"),
+        (["--windows", "some"], "exact, strided"),
+        (["--windows", "none"], "1 or more"),
         (["--shots", "some"], "--shots"),
         (["--json", "/nowhere/x.json"], "/nowhere/x.json"),
         (["--against", "/nowhere/x.json"], "/nowhere/x.json"),
