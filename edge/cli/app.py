@@ -212,7 +212,7 @@ def demo(
             seconds=seconds,
             parts=parts,
         )
-    out.print(summary(seen.counts, seen.provisional))
+    out.print(summary(seen.counts, seen.provisional), soft_wrap=True)
     if source is None:
         out.print(str(seen.truth), soft_wrap=True)
     if not seen.counts:
