@@ -65,16 +65,39 @@ def calibrate(scores: Sequence[float], rate: float) -> Calibration:
     count = len(ordered)
     last = ordered[order(count, rate) - 1]
     notes = []
-    fewest = math.ceil(1 / _exact(rate)) - 1
-    if count < fewest:
+    needed = fewest(rate)
+    if count < needed:
         notes.append(
             f"{count} good parts promise a false-alarm rate of {_percent(1 / (count + 1))}, "
-            f"not the {_percent(rate)} asked for, which takes {fewest}"
+            f"not the {_percent(rate)} asked for, which takes {needed}"
         )
     if last == 1:
         notes.append("good parts score 1, the most that any part can: at this threshold none is anomalous")
-    promised = rate if count >= fewest else 1 / (count + 1)
+    promised = rate if count >= needed else 1 / (count + 1)
     return Calibration(math.nextafter(last, math.inf), rate, promised, count, note="; ".join(notes))
+
+
+def fewest(rate: float) -> int:
+    """Good parts that it takes to promise `rate`: n of them promise 1 / (n + 1) at best.
+
+    Raises:
+        ValueError: `rate` is not inside (0, 1).
+    """
+    return math.ceil(1 / _exact(rate)) - 1
+
+
+def provisional_threshold(scores: Sequence[float]) -> float:
+    """A threshold until there is a calibration: just above the largest score of the shots, each against the others.
+
+    It is at most 1, and promises nothing.
+
+    Args:
+        scores: As `leave_one_out` gives them, of n >= 1 shots, each in [0, 1].
+
+    Raises:
+        ValueError: There is no score, or one is not a number in [0, 1].
+    """
+    return min(1.0, math.nextafter(max(checked(scores, "scores")), math.inf))
 
 
 def uncalibrated(threshold: float) -> Calibration:

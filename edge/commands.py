@@ -66,6 +66,7 @@ def _status(desk: Desk, _arguments: NoArguments, _asked: Asked) -> Result:
             "counts": line.stats_so_far(),
             "recipe": recipe.wire.model_dump(mode="json"),
             "threshold": recipe.threshold,
+            "provisional": recipe.provisional,
             "bank": recipe.bank.model_dump(mode="json"),
             "drift": asdict(recipe.drift.state) if recipe.drift is not None else None,
         }

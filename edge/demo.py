@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections import Counter, deque
+from collections.abc import Set
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,6 +47,7 @@ _FALSE_ALARMS = 0.05  # about so many good parts will be called anomalous
 _DEFECTS = 0.3
 _FIRST_NORMAL = 1_000_000  # of the parts that the threshold comes from: the demo does not get so far
 _SHOWN = 12
+_PROVISIONAL = "not calibrated: the verdicts are provisional"
 _STYLES = {"normal": "green", "anomaly": "bold red", "error": "bold yellow"}
 _PARTS = {"plate-1": Simulated("metal_plate", 6, _DEFECTS), "wood-1": Simulated("wood", 5, _DEFECTS)}
 
@@ -57,6 +59,7 @@ class Seen:
     truth: Truth
     counts: Counter[tuple[str, str]] = field(default_factory=Counter)
     recent: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=_SHOWN))
+    provisional: set[str] = field(default_factory=set)  # lines whose last verdict was
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def take(self, verdict: dict[str, Any]) -> None:
@@ -65,6 +68,7 @@ class Seen:
             self.truth.take(verdict)
             self.counts[verdict["line"], verdict["verdict"]] += 1
             self.recent.append(verdict)
+            (self.provisional.add if verdict.get("provisional") else self.provisional.discard)(verdict["line"])
 
 
 def run_demo(
@@ -207,11 +211,12 @@ def _run_service(
 
 
 def _table(seen: Seen, model: str) -> Group:
-    table = Table(title=f"alfa-edge demo - model {model}" + _warning(model), expand=True)
+    with seen.lock:
+        recent, counts, provisional = list(seen.recent), dict(seen.counts), frozenset(seen.provisional)
+    title = f"alfa-edge demo - model {model}" + _warning(model) + (f" - {_PROVISIONAL}" if provisional else "")
+    table = Table(title=title, expand=True)
     for name in ("line", "seq", "verdict", "score", "threshold", "regions", "latency"):
         table.add_column(name, justify="left" if name in ("line", "verdict") else "right")
-    with seen.lock:
-        recent, counts = list(seen.recent), dict(seen.counts)
     for verdict in recent:
         style = _STYLES[verdict["verdict"]]
         table.add_row(
@@ -223,24 +228,25 @@ def _table(seen: Seen, model: str) -> Group:
             str(len(verdict["regions"])),
             f"{verdict['timing_ms']['total']:.0f} ms" if "timing_ms" in verdict else "",
         )
-    return Group(table, Text(summary(Counter(counts)), style="dim"))
+    return Group(table, Text(summary(Counter(counts), provisional), style="dim"))
 
 
 def _sentence(verdict: dict[str, Any]) -> str:
     score = f"{verdict['score']:.4f}" if "score" in verdict else verdict["error"]["code"]
     latency = f"{verdict['timing_ms']['total']:.0f} ms" if "timing_ms" in verdict else "-"
     name = verdict["model"]["name"]
-    return f"{verdict['line']} seq {verdict['seq']} {verdict['verdict']} score {score} latency {latency} model {name}"
+    said = f"{verdict['line']} seq {verdict['seq']} {verdict['verdict']} score {score} latency {latency} model {name}"
+    return f"{said} provisional" if verdict.get("provisional") else said
 
 
 def _warning(model: str) -> str:
     return " - random weights: the verdicts mean nothing" if model.startswith("untrained") else ""
 
 
-def summary(counts: Counter[tuple[str, str]]) -> str:
-    """The counts in words, a line each."""
+def summary(counts: Counter[tuple[str, str]], provisional: Set[str] = frozenset()) -> str:
+    """The counts in words, a line each; those of `provisional` say that they are."""
     parts = []
     for line in sorted({line for line, _ in counts}):
         kinds = ", ".join(f"{counts[line, kind]} {kind}" for kind in ("normal", "anomaly", "error"))
-        parts.append(f"{redact(line)}: {kinds}")
+        parts.append(f"{redact(line)}: {kinds}" + (f"; {_PROVISIONAL}" if line in provisional else ""))
     return "\n".join(parts) or "no verdicts"

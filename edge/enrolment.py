@@ -19,6 +19,7 @@ from core.image import Rgb
 from core.memory import Index, Memory, make_index, remember
 from core.shot_checks import Flag, Look, check_shot, look_at
 from core.shot_folder import import_shots
+from edge import provisional
 from edge.clock import utc_now
 from edge.scorer import Scorer
 from edge.settings import LineSettings
@@ -71,10 +72,9 @@ class Enrolment:
         changed = replace(recipe, index=self._index(line, memories), bank=bank, drift=None)
         kept = state.calibration(line)
         if kept is None:
-            return changed
+            return self._uncalibrated(state, line, changed)
         if (kept.fingerprint, kept.pack_sha256) != (self._basis(line), recipe.wire.pack_sha256):
-            source = f"{recipe.wire.threshold_source}; {_OTHER_BASIS}"
-            return replace(changed, wire=recipe.wire.model_copy(update={"threshold_source": source}))
+            return self._uncalibrated(state, line, changed, _OTHER_BASIS)
         holds = kept.revision == bank.revision
         wire = recipe.wire.model_copy(
             update={
@@ -83,7 +83,35 @@ class Enrolment:
             }
         )
         drift = self._drift(line, kept) if holds else None
-        return replace(changed, threshold=kept.threshold, pixel_threshold=kept.pixel_threshold, wire=wire, drift=drift)
+        return replace(
+            changed,
+            threshold=kept.threshold,
+            pixel_threshold=kept.pixel_threshold,
+            wire=wire,
+            provisional=not holds and kept.rate is not None,  # what a person has set stays so
+            from_shots=False,
+            drift=drift,
+        )
+
+    def _uncalibrated(self, state: State, line: str, recipe: LoadedRecipe, note: str = "") -> LoadedRecipe:
+        """`recipe` with the configured threshold, or, where that means nothing and there are shots, with theirs."""
+        plain = provisional.configured(recipe, self._settings[line], note)
+        if not plain.provisional or plain.bank.shots < 2:
+            return plain
+        return provisional.from_shots(plain, self._against_each_other(state, line, plain), note)
+
+    def _against_each_other(self, state: State, line: str, recipe: LoadedRecipe) -> tuple[tuple[float, float], ...]:
+        """What the line's latest shots score against the others.
+
+        The bank has no embedding of the whole picture, so that each score takes a pass. The state keeps the scores:
+        they are made anew only when shots, pack, model, method or region have changed, not at each start.
+        """
+        basis = (self._basis(line), recipe.wire.pack_sha256, recipe.bank.revision)
+        scores = state.shot_scores(line, *basis)
+        if scores is None:
+            scores = tuple(self.leave_one_out(state, line, recipe, provisional.MOST_SHOTS))
+            state.keep_shot_scores(line, *basis, scores)
+        return scores
 
     def _basis(self, line: str) -> str:
         """SHA-256, hexadecimal, of what a line's scores depend on besides pack and shots: model, method, region."""
@@ -126,7 +154,8 @@ class Enrolment:
                 recipe = self._lines[line].recipe
                 others = [self._look(state, shot) for shot in state.bank.shots(line)]
                 score = self.score(image, recipe)[0] if recipe.index is not None else None
-                flags = check_shot(image, others, score, recipe.threshold)
+                limit = self._settings[line].threshold if recipe.from_shots else recipe.threshold
+                flags = check_shot(image, others, score, limit)  # of few shots many a good part is above the rest
                 shot = None
                 if sure or all(flag.code in accepted for flag in flags):
                     shot = state.bank.add(
@@ -159,25 +188,37 @@ class Enrolment:
         seen = self._scorer.ask(lambda alfa: alfa.inspect([image], [recipe.text], [recipe.index])[0]).result()
         return seen.score, float(seen.patch_map.max())
 
-    def leave_one_out(self, state: State, line: str) -> list[tuple[float, float]]:
+    def leave_one_out(
+        self, state: State, line: str, recipe: LoadedRecipe | None = None, most: int | None = None
+    ) -> list[tuple[float, float]]:
         """What each of the line's shots scores against the others: S and the peak of the heatmap.
+
+        Args:
+            state: The state.
+            line: Its name.
+            recipe: Whose prompts are used; by default the line's own, of now.
+            most: Only the latest so many are scored, against all others.
 
         Raises:
             ValueError: there are fewer than two.
         """
-        recipe = self._lines[line].recipe
+        recipe = recipe or self._lines[line].recipe
         kept = state.bank.memory(line, self._encoding)
         shots = state.bank.shots(line)
         found: dict[int, tuple[float, float]] = {}
 
+        first = max(0, len(shots) - (most or len(shots)))
+
         def one(place: int, others: tuple[int, ...]) -> float:
+            if place < first:
+                return 0.0
             near = {shots[other].id for other in others}
             index = self._index(line, [memory for shot, _, memory in kept if shot.id in near])
             found[place] = self.score(state.bank.image(shots[place].id), replace(recipe, index=index))
             return found[place][0]
 
         leave_one_out(len(shots), one)
-        return [found[place] for place in range(len(shots))]
+        return [found[place] for place in range(first, len(shots))]
 
     def calibrate(
         self, state: State, line: str, scores: Sequence[tuple[float, float]], rate: float, source: str, who: str

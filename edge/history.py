@@ -38,6 +38,7 @@ class Entry:
         peak: The largest value of its heatmap.
         archive: Path of its picture below the archive's root.
         total_ms: From the grab to the issue, milliseconds.
+        provisional: Whether the threshold was neither calibrated nor set by hand.
     """
 
     line: str
@@ -57,6 +58,7 @@ class Entry:
     archive: str | None
     total_ms: float | None
     simulated: bool
+    provisional: bool
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON has it; the stamp is ISO 8601 in UTC with milliseconds."""
@@ -66,7 +68,8 @@ class Entry:
 Write: TypeAlias = Callable[[list[Entry]], Any]
 
 _COLUMNS = tuple(one.name for one in fields(Entry))
-_ENTRY = f"SELECT {', '.join(_COLUMNS)} FROM verdicts"
+_MADE = {"provisional": "coalesce(json_extract(payload, '$.provisional'), 0) AS provisional"}  # the rest are in the row
+_ENTRY = f"SELECT {', '.join(_MADE.get(name, name) for name in _COLUMNS)} FROM verdicts"
 
 
 class History:
@@ -250,7 +253,8 @@ def _where(
 
 def _entry(row: Any) -> Entry:
     named = dict(zip(_COLUMNS, row, strict=True))
-    return Entry(**named | {"issued_at": stamp(named["issued_at"]), "simulated": bool(named["simulated"])})
+    flags = {name: bool(named[name]) for name in ("simulated", "provisional")}
+    return Entry(**named | flags | {"issued_at": stamp(named["issued_at"])})
 
 
 @contextmanager
@@ -264,7 +268,7 @@ def _csv(draft: Path) -> Iterator[Write]:
 def _cells(entry: Entry) -> dict[str, Any]:
     part = entry.part_id
     safe = f"'{part}" if part is not None and part.startswith(_FORMULA) else part
-    return entry.to_dict() | {"part_id": safe, "simulated": int(entry.simulated)}
+    return entry.to_dict() | {"part_id": safe, "simulated": int(entry.simulated), "provisional": int(entry.provisional)}
 
 
 @contextmanager

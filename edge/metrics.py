@@ -66,6 +66,9 @@ METRICS = {
     ),
     "alfa_edge_mqtt_rejected_total": Metric("counter", ("line", "reason"), "Messages that were refused unread."),
     "alfa_edge_bank_shots": Metric("gauge", ("line",), "Normal shots that the line compares with."),
+    "alfa_edge_provisional": Metric(
+        "gauge", ("line",), "Whether the line's threshold is neither calibrated nor set by hand."
+    ),
     "alfa_edge_drift": Metric("gauge", ("line",), "Whether the line has left what its calibration promised."),
     "alfa_edge_archive_bytes": Metric("gauge", (), "What the archive of pictures holds."),
     "alfa_edge_archive_pictures_total": Metric("counter", ("outcome",), "Pictures handed to the archive, or deleted."),
@@ -94,6 +97,7 @@ class Gauges:
     mqtt_puback_age_seconds: float | None = None
     mqtt_rejected: Mapping[str, int] = field(default_factory=dict)
     bank_shots: int | None = None
+    provisional: bool | None = None
     drift: bool | None = None
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from core.adaptation import TextFeatures
 from core.alfa import Alfa
+from core.calibration import UNCALIBRATED
 from core.compiled import compile_pack
 from core.image import SUFFIXES, ImageError, Rgb, encode_heatmap, encode_jpeg, read
 from core.packs import PromptPack
@@ -17,6 +18,9 @@ from edge.archive import anomaly_overlay
 from edge.clock import monotonic
 from edge.line.recipes import model_part, recipe_part
 from edge.verdict import Decision, Model, Recipe, Region, Scores, Wire
+
+THRESHOLD = 0.5
+"""Where none is given; verdicts at it are provisional."""
 
 
 class ScoredPicture(Wire):
@@ -39,6 +43,8 @@ class ScoreReport(Wire):
 
     recipe: Recipe
     model: Model
+    provisional: bool = False
+    """Whether the threshold is only the default."""
     pictures: tuple[ScoredPicture, ...]
 
 
@@ -140,10 +146,11 @@ def _score_batch(
         )
 
 
-def report(alfa: Alfa, pack: PromptPack, pictures: Sequence[ScoredPicture]) -> ScoreReport:
-    """The judgements with what they were made by."""
+def report(alfa: Alfa, pack: PromptPack, pictures: Sequence[ScoredPicture], provisional: bool = False) -> ScoreReport:
+    """The judgements with what they were made by; `provisional` where nobody chose the threshold."""
     return ScoreReport(
-        recipe=recipe_part(pack, "option"),
+        recipe=recipe_part(pack, UNCALIBRATED if provisional else "option"),
         model=model_part(alfa.backbone, alfa.method),
+        provisional=provisional,
         pictures=tuple(pictures),
     )

@@ -282,7 +282,7 @@ class LineSettings(Section):
     threshold: float = Field(default=0.5, ge=0, le=1)
     """A part whose score is at or above it is anomalous."""
     threshold_source: str = "uncalibrated"
-    """Where the threshold comes from; every verdict says it."""
+    """Where the threshold comes from; every verdict says it. With `uncalibrated` the verdicts are provisional."""
     pixel_threshold: float | None = Field(default=None, ge=0, le=1)
     """Heatmap values at or above it form regions. Default: the threshold."""
     shots: ShotSettings = ShotSettings()

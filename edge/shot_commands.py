@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import AwareDatetime, Field
 
+from core.calibration import fewest
 from core.image import Rgb, decode, encode_png
 from core.shot_folder import export_shots
 from edge.archive_quota import ArchiveError
@@ -71,6 +72,8 @@ class Calibrate(OfLine):
     """From the parts of the history since then, all of which must have been good."""
     until: AwareDatetime | None = None
     """And until then; without it, until now."""
+    sure: bool = False
+    """Accept the rate that the parts can promise, where they are too few for the one asked for."""
     timeout_s: float = Field(default=600.0, gt=0, le=86_400)
     """How long to wait for the line's parts."""
 
@@ -163,7 +166,10 @@ def _calibrate(desk: Desk, arguments: Calibrate, asked: Asked) -> Result:
         raise CommandError("calibrate takes parts or a stretch of the history, not both")
     if arguments.until and not arguments.since:
         raise CommandError("until says where a stretch of the history ends; say with since where it begins")
-    taken = next_parts(desk, arguments.line, arguments.parts, arguments.timeout_s) if arguments.parts else None
+    taken = None
+    if arguments.parts:
+        _suffice(arguments.parts, arguments)  # before anybody waits for them
+        taken = next_parts(desk, arguments.line, arguments.parts, arguments.timeout_s)
 
     def work(state: State) -> dict[str, Any]:
         if (line.recipe.bank, line.recipe.wire.pack_sha256) != before:
@@ -172,11 +178,26 @@ def _calibrate(desk: Desk, arguments: Calibrate, asked: Asked) -> Result:
             scores, source = [score for _, score in taken], "parts declared good"
         elif arguments.since is not None:
             scores, source = _from_history(desk, arguments, arguments.since)
+            _suffice(len(scores), arguments)
         else:
+            if line.recipe.bank.shots > 1:  # of one or none there is nothing to leave out
+                _suffice(line.recipe.bank.shots, arguments)
             scores, source = desk.enrolment.leave_one_out(state, arguments.line), "shots, each against the others"
         return _calibration(desk.enrolment.calibrate(state, arguments.line, scores, arguments.rate, source, asked.who))
 
     return {"calibration": desk.state.run(work)}, ()
+
+
+def _suffice(count: int, arguments: Calibrate) -> None:
+    """Raises CommandError: so few good parts cannot promise the rate, and nobody has accepted what they can."""
+    needed = fewest(arguments.rate)
+    if count >= needed or arguments.sure:
+        return
+    can, parts = f"{100 / (count + 1):.3g} %", "part promises" if count == 1 else "parts promise"
+    raise CommandError(
+        f"{count} good {parts} {can}, not the {100 * arguments.rate:.3g} % asked for: "
+        f"show it {needed - count} more ({needed} in all), or accept {can} with --yes"
+    )
 
 
 def _threshold(desk: Desk, arguments: Threshold, asked: Asked) -> Result:

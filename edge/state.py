@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -59,6 +59,15 @@ STATE_TABLES = migrations(
     ) STRICT;
     CREATE INDEX feedback_of_a_line ON feedback (line, seq);
     """,
+    """
+    CREATE TABLE shot_scores (
+        line TEXT PRIMARY KEY,
+        fingerprint TEXT NOT NULL,
+        pack_sha256 TEXT NOT NULL,
+        revision INTEGER NOT NULL,
+        scores TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    """,
 )
 
 
@@ -110,6 +119,35 @@ class State:
         with self.database.transaction():
             row = {"line": line, "at": iso_ms(utc_now()), "who": who} | asdict(calibration)
             self._insert("calibrations", row | {"scores": json.dumps(calibration.scores)})
+
+    def shot_scores(
+        self, line: str, fingerprint: str, pack_sha256: str, revision: int
+    ) -> tuple[tuple[float, float], ...] | None:
+        """What the line's shots score, each against the others; None where that was not kept for just these.
+
+        Args:
+            line: Its name.
+            fingerprint, pack_sha256, revision: As of `LineCalibration`.
+        """
+        found = list(
+            self.database.tables.query(
+                "SELECT scores FROM shot_scores"
+                " WHERE line = ? AND fingerprint = ? AND pack_sha256 = ? AND revision = ?",
+                [line, fingerprint, pack_sha256, revision],
+            )
+        )
+        return tuple((score, peak) for score, peak in json.loads(found[0]["scores"])) if found else None
+
+    def keep_shot_scores(
+        self, line: str, fingerprint: str, pack_sha256: str, revision: int, scores: Sequence[tuple[float, float]]
+    ) -> None:
+        """Keeps what `shot_scores` then finds, in place of what there was of the line."""
+        with self.database.transaction():
+            self.database.tables.execute(
+                "INSERT OR REPLACE INTO shot_scores (line, fingerprint, pack_sha256, revision, scores)"
+                " VALUES (?, ?, ?, ?, ?)",
+                [line, fingerprint, pack_sha256, revision, json.dumps(scores)],
+            )
 
     def note(self, who: str, command: str, arguments: dict[str, Any], outcome: str) -> None:
         """Writes to the audit who asked for what, and what came of it."""

@@ -13,6 +13,9 @@ from edge.clock import iso_ms, utc_now
 
 SCHEMA = 1
 
+NOT_CALIBRATED = "not calibrated: show it good parts"
+"""What the status of a line says whose verdicts are provisional."""
+
 Stamp = Annotated[
     datetime,
     PlainSerializer(iso_ms, return_type=str),
@@ -152,6 +155,9 @@ class Verdict(Wire):
     error: Fault | None = None
     score: Unit | None = Field(default=None, description="S of the image (Eq. 12).")
     threshold: Unit
+    provisional: bool = Field(
+        default=False, description="Whether the threshold is neither calibrated for what judged here nor set by hand."
+    )
     scores: Scores | None = None
     regions: tuple[Region, ...] = ()
     explanation: tuple[Reason, ...] = ()

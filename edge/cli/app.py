@@ -121,7 +121,10 @@ def score(
     weights: Annotated[Optional[str], typer.Option(help="A weights file, or a tag that was fetched.")] = None,  # noqa: UP045
     device: Device = "cpu",
     dtype: Dtype = "auto",
-    threshold: Annotated[float, typer.Option(min=0, max=1, help="Anomalous at and above it.")] = 0.5,
+    threshold: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option(min=0, max=1, help="Anomalous at and above it. Default: 0.5, and provisional verdicts."),
+    ] = None,
     heatmaps: Annotated[Optional[Path], typer.Option(help="Folder for heatmaps and overlays.")] = None,  # noqa: UP045
     batch: Annotated[int, typer.Option(min=1, help="Pictures in one pass.")] = 4,
     as_json: Json = False,
@@ -132,20 +135,23 @@ def score(
         from core.backbone import DEFAULT, UNTRAINED, load_backbone
         from core.packs import load_pack
         from core.store import Store
-        from edge.score import find_pictures, report, score_pictures
+        from edge.score import THRESHOLD, find_pictures, report, score_pictures
 
         pictures = find_pictures(paths)
         loaded = load_pack(pack)
         name = model or (DEFAULT if weights is None else ModelSettings().name)
         alfa = Alfa(load_backbone(name, weights, device, dtype, Store(store_dir())))
-        scored = list(score_pictures(alfa, loaded, pictures, threshold, heatmaps, batch))
+        limit = THRESHOLD if threshold is None else threshold
+        scored = list(score_pictures(alfa, loaded, pictures, limit, heatmaps, batch))
     if as_json:
-        print(report(alfa, loaded, scored).model_dump_json(indent=2, exclude_none=True))  # noqa: T201
+        print(report(alfa, loaded, scored, threshold is None).model_dump_json(indent=2, exclude_none=True))  # noqa: T201
     else:
         _print_scores(scored)
         used = f"{alfa.backbone.name}, {alfa.backbone.device}, {alfa.backbone.dtype}"
         note = ": random weights, the scores mean nothing" if name == UNTRAINED else ""
         out.print(f"pack {loaded.name} {loaded.version}; model {used}{note}", soft_wrap=True)
+        if threshold is None:
+            out.print(f"[yellow]not calibrated: at the default threshold {limit} the verdicts are provisional[/]")
         if heatmaps is not None:
             out.print(f"heatmaps and overlays in {heatmaps}", soft_wrap=True)
     if any(one.verdict == "error" for one in scored):
@@ -206,7 +212,7 @@ def demo(
             seconds=seconds,
             parts=parts,
         )
-    out.print(summary(seen.counts))
+    out.print(summary(seen.counts, seen.provisional), soft_wrap=True)
     if source is None:
         out.print(str(seen.truth), soft_wrap=True)
     if not seen.counts:

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from edge.cli.ask import ConfigFile, Json, Line, Wait, ask_service, out, show_json
 from edge.cli.explained import explained
+from edge.verdict import NOT_CALIBRATED
 
 recipe_app = typer.Typer(help="What lines judge by.", no_args_is_help=True)
 
@@ -29,6 +30,11 @@ def status(config: ConfigFile, as_json: Json = False) -> None:
         threshold = f"{line['threshold']:.4f} ({recipe['threshold_source']})"
         table.add_row(name, state, str(line["seq"]), *kinds, pack, str(line["bank"]["shots"]), threshold)
     out.print(table)
+    for name, line in found["lines"].items():
+        if line.get("provisional"):
+            out.print(
+                f"[yellow]line {name} is {NOT_CALIBRATED}; until then its verdicts are provisional[/]", soft_wrap=True
+            )
 
 
 def trigger(

@@ -145,11 +145,12 @@ def calibrate(
         Optional[datetime],  # noqa: UP045
         typer.Option(parser=parse_when, help="And until then; without it, until now."),
     ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Accept a higher rate, where the parts are too few.")] = False,
     timeout: Wait = 600.0,
 ) -> None:
     """Set a line's threshold from good parts, with the false-alarm rate that they can promise."""
     stretch = {name: when.isoformat() for name, when in (("since", since), ("until", until)) if when is not None}
-    arguments = {"line": line, "rate": rate, "parts": parts, "timeout_s": timeout} | stretch
+    arguments = {"line": line, "rate": rate, "parts": parts, "sure": yes, "timeout_s": timeout} | stretch
     kept = ask_service(config, "calibrate", arguments, timeout=timeout)["calibration"]
     out.print(f"line {line}: threshold {kept['threshold']:.4f}, {kept['source']}", soft_wrap=True)
     if kept["rate"] > rate + 1e-9:

@@ -15,7 +15,7 @@ from edge.mqtt.publisher import Publisher
 from edge.outbox import Depth, Outbox
 from edge.scorer import Scorer
 from edge.systemd import Progress
-from edge.verdict import LineStats, State
+from edge.verdict import NOT_CALIBRATED, LineStats, State
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,8 @@ class Condition:
             notes.append(f"drift: {recipe.drift.state.reason}; calibrate anew")
         if (trouble := self._publisher.state.trouble) is not None:
             notes.append(f"broker: {trouble}")
+        if recipe.provisional:
+            notes.append(NOT_CALIBRATED)  # graver troubles stand before it
         if camera.state == "ended":
             return "ready", "the source has ended"
         if camera.state == "fault":
@@ -102,6 +104,7 @@ class Condition:
             mqtt_puback_age_seconds=broker.last_puback_age_s,
             mqtt_rejected=self._publisher.rejected,
             bank_shots=recipe.bank.shots,
+            provisional=recipe.provisional,
             drift=recipe.drift.state.drifting if recipe.drift is not None else None,
         )
 

@@ -63,6 +63,7 @@ def judged(
         verdict="anomaly" if anomalous else "normal",
         score=inspection.score,
         threshold=recipe.threshold,
+        provisional=recipe.provisional,
         scores=Scores(global_=inspection.global_score, local=inspection.local_score, memory=inspection.memory_score),
         regions=tuple(
             Region(
@@ -132,6 +133,7 @@ def failed(
         verdict="error",
         error=fault,
         threshold=recipe.threshold,
+        provisional=recipe.provisional,
         recipe=recipe.wire,
         model=model,
         bank=recipe.bank,

@@ -22,6 +22,8 @@ class LoadedRecipe:
     """What the line judges by.
 
     Attributes:
+        provisional: Whether the threshold is neither calibrated with shots, pack and model as now, nor set by hand.
+        from_shots: Whether the threshold comes from the shots alone.
         drift: Whether the line still does what its calibration promised; fed by the line. None without calibration.
     """
 
@@ -31,6 +33,8 @@ class LoadedRecipe:
     wire: Recipe
     index: Index | None = None
     bank: Bank = NO_SHOTS
+    provisional: bool = False
+    from_shots: bool = False
     drift: DriftTest | None = None
 
 

@@ -9,6 +9,7 @@ from core.compiled import CompiledPacks
 from core.packs import PromptPack
 from core.store import Store
 from edge.line.recipe import LoadedRecipe
+from edge.provisional import is_provisional, thresholds
 from edge.settings import LineSettings, MethodSettings, ModelSettings, store_dir
 from edge.verdict import Model, Recipe
 
@@ -66,8 +67,12 @@ class Recipes:
         """
         if pack.sha256 not in self._texts:
             self._texts[pack.sha256] = self._alfa.text(self._packs.get(self._alfa.backbone, pack))
-        pixel = line.threshold if line.pixel_threshold is None else line.pixel_threshold
-        return LoadedRecipe(self._texts[pack.sha256], line.threshold, pixel, recipe_part(pack, line.threshold_source))
+        return LoadedRecipe(
+            self._texts[pack.sha256],
+            *thresholds(line),
+            wire=recipe_part(pack, line.threshold_source),
+            provisional=is_provisional(line),
+        )
 
     def release(self) -> None:
         """Lets go of the text half of the model, which compiled packs do not need."""

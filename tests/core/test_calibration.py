@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 from core.calibration import (
     Calibration,
     calibrate,
+    fewest,
     leave_one_out,
     order,
     pixel_threshold,
+    provisional_threshold,
     rate_bounds,
     uncalibrated,
 )
@@ -108,6 +110,36 @@ def test_notes_say_what_is_short() -> None:
     assert full.threshold > 1
     assert "none is anomalous" in full.note
     assert calibrate([*[0.5] * 18, 1.0, 1.0], 0.2).note == ""
+
+
+@pytest.mark.parametrize(
+    ("rate", "count"), [(0.5, 1), (0.2, 4), (0.3, 3), (0.1, 9), (0.05, 19), (0.02, 49), (0.001, 999)]
+)
+def test_how_many_good_parts_a_promise_takes(rate: float, count: int) -> None:
+    assert fewest(rate) == count
+    assert calibrate([0.5] * count, rate).rate == rate
+    if count > 1:
+        assert calibrate([0.5] * (count - 1), rate).rate > rate
+
+
+@pytest.mark.parametrize("rate", [0.0, 1.0, math.nan])
+def test_no_number_of_parts_promises_such_a_rate(rate: float) -> None:
+    with pytest.raises(ValueError, match="rate"):
+        fewest(rate)
+
+
+def test_a_provisional_threshold_is_just_above_the_largest_score() -> None:
+    assert provisional_threshold([0.2, 0.4, 0.3]) == math.nextafter(0.4, math.inf)
+    assert provisional_threshold([0.2]) > 0.2
+    assert provisional_threshold([0.5, 1.0]) == 1.0, "a verdict's threshold is at most 1"
+
+
+@pytest.mark.parametrize(
+    ("scores", "message"), [([], "there are none"), ([0.1, math.nan], "number 2 is nan"), ([1.1], "number 1 is 1.1")]
+)
+def test_no_provisional_threshold_comes_from(scores: list[float], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        provisional_threshold(scores)
 
 
 def test_a_threshold_by_hand_promises_nothing() -> None:

@@ -142,7 +142,11 @@ def test_the_same_from_the_command_line(running: Running, tmp_path: Path) -> Non
     assert (tmp_path / "shot.png").read_bytes().startswith(b"\x89PNG")
     assert "put aside" in run("shots", "remove", "1")
     assert "counts again" in run("shots", "restore", "1")
-    assert "cannot promise 5 %" in run("calibrate", "--line", "one", "--parts", "3")
+    refused = " ".join(run("calibrate", "--line", "one", "--parts", "3", code=2).split())
+    assert "3 good parts promise 25 %, not the 5 % asked for: show it 16 more (19 in all)" in refused
+    assert "is not calibrated: show it good parts" in run("status")
+    assert "cannot promise 5 %" in run("calibrate", "--line", "one", "--parts", "3", "--yes")
+    assert "not calibrated" not in run("status")
     assert "set by" in run("threshold", "--line", "one", "0.8")
     assert "bottle" in run("status")
     assert "shots_remove" in run("audit", "--json")
@@ -166,14 +170,24 @@ def test_the_same_from_the_command_line(running: Running, tmp_path: Path) -> Non
 
 def test_another_pack_keeps_the_shots_and_takes_the_promise_back(running: Running) -> None:
     running.ask("enroll", picture(0), picture(1), line="one", sure=True)
-    running.ask("calibrate", line="one", parts=3)
+    running.ask("calibrate", line="one", parts=3, sure=True)
     running.daemon.change_pack("one", "tile")
     one = running.ask("status")["lines"]["one"]
     assert one["recipe"]["pack"] == "tile"
     assert one["bank"]["shots"] == 2
+    source = "provisional: from 2 shots, each against the others; the last calibration was with another pack"
+    assert one["recipe"]["threshold_source"].startswith(source)
+    assert one["provisional"]
+    running.ask("shots_remove", shot=1)
+    one = running.ask("status")["lines"]["one"]
     assert one["recipe"]["threshold_source"].startswith("uncalibrated; the last calibration was with another pack")
+    assert one["recipe"]["threshold_source"].count("another pack") == 1
+    assert one["threshold"] == 0.5
+    running.ask("shots_restore", shot=1)
     running.daemon.change_pack("one", "bottle")
-    assert "parts declared good" in running.ask("status")["lines"]["one"]["recipe"]["threshold_source"]
+    one = running.ask("status")["lines"]["one"]
+    assert "parts declared good; the shots have changed" in one["recipe"]["threshold_source"]
+    assert one["provisional"]
 
 
 def test_a_calibration_holds_for_the_region_that_it_was_made_of(mosquitto: Mosquitto, tmp_path: Path) -> None:
@@ -181,7 +195,7 @@ def test_a_calibration_holds_for_the_region_that_it_was_made_of(mosquitto: Mosqu
         return str(running.ask("status")["lines"]["one"]["recipe"]["threshold_source"])
 
     with service(mosquitto, tmp_path) as running:
-        running.ask("calibrate", line="one", parts=3)
+        running.ask("calibrate", line="one", parts=3, sure=True)
     with service(mosquitto, tmp_path, roi={"x": 10, "y": 10, "width": 200, "height": 200}) as running:
         assert source().startswith("uncalibrated; the last calibration was with another")
     with service(mosquitto, tmp_path) as running:
@@ -215,8 +229,11 @@ def test_without_a_service_on_the_state_itself(tmp_path: Path) -> None:
     parts = pictures(tmp_path)
     run = partial(typed, config)
     assert "line one has 2 shots, revision 2" in run("enroll", "--line", "one", "--yes", *map(str, parts))
-    assert "from 2 shots" in run("calibrate", "--line", "one")
-    assert "is not running" in run("calibrate", "--line", "one", "--parts", "3", code=2)
+    assert "2 good parts promise 33.3 %" in run("calibrate", "--line", "one", code=2)
+    assert "is not calibrated: show it good parts" in run("status")
+    assert "from 2 shots" in run("calibrate", "--line", "one", "--yes")
+    assert "not calibrated" not in run("status")
+    assert "is not running" in run("calibrate", "--line", "one", "--parts", "19", code=2)
     assert "stopped" in run("status", "--json")
     assert "is not running" in run("pause", "--line", "one", code=2)
     assert "set lines.one.pack" in run("recipe", "set", "tile", "--line", "one", code=2)

@@ -44,7 +44,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         changes: dict[str, Any] = {"issued_at": issued, "score": seq / 100, "bank": Bank(shots=4, revision=seq // 10)}
         if seq in (4, 8):
             place = Heatmap(topic="t", archive=f"one/{seq}", x=0, y=0, width=9, height=9, max=0.9, peak=(3, 4))
-            changes |= {"verdict": "anomaly", "heatmap": place, "simulated": True}
+            changes |= {"verdict": "anomaly", "heatmap": place, "simulated": True, "provisional": seq == 8}
         one = verdict("one", seq, part, **changes)
         box.issue(one if seq != 6 else failure("one", 6, part).model_copy(update={"issued_at": issued}))
     box.issue(verdict("two", 1, "=HYPERLINK(1)", issued_at=at(3)))
@@ -67,7 +67,8 @@ def test_an_entry_is_what_was_issued(kept: History) -> None:
     assert (one.verdict, one.error_code) == ("anomaly", None)
     assert (one.issued_at, one.score, one.peak, one.threshold, one.total_ms) == (at(8), 0.08, 0.9, 0.5, 34.0)
     assert (one.pack_sha256, one.fingerprint, one.bank_revision) == ("a" * 64, "f" * 64, 0)
-    assert (one.archive, one.simulated) == ("one/8", True)
+    assert (one.archive, one.simulated, one.provisional) == ("one/8", True, True)
+    assert not kept.entry("one", 4).provisional
     wrong = kept.entry("one", 6)
     assert (wrong.verdict, wrong.error_code, wrong.simulated) == ("error", "deadline", False)
     assert wrong.score is wrong.peak is wrong.total_ms is None
@@ -117,6 +118,16 @@ def test_scores_are_of_one_model_pack_and_bank(kept: History) -> None:
     assert scores(bank_revision=1) == [(seq / 100, 0.4) for seq in (10, 11, 12)]
     assert scores(since=at(3), until=at(7), kinds=["normal"]) == [(0.03, 0.4), (0.05, 0.4)]
     assert scores(kinds=["error"]) == scores(fingerprint="0") == scores(pack_sha256="0") == []
+
+
+def test_a_verdict_of_an_earlier_version_is_not_provisional(box: Outbox) -> None:
+    box.issue(verdict("one", 1, provisional=True))
+    kept = History(box.path.parent)
+    assert kept.entry("one", 1).provisional
+    with sqlite3.connect(kept.path) as database:
+        database.execute("UPDATE verdicts SET payload = json_remove(payload, '$.provisional')")
+    database.close()
+    assert not kept.entry("one", 1).provisional
 
 
 def test_lines_are_apart(kept: History) -> None:
@@ -208,6 +219,7 @@ def test_csv_holds_a_stretch_oldest_first(kept: History, tmp_path: Path, monkeyp
         "archive": "one/8",
         "total_ms": "34.0",
         "simulated": "1",
+        "provisional": "1",
     }
     assert kept.export(target, "one", since=at(3), until=at(5)) == 2
     assert [one["seq"] for one in rows(target)] == ["3", "4"]

@@ -42,6 +42,7 @@ ALL = Gauges(
     mqtt_puback_age_seconds=0.25,
     mqtt_rejected={"too_large": 6},
     bank_shots=8,
+    provisional=True,
     drift=False,
 )
 

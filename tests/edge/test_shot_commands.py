@@ -21,6 +21,7 @@ from core.simline import render
 from edge.cli.when import parse_when
 from edge.console.client import RefusedError
 from edge.console.client import ask as ask_console
+from edge.history import History
 from edge.ledger import stamp
 from tests.support.mosquitto import Mosquitto, eventually
 from tests.support.running import TOPIC, Running, service
@@ -229,6 +230,100 @@ def test_a_stretch_of_the_history_gives_the_threshold_of_its_scores(mosquitto: M
             with pytest.raises(RefusedError, match=message):
                 running.ask("calibrate", line="one", **more)
         assert running.ask("status")["lines"]["one"]["threshold"] == kept["threshold"]
+
+
+def test_too_few_parts_are_refused_before_anything_changes(mosquitto: Mosquitto, tmp_path: Path) -> None:
+    def line() -> dict[str, Any]:
+        return dict(running.ask("status")["lines"]["one"])
+
+    def refused(message: str, **arguments: Any) -> None:
+        before = line()["recipe"], line()["threshold"]
+        with pytest.raises(RefusedError, match=message) as caught:
+            running.ask("calibrate", line="one", **arguments)
+        assert caught.value.code == "refused"
+        assert (line()["recipe"], line()["threshold"]) == before
+        assert running.daemon._state.run(lambda state: state.calibration("one")) is None
+
+    with service(mosquitto, tmp_path) as running:
+        began = heard(running, 2)[0]["issued_at"]
+        until = heard(running, 1)[0]["issued_at"]
+        running.ask("enroll", *(picture(index) for index in range(4)), line="one", sure=True)
+        hold(running)
+        four = r"4 good parts promise 20 %, not the 5 % asked for: show it 15 more \(19 in all\), or accept 20 % with"
+        refused(four)
+        refused(four, parts=4, timeout_s=600)  # at once: nobody waits for the parts of a line that is held
+        refused("1 good part promises 50 %, not the 2 % asked for: show it 48 more", parts=1, rate=0.02)
+        running.ask("shots_remove", shot=1)
+        refused("3 good parts promise 25 %, not the 20 % asked for: show it 1 more", rate=0.2)
+        for shot in (2, 3, 4):
+            running.ask("shots_remove", shot=shot)
+        count = len([one for one in running.verdicts() if stamp(began) <= stamp(one["issued_at"]) < stamp(until)])
+        with pytest.raises(RefusedError, match="judged no part"):  # none with the shots of now
+            running.ask("calibrate", line="one", since=began, until=until, rate=0.01)
+        refused("2 shots or more")  # which no yes mends
+        refused("2 shots or more", sure=True)
+        running.ask("resume", line="one")
+        fresh = heard(running, 3, bank={"shots": 0, "revision": 8})
+        hold(running)
+        stretch = {"since": fresh[0]["issued_at"], "rate": 0.001}
+        refused(r"\d+ good parts promise .* not the 0.1 % asked for", **stretch)
+        assert count >= 2
+
+        for shot in (1, 2, 3, 4):
+            running.ask("shots_restore", shot=shot)
+        kept = running.ask("calibrate", line="one", sure=True)["calibration"]
+        assert (kept["count"], kept["rate"]) == (4, pytest.approx(0.2))
+        assert kept["source"] == "20 % false alarms, from 4 shots, each against the others"
+        assert not line()["provisional"]
+    asked = [outcome for command, outcome in outcomes_of(tmp_path) if command == "calibrate"]
+    assert asked[-1] == "done"
+    assert all(one.startswith("refused: ") for one in asked[:-1])
+
+
+def outcomes_of(folder: Path) -> list[tuple[str, str]]:
+    """Command and outcome of the audit of a service that has ended, the oldest first."""
+    return [(one[0], one[1]) for one in rows(folder / "state" / "state.db", "SELECT command, outcome FROM audit")]
+
+
+def test_a_line_says_that_it_is_not_calibrated_until_it_is(mosquitto: Mosquitto, tmp_path: Path) -> None:
+    note = "not calibrated: show it good parts"
+
+    def status() -> dict[str, Any]:
+        return dict(json.loads(running.messages.of("line/one/status")[-1].payload))
+
+    with service(mosquitto, tmp_path) as running:
+        first = heard(running, 1)[0]
+        assert (first["provisional"], first["threshold"]) == (True, 0.5)
+        assert first["recipe"]["threshold_source"] == "uncalibrated"
+        assert running.ask("trigger", line="one", part_id="p")["verdict"]["provisional"]  # of an error, too
+        eventually(lambda: status().get("reason") == note, PATIENCE_S)
+        assert status()["state"] == "running"
+        assert running.ask("status")["lines"]["one"]["reason"] == note
+        assert running.daemon.lines["one"].gauges().provisional is True
+
+        running.ask("enroll", picture(0), picture(1), line="one", sure=True)
+        two = heard(running, 1, bank={"shots": 2, "revision": 2})[0]
+        assert two["provisional"]
+        assert two["recipe"]["threshold_source"] == "provisional: from 2 shots, each against the others"
+        assert two["threshold"] != 0.5
+        running.ask("calibrate", line="one", rate=0.2, parts=4)
+        calibrated = heard(running, 2)[-1]
+        assert not calibrated["provisional"]
+        assert calibrated["recipe"]["false_alarm_rate"] == 0.2
+        eventually(lambda: "reason" not in status(), PATIENCE_S)
+        assert running.daemon.lines["one"].gauges().provisional is False
+
+        running.ask("shots_remove", shot=1)
+        stale = heard(running, 1, bank={"shots": 1, "revision": 3})[0]
+        assert (stale["provisional"], stale["threshold"]) == (True, calibrated["threshold"])
+        running.ask("threshold", line="one", threshold=0.75)
+        assert not heard(running, 2)[-1]["provisional"]
+        running.ask("shots_restore", shot=1)
+        assert not heard(running, 1, bank={"shots": 2, "revision": 4})[0]["provisional"]  # a person has decided
+        seq = first["seq"]
+    kept = History(tmp_path / "state")
+    assert kept.entry("one", seq).provisional
+    assert not kept.verdicts("one", count=1)[0].provisional
 
 
 def test_drift_is_told_everywhere_until_a_new_calibration(

@@ -25,6 +25,22 @@ def test_calibrations_and_audit_are_kept(tmp_path: Path) -> None:
         state.stop()
 
 
+def test_what_shots_score_is_kept_for_just_these_shots(tmp_path: Path) -> None:
+    basis, scores = ("f" * 64, "a" * 64, 3), ((0.25, 0.5), (0.5, 0.75))
+    for start in range(2):
+        state = StateThread(tmp_path / "state")
+        state.start()
+        if start == 0:
+            assert state.run(lambda one: one.shot_scores("one", *basis)) is None
+            state.run(lambda one: one.keep_shot_scores("one", *basis, [(0.0, 0.0)]))
+            state.run(lambda one: one.keep_shot_scores("one", *basis, scores))
+        assert state.run(lambda one: one.shot_scores("one", *basis)) == scores
+        assert state.run(lambda one: one.shot_scores("two", *basis)) is None
+        for other in (("0", *basis[1:]), (basis[0], "0", basis[2]), (*basis[:2], 4)):
+            assert state.run(lambda one, other=other: one.shot_scores("one", *other)) is None
+        state.stop()
+
+
 def test_one_process_has_the_folder(tmp_path: Path) -> None:
     first = hold_state(tmp_path / "state")
     with pytest.raises(LockError, match=r"state\.lock: another alfa-edge"):

@@ -167,6 +167,17 @@ def test_schema_wants(verdict: Verdict, missing: str) -> None:
         _validator("verdict").validate(sent)
 
 
+def test_a_verdict_says_whether_it_is_provisional() -> None:
+    """Schema 1 has got a field: a consumer may leave it out, and takes a verdict without it for one that is not."""
+    assert json.loads(judged().to_json())["provisional"] is False
+    sent = json.loads(failed().model_copy(update={"provisional": True}).to_json())
+    assert (sent["schema"], sent["provisional"]) == (1, True)
+    assert "provisional" not in json.loads(_published("verdict"))["required"]
+    del sent["provisional"]
+    _validator("verdict").validate(sent)
+    assert not Verdict.model_validate(sent).provisional
+
+
 def test_scores_are_named_as_on_the_wire() -> None:
     assert set(json.loads(judged().to_json())["scores"]) == {"global", "local", "memory"}
 

@@ -42,6 +42,7 @@ def test_the_demo_judges_two_lines_and_anybody_can_listen(tmp_path: Path) -> Non
         assert one["model"]["name"].startswith("bundled")
         assert one["bank"]["shots"] == 4
         assert one["recipe"]["threshold_source"] == "5 % false alarms, from 46 simulated normals"
+        assert not one["provisional"]
         assert one["simulated"]
     assert {one["line"] for one in heard} == {"plate-1", "wood-1"}
     for line in ("plate-1", "wood-1"):
@@ -51,6 +52,7 @@ def test_the_demo_judges_two_lines_and_anybody_can_listen(tmp_path: Path) -> Non
     assert said is not None
     assert float(said[1]) >= 0.75, "200 parts make 0.9 and more; these are a few"
     counts = {kind: sum(int(n) for n in re.findall(rf"(\d+) {kind}", printed)) for kind in ("normal", "anomaly")}
+    assert "provisional" not in printed
     assert counts["normal"] + counts["anomaly"] >= len(heard) > 0
     anomalies = [one for one in heard if one["verdict"] == "anomaly"]
     for one in anomalies:

@@ -40,6 +40,7 @@ def test_score_says_what_it_sees_and_goes_on_after_a_torn_picture(parts: Path, t
     assert by_name["a.png"]["verdict"] == by_name["b.jpg"]["verdict"] == "anomaly"
     assert report["model"]["name"].startswith("bundled")
     assert report["recipe"]["pack"] == "magnetic_tile"
+    assert (report["provisional"], report["recipe"]["threshold_source"]) == (False, "option")
     with Image.open(by_name["b.jpg"]["heatmap"]) as heatmap, Image.open(by_name["b.jpg"]["overlay"]) as overlay:
         assert heatmap.size == overlay.size == (420, 300)
         assert heatmap.mode == "L"
@@ -53,6 +54,17 @@ def test_score_prints_a_table_and_exits_0_when_all_could_be_read(parts: Path) ->
     assert "a.png" in result.output
     assert "b.jpg" in result.output
     assert "model bundled" in result.output
+    assert "not calibrated: at the default threshold 0.5 the verdicts are provisional" in result.output
+
+
+def test_score_at_a_threshold_that_was_chosen_is_not_provisional(parts: Path) -> None:
+    at_default = ["score", str(parts / "a.png"), "--pack", "generic"]
+    chosen = runner.invoke(app, [*at_default, "--threshold", "0.5"])  # though it is the default's value
+    assert chosen.exit_code == 0, chosen.output
+    assert "provisional" not in chosen.output
+    report = json.loads(runner.invoke(app, [*at_default, "--json"]).stdout)
+    assert (report["provisional"], report["recipe"]["threshold_source"]) == (True, "uncalibrated")
+    assert report["pictures"][0]["threshold"] == 0.5
 
 
 def test_pictures_of_one_name_keep_heatmaps_of_their_own(parts: Path, tmp_path: Path) -> None:
