@@ -7,8 +7,9 @@ normalisation, is AnomalyDINO's.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -42,6 +43,9 @@ class Tower:
         network: timm's, float32, on the device.
         pixels: Frames to the network's input, on the device.
         norm: Whether the network's final normalisation is applied to each layer.
+        stride: Input sizes are multiples of it, pixels: the coarsest layer's.
+        fixed: Whether the network takes this size only.
+        weights: SHA-256, hexadecimal, of the weights alone.
     """
 
     name: str
@@ -54,6 +58,26 @@ class Tower:
     network: Any
     pixels: Preprocess
     norm: bool = False
+    stride: int = 1
+    fixed: bool = False
+    weights: str = ""
+
+    def at(self, size: tuple[int, int]) -> Tower:
+        """The same network for another input size, pixels, multiples of `stride`.
+
+        Raises:
+            ModelError: it takes its own size only, or the size is no multiple.
+        """
+        if size == self.size:
+            return self
+        if self.fixed or size[0] % self.stride or size[1] % self.stride or min(size) < self.stride:
+            takes = "its own size only" if self.fixed else f"multiples of {self.stride}"
+            raise ModelError(f"size {size[0]} x {size[1]}: {self.name} takes {takes}")
+        pixels = Preprocess(size, self.pixels.mean, self.pixels.std, self.device)
+        shapes = _try(self.name, self.network, size, self.layers, self.norm, self.device)
+        grid = max(shape[:2] for shape in shapes)
+        fingerprint = _identity(self.weights, size, pixels, self.layers, self.norm)
+        return replace(self, size=size, pixels=pixels, grid=grid, fingerprint=fingerprint)
 
     @torch.inference_mode()
     def features(self, frames: Sequence[Rgb]) -> tuple[Tensor, ...]:
@@ -95,28 +119,37 @@ def load_tower(
     strides = _strides(found)
     chosen = _layers(found.name, strides, layers)
     height, width = (size, size) if isinstance(size, int) else size or found.size
-    _check_size(found, (height, width), chosen, max(strides[layer] for layer in chosen))
+    stride = max(strides[layer] for layer in chosen)
+    _check_size(found, (height, width), chosen, stride)
     if norm and not _has_norm(found.network):
         raise ModelError(f"{found.name} has no final normalisation of patches; leave norm off")
-    preprocessing = ((height, width), found.mean, found.std, PREPROCESS_VERSION)
-    fingerprint = fingerprint_of(found.network, found.architecture, *preprocessing, chosen, norm)
+    weights_sha256 = fingerprint_of(found.network, found.architecture)
     _resize(found, (height, width))
     network = found.network.to(where)
     if where.type == "cpu":
         network = network.to(memory_format=torch.channels_last)  # convolutions are twice as fast
     shapes = _try(found.name, network, (height, width), chosen, norm, where)
+    pixels = Preprocess((height, width), found.mean, found.std, where)
     return Tower(
         name=found.name,
-        fingerprint=fingerprint,
+        fingerprint=_identity(weights_sha256, (height, width), pixels, chosen, norm),
         device=where,
         size=(height, width),
         layers=chosen,
         grid=max(shape[:2] for shape in shapes),
         channels=sum(shape[2] for shape in shapes),
         network=network,
-        pixels=Preprocess((height, width), found.mean, found.std, where),
+        pixels=pixels,
         norm=norm,
+        stride=stride,
+        fixed=found.fixed,
+        weights=weights_sha256,
     )
+
+
+def _identity(weights: str, size: tuple[int, int], pixels: Preprocess, layers: tuple[int, ...], norm: bool) -> str:
+    described = (weights, size, pixels.mean, pixels.std, PREPROCESS_VERSION, layers, norm)
+    return hashlib.sha256(repr(described).encode()).hexdigest()
 
 
 def _features(network: Any, pixels: Tensor, layers: tuple[int, ...], norm: bool) -> tuple[Tensor, ...]:

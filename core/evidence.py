@@ -1,0 +1,249 @@
+"""Few-shot by evidence: many sources compare a part with the normal shots, and each has the say that it has earned.
+
+A source is a feature map, free or held to the same place, or the text side. Before it may speak it is measured against
+the shots themselves, which are known to be good: each is left out and compared with the others. Of what they reach,
+the source keeps the mean m and the spread s. A part that reaches x then counts as z = (x - m) / s.
+
+The weight is the square of the room above the shots: (u / m - 1)^2, where u is the distance between patches that have
+nothing to do with each other. A source for which one good part is as strange to the others as any patch to any other
+has no room to show a defect, and no say: the same place where parts lie anyhow, or coarse features of fine line art.
+For the text side the room is 1 - 2 m: text that calls the shots anomalous (m >= 0.5) is not heard.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from core.coreset import select
+from core.scorers import nearest_both, top_mean
+
+SHARES = (0.0, 0.005)
+"""Extents of pooling: the most anomalous patch, and the mean of the most anomalous 0.5 %."""
+_PLACE = 0.1  # a place reaches so far to each side, in shares of the map's side
+# A spread measured on a few shots is mixed with one that sources usually have, as if that were so many shots more.
+_USUAL_SPREAD, _USUAL_COUNT = 0.08, 4
+_TEXT_SPREAD = 0.1  # of a score in [0, 1]
+_MOST_LEFT_OUT = 8  # shots that are left out in turn; each costs a comparison
+_UNRELATED = 1_500  # patches drawn for the distance of unrelated ones
+_CENTRE, _WIDTH = 3.0, 4.0  # the z that a score of 0.5 stands for, and what carries it half of the way to 1
+FREE, PLACE = "free", "place"
+GLOBAL, WINDOWS = "text", "text windows"
+
+
+@dataclass(frozen=True)
+class Level:
+    """What normal shots reach in one source, and the say that it has for that.
+
+    Attributes:
+        source: The map's kind and how it is compared, or which part of the text side.
+        mean: Of what each shot reaches when it is left out, for each of `SHARES`.
+        spread: The same; above 0.
+        weight: 0 and above; only the proportions matter.
+    """
+
+    source: str
+    mean: tuple[float, ...]
+    spread: tuple[float, ...]
+    weight: float
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """Normal shots and what they are compared in. Of maps of one shape each; resident on the device.
+
+    Attributes:
+        maps: The shots' feature maps of each kind, [V, R, C, d]; V counts shots and their views.
+        levels: Two of each kind: free, and held to the place.
+        left_out: Of each level, what shots reach when they are left out, float32 [S, R, C].
+        text: None, or two: S_G and the largest S~_L.
+        shot_texts: What the shots that were left out reach there, float32 [S, n]; n is the number of `text`.
+    """
+
+    maps: tuple[Tensor, ...]
+    levels: tuple[Level, ...]
+    left_out: tuple[Tensor, ...]
+    text: tuple[Level, ...] = ()
+    shot_texts: Tensor | None = None
+
+    def heard(self, scores: Tensor) -> Evidence:
+        """With the text side, which scores the shots that were left out like this.
+
+        Args:
+            scores: [S, 1] or [S, 2]: S_G and, with windows, the largest S~_L, in [0, 1].
+        """
+        levels = tuple(
+            _level_of_text(name, column)
+            for name, column in zip((GLOBAL, WINDOWS), scores.float().unbind(1), strict=False)
+        )
+        return replace(self, text=levels, shot_texts=scores.float())
+
+    def judge(self, maps: Sequence[Tensor], texts: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Scores [B] and the map [B, rows, cols] of parts, in (0, 1): 0.5 where they lie clearly above the shots.
+
+        Args:
+            maps: Of each kind float32 [B, R, C, d].
+            texts: As `heard` takes them, of the parts; None where the text side is not heard.
+        """
+        found = []
+        for query, bank in zip(maps, self.maps, strict=True):
+            free, held = nearest_both(query, bank, _within(bank))
+            found += [free.amin(1), held.amin(1)]
+        return self._fuse(found, texts)
+
+    def shots(self) -> tuple[Tensor, Tensor]:
+        """What the shots reach when they are left out: scores [S] and maps [S, rows, cols], as `judge` gives them."""
+        return self._fuse(list(self.left_out), self.shot_texts)
+
+    def _fuse(self, distances: Sequence[Tensor], texts: Tensor | None) -> tuple[Tensor, Tensor]:
+        size = max((one.shape[1:] for one in distances), key=lambda shape: shape[0] * shape[1])
+        total = sum(level.weight for level in self.levels) or 1.0
+        image = torch.zeros_like(distances[0][:, 0, 0])
+        fused = image.new_zeros(len(image), *size)
+        for level, found in zip(self.levels, distances, strict=True):
+            share = level.weight / total
+            if share == 0.0:
+                continue
+            pools = zip(SHARES, level.mean, level.spread, strict=True)
+            image += share * torch.stack([(top_mean(found, part) - m) / s for part, m, s in pools]).mean(0)
+            high = F.interpolate(found[:, None], tuple(size), mode="bilinear", align_corners=False)[:, 0]
+            fused += share * (high - level.mean[0]) / level.spread[0]
+        if texts is not None and self.text:
+            # The text side and the patches share the say by what each has of its full one.
+            weights = torch.tensor([level.weight for level in self.text], device=image.device)
+            means, spreads = (
+                torch.tensor([getattr(level, name)[0] for level in self.text], device=image.device)
+                for name in ("mean", "spread")
+            )
+            heard = (weights * (texts - means) / spreads).sum(-1)
+            image = (total * image + heard) / (total + float(weights.sum()))
+        return to_score(image), to_score(fused)
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """The share of the say of each source, by name; together 1."""
+        every = [*self.levels, *self.text]
+        total = sum(level.weight for level in every) or 1.0
+        return {level.source: level.weight / total for level in every}
+
+
+def gather(names: Sequence[str], maps: Sequence[Tensor], owners: Sequence[int], limit: int | None = None) -> Evidence:
+    """The evidence of shots.
+
+    Args:
+        names: Of the kinds of maps.
+        maps: Of each kind [V, R, C, d], floating, on the device.
+        owners: The shot of each of the V views; views of one shot are left out together.
+        limit: The most patches of a kind; of more, the pictures that differ most are kept. None keeps all.
+
+    Raises:
+        ValueError: there is no shot, or counts do not fit.
+    """
+    if not len(owners) or any(len(one) != len(owners) for one in maps) or len(names) != len(maps):
+        raise ValueError(
+            f"{len(owners)} views of shots, maps of {[len(one) for one in maps]}: at least one, and as many"
+        )
+    keep = _keep(maps, limit)
+    kept = [one[keep].float() for one in maps]
+    whose = torch.tensor(list(owners), device=kept[0].device)[keep]
+    firsts = _firsts(whose)
+    levels, left_out = [], []
+    for name, bank in zip(names, kept, strict=True):
+        free, held = _leave_out(bank, whose, firsts)
+        unrelated = _unrelated(bank)
+        for how, found in ((FREE, free), (PLACE, held)):
+            levels.append(_level(f"{name} {how}", found, unrelated))
+            left_out.append(found)
+    return Evidence(tuple(kept), tuple(levels), tuple(left_out))
+
+
+def to_score(z: Tensor) -> Tensor:
+    """z, any number, to (0, 1): 0.5 at `_CENTRE`; it never saturates, so that scores stay apart."""
+    u = (z - _CENTRE) / _WIDTH
+    return (1 + u / (1 + u.abs())) / 2
+
+
+def _within(bank: Tensor) -> int:
+    return max(1, round(_PLACE * (bank.shape[1] * bank.shape[2]) ** 0.5))
+
+
+def _firsts(owners: Tensor) -> list[int]:
+    """The first view of each shot that is left out, evenly spaced over the shots."""
+    seen: dict[int, int] = {}
+    for place, owner in enumerate(owners.tolist()):
+        seen.setdefault(owner, place)
+    places = list(seen.values())
+    if len(places) <= _MOST_LEFT_OUT:
+        return places
+    return [places[round(step * (len(places) - 1) / (_MOST_LEFT_OUT - 1))] for step in range(_MOST_LEFT_OUT)]
+
+
+def _leave_out(bank: Tensor, owners: Tensor, firsts: list[int]) -> tuple[Tensor, Tensor]:
+    """What shots reach, [S, R, C], when they are left out: free, and held to the place.
+
+    One shot alone is compared with itself, other places only: how strange one patch of a good part is to the others.
+    """
+    within = _within(bank)
+    if len(set(owners.tolist())) == 1:
+        alone = _elsewhere(bank[0], within)[None]
+        return alone, alone
+    free, held = nearest_both(bank[firsts], bank, within)
+    own = (owners[firsts][:, None] == owners[None, :])[:, :, None, None]
+    return free.masked_fill(own, torch.inf).amin(1), held.masked_fill(own, torch.inf).amin(1)
+
+
+def _elsewhere(features: Tensor, within: int) -> Tensor:
+    """[R, C]: from each patch of [R, C, d] to the nearest that lies farther away than `within` rows or columns."""
+    rows, cols, size = features.shape
+    flat = features.reshape(-1, size)
+    place = torch.arange(rows * cols, device=flat.device)
+    row, col = place // cols, place % cols
+    found = []
+    for some in place.split(1_024):
+        near = ((row[some, None] - row).abs() <= within) & ((col[some, None] - col).abs() <= within)
+        if bool(near.all()):  # a map no larger than a place
+            near = place[some, None] == place
+        found.append(torch.cdist(flat[some], flat).masked_fill(near, torch.inf).amin(1))
+    return torch.cat(found).view(rows, cols).nan_to_num(posinf=0.0)
+
+
+def _unrelated(bank: Tensor) -> float:
+    """The median distance between patches drawn at random; the same ones for the same bank."""
+    flat = bank.flatten(0, 2)
+    generator = torch.Generator().manual_seed(0)
+    drawn = flat[torch.randperm(len(flat), generator=generator)[:_UNRELATED].to(flat.device)]
+    half = len(drawn) // 2
+    return float(torch.cdist(drawn[:half], drawn[half:]).median()) if half else 0.0
+
+
+def _level(source: str, found: Tensor, unrelated: float) -> Level:
+    reached = [top_mean(found, share) for share in SHARES]
+    means = [max(float(one.mean()), 1e-6) for one in reached]
+    spreads = [_spread(one, mean, _USUAL_SPREAD * mean) for one, mean in zip(reached, means, strict=True)]
+    room = max(0.0, unrelated / means[0] - 1)
+    return Level(source, tuple(means), tuple(spreads), room * room)
+
+
+def _level_of_text(source: str, scores: Tensor) -> Level:
+    mean = float(scores.mean())
+    room = max(0.0, 1 - 2 * mean)
+    return Level(source, (mean,), (_spread(scores, mean, _TEXT_SPREAD),), room * room)
+
+
+def _spread(values: Tensor, mean: float, usual: float) -> float:
+    squares = float((values - mean).square().sum()) + _USUAL_COUNT * usual**2
+    return float((squares / (len(values) - 1 + _USUAL_COUNT)) ** 0.5)
+
+
+def _keep(maps: Sequence[Tensor], limit: int | None) -> list[int]:
+    """The views that are kept, in their order: all, or those that differ most."""
+    views, largest = len(maps[0]), max(one.shape[1] * one.shape[2] for one in maps)
+    most = views if limit is None else max(2, limit // largest)
+    if views <= most:
+        return list(range(views))
+    means = torch.cat([one.float().mean((1, 2)) for one in maps], 1)
+    return sorted(select(means, most, 0).tolist())
