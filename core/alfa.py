@@ -5,29 +5,33 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import partial
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor
 
 from core.adaptation import EMPTY_SIDE, Labels, TextFeatures, adapt, keep_all
 from core.aligner import ALIGNERS
 from core.backbone import DTYPES, Backbone
 from core.compiled import CompiledPack
-from core.explain import Likeness
+from core.evidence import gather
+from core.feature_maps import FeatureMaps
 from core.graph import GraphedPass
-from core.heatmap import Peak, find_peak, to_frame
-from core.image import Map, Rgb
+from core.image import Rgb
+from core.inspection import Inspection as Inspection
+from core.inspection import to_host
 from core.masked import MaskedPass
-from core.memory import Index, reference_map, search
+from core.memory import Index, Memory, make_index, reference_map, remember, search
 from core.packs import TEMPLATE_PROMPTS, Prompts
+from core.towers import Tower
 from core.vision import Features, VisionPass, lift
 from core.windows import AGGREGATIONS, MODES, STRIDE, Windows, make_windows
 
 AUTO = "auto"
+FEW_SHOT = ("evidence", "alfa")
+"""How parts are compared with normal shots; see `Method.few_shot`."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,8 @@ class Method:
         memory_gain: Multiplies the distances to normal shots, which it cuts off at 1, before they are averaged with the
             windows' scores. The paper's is 1; None: the one that suits the model, as its embeddings may lie so close
             together that distances say nothing beside scores. `Alfa.method` names the one that is used.
+        few_shot: How normal shots are used. `evidence`: feature maps and the text side, each with the say that the
+            shots give it (`core.evidence`); `alfa`: the paper's, a reference map that is averaged with S~_L.
     """
 
     scales: tuple[int, ...] = (2, 3)
@@ -70,8 +76,11 @@ class Method:
     local_in_image: bool = True
     image_in_map: bool = False
     memory_gain: float | None = None
+    few_shot: str = "evidence"
 
     def __post_init__(self) -> None:
+        if self.few_shot not in FEW_SHOT:
+            raise ValueError(f"few_shot {self.few_shot!r} is not known; use one of {', '.join(FEW_SHOT)}")
         if self.aligner not in (AUTO, *ALIGNERS):
             raise ValueError(f"aligner {self.aligner!r} is not known; use {AUTO} or one of {', '.join(ALIGNERS)}")
         if self.windows not in MODES:
@@ -101,52 +110,19 @@ WINCLIP = Method(
     local_in_image=False,
     image_in_map=True,
     memory_gain=1.0,
+    few_shot="alfa",
 )
-
-
-@dataclass(frozen=True, eq=False)
-class Inspection:
-    """What ALFA says of one frame.
-
-    Attributes:
-        score: S(x) in [0, 1] (Eq. 12).
-        global_score: S_G(x) in [0, 1] (Eq. 10).
-        local_score: max S~_L in [0, 1]; without windows the map's largest value.
-        patch_map: S~_L, or few-shot its mean with the reference map, float32 [rows, cols], in [0, 1]. Without windows
-            the reference map, times `memory_gain`.
-        size: Height and width of the frame, pixels.
-        kept_normal: bool [P+], the normal prompts kept for this frame.
-        kept_abnormal: bool [P-], the abnormal ones.
-        likeness: How the pack's descriptors compare to the frame; None where the pack has none.
-        memory_score: The largest value of the reference map, in [0, 1]; None without normal shots.
-    """
-
-    score: float
-    global_score: float
-    local_score: float
-    patch_map: Map
-    size: tuple[int, int]
-    kept_normal: NDArray[np.bool_]
-    kept_abnormal: NDArray[np.bool_]
-    likeness: Likeness | None = None
-    memory_score: float | None = None
-
-    @cached_property
-    def heatmap(self) -> Map:
-        """The map bilinearly at the frame's resolution, float32 [H, W], in [0, 1]."""
-        return to_frame(self.patch_map, self.size)
-
-    @cached_property
-    def peak(self) -> Peak:
-        """The heatmap's largest value, found without making the heatmap."""
-        return find_peak(self.patch_map, self.size)
 
 
 class Alfa:
     """The method on one model. Not for several threads at once."""
 
-    def __init__(self, backbone: Backbone, method: Method = ALFA, *, patches: bool = False) -> None:
+    def __init__(
+        self, backbone: Backbone, method: Method = ALFA, *, patches: bool = False, tower: Tower | None = None
+    ) -> None:
         """With `patches` the pass also gives the patch tokens that few-shot scoring needs.
+
+        `tower` is a second model whose feature maps normal shots are compared in, on the same device.
 
         Raises:
             ValueError: a window is larger than the grid, or there are neither windows nor `patches`.
@@ -154,6 +130,8 @@ class Alfa:
         if method.windows == "none" and not patches:
             raise ValueError(_NO_SHOTS)
         self.backbone = backbone
+        self.tower = tower
+        self._feature_maps: dict[tuple[int, int], FeatureMaps] = {}
         self._choose(method)
         self.windows = _windows_of(method, backbone)
         one_pass = MaskedPass if method.windows == "masked" else VisionPass
@@ -215,6 +193,60 @@ class Alfa:
             normal, abnormal = F.normalize(normal, dim=-1), F.normalize(abnormal, dim=-1)
         return TextFeatures(normal.to(self.backbone.device), abnormal.to(self.backbone.device))
 
+    def feature_maps(self, shape: tuple[int, int]) -> FeatureMaps:
+        """What makes the feature maps of pictures of about this height and width, pixels."""
+        if shape not in self._feature_maps:
+            self._feature_maps[shape] = FeatureMaps(self.backbone, self.tower, shape)
+        return self._feature_maps[shape]
+
+    @torch.inference_mode()
+    def remember(self, frame: Rgb, shape: tuple[int, int] | None = None) -> Memory:
+        """The memory of one frame, on the CPU; `shape`: what its feature maps are made for, by default its own."""
+        memory = remember(self.vision(self.backbone.pixels([frame])))
+        maps: tuple[Tensor, ...] = ()
+        if self.method.few_shot == "evidence":
+            maps = self.feature_maps(shape or (frame.shape[0], frame.shape[1]))([frame])
+        return Memory(
+            tuple(one.cpu().clone() for one in memory.windows),
+            memory.patches.cpu().clone(),
+            tuple(one.cpu().clone() for one in maps),
+        )
+
+    @torch.inference_mode()
+    def index(
+        self,
+        memories: Sequence[Memory],
+        owners: Sequence[int],
+        shape: tuple[int, int],
+        *,
+        limit: int | None = None,
+    ) -> Index:
+        """What parts are compared with.
+
+        Args:
+            memories: At least one, each of one picture; shots and their views alike.
+            owners: The shot of each.
+            shape: What their feature maps are made for.
+            limit: The most features of a kind.
+
+        Raises:
+            ValueError: as `make_index` and `evidence.gather`.
+        """
+        device = self.backbone.device
+        if self.method.few_shot == "alfa":
+            return make_index(memories, device, limit)
+        kinds = [kind.name for kind in self.feature_maps(shape).kinds]
+        maps = [torch.cat(one).to(device) for one in zip(*(memory.maps for memory in memories), strict=True)]
+        nothing = torch.empty(0, device=device)
+        return Index((), nothing, gather(kinds, maps, owners, limit), shape)
+
+    def hear(self, index: Index, texts: Sequence[tuple[float, float]]) -> Index:
+        """`index` with the text side, which says S_G and the largest S~_L of the shots that are left out in turn."""
+        if index.evidence is None:
+            return index
+        heard = torch.tensor(texts, device=self.backbone.device)[:, : 2 if self.windows else 1]
+        return replace(index, evidence=index.evidence.heard(heard))
+
     def inspect(
         self, frames: Sequence[Rgb], texts: Sequence[TextFeatures], indexes: Sequence[Index | None] | None = None
     ) -> list[Inspection]:
@@ -226,7 +258,7 @@ class Alfa:
             ValueError: there are no windows, and a frame has no index.
         """
         sizes = [(frame.shape[0], frame.shape[1]) for frame in frames]
-        return self.inspect_pixels(self.backbone.pixels(frames), texts, sizes, indexes)
+        return self.inspect_pixels(self.backbone.pixels(frames), texts, sizes, indexes, frames)
 
     @torch.inference_mode()
     def inspect_pixels(
@@ -235,29 +267,50 @@ class Alfa:
         texts: Sequence[TextFeatures],
         sizes: Sequence[tuple[int, int]],
         indexes: Sequence[Index | None] | None = None,
+        frames: Sequence[Rgb] = (),
     ) -> list[Inspection]:
-        """As `inspect`, for pixels [B, 3, H, W] as the model wants them and the sizes of their frames."""
+        """As `inspect`, for pixels [B, 3, H, W] as the model wants them and the sizes of their frames.
+
+        The frames themselves are needed where an index holds evidence.
+        """
         features = self.vision(pixels)
         inspections: dict[int, Inspection] = {}
         for text, index, rows in _by_recipe(texts, indexes or [None] * len(texts)):
             part = features if len(rows) == len(texts) else features.take(rows)
-            judged = self._judge(part, text, index, [sizes[row] for row in rows])
+            maps: tuple[Tensor, ...] = ()
+            if index is not None and index.shape is not None:
+                maps = self.feature_maps(index.shape)([frames[row] for row in rows])
+            judged = self._judge(part, maps, text, index, [sizes[row] for row in rows])
             inspections.update(zip(rows, judged, strict=True))
         return [inspections[row] for row in range(len(texts))]
 
     def _judge(
-        self, features: Features, text: TextFeatures, index: Index | None, sizes: Sequence[tuple[int, int]]
+        self,
+        features: Features,
+        maps: Sequence[Tensor],
+        text: TextFeatures,
+        index: Index | None,
+        sizes: Sequence[tuple[int, int]],
     ) -> list[Inspection]:
         labels = self.adapt(features.image, text)  # 4.2: F_TG
         s_global = self.abnormal(features.image, labels.embedding)[:, None]  # Eq. 10
         s_window = self.window_scores(features, labels.embedding)  # 4.3, Eq. 11
         s_local = self.aggregate(s_window, s_global)  # S~_L
-        reference = None if index is None else reference_map(search(features, index), self.windows)[:, 0]
-        score, s_map = self.fuse(s_global, s_local, reference)  # Eq. 12
+        grid = self.backbone.grid
+        if index is not None and index.evidence is not None:
+            texts = s_global if s_local is None else torch.cat([s_global, s_local.amax(-1, keepdim=True)], 1)
+            said, fused = index.evidence.judge(maps, texts)
+            grid = (fused.shape[1], fused.shape[2])
+            score, s_map = said[:, None], fused.flatten(1)
+            reference: Tensor | None = s_map
+        else:
+            reference = None if index is None else reference_map(search(features, index), self.windows)[:, 0]
+            score, s_map = self.fuse(s_global, s_local, reference)  # Eq. 12
         local = s_map if s_local is None else s_local
         parts = [local] if reference is None else [local, reference]
         scores = torch.cat([score, s_global, *(one.amax(-1, keepdim=True) for one in parts)], 1)
-        return _to_host(scores, s_map, labels, self._likeness(features, s_window, text), self.backbone.grid, sizes)
+        likeness = self._likeness(features, s_window, text)
+        return to_host(scores, s_map, labels, likeness, (grid, self.backbone.grid), sizes)
 
     def adapt(self, image: Tensor, text: TextFeatures) -> Labels:
         """4.2, Alg. 1: the label embeddings F_TG of images f(x) [B, d]."""
@@ -331,44 +384,6 @@ def _windows_of(method: Method, backbone: Backbone) -> list[Windows]:
         return []
     stride = STRIDE if method.windows == "strided" else method.stride
     return [make_windows(backbone.grid, scale, stride).to(backbone.device) for scale in method.scales]
-
-
-def _to_host(
-    scores: Tensor,
-    s_map: Tensor,
-    labels: Labels,
-    likeness: Sequence[Tensor],
-    grid: tuple[int, int],
-    sizes: Sequence[tuple[int, int]],
-) -> list[Inspection]:
-    """The rows of a batch as value objects; one copy from the device.
-
-    Args:
-        scores: S, S_G, max S~_L and, few-shot, the maximum of the reference map, [B, 3] or [B, 4].
-        s_map: The map, [B, N].
-        labels: The kept prompts.
-        likeness: Nothing, or similarities [B, D] and indices [B, N] of descriptors.
-        grid: Rows and columns of the patches.
-        sizes: Height and width of each frame.
-    """
-    parts = [scores.clamp(0, 1), s_map.clamp(0, 1), labels.normal.float(), labels.abnormal.float(), *likeness]
-    packed = torch.cat(parts, 1).cpu().numpy()
-    ends = np.cumsum([part.shape[1] for part in parts])[:-1]
-    score, local, normal, abnormal, *like = np.split(packed, ends, axis=1)
-    return [
-        Inspection(
-            score=float(score[row, 0]),
-            global_score=float(score[row, 1]),
-            local_score=float(score[row, 2]),
-            patch_map=local[row].reshape(grid).copy(),
-            size=size,
-            kept_normal=normal[row] > 0,
-            kept_abnormal=abnormal[row] > 0,
-            memory_score=float(score[row, 3]) if score.shape[1] > 3 else None,
-            likeness=Likeness(like[0][row].copy(), like[1][row].reshape(grid).astype(np.int64)) if like else None,
-        )
-        for row, size in enumerate(sizes)
-    ]
 
 
 def _by_recipe(

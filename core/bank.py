@@ -17,7 +17,7 @@ from typing import Any, cast
 import numpy as np
 
 from core.database import Database, migrations
-from core.encoding import Encoding, FeaturesError
+from core.encoding import Encoding, FeaturesError, FeaturesMissingError
 from core.image import Rgb, decode, encode_png
 from core.memory import Memory
 from core.shot_checks import Flag
@@ -77,6 +77,10 @@ _AGAIN = "make them anew from the kept picture with `alfa-edge shots reembed`"
 
 class BankError(ValueError):
     """The bank cannot do as asked, or is not as it was written; the message names the shot and the remedy."""
+
+
+class FeaturesOfOthersError(BankError):
+    """What is kept of a shot was made by other models; its picture is there, so that features can be made anew."""
 
 
 class DuplicateShotError(BankError):
@@ -243,6 +247,13 @@ class Bank:
         with self._database.snapshot():
             return [_shot(row) for row in self._tables.query(f"{_SHOTS} WHERE {which} ORDER BY id", [line])]
 
+    def shape(self, line: str) -> tuple[int, int] | None:
+        """Height and width of the line's first shot, removed or not, pixels: what feature maps are made for."""
+        query = "SELECT height, width FROM shots WHERE line = ? ORDER BY id LIMIT 1"
+        with self._database.snapshot():
+            rows = list(self._tables.query(query, [line]))
+        return (rows[0]["height"], rows[0]["width"]) if rows else None
+
     def image(self, shot: int) -> Rgb:
         """The picture of a shot.
 
@@ -282,7 +293,7 @@ class Bank:
         with self._database.snapshot():
             found = {shot: self._features(shot, encoding) for shot in self.shots(line)}
         if lacking := ", ".join(str(shot.id) for shot, features in found.items() if not features):
-            raise BankError(
+            raise FeaturesOfOthersError(
                 f"line {line!r}: the features of shot {lacking} are of another model or preprocessing than "
                 f"{encoding.fingerprint[:12]}, version {encoding.preprocess}; {_AGAIN}"
             )
@@ -309,19 +320,18 @@ class Bank:
         rows = _pack(features, encoding)
         with self._database.transaction():
             found = self.shot(shot)
-            same = [found.id, encoding.fingerprint, encoding.preprocess]
-            self._tables.table("features").delete_where("shot = ? AND fingerprint = ? AND preprocess = ?", same)
+            which, values = _of(encoding)
+            self._tables.table("features").delete_where(f"shot = ? AND {which}", [found.id, *values])
             self._keep(found.id, rows)
 
     def _features(self, shot: Shot, encoding: Encoding) -> dict[int, Memory]:
         """By variant; nothing where there are none of the model and preprocessing."""
-        query = """
-            SELECT variant, kind, dtype, shape, crc32, data FROM features
-            WHERE shot = ? AND fingerprint = ? AND preprocess = ?
-        """
-        rows = self._tables.query(query, [shot.id, encoding.fingerprint, encoding.preprocess])
+        which, values = _of(encoding)
+        query = f"SELECT variant, kind, dtype, shape, crc32, data FROM features WHERE shot = ? AND {which}"
         try:
-            return encoding.unpack(rows)
+            return encoding.unpack(self._tables.query(query, [shot.id, *values]))
+        except FeaturesMissingError as error:
+            raise FeaturesOfOthersError(f"shot {shot.id} of line {shot.line!r}: {error}; {_AGAIN}") from error
         except FeaturesError as error:
             raise BankError(f"shot {shot.id} of line {shot.line!r}: {error}; {_AGAIN}") from error
 
@@ -363,6 +373,12 @@ def _shot(row: Mapping[str, Any]) -> Shot:
         removed_at=_time(removed) if removed else None,
         removed_by=row["removed_by"],
     )
+
+
+def _of(encoding: Encoding) -> tuple[str, list[str | int]]:
+    """The condition on rows of features that they are of an encoding, and its values."""
+    marks = ", ".join("?" for _ in encoding.fingerprints)
+    return f"fingerprint IN ({marks}) AND preprocess = ?", [*encoding.fingerprints, encoding.preprocess]
 
 
 def _pack(features: Mapping[int, Memory], encoding: Encoding) -> list[dict[str, Any]]:

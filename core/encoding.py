@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -13,15 +14,21 @@ import torch
 from torch import Tensor
 
 from core.alfa import Alfa
+from core.feature_maps import MapKind
 from core.memory import Memory
 from core.preprocess import VERSION as PREPROCESS_VERSION
 
 _DTYPE = "float16"
 _PATCH = "patch"
+_MAP = "map:"
 
 
 class FeaturesError(ValueError):
     """Features are not of an encoding, or not as they were written; the message names the variant and the kind."""
+
+
+class FeaturesMissingError(FeaturesError):
+    """Of a kind of features there are none: they were made by other models, or before there was such a kind."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +45,17 @@ class Encoding:
     fingerprint: str
     preprocess: int
     shapes: tuple[tuple[str, tuple[int, int]], ...]
+    maps: tuple[MapKind, ...] = ()
+
+    @property
+    def fingerprints(self) -> tuple[str, ...]:
+        """Of all that features are made by, each once."""
+        return tuple(dict.fromkeys([self.fingerprint, *(one.fingerprint for one in self.maps)]))
+
+    @property
+    def names(self) -> str:
+        """The feature maps, in words."""
+        return ", ".join(one.name for one in self.maps) or "none"
 
     def pack(self, features: Mapping[int, Memory]) -> list[dict[str, Any]]:
         """One row a variant and kind: variant, kind, fingerprint, preprocess, dtype, shape (JSON), crc32, data.
@@ -52,15 +70,16 @@ class Encoding:
             raise FeaturesError(f"features of variants {sorted(features)}: 0 must be there, and others be of 1 to 7")
         rows = []
         for variant, memory in sorted(features.items()):
-            tensors = [*memory.windows, memory.patches]
-            if [tuple(one.shape) for one in tensors] != [(1, *shape) for _, shape in self.shapes]:
+            tensors = [*memory.windows, memory.patches, *memory.maps]
+            if [tuple(one.shape) for one in tensors] != [(1, *shape) for _, _, shape in self._kinds()]:
                 found = ", ".join(str(list(one.shape)) for one in tensors)
-                wanted = ", ".join(f"{kind} {[1, *shape]}" for kind, shape in self.shapes)
+                wanted = ", ".join(f"{kind} {[1, *shape]}" for kind, _, shape in self._kinds())
                 raise FeaturesError(f"features of variant {variant} have shapes {found}; the encoding has {wanted}")
-            for (kind, shape), tensor in zip(self.shapes, tensors, strict=True):
+            for (kind, fingerprint, shape), tensor in zip(self._kinds(), tensors, strict=True):
                 if not bool(tensor.isfinite().all()):
                     raise FeaturesError(f"features {kind} of variant {variant} are not all finite numbers")
-                rows.append({"variant": int(variant), "kind": kind, **self._same(), **_blob(tensor, shape)})
+                same = {"fingerprint": fingerprint, "preprocess": self.preprocess}
+                rows.append({"variant": int(variant), "kind": kind, **same, **_blob(tensor, shape)})
         return rows
 
     def unpack(self, rows: Iterable[Mapping[str, Any]]) -> dict[int, Memory]:
@@ -70,7 +89,7 @@ class Encoding:
             FeaturesError: a kind is missing, damaged, or of another type or shape.
         """
         found: dict[int, dict[str, Tensor]] = {}
-        shapes = dict(self.shapes)
+        shapes = {kind: shape for kind, _, shape in self._kinds()}
         for row in rows:
             kind, variant = row["kind"], row["variant"]
             if kind in shapes:  # windows of a scale that is no longer used do no harm
@@ -80,33 +99,38 @@ class Encoding:
         return {variant: self._memory(variant, tensors) for variant, tensors in sorted(found.items())}
 
     def _memory(self, variant: int, tensors: Mapping[str, Tensor]) -> Memory:
-        if missing := [kind for kind, _ in self.shapes if kind not in tensors]:
-            raise FeaturesError(f"features {missing[0]} of variant {variant} are missing")
-        return Memory(tuple(tensors[kind] for kind, _ in self.shapes if kind != _PATCH), tensors[_PATCH])
+        if missing := [kind for kind, _, _ in self._kinds() if kind not in tensors]:
+            raise FeaturesMissingError(f"features {missing[0]} of variant {variant} are missing")
+        windows = tuple(tensors[kind] for kind, _ in self.shapes if kind != _PATCH)
+        return Memory(windows, tensors[_PATCH], tuple(tensors[_MAP + one.name] for one in self.maps))
 
-    def _same(self) -> dict[str, Any]:
-        return {"fingerprint": self.fingerprint, "preprocess": self.preprocess}
+    def _kinds(self) -> list[tuple[str, str, tuple[int, ...]]]:
+        """Kind, fingerprint and shape of all that is kept of a picture, in the order of `Memory`'s attributes."""
+        own: list[tuple[str, str, tuple[int, ...]]] = [(kind, self.fingerprint, shape) for kind, shape in self.shapes]
+        return own + [(_MAP + one.name, one.fingerprint, one.shape) for one in self.maps]
 
 
-def encoding_of(alfa: Alfa) -> Encoding:
-    """What the features of a method's pass are made by."""
+def encoding_of(alfa: Alfa, shape: tuple[int, int] | None = None) -> Encoding:
+    """What the features of a method's pass are made by, of pictures of about such a height and width."""
     width, joint = alfa.backbone.visual.proj.shape
     rows, cols = alfa.backbone.grid
     mode = "" if alfa.method.windows == "exact" else f":{alfa.method.windows}"
     windows = [(f"window:{one.scale}{mode}", (len(one.index), int(joint))) for one in alfa.windows]
-    return Encoding(alfa.backbone.fingerprint, PREPROCESS_VERSION, (*windows, (_PATCH, (rows * cols, int(width)))))
+    maps = alfa.feature_maps(shape).kinds if shape is not None and alfa.method.few_shot == "evidence" else ()
+    shapes = (*windows, (_PATCH, (rows * cols, int(width))))
+    return Encoding(alfa.backbone.fingerprint, PREPROCESS_VERSION, shapes, maps)
 
 
-def _blob(tensor: Tensor, shape: tuple[int, int]) -> dict[str, Any]:
+def _blob(tensor: Tensor, shape: tuple[int, ...]) -> dict[str, Any]:
     data = tensor.half().cpu().numpy().astype("<f2").tobytes()
     return {"dtype": _DTYPE, "shape": json.dumps(shape), "crc32": zlib.crc32(data), "data": data}
 
 
-def _tensor(row: Mapping[str, Any], shape: tuple[int, int]) -> Tensor:
-    """[1, rows, d]."""
+def _tensor(row: Mapping[str, Any], shape: tuple[int, ...]) -> Tensor:
+    """[1, *shape]."""
     data, what = row["data"], f"features {row['kind']} of variant {row['variant']}"
     if (row["dtype"], row["shape"]) != (_DTYPE, json.dumps(shape)):
         raise FeaturesError(f"{what} are {row['dtype']} {row['shape']}, the method's are {_DTYPE} {list(shape)}")
-    if zlib.crc32(data) != row["crc32"] or len(data) != 2 * shape[0] * shape[1]:
+    if zlib.crc32(data) != row["crc32"] or len(data) != 2 * math.prod(shape):
         raise FeaturesError(f"{what} are damaged: they do not have the checksum that was recorded")
     return torch.from_numpy(np.frombuffer(data, "<f2").astype(np.float16).reshape(1, *shape))

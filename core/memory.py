@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +13,9 @@ from torch import Tensor
 from core.coreset import select
 from core.vision import Features
 from core.windows import Windows, to_patches
+
+if TYPE_CHECKING:
+    from core.evidence import Evidence
 
 _CHUNK = 1 << 22  # similarities in memory at a time
 # What an index is thinned from, and measured in, at most: on two cores it then takes seconds, not hours.
@@ -26,10 +30,12 @@ class Memory:
     Attributes:
         windows: Of each scale, [S, W, d].
         patches: Of the last layer, [S, N, w].
+        maps: The feature maps of `core.feature_maps`, each [S, R, C, d], of no set length; none for the paper's own.
     """
 
     windows: tuple[Tensor, ...]
     patches: Tensor
+    maps: tuple[Tensor, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,10 +95,14 @@ class Index:
     Attributes:
         windows: Of each scale, [M, d].
         patches: [M, w].
+        evidence: The shots by feature maps, in place of windows and patches, which are then empty.
+        shape: Height and width of the pictures that those maps are made for, pixels.
     """
 
     windows: tuple[Tensor, ...]
     patches: Tensor
+    evidence: Evidence | None = None
+    shape: tuple[int, int] | None = None
 
 
 def make_index(memories: Sequence[Memory], device: torch.device, limit: int | None = None) -> Index:

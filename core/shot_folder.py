@@ -66,7 +66,7 @@ def import_shots(
     bank: Bank,
     folder: Path,
     line: str,
-    encoding: Encoding,
+    encoding: Callable[[Rgb], Encoding],
     embed: Callable[[Rgb], Mapping[int, Memory]],
     *,
     at: datetime,
@@ -81,7 +81,7 @@ def import_shots(
         bank: Where to.
         folder: Of the export.
         line: The line that will score against them.
-        encoding: What `embed` computes.
+        encoding: What `embed` computes of a picture.
         embed: The features of a picture by variant, as `Bank.add` takes them.
         at: Now.
         who: Who imports.
@@ -100,14 +100,15 @@ def import_shots(
         if any(shot.sha256 == entry.sha256 for shot in bank.shots(line)):
             continue
         png = _read_picture(folder, entry)
-        features = embed(decode(png, entry.file))
+        image = decode(png, entry.file)
+        features = embed(image)
         source = f"{entry.source} (line {manifest.line}, added by {entry.who} at {entry.added_at.isoformat()})"
         shot = bank.add(
             line,
             entry.class_name,
             png,
             features,
-            encoding,
+            encoding(image),
             at=at,
             who=who,
             source=source,

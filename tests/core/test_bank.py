@@ -261,27 +261,27 @@ def test_shots_travel_in_a_folder_and_are_verified(bank: Bank, tmp_path: Path) -
 
     enrol(bank, 3, line="saw")
     later = NOW + timedelta(days=1)
-    (came,) = import_shots(bank, folder, "saw", SMALL, embed, at=later, who="bo")
+    (came,) = import_shots(bank, folder, "saw", lambda _: SMALL, embed, at=later, who="bo")
     assert (came.line, came.class_name, came.who, came.added_at, came.flags) == ("saw", "cap", "bo", later, flagged)
     assert came.source == "camera (line press, added by ana at 2026-01-31T06:00:00+00:00)"
     assert np.array_equal(bank.image(came.id), picture(1))
     assert bank.png(came.id) == bank.png(1)
     assert bank.revision("saw") == 2
     assert len(bank.memory("saw", SMALL)) == 3
-    assert import_shots(bank, folder, "saw", SMALL, embed, at=later, who="bo") == []
+    assert import_shots(bank, folder, "saw", lambda _: SMALL, embed, at=later, who="bo") == []
 
     manifest = (folder / "shots.json").read_text()
     (folder / "shots.json").write_text(manifest.replace("shot-000003.png", "../shot-000003.png"))
     with pytest.raises(BankError, match=r"shots\.json is no manifest of shots \(shots\.1\.file"):
-        import_shots(bank, folder, "new", SMALL, embed, at=later, who="bo")
+        import_shots(bank, folder, "new", lambda _: SMALL, embed, at=later, who="bo")
     (folder / "shots.json").write_text(manifest)
     (folder / "shot-000003.png").write_bytes(encode_png(picture(9)))
     with pytest.raises(BankError, match=r"shot-000003\.png is not the picture that was exported"):
-        import_shots(bank, folder, "new", SMALL, embed, at=later, who="bo")
+        import_shots(bank, folder, "new", lambda _: SMALL, embed, at=later, who="bo")
     assert json.loads(manifest)["format"] == 1
     assert bank.shots("new") == []
     with pytest.raises(BankError, match="No such file"):
-        import_shots(bank, tmp_path / "none", "new", SMALL, embed, at=later, who="bo")
+        import_shots(bank, tmp_path / "none", "new", lambda _: SMALL, embed, at=later, who="bo")
 
 
 def test_a_shot_takes_less_than_a_megabyte_beside_its_picture(bank: Bank, database: Database) -> None:

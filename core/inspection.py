@@ -1,0 +1,93 @@
+"""What the method says of one frame, and how it comes from the device."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from core.adaptation import Labels
+from core.explain import Likeness
+from core.heatmap import Peak, find_peak, to_frame
+from core.image import Map
+
+
+@dataclass(frozen=True, eq=False)
+class Inspection:
+    """What ALFA says of one frame.
+
+    Attributes:
+        score: S(x) in [0, 1] (Eq. 12).
+        global_score: S_G(x) in [0, 1] (Eq. 10).
+        local_score: max S~_L in [0, 1]; without windows the map's largest value.
+        patch_map: S~_L, or few-shot its mean with the reference map, float32 [rows, cols], in [0, 1]. Without windows
+            the reference map, times `memory_gain`.
+        size: Height and width of the frame, pixels.
+        kept_normal: bool [P+], the normal prompts kept for this frame.
+        kept_abnormal: bool [P-], the abnormal ones.
+        likeness: How the pack's descriptors compare to the frame; None where the pack has none.
+        memory_score: The largest value of the reference map, in [0, 1]; None without normal shots.
+    """
+
+    score: float
+    global_score: float
+    local_score: float
+    patch_map: Map
+    size: tuple[int, int]
+    kept_normal: NDArray[np.bool_]
+    kept_abnormal: NDArray[np.bool_]
+    likeness: Likeness | None = None
+    memory_score: float | None = None
+
+    @cached_property
+    def heatmap(self) -> Map:
+        """The map bilinearly at the frame's resolution, float32 [H, W], in [0, 1]."""
+        return to_frame(self.patch_map, self.size)
+
+    @cached_property
+    def peak(self) -> Peak:
+        """The heatmap's largest value, found without making the heatmap."""
+        return find_peak(self.patch_map, self.size)
+
+
+def to_host(
+    scores: Tensor,
+    s_map: Tensor,
+    labels: Labels,
+    likeness: Sequence[Tensor],
+    grids: tuple[tuple[int, int], tuple[int, int]],
+    sizes: Sequence[tuple[int, int]],
+) -> list[Inspection]:
+    """The rows of a batch as value objects; one copy from the device.
+
+    Args:
+        scores: S, S_G, max S~_L and, few-shot, the maximum of the reference map, [B, 3] or [B, 4].
+        s_map: The map, [B, N].
+        labels: The kept prompts.
+        likeness: Nothing, or similarities [B, D] and indices [B, N] of descriptors.
+        grids: Rows and columns of the map, and of the descriptors' indices.
+        sizes: Height and width of each frame.
+    """
+    parts = [scores.clamp(0, 1), s_map.clamp(0, 1), labels.normal.float(), labels.abnormal.float(), *likeness]
+    packed = torch.cat(parts, 1).cpu().numpy()
+    ends = np.cumsum([part.shape[1] for part in parts])[:-1]
+    score, local, normal, abnormal, *like = np.split(packed, ends, axis=1)
+    return [
+        Inspection(
+            score=float(score[row, 0]),
+            global_score=float(score[row, 1]),
+            local_score=float(score[row, 2]),
+            patch_map=local[row].reshape(grids[0]).copy(),
+            size=size,
+            kept_normal=normal[row] > 0,
+            kept_abnormal=abnormal[row] > 0,
+            memory_score=float(score[row, 3]) if score.shape[1] > 3 else None,
+            likeness=Likeness(like[0][row].copy(), like[1][row].reshape(grids[1]).astype(np.int64)) if like else None,
+        )
+        for row, size in enumerate(sizes)
+    ]
