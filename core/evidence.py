@@ -12,6 +12,7 @@ For the text side the room is 1 - 2 m: text that calls the shots anomalous (m >=
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -168,7 +169,7 @@ def to_score(z: Tensor) -> Tensor:
 
 
 def _within(bank: Tensor) -> int:
-    return max(1, round(_PLACE * (bank.shape[1] * bank.shape[2]) ** 0.5))
+    return max(1, round(_PLACE * math.sqrt(bank.shape[1] * bank.shape[2])))
 
 
 def _firsts(owners: Tensor) -> list[int]:
@@ -203,7 +204,7 @@ def _elsewhere(features: Tensor, within: int) -> Tensor:
     place = torch.arange(rows * cols, device=flat.device)
     row, col = place // cols, place % cols
     found = []
-    for some in place.split(1_024):
+    for some in torch.split(place, 1_024):
         near = ((row[some, None] - row).abs() <= within) & ((col[some, None] - col).abs() <= within)
         if bool(near.all()):  # a map no larger than a place
             near = place[some, None] == place

@@ -65,7 +65,7 @@ class FeatureMaps:
         fine = OwnTower(backbone, fitted_size(shape, own.size, patch), layers)
         self._towers: list[tuple[OwnTower | Tower, Callable[[tuple[Tensor, ...]], list[Tensor]]]]
         self._towers = [(own, _joined), (fine, _joined)]
-        names = [("clip", own), ("clip:fine", fine)]
+        names: list[tuple[str, OwnTower | Tower]] = [("clip", own), ("clip:fine", fine)]
         if tower is not None:
             if not tower.fixed:
                 tower = tower.at(fitted_size(shape, tower.size, tower.stride))
@@ -88,7 +88,7 @@ class FeatureMaps:
 
 
 def fitted_size(shape: tuple[int, int], own: tuple[int, int], multiple: int) -> tuple[int, int]:
-    """A height and width with the proportions of `shape`, of about `_FINER` times `own`'s side, multiples of `multiple`.
+    """A height and width in the proportions of `shape`, of about `_FINER` times `own`'s side, multiples of `multiple`.
 
     Proportions beyond 1 to 4 are taken for 1 to 4.
     """
