@@ -240,6 +240,15 @@ class Alfa:
         nothing = torch.empty(0, device=device)
         return Index((), nothing, gather(kinds, maps, owners, limit), shape)
 
+    @torch.inference_mode()
+    def text_scores(self, frame: Rgb, text: TextFeatures) -> tuple[float, float]:
+        """S_G and the largest S~_L of one frame, zero-shot, each in [0, 1]; without windows S_G twice."""
+        features = self.vision(self.backbone.pixels([frame]))
+        labels = self.adapt(features.image, text)
+        s_global = self.abnormal(features.image, labels.embedding)[:, None]
+        s_local = self.aggregate(self.window_scores(features, labels.embedding), s_global)
+        return float(s_global), float(s_global if s_local is None else s_local.amax())
+
     def hear(self, index: Index, texts: Sequence[tuple[float, float]]) -> Index:
         """`index` with the text side, which says S_G and the largest S~_L of the shots that are left out in turn."""
         if index.evidence is None:

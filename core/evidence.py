@@ -29,7 +29,7 @@ _PLACE = 0.1  # a place reaches so far to each side, in shares of the map's side
 # A spread measured on a few shots is mixed with one that sources usually have, as if that were so many shots more.
 _USUAL_SPREAD, _USUAL_COUNT = 0.08, 4
 _TEXT_SPREAD = 0.1  # of a score in [0, 1]
-_MOST_LEFT_OUT = 8  # shots that are left out in turn; each costs a comparison
+_MOST_LEFT_OUT = 32  # shots that are left out in turn; each costs a comparison with all
 _UNRELATED = 1_500  # patches drawn for the distance of unrelated ones
 _CENTRE, _WIDTH = 3.0, 4.0  # the z that a score of 0.5 stands for, and what carries it half of the way to 1
 FREE, PLACE = "free", "place"
@@ -60,13 +60,15 @@ class Evidence:
     Attributes:
         maps: The shots' feature maps of each kind, [V, R, C, d]; V counts shots and their views.
         levels: Two of each kind: free, and held to the place.
-        left_out: Of each level, what shots reach when they are left out, float32 [S, R, C].
+        owners: The shots that were left out in turn, as `gather` was told them.
+        left_out: Of each level, what they reach then, float32 [S, R, C].
         text: None, or two: S_G and the largest S~_L.
         shot_texts: What the shots that were left out reach there, float32 [S, n]; n is the number of `text`.
     """
 
     maps: tuple[Tensor, ...]
     levels: tuple[Level, ...]
+    owners: tuple[int, ...]
     left_out: tuple[Tensor, ...]
     text: tuple[Level, ...] = ()
     shot_texts: Tensor | None = None
@@ -159,7 +161,8 @@ def gather(names: Sequence[str], maps: Sequence[Tensor], owners: Sequence[int], 
         for how, found in ((FREE, free), (PLACE, held)):
             levels.append(_level(f"{name} {how}", found, unrelated))
             left_out.append(found)
-    return Evidence(tuple(kept), tuple(levels), tuple(left_out))
+    left = tuple(int(whose[place]) for place in firsts)
+    return Evidence(tuple(kept), tuple(levels), left, tuple(left_out))
 
 
 def to_score(z: Tensor) -> Tensor:

@@ -88,7 +88,7 @@ def bench(alfa: Alfa, batch: int, rounds: int) -> BenchReport:
         clock.time("total", lambda: alfa.inspect(frames, [text] * batch, indexes))
     total = sorted(clock.taken["total"])
     return BenchReport(
-        model=model_part(alfa.backbone, alfa.method),
+        model=model_part(alfa.backbone, alfa.method, alfa.tower),
         batch=batch,
         rounds=rounds,
         frame=(frames[0].shape[1], frames[0].shape[0]),

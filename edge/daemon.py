@@ -121,7 +121,7 @@ class Daemon:
         stack.callback(scorer.stop)
         opening.result()
         self._enrolment = Enrolment(alfa, scorer, self.lines, settings.lines)
-        model = model_part(alfa.backbone, alfa.method)
+        model = model_part(alfa.backbone, alfa.method, alfa.tower)
         for name, line in settings.lines.items():
             services = Services(
                 scorer,

@@ -6,17 +6,18 @@ import hashlib
 import logging
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.alfa import Alfa
 from core.augment import augment, variants
-from core.bank import Shot
+from core.bank import FeaturesOfOthersError, Shot
 from core.calibration import calibrate, leave_one_out, pixel_threshold
 from core.drift import DriftTest
-from core.encoding import encoding_of
+from core.encoding import Encoding, encoding_of
 from core.image import Rgb
-from core.memory import Index, Memory, make_index, remember
+from core.memory import Index, Memory
 from core.shot_checks import Flag, Look, check_shot, look_at
 from core.shot_folder import import_shots
 from edge import provisional
@@ -52,7 +53,6 @@ class Enrolment:
         self._scorer = scorer
         self._lines = lines
         self._settings = settings
-        self._encoding = encoding_of(alfa)
         self._looks: dict[int, Look] = {}
         self._drifts: dict[str, tuple[LineCalibration, DriftTest]] = {}
 
@@ -67,9 +67,9 @@ class Enrolment:
         Raises:
             BankError: features of a shot are missing or damaged.
         """
-        memories = [memory for _, _, memory in state.bank.memory(line, self._encoding)]
         bank = Bank(shots=len(state.bank.shots(line)), revision=state.bank.revision(line))
-        changed = replace(recipe, index=self._index(line, memories), bank=bank, drift=None)
+        index = self._heard(state, line, recipe, self._index(state, line, self._memories(state, line)))
+        changed = replace(recipe, index=index, bank=bank, drift=None)
         kept = state.calibration(line)
         if kept is None:
             return self._uncalibrated(state, line, changed)
@@ -100,12 +100,14 @@ class Enrolment:
             return plain
         return provisional.from_shots(plain, self._against_each_other(state, line, plain), note)
 
-    def _against_each_other(self, state: State, line: str, recipe: LoadedRecipe) -> tuple[tuple[float, float], ...]:
-        """What the line's latest shots score against the others.
+    def _against_each_other(self, state: State, line: str, recipe: LoadedRecipe) -> Sequence[tuple[float, float]]:
+        """What the line's shots score against the others.
 
-        The bank has no embedding of the whole picture, so that each score takes a pass. The state keeps the scores:
-        they are made anew only when shots, pack, model, method or region have changed, not at each start.
+        By evidence that is known as soon as there is an index. The paper's way takes a pass for each, so that the state
+        keeps the scores: they are made anew only when shots, pack, model, method or region have changed.
         """
+        if recipe.index is not None and recipe.index.evidence is not None:
+            return self.leave_one_out(state, line, recipe)
         basis = (self._basis(line), recipe.wire.pack_sha256, recipe.bank.revision)
         scores = state.shot_scores(line, *basis)
         if scores is None:
@@ -113,10 +115,47 @@ class Enrolment:
             state.keep_shot_scores(line, *basis, scores)
         return scores
 
+    def _memories(self, state: State, line: str) -> list[tuple[Shot, int, Memory]]:
+        """The features of the line's shots: those that others made, or that are not there, are made anew first."""
+        encoding = self._encoding(state, line)
+        try:
+            return state.bank.memory(line, encoding)
+        except FeaturesOfOthersError as error:
+            log.warning("line %s: features are made anew from the shots' pictures: %s", line, error)
+        self.embed_missing(state, line)
+        return state.bank.memory(line, encoding)
+
+    def _encoding(self, state: State, line: str, image: Rgb | None = None) -> Encoding:
+        """What the line's features are made by; for a line that has no shot yet, those of `image`."""
+        return encoding_of(self._alfa, self._shape(state, line, image))
+
+    def _shape(self, state: State, line: str, image: Rgb | None = None) -> tuple[int, int] | None:
+        """Height and width of the pictures that the line's feature maps are made for."""
+        shape = state.bank.shape(line)
+        if shape is None and image is not None:
+            shape = (image.shape[0], image.shape[1])
+        return shape
+
+    def _heard(self, state: State, line: str, recipe: LoadedRecipe, index: Index | None) -> Index | None:
+        """`index` with what the text side says of the shots; the state keeps that, as each takes a pass."""
+        if index is None or index.evidence is None:
+            return index
+        basis = (self._basis(line), recipe.wire.pack_sha256)
+        texts = []
+        for shot in index.evidence.owners:
+            found = state.shot_texts(shot, *basis)
+            if found is None:
+                image = state.bank.image(shot)
+                found = self._scorer.ask(partial(Alfa.text_scores, frame=image, text=recipe.text)).result()
+                state.keep_shot_texts(shot, *basis, found)
+            texts.append(found)
+        return self._alfa.hear(index, texts)
+
     def _basis(self, line: str) -> str:
         """SHA-256, hexadecimal, of what a line's scores depend on besides pack and shots: model, method, region."""
         roi = self._settings[line].roi
-        basis = f"{self._alfa.backbone.fingerprint} {self._alfa.method!r} {roi!r}"
+        tower = None if self._alfa.tower is None else self._alfa.tower.fingerprint
+        basis = f"{self._alfa.backbone.fingerprint} {tower} {self._alfa.method!r} {roi!r}"
         return hashlib.sha256(basis.encode()).hexdigest()
 
     def _drift(self, line: str, kept: LineCalibration) -> DriftTest | None:
@@ -162,8 +201,8 @@ class Enrolment:
                         line,
                         recipe.wire.pack,
                         image,
-                        self._features(line, image),
-                        self._encoding,
+                        self._features(state, line, image),
+                        self._encoding(state, line, image),
                         at=utc_now(),
                         who=who,
                         source=name,
@@ -203,7 +242,12 @@ class Enrolment:
             ValueError: there are fewer than two.
         """
         recipe = recipe or self._lines[line].recipe
-        kept = state.bank.memory(line, self._encoding)
+        if recipe.index is not None and recipe.index.evidence is not None:
+            if recipe.bank.shots < 2:
+                raise ValueError(f"leaving one out takes 2 shots or more, not {recipe.bank.shots}; enrol another")
+            scores, maps = recipe.index.evidence.shots()
+            return list(zip(scores.tolist(), maps.amax((1, 2)).tolist(), strict=True))
+        kept = self._memories(state, line)
         shots = state.bank.shots(line)
         found: dict[int, tuple[float, float]] = {}
 
@@ -213,7 +257,7 @@ class Enrolment:
             if place < first:
                 return 0.0
             near = {shots[other].id for other in others}
-            index = self._index(line, [memory for shot, _, memory in kept if shot.id in near])
+            index = self._index(state, line, [one for one in kept if one[0].id in near])
             found[place] = self.score(state.bank.image(shots[place].id), replace(recipe, index=index))
             return found[place][0]
 
@@ -279,8 +323,8 @@ class Enrolment:
                 state.bank,
                 folder,
                 line,
-                self._encoding,
-                lambda image: self._features(line, image),
+                lambda image: self._encoding(state, line, image),
+                lambda image: self._features(state, line, image),
                 at=utc_now(),
                 who=who,
             )
@@ -289,9 +333,10 @@ class Enrolment:
 
     def embed_missing(self, state: State, line: str) -> list[Shot]:
         """Makes the features of shots that have none of this model, or damaged ones, anew from the kept pictures."""
-        missing = state.bank.missing(line, self._encoding)
+        encoding = self._encoding(state, line)
+        missing = state.bank.missing(line, encoding)
         for shot in missing:
-            state.bank.embed(shot.id, self._features(line, state.bank.image(shot.id)), self._encoding)
+            state.bank.embed(shot.id, self._features(state, line, state.bank.image(shot.id)), encoding)
         return missing
 
     def _look(self, state: State, shot: Shot) -> Look:
@@ -300,20 +345,18 @@ class Enrolment:
             self._looks[shot.id] = look_at(state.bank.image(shot.id), f"shot {shot.id}")
         return self._looks[shot.id]
 
-    def _index(self, line: str, memories: Sequence[Memory]) -> Index | None:
-        return make_index(memories, self._alfa.backbone.device, self._settings[line].shots.limit) if memories else None
+    def _index(self, state: State, line: str, kept: Sequence[tuple[Shot, int, Memory]]) -> Index | None:
+        shape = self._shape(state, line)
+        if not kept or shape is None:
+            return None
+        memories, owners = [memory for _, _, memory in kept], [shot.id for shot, _, _ in kept]
+        return self._alfa.index(memories, owners, shape, limit=self._settings[line].shots.limit)
 
-    def _features(self, line: str, image: Rgb) -> dict[int, Memory]:
+    def _features(self, state: State, line: str, image: Rgb) -> dict[int, Memory]:
         """Of the picture and, as the line's settings want, of it turned and mirrored; on the CPU."""
-        wanted = variants(self._settings[line].shots.augment)
-
-        def work(alfa: Alfa) -> dict[int, Memory]:
-            found = {}
-            for variant in wanted:  # one by one: frames wait meanwhile
-                memory = remember(alfa.vision(alfa.backbone.pixels([augment(image, variant)])))
-                found[variant] = Memory(
-                    tuple(one.cpu().clone() for one in memory.windows), memory.patches.cpu().clone()
-                )
-            return found
-
-        return self._scorer.ask(work).result()
+        shape = self._shape(state, line, image)
+        found = {}
+        for variant in variants(self._settings[line].shots.augment):  # one by one: frames wait meanwhile
+            view = augment(image, variant)
+            found[variant] = self._scorer.ask(partial(Alfa.remember, frame=view, shape=shape)).result()
+        return found

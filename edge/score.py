@@ -150,7 +150,7 @@ def report(alfa: Alfa, pack: PromptPack, pictures: Sequence[ScoredPicture], prov
     """The judgements with what they were made by; `provisional` where nobody chose the threshold."""
     return ScoreReport(
         recipe=recipe_part(pack, UNCALIBRATED if provisional else "option"),
-        model=model_part(alfa.backbone, alfa.method),
+        model=model_part(alfa.backbone, alfa.method, alfa.tower),
         provisional=provisional,
         pictures=tuple(pictures),
     )

@@ -99,6 +99,13 @@ class ModelSettings(Section):
     """Precision of the vision pass; `auto` is fp16 on CUDA, bf16 on a CPU that has it, else fp32."""
     batch: int = Field(default=8, ge=1, le=64)
     """The most frames, of all lines, that are scored in one pass."""
+    tower: str = "auto"
+    """A second model whose patch features parts are compared with normal shots in: `efficientnet-lite0`, or
+    `timm:NAME`, or `none`. `auto` is `efficientnet-lite0` for `bundled`, else `none`."""
+    tower_weights: str | None = None
+    """A tag or a weights file of the tower. Default: the tag that timm prefers."""
+    tower_layers: tuple[int, ...] | None = None
+    """Stages or blocks of the tower, as timm counts them. Default: those of strides 8 and 16, or the last block."""
 
 
 class MethodSettings(Section):
@@ -120,6 +127,9 @@ class MethodSettings(Section):
     aligner: Literal["auto", "minimal", "minimal-mean", "ridge", "identity"] = "auto"
     """How prompts move from global to local semantics; `identity` switches the aligner off, `auto` is what suits
     the model: `identity` for `bundled`, else `minimal`."""
+    few_shot: Literal["evidence", "alfa"] = "evidence"
+    """How normal shots are used: `evidence` compares feature maps of CLIP and tower, each with the say that the shots
+    give it; `alfa` is the paper's reference map."""
 
 
 class MqttSettings(Section):

@@ -67,6 +67,14 @@ STATE_TABLES = migrations(
         revision INTEGER NOT NULL,
         scores TEXT NOT NULL
     ) STRICT, WITHOUT ROWID;
+    CREATE TABLE shot_texts (
+        shot INTEGER NOT NULL REFERENCES shots (id) ON DELETE CASCADE,
+        fingerprint TEXT NOT NULL,
+        pack_sha256 TEXT NOT NULL,
+        image REAL NOT NULL,
+        local REAL NOT NULL,
+        PRIMARY KEY (shot, fingerprint, pack_sha256)
+    ) STRICT, WITHOUT ROWID;
     """,
 )
 
@@ -148,6 +156,18 @@ class State:
                 " VALUES (?, ?, ?, ?, ?)",
                 [line, fingerprint, pack_sha256, revision, json.dumps(scores)],
             )
+
+    def shot_texts(self, shot: int, fingerprint: str, pack_sha256: str) -> tuple[float, float] | None:
+        """S_G and the largest S~_L of a shot by a pack; None where that was not kept for just these."""
+        query = "SELECT image, local FROM shot_texts WHERE shot = ? AND fingerprint = ? AND pack_sha256 = ?"
+        found = list(self.database.tables.query(query, [shot, fingerprint, pack_sha256]))
+        return (found[0]["image"], found[0]["local"]) if found else None
+
+    def keep_shot_texts(self, shot: int, fingerprint: str, pack_sha256: str, scores: tuple[float, float]) -> None:
+        """Keeps what `shot_texts` then finds."""
+        row = [shot, fingerprint, pack_sha256, *scores]
+        with self.database.transaction():
+            self.database.tables.execute("INSERT OR REPLACE INTO shot_texts VALUES (?, ?, ?, ?, ?)", row)
 
     def note(self, who: str, command: str, arguments: dict[str, Any], outcome: str) -> None:
         """Writes to the audit who asked for what, and what came of it."""

@@ -107,6 +107,8 @@ class Model(Wire):
     dtype: str
     scales: tuple[int, ...]
     windows: str = Field(default="exact", description="How windows were embedded: exact, strided, masked or none.")
+    tower: str | None = Field(default=None, description="The second model that normal shots are compared in.")
+    few_shot: str = Field(default="alfa", description="How normal shots are used: evidence or alfa.")
 
 
 class Bank(Wire):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from core.adaptation import TextFeatures
 from core.alfa import Alfa, Method
-from core.backbone import Backbone, load_backbone
+from core.backbone import BUNDLED, Backbone, load_backbone
 from core.compiled import CompiledPacks
 from core.packs import PromptPack
 from core.store import Store
+from core.towers import LITE0, Tower, load_tower
 from edge.line.recipe import LoadedRecipe
 from edge.provisional import is_provisional, thresholds
 from edge.settings import LineSettings, MethodSettings, ModelSettings, store_dir
@@ -28,13 +29,29 @@ def make_alfa(model: ModelSettings, method: MethodSettings) -> Alfa:
         adaptation=method.adaptation,
         llm_prompts=method.llm_prompts,
         aligner=method.aligner,
+        few_shot=method.few_shot,
     )
     store = Store(store_dir(model.store))
     backbone = load_backbone(model.name, model.weights, model.device, model.dtype, store)
-    return Alfa(backbone, chosen, patches=True)  # shots may come while it runs
+    tower = None if method.few_shot == "alfa" else make_tower(model, store)
+    return Alfa(backbone, chosen, patches=True, tower=tower)  # shots may come while it runs
 
 
-def model_part(backbone: Backbone, method: Method) -> Model:
+def make_tower(model: ModelSettings, store: Store) -> Tower | None:
+    """The configured tower; None for none.
+
+    Raises:
+        ModelError: it cannot be had as configured.
+    """
+    name = model.tower
+    if name == "auto":
+        name = LITE0 if model.name == BUNDLED else "none"
+    if name == "none":
+        return None
+    return load_tower(name, weights=model.tower_weights, layers=model.tower_layers, device=model.device, store=store)
+
+
+def model_part(backbone: Backbone, method: Method, tower: Tower | None = None) -> Model:
     """The model as every verdict names it."""
     return Model(
         name=backbone.name,
@@ -43,6 +60,8 @@ def model_part(backbone: Backbone, method: Method) -> Model:
         dtype=backbone.dtype,
         scales=method.scales,
         windows=method.windows,
+        tower=None if tower is None else tower.name,
+        few_shot=method.few_shot,
     )
 
 

@@ -53,7 +53,7 @@ class Hall:
             "one",
             settings,
             LoadedRecipe(text, settings.threshold, settings.threshold, recipe_part(pack, "test")),
-            model_part(alfa.backbone, alfa.method),
+            model_part(alfa.backbone, alfa.method, alfa.tower),
             Camera("one", settings.camera, folder, settings.health),
             Services(
                 self.scorer, self.publisher, self.outbox, self.archive, self.heatmaps, Metrics(), Progress(), 60.0
