@@ -31,6 +31,7 @@ _USUAL_SPREAD, _USUAL_COUNT = 0.08, 4
 _TEXT_SPREAD = 0.1  # of a score in [0, 1]
 _MOST_LEFT_OUT = 32  # shots that are left out in turn; each costs a comparison with all
 _UNRELATED = 1_500  # patches drawn for the distance of unrelated ones
+_LEAST_WEIGHT = 1e-4  # where no map has room they have the same say, and a part that is far away is still told
 _CENTRE, _WIDTH = 3.0, 4.0  # the z that a score of 0.5 stands for, and what carries it half of the way to 1
 FREE, PLACE = "free", "place"
 GLOBAL, WINDOWS = "text", "text windows"
@@ -229,7 +230,7 @@ def _level(source: str, found: Tensor, unrelated: float) -> Level:
     means = [max(float(one.mean()), 1e-6) for one in reached]
     spreads = [_spread(one, mean, _USUAL_SPREAD * mean) for one, mean in zip(reached, means, strict=True)]
     room = max(0.0, unrelated / means[0] - 1)
-    return Level(source, tuple(means), tuple(spreads), room * room)
+    return Level(source, tuple(means), tuple(spreads), room * room + _LEAST_WEIGHT)
 
 
 def _level_of_text(source: str, scores: Tensor) -> Level:
