@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from core.coreset import select
-from core.scorers import nearest_both, top_mean
+from core.scorers import check_finite, check_maps, nearest_both, top_mean
 
 SHARES = (0.0, 0.005)
 """Extents of pooling: the most anomalous patch, and the mean of the most anomalous 0.5 %."""
@@ -79,7 +79,11 @@ class Evidence:
 
         Args:
             scores: [S, 1] or [S, 2]: S_G and, with windows, the largest S~_L, in [0, 1].
+
+        Raises:
+            ValueError: they are of another shape, or not all finite numbers.
         """
+        _check_texts(scores, len(self.left_out[0]), (1, 2))
         levels = tuple(
             _level_of_text(name, column)
             for name, column in zip((GLOBAL, WINDOWS), scores.float().unbind(1), strict=False)
@@ -92,7 +96,12 @@ class Evidence:
         Args:
             maps: Of each kind float32 [B, R, C, d].
             texts: As `heard` takes them, of the parts; None where the text side is not heard.
+
+        Raises:
+            ValueError: shapes do not fit, or not all numbers are finite.
         """
+        if texts is not None and self.text:
+            _check_texts(texts, len(maps[0]), (len(self.text),))
         found = []
         for query, bank in zip(maps, self.maps, strict=True):
             free, held = nearest_both(query, bank, _within(bank))
@@ -105,13 +114,13 @@ class Evidence:
 
     def _fuse(self, distances: Sequence[Tensor], texts: Tensor | None) -> tuple[Tensor, Tensor]:
         size = max((one.shape[1:] for one in distances), key=lambda shape: shape[0] * shape[1])
-        total = sum(level.weight for level in self.levels) or 1.0
+        total = sum(level.weight for level in self.levels)
         image = torch.zeros_like(distances[0][:, 0, 0])
         fused = image.new_zeros(len(image), *size)
         for level, found in zip(self.levels, distances, strict=True):
-            share = level.weight / total
-            if share == 0.0:
+            if level.weight == 0.0:
                 continue
+            share = level.weight / total
             pools = zip(SHARES, level.mean, level.spread, strict=True)
             image += share * torch.stack([(top_mean(found, part) - m) / s for part, m, s in pools]).mean(0)
             high = F.interpolate(found[:, None], tuple(size), mode="bilinear", align_corners=False)[:, 0]
@@ -123,8 +132,8 @@ class Evidence:
                 torch.tensor([getattr(level, name)[0] for level in self.text], device=image.device)
                 for name in ("mean", "spread")
             )
-            heard = (weights * (texts - means) / spreads).sum(-1)
-            image = (total * image + heard) / (total + float(weights.sum()))
+            heard = (weights * (texts.to(image.device) - means) / spreads).sum(-1)
+            image = (total * image + heard) / (total + float(weights.sum()) or 1.0)
         return to_score(image), to_score(fused)
 
     @property
@@ -145,12 +154,15 @@ def gather(names: Sequence[str], maps: Sequence[Tensor], owners: Sequence[int], 
         limit: The most patches of a kind; of more, the pictures that differ most are kept. None keeps all.
 
     Raises:
-        ValueError: there is no shot, or counts do not fit.
+        ValueError: there is no shot, counts do not fit, or not all numbers are finite.
     """
     if not len(owners) or any(len(one) != len(owners) for one in maps) or len(names) != len(maps):
         raise ValueError(
             f"{len(owners)} views of shots, maps of {[len(one) for one in maps]}: at least one, and as many"
         )
+    for name, one in zip(names, maps, strict=True):
+        check_maps(name, one)
+        check_finite(name, one)
     keep = _keep(maps, limit)
     kept = [one[keep].float() for one in maps]
     whose = torch.tensor(list(owners), device=kept[0].device)[keep]
@@ -169,7 +181,15 @@ def gather(names: Sequence[str], maps: Sequence[Tensor], owners: Sequence[int], 
 def to_score(z: Tensor) -> Tensor:
     """z, any number, to (0, 1): 0.5 at `_CENTRE`; it never saturates, so that scores stay apart."""
     u = (z - _CENTRE) / _WIDTH
-    return (1 + u / (1 + u.abs())) / 2
+    rest = 0.5 / (1 + u.abs())  # to the nearer end
+    return rest.where(u < 0, (1 - rest).clamp_max(1 - torch.finfo(rest.dtype).eps / 2))
+
+
+def _check_texts(scores: Tensor, rows: int, columns: tuple[int, ...]) -> None:
+    if scores.ndim != 2 or len(scores) != rows or scores.shape[1] not in columns:
+        wanted = " or ".join(f"[{rows}, {count}]" for count in columns)
+        raise ValueError(f"scores of the text side {list(scores.shape)}: here they are {wanted}")
+    check_finite("scores of the text side", scores)
 
 
 def _within(bank: Tensor) -> int:

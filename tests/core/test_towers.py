@@ -253,6 +253,42 @@ def test_a_network_without_layers_is_refused_with_the_remedy(
         load_tower(CNN, weights=str(path))
 
 
+@pytest.mark.parametrize("name", [CNN, LITE0])
+def test_a_tower_at_another_size_is_the_one_that_is_loaded_for_it(
+    made: Callable[..., tuple[Any, Path]], frames: list[np.ndarray], name: str
+) -> None:
+    weights = None if name == LITE0 else str(made(name)[1])
+    base = load_tower(name, weights=weights)
+    moved, wanted = base.at((96, 128)), load_tower(name, weights=weights, size=(96, 128))
+    assert (moved.fingerprint, moved.size, moved.grid) == (wanted.fingerprint, wanted.size, wanted.grid)
+    assert (moved.layers, moved.channels, moved.stride) == (base.layers, base.channels, base.stride)
+    assert moved.fingerprint != base.fingerprint
+    assert moved.weights == base.weights
+    for one, other in zip(moved.features(frames), wanted.features(frames), strict=True):
+        assert torch.equal(one, other)
+    assert base.at(base.size) is base
+    assert moved.at(base.size).fingerprint == base.fingerprint
+    before = base.features(frames)
+    base.at((64, 64)).features(frames)
+    assert all(torch.equal(one, other) for one, other in zip(base.features(frames), before, strict=True))
+
+
+@pytest.mark.parametrize("size", [(250, 240), (240, 250), (0, 240), (240, -16)])
+def test_a_tower_at_a_size_that_leaves_a_rest_is_refused(size: tuple[int, int]) -> None:
+    message = f"size {size[0]} x {size[1]}: efficientnet-lite0 takes multiples of 16"
+    with pytest.raises(ModelError, match=message):
+        load_tower(LITE0).at(size)
+
+
+@pytest.mark.parametrize("name", ["timm:pit_ti_224", VIT])
+def test_a_tower_of_one_size_only_stays_at_it(made: Callable[..., tuple[Any, Path]], name: str) -> None:
+    tower = load_tower(name, weights=str(made(name)[1]))
+    assert tower.fixed
+    assert tower.at(tower.size) is tower
+    with pytest.raises(ModelError, match=f"size 64 x 64: {name} takes its own size only"):
+        tower.at((64, 64))
+
+
 class Evil:
     def __reduce__(self) -> tuple[object, tuple[str]]:
         return (Path.touch, (Path("evil-was-here"),))  # type: ignore[return-value]

@@ -1,0 +1,396 @@
+"""Evidence: what shots reach when they are left out, the say that it gives, and scores that stay apart."""
+
+import math
+from collections.abc import Sequence
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from core import evidence as module
+from core.evidence import Evidence, Level, gather, to_score
+
+SIDE, DEEP = 12, 24
+WITHIN = 1  # a tenth of 12
+
+
+def normal(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def line(count: int, *, side: int = SIDE, deep: int = DEEP, noise: float = 0.05, seed: int = 1, own: int = 0) -> Tensor:
+    """Pictures of parts in a fixture: each place has its own look, each part a little of its own."""
+    look = normal(side, side, deep, seed=seed)
+    return F.normalize(look + noise * normal(count, side, side, deep, seed=1000 + own), dim=-1)
+
+
+def plain(query: Tensor, bank: Sequence[Tensor], within: int | None, *, elsewhere: bool = False) -> Tensor:
+    """[R, C] of one part: from each patch to the nearest of all pictures that may be compared, in float64."""
+    rows, cols, _ = query.shape
+    found = torch.empty(rows, cols, dtype=torch.float64)
+    for r in range(rows):
+        for c in range(cols):
+            distances = torch.stack([(one.double() - query[r, c].double()).norm(dim=-1) for one in bank])
+            down, across = (torch.arange(rows) - r).abs(), (torch.arange(cols) - c).abs()
+            if within is not None:
+                near = (down <= within)[:, None] & (across <= within)
+                distances = distances[:, ~near if elsewhere else near]
+            found[r, c] = distances.min()
+    return found
+
+
+def pools(found: Tensor) -> tuple[float, float]:
+    """The highest, and the mean of the highest 0.5 %."""
+    ordered = found.flatten().sort(descending=True).values
+    return float(ordered[0]), float(ordered[: max(1, int(0.005 * len(ordered)))].mean())
+
+
+def check_level(level: Level, left_out: Sequence[Tensor], unrelated: float) -> None:
+    """Mean, spread and weight by the words of the module."""
+    for share, reached in enumerate(zip(*(pools(one) for one in left_out), strict=True)):
+        mean = sum(reached) / len(reached)
+        squares = sum((one - mean) ** 2 for one in reached) + 4 * (0.08 * mean) ** 2
+        assert level.mean[share] == pytest.approx(mean, rel=1e-4)
+        assert level.spread[share] == pytest.approx(math.sqrt(squares / (len(reached) - 1 + 4)), rel=1e-3)
+    assert level.weight == pytest.approx(max(0.0, unrelated / level.mean[0] - 1) ** 2, rel=1e-3)
+
+
+def test_levels_are_what_shots_reach_when_they_are_left_out() -> None:
+    one, other = line(4), line(4, side=15, deep=6, noise=0.3, seed=2)
+    evidence = gather(["a", "b"], [one, other], range(4))
+    assert [level.source for level in evidence.levels] == ["a free", "a place", "b free", "b place"]
+    assert len(evidence.left_out) == 4
+    for number, (bank, within) in enumerate([(one, None), (one, 1), (other, None), (other, 2)]):
+        left_out = [plain(bank[s], [bank[o] for o in range(4) if o != s], within) for s in range(4)]
+        torch.testing.assert_close(evidence.left_out[number].double(), torch.stack(left_out), rtol=0, atol=1e-5)
+        check_level(evidence.levels[number], left_out, module._unrelated(bank))
+
+
+def test_unrelated_patches_are_as_far_apart_as_any_two() -> None:
+    bank = line(3, noise=0.1)
+    flat = bank.flatten(0, 2)
+    every = torch.cdist(flat.double(), flat.double())
+    median = float(every[~torch.eye(len(flat), dtype=torch.bool)].median())
+    assert module._unrelated(bank) == pytest.approx(median, rel=0.02)
+    assert module._unrelated(bank) == module._unrelated(bank.clone())
+    assert module._unrelated(bank[:1, :1, :1]) == 0.0  # one patch and no other
+
+
+def test_views_of_a_shot_are_left_out_together() -> None:
+    bank, owners = line(6), [7, 7, 3, 3, 3, 5]
+    evidence = gather(["a"], [bank], owners)
+    for number, within in enumerate((None, WITHIN)):
+        left_out = [
+            plain(bank[first], [bank[o] for o in range(6) if owners[o] != owners[first]], within) for first in (0, 2, 5)
+        ]
+        torch.testing.assert_close(evidence.left_out[number].double(), torch.stack(left_out), rtol=0, atol=1e-5)
+    mixed = gather(["a"], [bank[[0, 2, 1, 3, 5, 4]]], [7, 3, 7, 3, 5, 3])
+    for one, other in zip(mixed.left_out, evidence.left_out, strict=True):
+        torch.testing.assert_close(one, other[[0, 1, 2]])
+
+
+def test_of_many_shots_some_are_left_out_evenly() -> None:
+    bank = line(20, side=4, deep=5)
+    evidence = gather(["a"], [bank], range(20))
+    assert len(evidence.maps[0]) == 20
+    chosen = [round(step * 19 / 7) for step in range(8)]
+    left_out = [plain(bank[s], [bank[o] for o in range(20) if o != s], None) for s in chosen]
+    torch.testing.assert_close(evidence.left_out[0].double(), torch.stack(left_out), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("views", [1, 3])
+def test_one_shot_alone_is_compared_with_itself_elsewhere(views: int) -> None:
+    bank = line(1).expand(views, -1, -1, -1).clone()
+    bank[0, :, 6:] = bank[0, :, :6] + 0.02 * normal(SIDE, 6, DEEP)  # half of the part looks as the other
+    evidence = gather(["a"], [bank], [0] * views)
+    wanted = plain(bank[0], [bank[0]], WITHIN, elsewhere=True)
+    for number in range(2):
+        torch.testing.assert_close(evidence.left_out[number][0].double(), wanted, rtol=0, atol=1e-3)
+        check_level(evidence.levels[number], [wanted], module._unrelated(bank))
+    scores, _ = evidence.judge([bank])
+    assert bool((scores < evidence.shots()[0]).all())
+
+
+def test_one_shot_no_larger_than_a_place_is_compared_with_all_of_itself() -> None:
+    for rows, cols in ((1, 1), (1, 2), (2, 2)):
+        bank = normal(1, rows, cols, 5)
+        evidence = gather(["a"], [bank], [0])
+        apart = torch.cdist(bank.flatten(0, 2), bank.flatten(0, 2)).fill_diagonal_(torch.inf).amin(1)
+        wanted = apart.where(apart.isfinite(), 0.0).view(1, rows, cols)
+        torch.testing.assert_close(evidence.left_out[0], wanted, rtol=1e-4, atol=1e-4)
+        assert all(bool(one.isfinite().all()) for one in evidence.judge([normal(2, rows, cols, 5, seed=4)]))
+
+
+def by_hand(evidence: Evidence, part: Sequence[Tensor], size: tuple[int, int]) -> tuple[float, Tensor]:
+    """Score and map of one part."""
+    total = sum(level.weight for level in evidence.levels)
+    score, heat = 0.0, torch.zeros(size, dtype=torch.float64)
+    for kind, (query, bank) in enumerate(zip(part, evidence.maps, strict=True)):
+        for how, within in enumerate((None, max(1, round(0.1 * len(query))))):
+            level = evidence.levels[2 * kind + how]
+            found = plain(query, list(bank), within)
+            zs = [(one - m) / s for one, m, s in zip(pools(found), level.mean, level.spread, strict=True)]
+            score += level.weight / total * sum(zs) / len(zs)
+            high = F.interpolate(found[None, None], size, mode="bilinear")[0, 0]
+            heat += level.weight / total * (high - level.mean[0]) / level.spread[0]
+    return score, heat
+
+
+def squash(z: float) -> float:
+    return (1 + (z - 3) / (4 + abs(z - 3))) / 2
+
+
+def test_scores_and_maps_are_the_weighted_z_of_all_sources() -> None:
+    shots = [line(4), line(4, side=15, deep=6, noise=0.3, seed=2)]
+    parts = [line(3, own=1), line(3, side=15, deep=6, noise=0.3, seed=2, own=1)]
+    parts[0][1, 3, 8] = normal(DEEP, seed=8)
+    evidence = gather(["a", "b"], shots, range(4))
+    scores, maps = evidence.judge(parts)
+    assert scores.shape == (3,)
+    assert maps.shape == (3, 15, 15)
+    for number in range(3):
+        z, heat = by_hand(evidence, [one[number] for one in parts], (15, 15))
+        assert float(scores[number]) == pytest.approx(squash(z), abs=1e-5)
+        torch.testing.assert_close(maps[number].double(), heat.apply_(squash), rtol=0, atol=1e-5)
+
+
+def test_a_batch_is_as_one_by_one() -> None:
+    evidence = gather(["a"], [line(3)], range(3)).heard(torch.tensor([[0.1], [0.2], [0.15]]))
+    parts, texts = line(4, own=1), torch.tensor([[0.1], [0.9], [0.3], [0.0]])
+    scores, maps = evidence.judge([parts], texts)
+    for number in range(4):
+        score, heat = evidence.judge([parts[number, None]], texts[number, None])
+        torch.testing.assert_close(score[0], scores[number], rtol=0, atol=1e-5)
+        torch.testing.assert_close(heat[0], maps[number], rtol=0, atol=1e-5)
+
+
+def test_a_known_part_is_below_every_shot_and_a_foreign_patch_above_all() -> None:
+    bank = line(5)
+    evidence = gather(["a"], [bank], range(5))
+    left_out, shot_maps = evidence.shots()
+    assert left_out.shape == (5,)
+    assert shot_maps.shape == (5, SIDE, SIDE)
+    known, _ = evidence.judge([bank])
+    assert float(known.max()) < float(left_out.min())
+    good, good_maps = evidence.judge([line(5, own=1)])
+    foreign = line(1, own=2)
+    foreign[0, 9, 2] = F.normalize(normal(DEEP, seed=77), dim=0)
+    score, heat = evidence.judge([foreign])
+    assert float(score) > max(0.5, float(left_out.max()), float(good.max()))
+    assert divmod(int(heat[0].argmax()), SIDE) == (9, 2)
+    assert float(heat.max()) > max(float(shot_maps.max()), float(good_maps.max()))
+
+
+def test_what_is_missing_in_a_fixture_is_found_by_its_place() -> None:
+    evidence = gather(["a"], [line(5)], range(5))
+    free, place = evidence.levels
+    assert place.weight > 0.5 * free.weight > 0
+    missing = line(1, own=3)
+    missing[0, 4:6, 7:9] = missing[0, 10:12, 1:3]  # what belongs elsewhere is seen here
+    score, heat = evidence.judge([missing])
+    assert float(score) > max(0.5, float(evidence.shots()[0].max()))
+    row, col = divmod(int(heat[0].argmax()), SIDE)
+    assert 4 <= row < 6
+    assert 7 <= col < 9
+
+
+def test_where_parts_lie_anyhow_the_place_has_no_say() -> None:
+    shots = torch.stack([one.roll((5 * n, 3 * n), (0, 1)) for n, one in enumerate(line(5))])
+    evidence = gather(["a"], [shots], range(5))
+    assert evidence.weights["a place"] < 0.01 < 0.99 < evidence.weights["a free"]
+    moved = line(1, own=4).roll((2, 7), (1, 2))
+    score, _ = evidence.judge([moved])
+    assert float(score) < 0.4
+
+
+def test_what_has_no_room_is_not_heard() -> None:
+    noise = F.normalize(normal(4, SIDE, SIDE, 400), dim=-1)
+    evidence = gather(["a", "noise"], [line(4), noise], range(4))
+    assert evidence.weights["noise free"] + evidence.weights["noise place"] < 0.01
+    flat = line(4)
+    flat[:, 0] = normal(4, SIDE, DEEP, seed=5) * 9  # in each part something new, farther than any two
+    mute = gather(["a", "flat"], [line(4), flat], range(4))
+    assert [level.weight for level in mute.levels[2:]] == [0.0, 0.0]
+    parts = [line(2, own=1), flat[:2] * 100]
+    alone = gather(["a"], [line(4)], range(4)).judge(parts[:1])
+    for one, other in zip(mute.judge(parts), alone, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_where_nothing_is_heard_scores_are_still_numbers() -> None:
+    flat = line(4)
+    flat[:, 0] = normal(4, SIDE, DEEP, seed=5) * 9
+    mute = gather(["flat"], [flat], range(4))
+    assert set(mute.weights.values()) == {0.0}
+    for scores, maps in (mute.judge([flat[:2]]), mute.shots()):
+        assert scores.tolist() == pytest.approx([squash(0)] * len(scores))
+        assert maps.flatten().tolist() == pytest.approx([squash(0)] * maps.numel())
+    deaf = mute.heard(torch.full((4, 1), 0.7))
+    assert set(deaf.weights.values()) == {0.0}
+    assert deaf.judge([flat[:2]], torch.rand(2, 1))[0].tolist() == pytest.approx([squash(0)] * 2)
+
+
+def test_text_is_heard_by_what_it_says_of_the_shots() -> None:
+    evidence = gather(["a"], [line(4)], range(4))
+    before = 1.0
+    for mean in (0.0, 0.1, 0.3, 0.45, 0.49):
+        (level,) = evidence.heard(torch.full((4, 1), mean)).text
+        assert (level.source, level.mean) == ("text", (pytest.approx(mean),))
+        assert level.spread == (pytest.approx(0.1 * math.sqrt(4 / 7)),)
+        assert level.weight == pytest.approx((1 - 2 * mean) ** 2, rel=1e-4)
+        assert 0 < level.weight <= before
+        before = level.weight
+    parts = line(3, own=1)
+    wanted = evidence.judge([parts])
+    for mean in (0.5, 0.8, 1.0):
+        hushed = evidence.heard(torch.full((4, 2), mean))
+        assert [level.weight for level in hushed.text] == [0.0, 0.0]
+        for one, other in zip(hushed.judge([parts], torch.rand(3, 2)), wanted, strict=True):
+            torch.testing.assert_close(one, other)
+
+
+def test_text_and_patches_share_the_say_by_their_weights() -> None:
+    evidence, parts = gather(["a"], [line(4)], range(4)), line(2, own=1)
+    said = torch.tensor([[0.1, 0.2], [0.2, 0.3], [0.0, 0.3], [0.1, 0.4]])
+    heard, texts = evidence.heard(said), torch.tensor([[0.9, 0.8], [0.1, 0.2]])
+    assert [level.source for level in heard.text] == ["text", "text windows"]
+    total = sum(level.weight for level in evidence.levels)
+    for number, score in enumerate(heard.judge([parts], texts)[0].tolist()):
+        z = total * by_hand(evidence, [parts[number]], (SIDE, SIDE))[0]
+        for column, level in enumerate(heard.text):
+            values = said[:, column].tolist()
+            mean = sum(values) / 4
+            spread = math.sqrt((sum((one - mean) ** 2 for one in values) + 4 * 0.1**2) / 7)
+            z += (1 - 2 * mean) ** 2 * (float(texts[number, column]) - mean) / spread
+            assert level.spread[0] == pytest.approx(spread, rel=1e-4)
+        assert score == pytest.approx(squash(z / (total + sum(level.weight for level in heard.text))), abs=1e-5)
+    torch.testing.assert_close(heard.judge([parts], texts)[1], evidence.judge([parts])[1])  # words have no place
+    torch.testing.assert_close(heard.judge([parts])[0], evidence.judge([parts])[0])
+    shots = torch.cat(
+        [evidence.heard(said)._fuse([one[[n]] for one in heard.left_out], said[[n]])[0] for n in range(4)]
+    )
+    torch.testing.assert_close(heard.shots()[0], shots)
+    assert sum(heard.weights.values()) == pytest.approx(1)
+    assert len(heard.weights) == 4
+
+
+def test_text_alone_has_the_whole_say_where_patches_have_none() -> None:
+    flat = line(4)
+    flat[:, 0] = normal(4, SIDE, DEEP, seed=5) * 9
+    heard = gather(["flat"], [flat], range(4)).heard(torch.full((4, 1), 0.1))
+    assert heard.weights == {"flat free": 0.0, "flat place": 0.0, "text": 1.0}
+    (level,) = heard.text
+    score, _ = heard.judge([flat[:1]], torch.tensor([[0.6]]))
+    assert float(score) == pytest.approx(squash((0.6 - 0.1) / level.spread[0]), abs=1e-5)
+
+
+def test_scores_stay_apart_and_within_their_bounds() -> None:
+    steps = torch.logspace(-3, 4, 3000)
+    z = torch.cat([3 - steps.flip(0), torch.tensor([3.0]), 3 + steps])
+    scores = to_score(z)
+    assert bool((scores.diff() > 0).all())
+    assert float(to_score(torch.tensor(3.0))) == 0.5
+    assert float(to_score(torch.tensor(7.0))) == pytest.approx(0.75)
+    for value in z[::97].tolist():
+        assert float(to_score(torch.tensor(value))) == pytest.approx(squash(value), rel=1e-5)
+    far = to_score(torch.tensor([-3e38, -1e9, -1e7, 1e7, 1e9, 3e38]))
+    assert bool(((far > 0) & (far < 1)).all())
+    assert bool((far.diff() >= 0).all())
+
+
+def test_of_more_views_than_the_limit_those_that_differ_most_are_kept() -> None:
+    bank = line(9, side=4, noise=0.01)
+    for number in (2, 5, 8):
+        bank[number] = line(1, side=4, seed=30 + number)[0]
+    small = normal(9, 2, 2, 3)[:1].expand(9, -1, -1, -1)
+    evidence = gather(["a", "b"], [bank, small], range(9), limit=4 * 16 + 15)
+    kept = [next(n for n in range(9) if torch.equal(one, bank[n])) for one in evidence.maps[0]]
+    assert len(kept) == 4
+    assert kept == sorted(kept)
+    assert {2, 5, 8} < set(kept)
+    assert len(evidence.maps[1]) == 4
+    again = gather(["a", "b"], [bank, small], range(9), limit=4 * 16 + 15)
+    assert again.levels == evidence.levels
+    assert all(torch.equal(one, other) for one, other in zip(again.maps, evidence.maps, strict=True))
+    every = gather(["a"], [bank], range(9))
+    assert len(every.maps[0]) == len(gather(["a"], [bank], range(9), limit=9 * 16).maps[0]) == 9
+    assert len(gather(["a"], [bank], range(9), limit=1).maps[0]) == 2  # to leave one out takes two
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_banks_in_half_precision_are_what_they_are_in_single(dtype: torch.dtype) -> None:
+    half, parts = line(3).to(dtype), line(2, own=1)
+    evidence, wanted = gather(["a"], [half], range(3)), gather(["a"], [half.float()], range(3))
+    assert evidence.levels == wanted.levels
+    for one, other in zip(evidence.judge([parts]), wanted.judge([parts]), strict=True):
+        assert one.dtype == torch.float32
+        assert torch.equal(one, other)
+    assert all(bool(((one > 0) & (one < 1)).all()) for one in evidence.judge([parts.to(dtype)]))
+
+
+def test_equal_shots_leave_room_and_scores_below_one() -> None:
+    bank = line(1).expand(3, -1, -1, -1)
+    evidence = gather(["a"], [bank], range(3))
+    for found in (*evidence.judge([torch.cat([bank, -bank, line(2, own=1)])]), *evidence.shots()):
+        assert bool(((found > 0) & (found < 1)).all())
+
+
+@pytest.mark.parametrize(
+    ("maps", "owners"),
+    [([], []), ([line(0)], []), ([line(2)], [0]), ([line(2), line(3)], [0, 1]), ([line(2), line(2)], [0, 1])],
+)
+def test_counts_that_do_not_fit_are_refused(maps: list[Tensor], owners: list[int]) -> None:
+    with pytest.raises(ValueError, match=rf"{len(owners)} views of shots, maps of .*: at least one, and as many"):
+        gather(["a"], maps, owners)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_what_is_no_number_is_refused(count: int, bad: float) -> None:
+    bank, part = line(count), line(1, own=1)
+    evidence = gather(["a"], [bank], range(count))
+    broken, part[0, 3, 3, 1] = bank.clone(), bad
+    broken[-1, 2, 2, 0] = bad
+    with pytest.raises(ValueError, match="not finite"):
+        gather(["a"], [broken], range(count))
+    with pytest.raises(ValueError, match="not finite"):
+        evidence.judge([part])
+    said = torch.full((count, 1), 0.1)
+    with pytest.raises(ValueError, match="not finite"):
+        evidence.heard(said.clone().index_fill(0, torch.tensor([0]), bad))
+    with pytest.raises(ValueError, match="not finite"):
+        evidence.heard(said).judge([line(1, own=1)], torch.tensor([[bad]]))
+
+
+def test_text_that_does_not_fit_is_refused() -> None:
+    evidence, part = gather(["a"], [line(3)], range(3)), [line(2, own=1)]
+    for shape in ((3,), (3, 0), (3, 3), (2, 1), (1, 1)):
+        with pytest.raises(ValueError, match=r"scores of the text side \[.*\]: .* \[3, 1\] or \[3, 2\]"):
+            evidence.heard(torch.full(shape, 0.1))
+    heard = evidence.heard(torch.full((3, 2), 0.1))
+    for shape in ((2, 1), (1, 2), (2,), (2, 3)):
+        with pytest.raises(ValueError, match=r"scores of the text side \[.*\]: .* \[2, 2\]"):
+            heard.judge(part, torch.full(shape, 0.1))
+
+
+def test_maps_of_another_shape_are_refused() -> None:
+    evidence = gather(["a"], [line(2)], range(2))
+    with pytest.raises(ValueError, match="differ in rows, columns or dimensions"):
+        evidence.judge([line(1, side=11)])
+    with pytest.raises(ValueError, match="argument 2"):
+        evidence.judge([line(1), line(1)])
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_gpu_says_the_same() -> None:
+    maps, parts = [line(4), line(4, side=15, deep=6, noise=0.3, seed=2)], [line(2, own=1), line(2, side=15, deep=6)]
+    said, texts = torch.full((4, 2), 0.2), torch.full((2, 2), 0.3)
+    here = gather(["a", "b"], maps, range(4), limit=3 * 225).heard(said)
+    there = gather(["a", "b"], [one.cuda() for one in maps], range(4), limit=3 * 225).heard(said.cuda())
+    assert len(here.maps[0]) == len(there.maps[0]) == 3
+    found = (*there.judge([one.cuda() for one in parts], texts.cuda()), *there.shots())
+    for one, other in zip(found, (*here.judge(parts, texts), *here.shots()), strict=True):
+        assert one.device.type == "cuda"
+        torch.testing.assert_close(one.cpu(), other, rtol=1e-3, atol=1e-3)
