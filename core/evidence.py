@@ -4,10 +4,14 @@ A source is a feature map, free or held to the same place, or the text side. Bef
 the shots themselves, which are known to be good: each is left out and compared with the others. Of what they reach,
 the source keeps the mean m and the spread s. A part that reaches x then counts as z = (x - m) / s.
 
-The weight is the square of the room above the shots: (u / m - 1)^2, where u is the distance between patches that have
-nothing to do with each other. A source for which one good part is as strange to the others as any patch to any other
-has no room to show a defect, and no say: the same place where parts lie anyhow, or coarse features of fine line art.
-For the text side the room is 1 - 2 m: text that calls the shots anomalous (m >= 0.5) is not heard.
+The weight is the cube of the room above the shots, (u / m - 1)^3, where u is the distance of patches that have nothing
+to do with each other. A source for which one good part is as strange to the others as any patch to any other has no
+room to show a defect, and hardly a say: the same place where parts lie anyhow, or coarse features of fine line art.
+For the text side, beside patches that have 1 together, it is (1 - 2 m)^3: text that calls the shots anomalous
+(m >= 0.5) is not heard.
+
+Patches of the part are looked for in the shots, and those of the shots in the part: what is missing is seen as well,
+and a fixture without a part is no normal one.
 """
 
 from __future__ import annotations
@@ -21,7 +25,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from core.coreset import select
-from core.scorers import check_finite, check_maps, nearest_both, top_mean
+from core.scorers import check_finite, check_maps, nearest, nearest_both, top_mean
 
 SHARES = (0.0, 0.005)
 """Extents of pooling: the most anomalous patch, and the mean of the most anomalous 0.5 %."""
@@ -30,10 +34,12 @@ _PLACE = 0.1  # a place reaches so far to each side, in shares of the map's side
 _USUAL_SPREAD, _USUAL_COUNT = 0.08, 4
 _TEXT_SPREAD = 0.1  # of a score in [0, 1]
 _MOST_LEFT_OUT = 32  # shots that are left out in turn; each costs a comparison with all
-_UNRELATED = 1_500  # patches drawn for the distance of unrelated ones
+_UNRELATED, _APART = 1_500, 0.75  # patches drawn for the distance of unrelated ones, and the quantile that it is: of
+# a small part most pairs are background and background
+_LEAST_MEAN = 0.05  # of that distance: the same picture enrolled twice reaches nothing
 _LEAST_WEIGHT = 1e-4  # where no map has room they have the same say, and a part that is far away is still told
 _CENTRE, _WIDTH = 3.0, 4.0  # the z that a score of 0.5 stands for, and what carries it half of the way to 1
-FREE, PLACE = "free", "place"
+FREE, PLACE, MISSING = "free", "place", "missing"
 GLOBAL, WINDOWS = "text", "text windows"
 
 
@@ -60,7 +66,7 @@ class Evidence:
 
     Attributes:
         maps: The shots' feature maps of each kind, [V, R, C, d]; V counts shots and their views.
-        levels: Two of each kind: free, and held to the place.
+        levels: Two of each kind: free, and held to the place; then what of the shots is missing, by the first kind.
         owners: The shots that were left out in turn, as `gather` was told them.
         left_out: Of each level, what they reach then, float32 [S, R, C].
         text: None, or two: S_G and the largest S~_L.
@@ -106,6 +112,7 @@ class Evidence:
         for query, bank in zip(maps, self.maps, strict=True):
             free, held = nearest_both(query, bank, _within(bank))
             found += [free.amin(1), held.amin(1)]
+        found.append(_least(nearest(self.maps[0], maps[0].float())))
         return self._fuse(found, texts)
 
     def shots(self) -> tuple[Tensor, Tensor]:
@@ -118,30 +125,30 @@ class Evidence:
         image = torch.zeros_like(distances[0][:, 0, 0])
         fused = image.new_zeros(len(image), *size)
         for level, found in zip(self.levels, distances, strict=True):
-            if level.weight == 0.0:
-                continue
             share = level.weight / total
             pools = zip(SHARES, level.mean, level.spread, strict=True)
             image += share * torch.stack([(top_mean(found, part) - m) / s for part, m, s in pools]).mean(0)
-            high = F.interpolate(found[:, None], tuple(size), mode="bilinear", align_corners=False)[:, 0]
-            fused += share * (high - level.mean[0]) / level.spread[0]
+            if not level.source.endswith(MISSING):  # of which the part shows no place
+                high = F.interpolate(found[:, None], tuple(size), mode="bilinear", align_corners=False)[:, 0]
+                fused += share * (high - level.mean[0]) / level.spread[0]
         if texts is not None and self.text:
-            # The text side and the patches share the say by what each has of its full one.
             weights = torch.tensor([level.weight for level in self.text], device=image.device)
             means, spreads = (
                 torch.tensor([getattr(level, name)[0] for level in self.text], device=image.device)
                 for name in ("mean", "spread")
             )
             heard = (weights * (texts.to(image.device) - means) / spreads).sum(-1)
-            image = (total * image + heard) / (total + float(weights.sum()) or 1.0)
+            image = (image + heard) / (1.0 + float(weights.sum()))
         return to_score(image), to_score(fused)
 
     @property
     def weights(self) -> dict[str, float]:
         """The share of the say of each source, by name; together 1."""
-        every = [*self.levels, *self.text]
-        total = sum(level.weight for level in every) or 1.0
-        return {level.source: level.weight / total for level in every}
+        total = sum(level.weight for level in self.levels)
+        say = {level.source: level.weight / total for level in self.levels}
+        say |= {level.source: level.weight for level in self.text}
+        whole = sum(say.values())
+        return {source: share / whole for source, share in say.items()}
 
 
 def gather(names: Sequence[str], maps: Sequence[Tensor], owners: Sequence[int], limit: int | None = None) -> Evidence:
@@ -174,6 +181,8 @@ def gather(names: Sequence[str], maps: Sequence[Tensor], owners: Sequence[int], 
         for how, found in ((FREE, free), (PLACE, held)):
             levels.append(_level(f"{name} {how}", found, unrelated))
             left_out.append(found)
+    left_out.append(_missing(kept[0], whose, firsts))
+    levels.append(_level(f"{names[0]} {MISSING}", left_out[-1], _unrelated(kept[0])))
     left = tuple(int(whose[place]) for place in firsts)
     return Evidence(tuple(kept), tuple(levels), left, tuple(left_out))
 
@@ -221,6 +230,20 @@ def _leave_out(bank: Tensor, owners: Tensor, firsts: list[int]) -> tuple[Tensor,
     return free.masked_fill(own, torch.inf).amin(1), held.masked_fill(own, torch.inf).amin(1)
 
 
+def _missing(bank: Tensor, owners: Tensor, firsts: list[int]) -> Tensor:
+    """What is missing of the others, [S, R, C], in shots that are left out; of one shot alone as `_leave_out`."""
+    if len(set(owners.tolist())) == 1:
+        return _elsewhere(bank[0], _within(bank))[None]
+    own = (owners[:, None] == owners[firsts][None, :])[:, :, None, None]
+    return _least(nearest(bank, bank[firsts]).masked_fill(own, torch.inf))
+
+
+def _least(missing: Tensor) -> Tensor:
+    """[B, R, C] of [V, B, R, C]: for each part the view of a shot of which least is missing."""
+    view = missing.amax((2, 3)).argmin(0)
+    return missing[view, torch.arange(missing.shape[1], device=missing.device)]
+
+
 def _elsewhere(features: Tensor, within: int) -> Tensor:
     """[R, C]: from each patch of [R, C, d] to the nearest that lies farther away than `within` rows or columns."""
     rows, cols, size = features.shape
@@ -237,26 +260,26 @@ def _elsewhere(features: Tensor, within: int) -> Tensor:
 
 
 def _unrelated(bank: Tensor) -> float:
-    """The median distance between patches drawn at random; the same ones for the same bank."""
+    """How far patches that are drawn at random are apart, a high quantile; the same ones for the same bank."""
     flat = bank.flatten(0, 2)
     generator = torch.Generator().manual_seed(0)
     drawn = flat[torch.randperm(len(flat), generator=generator)[:_UNRELATED].to(flat.device)]
     half = len(drawn) // 2
-    return float(torch.cdist(drawn[:half], drawn[half:]).median()) if half else 0.0
+    return float(torch.cdist(drawn[:half], drawn[half:]).quantile(_APART)) if half else 0.0
 
 
 def _level(source: str, found: Tensor, unrelated: float) -> Level:
     reached = [top_mean(found, share) for share in SHARES]
-    means = [max(float(one.mean()), 1e-6) for one in reached]
+    means = [max(float(one.mean()), _LEAST_MEAN * unrelated, 1e-6) for one in reached]
     spreads = [_spread(one, mean, _USUAL_SPREAD * mean) for one, mean in zip(reached, means, strict=True)]
     room = max(0.0, unrelated / means[0] - 1)
-    return Level(source, tuple(means), tuple(spreads), room * room + _LEAST_WEIGHT)
+    return Level(source, tuple(means), tuple(spreads), room**3 + _LEAST_WEIGHT)
 
 
 def _level_of_text(source: str, scores: Tensor) -> Level:
     mean = float(scores.mean())
     room = max(0.0, 1 - 2 * mean)
-    return Level(source, (mean,), (_spread(scores, mean, _TEXT_SPREAD),), room * room)
+    return Level(source, (mean,), (_spread(scores, mean, _TEXT_SPREAD),), room**3)
 
 
 def _spread(values: Tensor, mean: float, usual: float) -> float:
