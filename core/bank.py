@@ -67,6 +67,25 @@ BANK_TABLES = migrations(
         PRIMARY KEY (line, revision)
     ) STRICT;
     """,
+    # Variants up to 15. Nothing refers to the table, so that to drop it takes no other row along.
+    """
+    CREATE TABLE features_16 (
+        shot INTEGER NOT NULL REFERENCES shots (id) ON DELETE CASCADE,
+        variant INTEGER NOT NULL CHECK (variant BETWEEN 0 AND 15),
+        kind TEXT NOT NULL,  -- window:<scale> or patch
+        fingerprint TEXT NOT NULL,
+        preprocess INTEGER NOT NULL,
+        dtype TEXT NOT NULL,  -- float16, little-endian
+        shape TEXT NOT NULL,  -- JSON
+        crc32 INTEGER NOT NULL,  -- of data
+        data BLOB NOT NULL,
+        PRIMARY KEY (shot, fingerprint, preprocess, variant, kind)
+    ) STRICT;
+    INSERT INTO features_16 (shot, variant, kind, fingerprint, preprocess, dtype, shape, crc32, data)
+        SELECT shot, variant, kind, fingerprint, preprocess, dtype, shape, crc32, data FROM features;
+    DROP TABLE features;
+    ALTER TABLE features_16 RENAME TO features;
+    """,
 )
 
 _COLUMNS = "id, line, class, sha256, width, height, added_at, who, source, note, flags, active, removed_at, removed_by"
