@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.alfa import Alfa
-from core.augment import augment, variants
+from core.augment import augment, turns, variants
 from core.bank import Shot
 from core.calibration import calibrate, leave_one_out, pixel_threshold
 from core.drift import DriftTest
@@ -154,8 +154,10 @@ class Enrolment:
                 recipe = self._lines[line].recipe
                 others = [self._look(state, shot) for shot in state.bank.shots(line)]
                 score = self.score(image, recipe)[0] if recipe.index is not None else None
+                # Of few shots many a good part is above the rest.
                 limit = self._settings[line].threshold if recipe.from_shots else recipe.threshold
-                flags = check_shot(image, others, score, limit)  # of few shots many a good part is above the rest
+                covered = turns(self._settings[line].shots.augment)
+                flags = check_shot(image, others, score, limit, covered)
                 shot = None
                 if sure or all(flag.code in accepted for flag in flags):
                     shot = state.bank.add(
