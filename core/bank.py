@@ -16,58 +16,12 @@ from typing import Any, cast
 
 import numpy as np
 
-from core.database import Database, migrations
+from core.bank_tables import BANK_TABLES as BANK_TABLES
+from core.database import Database
 from core.encoding import Encoding, FeaturesError, FeaturesMissingError
 from core.image import Rgb, decode, encode_png
 from core.memory import Memory
 from core.shot_checks import Flag
-
-BANK_TABLES = migrations(
-    "bank",
-    # What is large comes last in its row, so that the rest is read without it.
-    """
-    CREATE TABLE shots (
-        id INTEGER PRIMARY KEY,
-        line TEXT NOT NULL,
-        class TEXT NOT NULL,
-        sha256 TEXT NOT NULL,  -- of image
-        width INTEGER NOT NULL,
-        height INTEGER NOT NULL,
-        added_at TEXT NOT NULL,
-        who TEXT NOT NULL,
-        source TEXT NOT NULL,
-        note TEXT NOT NULL,
-        flags TEXT NOT NULL,  -- JSON: why it needed an explicit yes
-        active INTEGER NOT NULL CHECK (active IN (0, 1)),
-        removed_at TEXT,
-        removed_by TEXT,
-        image BLOB NOT NULL  -- PNG
-    ) STRICT;
-    CREATE UNIQUE INDEX shots_active ON shots (line, sha256) WHERE active = 1;
-    CREATE INDEX shots_line ON shots (line);
-    CREATE TABLE features (
-        shot INTEGER NOT NULL REFERENCES shots (id) ON DELETE CASCADE,
-        variant INTEGER NOT NULL CHECK (variant BETWEEN 0 AND 7),
-        kind TEXT NOT NULL,  -- window:<scale> or patch
-        fingerprint TEXT NOT NULL,
-        preprocess INTEGER NOT NULL,
-        dtype TEXT NOT NULL,  -- float16, little-endian
-        shape TEXT NOT NULL,  -- JSON
-        crc32 INTEGER NOT NULL,  -- of data
-        data BLOB NOT NULL,
-        PRIMARY KEY (shot, fingerprint, preprocess, variant, kind)
-    ) STRICT;
-    CREATE TABLE bank_revisions (
-        line TEXT NOT NULL,
-        revision INTEGER NOT NULL,
-        at TEXT NOT NULL,
-        who TEXT NOT NULL,
-        what TEXT NOT NULL CHECK (what IN ('enrol', 'remove', 'restore', 'import')),
-        shot INTEGER NOT NULL REFERENCES shots (id),
-        PRIMARY KEY (line, revision)
-    ) STRICT;
-    """,
-)
 
 _COLUMNS = "id, line, class, sha256, width, height, added_at, who, source, note, flags, active, removed_at, removed_by"
 _SHOTS = f"SELECT {_COLUMNS} FROM shots"
@@ -299,12 +253,15 @@ class Bank:
             )
         return [(shot, variant, memory) for shot, features in found.items() for variant, memory in features.items()]
 
-    def missing(self, line: str, encoding: Encoding) -> list[Shot]:
-        """The active shots whose features of `encoding` are not there, or not as they were written: `embed` them."""
+    def missing(self, line: str, encoding: Encoding, variants: Sequence[int] = (0,)) -> list[Shot]:
+        """The active shots whose features of `encoding` are not there, or not as they were written: `embed` them.
+
+        So are those that lack one of `variants`.
+        """
 
         def whole(shot: Shot) -> bool:
             try:
-                return bool(self._features(shot, encoding))
+                return set(variants) <= set(self._features(shot, encoding))
             except BankError:
                 return False
 

@@ -61,13 +61,13 @@ class Encoding:
         """One row a variant and kind: variant, kind, fingerprint, preprocess, dtype, shape (JSON), crc32, data.
 
         Args:
-            features: By variant 0..7, of which 0 must be there; each of one picture (S = 1).
+            features: By variant 0..15, of which 0 must be there; each of one picture (S = 1).
 
         Raises:
             FeaturesError: they are of another shape, of no such variant, or not finite.
         """
-        if 0 not in features or not set(features) <= set(range(8)):
-            raise FeaturesError(f"features of variants {sorted(features)}: 0 must be there, and others be of 1 to 7")
+        if 0 not in features or not set(features) <= set(range(16)):
+            raise FeaturesError(f"features of variants {sorted(features)}: 0 must be there, and others be of 1 to 15")
         rows = []
         for variant, memory in sorted(features.items()):
             tensors = [*memory.windows, memory.patches, *memory.maps]

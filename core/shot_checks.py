@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.image import Rgb
+from core.turn_check import centre, turn_between
 
 _SIDE = 256  # pixels; the model sees no more of a frame than about this, so that finer blur or noise is none of ours
 _THUMB = 32  # cells along each side of the thumbnail that two pictures are compared by: noise averages out in them
@@ -37,7 +38,7 @@ class Flag:
     """Something about a shot that needs an explicit yes.
 
     Attributes:
-        code: `blurred`, `under_exposed`, `over_exposed`, `near_duplicate` or `anomalous`.
+        code: `blurred`, `under_exposed`, `over_exposed`, `near_duplicate`, `turned` or `anomalous`.
         message: In words, with the measured figure and its limit.
     """
 
@@ -47,7 +48,7 @@ class Flag:
 
 @dataclass(frozen=True, eq=False)
 class Look:
-    """What is kept of a picture to compare others with; some 4 kB.
+    """What is kept of a picture to compare others with; some 8 kB.
 
     Attributes:
         name: How a message calls it.
@@ -56,6 +57,7 @@ class Look:
         dark: Share of pixels with all channels clipped at the dark end.
         bright: Share of pixels with all channels clipped at the bright end.
         thumb: Grey levels, float32 [32, 32].
+        centre: Those of the centre square, in which a turn is one whatever the picture's proportions.
     """
 
     name: str
@@ -64,6 +66,7 @@ class Look:
     dark: float
     bright: float
     thumb: NDArray[np.float32]
+    centre: NDArray[np.float32]
 
 
 def look_at(image: Rgb, name: str = "another shot") -> Look:
@@ -81,11 +84,16 @@ def look_at(image: Rgb, name: str = "another shot") -> Look:
         dark=float((image.max(2) <= _DARK).mean()),
         bright=float((image.min(2) >= _BRIGHT).mean()),
         thumb=np.asarray(cv2.resize(grey.astype(np.float32), (_THUMB, _THUMB), interpolation=cv2.INTER_AREA)),
+        centre=centre(grey.astype(np.float32)),
     )
 
 
 def check_shot(
-    image: Rgb, others: Sequence[Rgb | Look], score: float | None = None, threshold: float | None = None
+    image: Rgb,
+    others: Sequence[Rgb | Look],
+    score: float | None = None,
+    threshold: float | None = None,
+    turns: Sequence[int] = (0,),
 ) -> tuple[Flag, ...]:
     """Flags of a picture uint8 [H, W, 3], in the order of `Flag.code`'s list; none when nothing is wrong.
 
@@ -94,10 +102,11 @@ def check_shot(
         others: The line's other active shots, or what `look_at` kept of them.
         score: What the line's scoring says of the picture, in [0, 1].
         threshold: From which score on the line calls a part anomalous.
+        turns: By which degrees the line knows its shots turned (see `core.augment.turns`).
     """
     look = look_at(image)
     known = [one if isinstance(one, Look) else look_at(one) for one in others]
-    found = [*_blur(look, known), *_exposure(look, known), *_duplicate(look, known)]
+    found = [*_blur(look, known), *_exposure(look, known), *_duplicate(look, known), *_turned(look, known, turns)]
     if score is not None and threshold is not None and score >= threshold:
         found.append(Flag("anomalous", f"scores {score:.3f}, the line's threshold is {threshold:.3f}"))
     return tuple(found)
@@ -143,6 +152,17 @@ def _duplicate(look: Look, known: Sequence[Look]) -> list[Flag]:
         return []
     message = f"nearly the same picture as {nearest.name}: {difference:.2f} grey levels apart, the limit is {_SAME:.2f}"
     return [Flag("near_duplicate", message)]
+
+
+def _turned(look: Look, known: Sequence[Look], turns: Sequence[int]) -> list[Flag]:
+    found = turn_between(look.centre, [one.centre for one in known], turns)
+    if found is None:
+        return []
+    message = (
+        f"looks like {known[found.place].name} turned by about {found.degrees} degrees: "
+        "if parts come turned, set lines.<line>.shots.augment = 'angles'"
+    )
+    return [Flag("turned", message)]
 
 
 def _difference(thumb: NDArray[np.float32], other: NDArray[np.float32]) -> float:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.alfa import Alfa
-from core.augment import augment, variants
+from core.augment import augment, turns, variants
 from core.bank import FeaturesOfOthersError, Shot
 from core.calibration import calibrate, leave_one_out, pixel_threshold
 from core.drift import DriftTest
@@ -116,14 +116,21 @@ class Enrolment:
         return scores
 
     def _memories(self, state: State, line: str) -> list[tuple[Shot, int, Memory]]:
-        """The features of the line's shots: those that others made, or that are not there, are made anew first."""
+        """The features of the line's shots: those that others made, or that are not there, are made anew first.
+
+        So are those of shots that lack a view that the line's settings want; views that they do not are left out.
+        """
         encoding = self._encoding(state, line)
+        wanted = set(variants(self._settings[line].shots.augment))
         try:
-            return state.bank.memory(line, encoding)
+            found = state.bank.memory(line, encoding)
+            if len([one for one in found if one[1] in wanted]) == len(wanted) * len({shot.id for shot, _, _ in found}):
+                return [one for one in found if one[1] in wanted]
+            log.info("line %s: views of shots are made from their pictures", line)
         except FeaturesOfOthersError as error:
             log.warning("line %s: features are made anew from the shots' pictures: %s", line, error)
         self.embed_missing(state, line)
-        return state.bank.memory(line, encoding)
+        return [one for one in state.bank.memory(line, encoding) if one[1] in wanted]
 
     def _encoding(self, state: State, line: str, image: Rgb | None = None) -> Encoding:
         """What the line's features are made by; for a line that has no shot yet, those of `image`."""
@@ -193,8 +200,10 @@ class Enrolment:
                 recipe = self._lines[line].recipe
                 others = [self._look(state, shot) for shot in state.bank.shots(line)]
                 score = self.score(image, recipe)[0] if recipe.index is not None else None
+                # Of few shots many a good part is above the rest.
                 limit = self._settings[line].threshold if recipe.from_shots else recipe.threshold
-                flags = check_shot(image, others, score, limit)  # of few shots many a good part is above the rest
+                covered = turns(self._settings[line].shots.augment)
+                flags = check_shot(image, others, score, limit, covered)
                 shot = None
                 if sure or all(flag.code in accepted for flag in flags):
                     shot = state.bank.add(
@@ -334,7 +343,7 @@ class Enrolment:
     def embed_missing(self, state: State, line: str) -> list[Shot]:
         """Makes the features of shots that have none of this model, or damaged ones, anew from the kept pictures."""
         encoding = self._encoding(state, line)
-        missing = state.bank.missing(line, encoding)
+        missing = state.bank.missing(line, encoding, variants(self._settings[line].shots.augment))
         for shot in missing:
             state.bank.embed(shot.id, self._features(state, line, state.bank.image(shot.id)), encoding)
         return missing

@@ -268,8 +268,9 @@ class Roi(Section):
 class ShotSettings(Section):
     """How the normal shots of a line are used."""
 
-    augment: Literal["none", "flips", "rotations", "all"] = "none"
-    """Each shot also mirrored, or turned by quarters, or both, where parts come like that: 1, 3, 4 or 8 views of it."""
+    augment: Literal["none", "flips", "rotations", "all", "angles"] = "none"
+    """Each shot also mirrored, or turned by quarters, or both, or (`angles`) by every 30 degrees, where parts come like
+    that: 1, 3, 4, 8 or 12 views of it."""
     limit: int = Field(default=20_000, ge=1, le=100_000)
     """The most features of a kind that a part is compared with; more are thinned to a coreset."""
 

@@ -2,6 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
+from core.augment import turned, turns
 from core.image import Rgb
 from core.shot_checks import check_shot, look_at
 from core.simline import CLASSES, render
@@ -21,8 +22,8 @@ def blurred(image: Rgb, sigma: float) -> Rgb:
     return np.asarray(cv2.GaussianBlur(image, (0, 0), sigma), np.uint8)
 
 
-def codes(image: Rgb, others: list[Rgb]) -> list[str]:
-    return [flag.code for flag in check_shot(image, [look_at(one) for one in others])]
+def codes(image: Rgb, others: list[Rgb], kinds: str = "none") -> list[str]:
+    return [flag.code for flag in check_shot(image, [look_at(one) for one in others], turns=turns(kinds))]
 
 
 @pytest.mark.parametrize("name", CLASSES)
@@ -75,3 +76,38 @@ def test_pictures_of_any_size_and_a_blank_one_are_looked_at() -> None:
     blank = np.full((30, 20, 3), 128, np.uint8)
     assert codes(blank, []) == ["blurred"]
     assert codes(blank, [blank]) == ["near_duplicate"]
+
+
+@pytest.mark.parametrize("name", ["cable", "pcb", "label", "screw"])
+@pytest.mark.parametrize("degrees", [30, 90, 180])
+def test_a_part_that_is_turned_beside_the_others_is_asked_about(name: str, degrees: int) -> None:
+    others = [look_at(good(name, index), f"shot {index}") for index in range(1, 8)]
+    found = check_shot(turned(good(name, 0), degrees), others)
+    assert [flag.code for flag in found] == ["turned"]
+    about = int(found[0].message.split("about ")[1].split()[0])
+    assert abs(about - degrees) <= 10
+    assert found[0].message.startswith("looks like shot ")
+    assert found[0].message.endswith("if parts come turned, set lines.<line>.shots.augment = 'angles'")
+
+
+def test_parts_of_a_line_that_lie_at_any_angle_are_asked_about() -> None:
+    others = [good("capsule", index) for index in range(8) if index != 4]
+    assert codes(good("capsule", 4), others) == ["turned"]
+    assert codes(good("capsule", 4), others, "angles") == []
+
+
+def test_turns_that_the_line_covers_are_not_asked_about() -> None:
+    others = [good("pcb", index) for index in range(1, 4)]
+    quarter, odd = turned(good("pcb", 0), 90), turned(good("pcb", 0), 30)
+    assert codes(quarter, others) == codes(odd, others) == ["turned"]
+    assert codes(quarter, others, "flips") == ["turned"]
+    assert codes(quarter, others, "rotations") == codes(quarter, others, "all") == []
+    assert codes(odd, others, "rotations") == ["turned"]
+    assert codes(odd, others, "angles") == codes(quarter, others, "angles") == []
+    assert codes(quarter, [*others, turned(good("pcb", 4), 90)]) == []  # one that lies so is there already
+
+
+def test_a_turn_is_found_in_pictures_that_are_not_square() -> None:
+    wide = [np.pad(good("pcb", index), ((0, 0), (60, 60), (0, 0)), "edge") for index in range(4)]
+    assert codes(wide[0], wide[1:]) == []
+    assert codes(turned(wide[0], 60), wide[1:]) == ["turned"]
