@@ -11,7 +11,6 @@ from rich.table import Table
 from edge.cli.ask import ConfigFile, Json, Line, Wait, ask_service, out, show_json
 from edge.cli.explained import explained
 
-
 _WORK_S = 120.0  # beyond the wait for the parts: what is made of them
 
 
