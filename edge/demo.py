@@ -160,7 +160,10 @@ def _camera(source: str, plays: Playlist | None, pack: str, rate: float | None, 
     known = plays.samples is not None
     pace = (0.0 if known else 1.0) if rate is None else rate
     camera = CameraSettings(source=str(plays.write(folder / "pictures")), rate=pace, loop=not known)
-    return LineSettings(camera=camera, pack=pack)
+    samples = plays.samples or ()
+    defective = sum(one.anomalous for one in samples) / max(1, len(samples))
+    usual = LineSettings.model_fields["expected_defects"].default
+    return LineSettings(camera=camera, pack=pack, expected_defects=min(0.95, max(usual, defective)))
 
 
 def _teach_from(console: Console, settings: Settings, paths: Sequence[Path]) -> None:
