@@ -9,14 +9,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import Result
+from typer.testing import CliRunner
 
 from core.image import decode, encode_png
 from core.simline import render
+from edge.cli.app import app
 from edge.console.client import RefusedError
 from edge.console.client import ask as ask_console
 from edge.first_run import EMPTY
 from tests.support.mosquitto import Mosquitto, eventually
 from tests.support.running import Running, service
+from tests.support.service import toml
 
 PATIENCE_S = 120.0
 
@@ -124,3 +128,37 @@ def test_an_empty_scene_is_said_and_not_counted(mosquitto: Mosquitto, tmp_path: 
         eventually(lambda: any(EMPTY in one for one in reasons(running)), PATIENCE_S)
         waiting.join(PATIENCE_S)
         assert refused[0].startswith("line one has shown 0 of 23 parts within 5 s")
+
+
+def test_a_line_learns_from_a_folder_without_a_running_service(tmp_path: Path) -> None:
+    config, good = tmp_path / "edge.toml", tmp_path / "good"
+    tables = {
+        "service": {"state_dir": str(tmp_path / "state"), "runtime_dir": str(tmp_path)},
+        "model": {"name": "untrained", "device": "cpu", "dtype": "fp32"},
+        "method": {"scales": [3], "stride": 3},
+        "mqtt": {"host": "127.0.0.1"},
+        "lines.one": {"pack": "bottle"},
+        "lines.one.camera": {"source": "sim:bottle"},
+    }
+    config.write_text(toml(tables))
+    good.mkdir()
+    for index in range(8):
+        (good / f"{index}.png").write_bytes(encode_png(render("bottle", 1, 5000 + index, 0.0).image))
+
+    def run(*words: str) -> Result:
+        return CliRunner().invoke(app, [words[0], "--config", str(config), "--line", "one", *words[1:]])
+
+    refused = run("learn", "--good", str(tmp_path / "nowhere"))
+    assert (refused.exit_code, "nowhere: no such folder" in refused.output) == (2, True)
+    refused = run("learn", "--good", str(good))
+    assert (refused.exit_code, "8 pictures; 24 are needed: put 16 more there" in refused.output) == (2, True)
+    refused = run("learn", "--good", str(good), "--parts", "8")
+    assert (refused.exit_code, "8 good parts promise 20 %, not 5 %" in refused.output) == (2, True)
+    learned = run("learn", "--good", str(good), "--parts", "8", "--yes")
+    assert learned.exit_code == 0, learned.output
+    assert "line one: enrolled as shots 1, " in learned.output
+    assert "false alarms, from " in learned.output
+    again = run("learn", "--good", str(good), "--parts", "8", "--yes")
+    assert (again.exit_code, "a first run is for a line without" in again.output) == (2, True)
+    refused = run("suggest")
+    assert (refused.exit_code, "is not running" in refused.output) == (2, True)
