@@ -23,8 +23,9 @@ help: ## Show this.
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
 
 .PHONY: demo
-demo: .stamps/demo ## A simulated line with its own broker. SECONDS=N or PARTS=N ends it; SOURCE=... takes another camera.
-	$(BIN)/alfa-edge demo $(if $(SECONDS),--seconds $(SECONDS)) $(if $(PARTS),--parts $(PARTS)) $(if $(SOURCE),--source '$(SOURCE)')
+demo: .stamps/demo ## A simulated line with its own broker. SECONDS=N or PARTS=N ends it; SOURCE=... takes another camera, GOOD=DIR good parts for it.
+	$(BIN)/alfa-edge demo $(if $(SECONDS),--seconds $(SECONDS)) $(if $(PARTS),--parts $(PARTS)) $(if $(SOURCE),--source '$(SOURCE)') \
+		$(if $(GOOD),--good '$(GOOD)')
 
 .PHONY: test
 test: .stamps/dev | system-test ## Format, lint, types, tests. PYTEST_ARGS=... goes to pytest.

@@ -11,6 +11,7 @@ from pydantic import AwareDatetime, Field
 from core.image import encode_png
 from core.packs import list_packs
 from edge.desk import Arguments, Asked, Command, CommandError, Desk, NoArguments, OfLine, Result
+from edge.learn_commands import LEARN_COMMANDS
 from edge.shot_commands import SHOT_COMMANDS, next_parts
 
 
@@ -144,6 +145,7 @@ COMMANDS: dict[str, Command] = {
     "recipe_list": Command(NoArguments, _recipes, machines=True),
     "recipe_set": Command(SetRecipe, _set_recipe, changes=True, machines=True),
     **SHOT_COMMANDS,
+    **LEARN_COMMANDS,
     "history": Command(ReadHistory, _history),
     "audit": Command(Audit, _audit),
     "backup": Command(Backup, _backup, changes=True),

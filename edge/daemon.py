@@ -47,6 +47,8 @@ class Daemon:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.lines: dict[str, Line] = {}
+        self.desk: Desk | None = None
+        """Where commands are done; None until parts are taken."""
         self.unacknowledged = 0
         """Verdicts that the broker had not acknowledged when the service stopped; the next run sends them."""
 
@@ -144,6 +146,7 @@ class Daemon:
             metrics.watch_disk("archive", settings.archive.dir)
         desk = Desk(COMMANDS, self.lines, self._state, self._enrolment, History(folder), archive, self.change_pack)
         self._open(stack, desk, porches, publishers)
+        self.desk = desk
         log.info("%d lines on %s (%s, %s)", len(self.lines), model.name, model.device, model.dtype)
 
     def _open(self, stack: ExitStack, desk: Desk, porches: dict[str, Porch], publishers: dict[str, Publisher]) -> None:

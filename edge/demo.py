@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections import Counter, deque
-from collections.abc import Set
+from collections.abc import Collection, Sequence, Set
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,13 +21,17 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from core.image import read
 from core.simline import render
 from edge import topics
 from edge.broker import EmbeddedBroker
 from edge.clock import monotonic
+from edge.console.protocol import Request
 from edge.daemon import Daemon
 from edge.desk import Desk
+from edge.first_run import RATE, Guide, Learned, check_count, learn
 from edge.offline import offline_desk
+from edge.playlist import Playlist, good_pictures, make_playlist
 from edge.redact import redact
 from edge.settings import (
     ArchiveSettings,
@@ -39,7 +43,7 @@ from edge.settings import (
     Settings,
 )
 from edge.state import LineCalibration
-from edge.truth import Simulated, Truth
+from edge.truth import Simulated, Sorted, Truth
 
 _NORMALS = 50
 _SHOTS = 4  # of them enrolled
@@ -47,6 +51,9 @@ _FALSE_ALARMS = 0.05  # about so many good parts will be called anomalous
 _DEFECTS = 0.3
 _FIRST_NORMAL = 1_000_000  # of the parts that the threshold comes from: the demo does not get so far
 _SHOWN = 12
+_CAMERA = "camera"  # the line of another source
+_ENDED = "the source has ended"
+_LAST_S = 10.0  # so long the last verdicts may take once the source has ended
 _PROVISIONAL = "not calibrated: the verdicts are provisional"
 _STYLES = {"normal": "green", "anomaly": "bold red", "error": "bold yellow"}
 _PARTS = {"plate-1": Simulated("metal_plate", 6, _DEFECTS), "wood-1": Simulated("wood", 5, _DEFECTS)}
@@ -56,10 +63,11 @@ _PARTS = {"plate-1": Simulated("metal_plate", 6, _DEFECTS), "wood-1": Simulated(
 class Seen:
     """What the table has heard; filled by the subscriber's thread, read by the table's."""
 
-    truth: Truth
+    truth: Truth | Sorted
     counts: Counter[tuple[str, str]] = field(default_factory=Counter)
     recent: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=_SHOWN))
     provisional: set[str] = field(default_factory=set)  # lines whose last verdict was
+    reasons: dict[str, str] = field(default_factory=dict)  # of lines of this demo, what their state says
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def take(self, verdict: dict[str, Any]) -> None:
@@ -70,6 +78,13 @@ class Seen:
             self.recent.append(verdict)
             (self.provisional.add if verdict.get("provisional") else self.provisional.discard)(verdict["line"])
 
+    def hear(self, status: dict[str, Any]) -> str | None:
+        """Notes the state of a line; returns its words where they are new."""
+        line, reason = status["line"], status.get("reason") or ""
+        with self.lock:
+            known, self.reasons[line] = self.reasons.get(line, ""), reason
+        return reason if reason and reason != known else None
+
 
 def run_demo(
     console: Console,
@@ -78,19 +93,36 @@ def run_demo(
     model: ModelSettings,
     source: str | None,
     pack: str,
-    rate: float,
+    rate: float | None,
     out: Path,
     broker: tuple[str, int] | None,
     seconds: float | None,
     parts: int | None,
+    good: Path | None = None,
+    good_parts: int = 0,
 ) -> Seen:
-    """Runs until `stop` is set, `seconds` have passed or `parts` were judged; returns what the lines said."""
+    """Runs until `stop` is set, `seconds` have passed or `parts` were judged; returns what the lines said.
+
+    Another `source` begins with a guided start on `good_parts` good parts, 0 for none: pictures of the folder `good`,
+    or those that `source` shows first. The pictures of a data set's class are judged once, as fast as it goes.
+
+    Raises:
+        DatasetError, FirstRunError: the pictures are too few, not there, or not as needed.
+    """
+    if good_parts:
+        check_count(good_parts, RATE, True, "good parts")
+    plays = make_playlist(Path(source), good, good_parts) if source is not None and Path(source).is_dir() else None
+    if plays is not None and plays.samples is not None:
+        parts = min(parts or len(plays.samples), len(plays.samples))
     with ExitStack() as stack:
         if broker is None:
             embedded = stack.enter_context(EmbeddedBroker())
             broker = embedded.host, embedded.port
-        lines = _simulated(rate) if source is None else {"camera": _line(source, pack, rate)}
         state = Path(stack.enter_context(TemporaryDirectory(prefix="alfa-edge-")))
+        if source is None:
+            lines = _simulated(1.0 if rate is None else rate)
+        else:
+            lines = {_CAMERA: _camera(source, plays, pack, rate, state)}
         settings = Settings(
             service=ServiceSettings(state_dir=state),
             archive=ArchiveSettings(dir=out, min_free_gb=0.1),
@@ -100,17 +132,80 @@ def run_demo(
         )
         if source is None:
             _set_up(console, settings)
+        elif good_parts and (plays is not None or good is not None):
+            teach = plays.good if plays is not None else good_pictures(good or Path(), good_parts)
+            _teach_from(console, settings, teach)
         console.print(
             f"broker {broker[0]}:{broker[1]} - listen with: mosquitto_sub -h {broker[0]} -p {broker[1]} "
             f"-t '{topics.EVERY_ANOMALY}'\noverlays of anomalies in {out}",
             soft_wrap=True,
         )
-        seen = Seen(Truth(_PARTS if source is None else {}))
-        subscriber = _subscribe(broker, seen, console)
+        labels = plays.samples if plays is not None else None
+        seen = Seen(Truth(_PARTS if source is None else {}) if labels is None else Sorted(_CAMERA, labels))
+        subscriber = _subscribe(broker, seen, console, lines)
         stack.callback(subscriber.loop_stop)
         stack.callback(subscriber.disconnect)
-        _run_service(console, Daemon(settings), stop, seen, model.name, seconds, parts)
+        daemon = Daemon(settings)
+        if source is not None and good_parts and plays is None and good is None:
+            guide = threading.Thread(target=_guide, args=(console, daemon, stop, good_parts), name="guide", daemon=True)
+            guide.start()
+        _run_service(console, daemon, stop, seen, model.name, seconds, parts)
     return seen
+
+
+def _camera(source: str, plays: Playlist | None, pack: str, rate: float | None, folder: Path) -> LineSettings:
+    """The line of a source that is no simulated one of the demo's own."""
+    if plays is None:
+        return _line(source, pack, 1.0 if rate is None else rate)
+    known = plays.samples is not None
+    pace = (0.0 if known else 1.0) if rate is None else rate
+    camera = CameraSettings(source=str(plays.write(folder / "pictures")), rate=pace, loop=not known)
+    samples = plays.samples or ()
+    defective = sum(one.anomalous for one in samples) / max(1, len(samples))
+    usual = LineSettings.model_fields["expected_defects"].default
+    return LineSettings(camera=camera, pack=pack, expected_defects=min(0.95, max(usual, defective)))
+
+
+def _teach_from(console: Console, settings: Settings, paths: Sequence[Path]) -> None:
+    """The guided start on pictures, before the line runs."""
+    guide = Guide(len(paths))
+    for path in paths:
+        guide.show(path.name, read(path))
+    check_count(len(guide.kept), RATE, True, "good parts without empty scenes")
+    with offline_desk(settings) as desk:
+        found = learn(desk, _CAMERA, guide, rate=RATE, who="first run")
+    _say_learned(console, found, len(guide.kept))
+
+
+def _guide(console: Console, daemon: Daemon, stop: threading.Event, parts: int) -> None:
+    """The guided start on the parts that the running line shows; what it asks for is in the line's state."""
+    while daemon.desk is None:
+        if stop.wait(0.05):
+            return
+    arguments = {"line": _CAMERA, "parts": parts, "rate": RATE, "sure": True, "timeout_s": 86_400}
+    request = Request(id="first-run", command="learn", arguments=arguments, who="first run")
+    try:
+        reply, _ = daemon.desk.answer(request, ())
+    except Exception as error:
+        if not stop.is_set():  # else it ends with the service
+            console.print(f"[red]first run: {type(error).__name__}: {error}[/red]", soft_wrap=True)
+        return
+    if reply.result is not None:
+        kept, notes = reply.result["calibration"], reply.result["notes"]
+        _say(console, len(reply.result["pictures"]), parts, kept["threshold"], kept["source"], notes)
+    elif reply.refusal is not None and not stop.is_set():
+        console.print(f"[red]first run: {reply.refusal.message}[/red]", soft_wrap=True)
+
+
+def _say_learned(console: Console, found: Learned, parts: int) -> None:
+    _say(console, len(found.pictures), parts, found.calibration.threshold, found.calibration.source, found.notes)
+
+
+def _say(console: Console, shots: int, parts: int, threshold: float, source: str, notes: Sequence[str]) -> None:
+    for note in notes:
+        console.print(f"[yellow]{note}[/yellow]", soft_wrap=True)
+    said = f"line {_CAMERA}: {shots} of {parts} good parts enrolled; threshold {threshold:.4f}, {source}"
+    console.print(said, soft_wrap=True)
 
 
 def _simulated(rate: float) -> dict[str, LineSettings]:
@@ -149,7 +244,7 @@ def _line(source: str, pack: str, rate: float) -> LineSettings:
     return LineSettings(camera=CameraSettings(source=source, rate=rate, loop=True), pack=pack)
 
 
-def _subscribe(broker: tuple[str, int], seen: Seen, console: Console) -> Client:
+def _subscribe(broker: tuple[str, int], seen: Seen, console: Console, lines: Collection[str]) -> Client:
     """A client of its own, as any consumer would have."""
     client = Client(CallbackAPIVersion.VERSION2)
 
@@ -159,10 +254,15 @@ def _subscribe(broker: tuple[str, int], seen: Seen, console: Console) -> Client:
         if code.is_failure:
             console.print(f"[red]the broker refuses the table: {code}[/red]")
         else:
-            client.subscribe(topics.EVERY_ANOMALY, qos=1)
+            client.subscribe([(topics.EVERY_ANOMALY, 1), *((topics.STATUS.of(line), 1) for line in lines)])
 
     def received(_client: Client, _userdata: Any, message: MQTTMessage) -> None:
         verdict = json.loads(message.payload)
+        if "state" in verdict:
+            words = seen.hear(verdict)
+            if words is not None and not console.is_terminal:
+                console.print(f"{verdict['line']} {verdict['state']}: {words}", soft_wrap=True)
+            return
         seen.take(verdict)
         if not console.is_terminal:
             console.print(_sentence(verdict), soft_wrap=True)
@@ -201,9 +301,13 @@ def _run_service(
     ) as live:
         if not console.is_terminal:
             live.stop()
+        judged, last = 0, monotonic()
         while not stop.wait(0.1):
             late = deadline is not None and monotonic() >= deadline
-            if late or (parts is not None and sum(seen.counts.values()) >= parts):
+            if (count := sum(seen.counts.values())) != judged:
+                judged, last = count, monotonic()
+            ended = seen.reasons.get(_CAMERA) == _ENDED and monotonic() - last > _LAST_S
+            if late or ended or (parts is not None and judged >= parts):
                 stop.set()
     service.join()
     if failure:
@@ -213,6 +317,7 @@ def _run_service(
 def _table(seen: Seen, model: str) -> Group:
     with seen.lock:
         recent, counts, provisional = list(seen.recent), dict(seen.counts), frozenset(seen.provisional)
+        reasons = dict(seen.reasons)
     title = f"alfa-edge demo - model {model}" + _warning(model) + (f" - {_PROVISIONAL}" if provisional else "")
     table = Table(title=title, expand=True)
     for name in ("line", "seq", "verdict", "score", "threshold", "regions", "latency"):
@@ -228,7 +333,8 @@ def _table(seen: Seen, model: str) -> Group:
             str(len(verdict["regions"])),
             f"{verdict['timing_ms']['total']:.0f} ms" if "timing_ms" in verdict else "",
         )
-    return Group(table, Text(summary(Counter(counts), provisional), style="dim"))
+    asked = [Text(f"{redact(line)}: {words}", style="bold yellow") for line, words in sorted(reasons.items()) if words]
+    return Group(table, *asked, Text(summary(Counter(counts), provisional), style="dim"))
 
 
 def _sentence(verdict: dict[str, Any]) -> str:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from core.alfa import Alfa
 from core.augment import augment, turns, variants
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from edge.line.recipe import LoadedRecipe
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 _OTHER_BASIS = "the last calibration was with another pack, model, method or region; calibrate anew"
 
@@ -230,6 +232,10 @@ class Enrolment:
     def change(self, state: State, line: str, recipe: LoadedRecipe) -> None:
         """Has the line judge by `recipe` with its shots and its calibration, from its next frame on."""
         self._lines[line].change_recipe(self.recipe(state, line, recipe))
+
+    def ask(self, work: Callable[[Alfa], T]) -> T:
+        """What `work` makes of the method; safe from any thread, and short, as frames wait meanwhile."""
+        return self._scorer.ask(work).result()
 
     def score(self, image: Rgb, recipe: LoadedRecipe) -> tuple[float, float]:
         """S of a picture and the peak of its heatmap, as the line would find them; safe from any thread."""

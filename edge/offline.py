@@ -43,6 +43,9 @@ class LineAtRest:
         """It counts nothing."""
         return dict.fromkeys(("normal", "anomaly", "error"), 0)
 
+    def say(self, words: str | None) -> None:
+        """Nobody listens."""
+
     def state(self) -> tuple[State, str | None]:
         """It does not run."""
         return "stopped", "no service is running"

@@ -13,7 +13,7 @@ from edge.clock import iso_ms, utc_now
 
 SCHEMA = 1
 
-NOT_CALIBRATED = "not calibrated: show it good parts"
+NOT_CALIBRATED = "not calibrated: show it good parts with `alfa-edge learn`"
 """What the status of a line says whose verdicts are provisional."""
 
 Stamp = Annotated[

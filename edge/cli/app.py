@@ -19,6 +19,7 @@ from rich.table import Table
 
 from edge import __version__
 from edge.cli import console as cli_console
+from edge.cli import learn as cli_learn
 from edge.cli import shots as cli_shots
 from edge.cli.compile import compile_packs
 from edge.cli.evaluate import evaluate
@@ -54,6 +55,8 @@ for ask in (
     cli_console.snapshot,
     cli_console.pause,
     cli_console.resume,
+    cli_learn.learn,
+    cli_learn.suggest,
     cli_shots.enroll,
     cli_shots.calibrate,
     cli_shots.threshold,
@@ -184,7 +187,16 @@ def demo(
     parts: Annotated[int | None, typer.Option(min=1, help="End after so many parts.")] = None,
     source: Annotated[str | None, typer.Option(help="A camera source. Default: two simulated lines.")] = None,
     pack: Annotated[str, typer.Option(help="Prompt pack for --source.")] = "generic",
-    rate: Annotated[float, typer.Option(min=0.01, max=1000, help="Parts per second on each line.")] = 1.0,
+    good: Annotated[Path | None, typer.Option(help="Good parts for --source, as a folder of pictures.")] = None,
+    good_parts: Annotated[
+        int, typer.Option(min=0, max=1000, help="Good parts that --source begins with, or of --good. 0: no first run.")
+    ] = 24,
+    rate: Annotated[
+        float | None,
+        typer.Option(
+            min=0.01, max=1000, help="Parts per second on each line. Default: 1; a data set as fast as it goes."
+        ),
+    ] = None,
     broker: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option(help="HOST or HOST:PORT. Default: a broker of the demo's own, on loopback."),
@@ -193,6 +205,8 @@ def demo(
     device: Device = "cpu",
 ) -> None:
     """Run a whole service here: cameras, scoring, a broker, and a table of what it says."""
+    if good is not None and (source is None or not good_parts):
+        raise typer.BadParameter("it takes a --source, and --good-parts of 1 and more", param_hint="--good")
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     with _explained():
         from core.backbone import DEFAULT
@@ -211,9 +225,12 @@ def demo(
             broker=(host, int(port or 1883)) if broker else None,
             seconds=seconds,
             parts=parts,
+            good=good,
+            good_parts=good_parts if source is not None else 0,
         )
+        from edge.truth import Sorted
     out.print(summary(seen.counts, seen.provisional), soft_wrap=True)
-    if source is None:
+    if source is None or isinstance(seen.truth, Sorted):
         out.print(str(seen.truth), soft_wrap=True)
     if not seen.counts:
         raise typer.Exit(1)

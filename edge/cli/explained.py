@@ -35,6 +35,7 @@ def _mendable() -> tuple[type[Exception], ...]:
     from core.evaluate.compare import EvaluationFileError, IncomparableError
     from core.evaluate.datasets import DatasetError
     from core.graph import BatchTooLargeError
+    from core.image import ImageError
     from core.packs import PackError
     from core.vision import UnsupportedModelError
     from core.weights import ModelError
@@ -42,9 +43,10 @@ def _mendable() -> tuple[type[Exception], ...]:
     from edge.broker import BrokerError
     from edge.console.client import NoAnswerError, RefusedError
     from edge.console.server import ConsoleError
+    from edge.first_run import FirstRunError
     from edge.lock import LockError
 
     setup = (ConfigError, PackError, ModelError, UnsupportedModelError, BatchTooLargeError, BrokerError)
-    data = (DatasetError, EvaluationFileError, IncomparableError, FileNotFoundError)
+    data = (DatasetError, EvaluationFileError, IncomparableError, FileNotFoundError, FirstRunError, ImageError)
     running = (ArchiveError, BankError, DatabaseError, ConsoleError, LockError, NoAnswerError, RefusedError)
     return (*setup, *data, *running)

@@ -43,8 +43,8 @@ class Condition:
         self._archive = services.archive
         self._publisher = services.publisher
 
-    def state(self, recipe: LoadedRecipe) -> tuple[State, str | None]:
-        """Of a line that takes parts: how its camera is, and what else is amiss."""
+    def state(self, recipe: LoadedRecipe, asks: str | None = None) -> tuple[State, str | None]:
+        """Of a line that takes parts: how its camera is, what else is amiss, and what it `asks` of people."""
         camera, notes = self._camera.status, []
         if (fault := self._archive.status.fault) is not None:
             notes.append(f"archive: {fault}")
@@ -52,8 +52,8 @@ class Condition:
             notes.append(f"drift: {recipe.drift.state.reason}; calibrate anew")
         if (trouble := self._publisher.state.trouble) is not None:
             notes.append(f"broker: {trouble}")
-        if recipe.provisional:
-            notes.append(NOT_CALIBRATED)  # graver troubles stand before it
+        if asks or recipe.provisional:
+            notes.append(asks or NOT_CALIBRATED)  # graver troubles stand before it
         if camera.state == "ended":
             return "ready", "the source has ended"
         if camera.state == "fault":

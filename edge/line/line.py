@@ -60,6 +60,7 @@ class Line:
         self._lock = threading.Lock()  # guards what follows
         self._open: set[Ticket] = set()
         self._paused: str | None = None
+        self._asks: str | None = None
         self._halted = False
         self._trouble: str | None = None  # of the state's disk
         self._outcomes: queue.SimpleQueue[Outcome | None] = queue.SimpleQueue()
@@ -167,17 +168,23 @@ class Line:
         finally:
             self._watchers.remove(watcher)
 
+    def say(self, words: str | None) -> None:
+        """Asks something of the people at the line, in its state, until it is called with None."""
+        with self._lock:
+            self._asks = words
+        self._show_state()
+
     def state(self) -> tuple[State, str | None]:
         """How the line is, and why; and what else is amiss."""
         with self._lock:
-            halted, paused, trouble = self._halted, self._paused, self._trouble
+            halted, paused, trouble, asks = self._halted, self._paused, self._trouble, self._asks
         if halted:
             return "stopping", None
         if trouble is not None:
             return "fault", trouble
         if paused is not None:
             return "paused", paused
-        return self._condition.state(self._recipe)
+        return self._condition.state(self._recipe, asks)
 
     def stats_so_far(self) -> dict[str, int]:
         """The verdicts by their kind, since the service started."""
@@ -364,6 +371,6 @@ class Line:
         self._archive.keep(verdict, ticket.image, shown)
         assert recipe is not None
         for watcher in tuple(self._watchers):
-            watcher.put(Seen(ticket.image, scored.inspection, recipe))
+            watcher.put(Seen(ticket.image, scored.inspection, recipe, verdict.seq))
         if recipe.drift is not None:
             recipe.drift.update(scored.inspection.score)

@@ -40,8 +40,9 @@ class LoadedRecipe:
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """An inspected picture, what was found, and what it was judged by."""
+    """An inspected picture, what was found, what it was judged by, and its verdict's number."""
 
     image: Rgb
     inspection: Inspection
     recipe: LoadedRecipe
+    seq: int

@@ -286,7 +286,7 @@ def outcomes_of(folder: Path) -> list[tuple[str, str]]:
 
 
 def test_a_line_says_that_it_is_not_calibrated_until_it_is(mosquitto: Mosquitto, tmp_path: Path) -> None:
-    note = "not calibrated: show it good parts"
+    note = "not calibrated: show it good parts with `alfa-edge learn`"
 
     def status() -> dict[str, Any]:
         return dict(json.loads(running.messages.of("line/one/status")[-1].payload))

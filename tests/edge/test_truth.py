@@ -1,10 +1,12 @@
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from core.evaluate.datasets import Sample
 from core.simline import render
-from edge.truth import Simulated, Truth
+from edge.truth import Simulated, Sorted, Truth
 
 LINE = Simulated("bottle", 7, 0.5)
 
@@ -47,3 +49,18 @@ def test_verdicts_are_held_against_what_was_simulated(parts: tuple[int, int, tup
 
 def test_nothing_judged_is_said() -> None:
     assert str(Truth({})) == "no part was judged"
+
+
+def test_verdicts_are_held_against_the_folders_of_the_pictures() -> None:
+    kinds = ["good", "good", "dent", "dent", "scratch", "good"]
+    truth = Sorted("one", [Sample(Path(f"{kind}/0.png"), kind != "good", kind) for kind in kinds])
+    assert str(truth) == "no part was judged"
+    said = ["normal", "anomaly", "anomaly", "normal", "anomaly", "error"]
+    for frame, kind in enumerate(said, 1):
+        truth.take(verdict(frame, kind))
+    truth.take(verdict(7, "anomaly"))
+    truth.take(verdict(1, "anomaly", line="other"))
+    assert str(truth) == (
+        "5 of 6 parts judged: 1 false alarms of 2 good parts (50.0 %); 1 escapes of 3 defective parts (33.3 %); "
+        "escapes by kind: dent 1 of 2, scratch 0 of 1; 1 errors"
+    )

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import jsonschema
 
+from core.simline.dataset import Amount, write_dataset
 from edge.verdict import json_schemas
 from tests.support.mosquitto import binary
 
@@ -79,3 +80,35 @@ def test_ctrl_c_ends_it_cleanly_with_counts(tmp_path: Path) -> None:
     assert demo.returncode == 0, errors
     assert re.search(r"plate-1: \d+ normal, \d+ anomaly, 0 error", rest)
     assert "Traceback" not in errors
+
+
+def test_a_data_set_teaches_and_is_judged_with_false_alarms_and_escapes(tmp_path: Path) -> None:
+    for _ in write_dataset(tmp_path, ["metal_plate"], Amount(train=24, good=4, defective=1)):
+        pass
+    folder = tmp_path / "metal_plate"
+    count = len(list(folder.glob("test/*/*.png")))
+    command = [sys.executable, "-u", "-m", "edge.cli", "demo", "--source", str(folder), "--out", str(tmp_path / "out")]
+    quick = os.environ | {"ALFA_EDGE_METHOD__SCALES": "[3]", "ALFA_EDGE_METHOD__STRIDE": "3"}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=quick)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"4 of 24 good parts enrolled; threshold .*, 5 % false alarms, from 20 good parts", done.stdout)
+    said = re.search(
+        rf"{count} of {count} parts judged: (\d) false alarms of 4 good parts .*; (\d+) escapes", done.stdout
+    )
+    assert said is not None, done.stdout
+    assert int(said[1]) + int(said[2]) <= count // 3, "the bundled model was trained on such parts"
+    assert " provisional" not in done.stdout
+    assert "Traceback" not in done.stderr
+
+
+def test_pictures_that_are_missing_are_refused_with_their_number(tmp_path: Path) -> None:
+    for _ in write_dataset(tmp_path, ["wood"], Amount(train=3, good=1, defective=1)):
+        pass
+    for more, words in (
+        (["--source", str(tmp_path / "wood")], "3 good training pictures; 24 are needed: put 21 more there"),
+        (["--source", str(tmp_path / "wood"), "--good", str(tmp_path / "no")], "no: no such folder"),
+        (["--source", "sim:wood", "--good-parts", "4"], "4 good parts are too few"),
+    ):
+        done = subprocess.run([*DEMO, *more], capture_output=True, text=True, timeout=60)
+        assert done.returncode == 2
+        assert words in done.stderr

@@ -39,7 +39,10 @@ def recipe(provisional: bool, drift: Any = None) -> LoadedRecipe:
 
 @pytest.mark.parametrize(("camera", "state"), [("running", "running"), ("starting", "ready")])
 def test_a_line_that_is_not_calibrated_says_so_and_goes_on(camera: str, state: str) -> None:
-    assert condition(camera=camera).state(recipe(True)) == (state, "not calibrated: show it good parts")
+    assert condition(camera=camera).state(recipe(True)) == (
+        state,
+        "not calibrated: show it good parts with `alfa-edge learn`",
+    )
     assert condition(camera=camera).state(recipe(False)) == (state, None)
 
 

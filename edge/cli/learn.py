@@ -1,0 +1,84 @@
+"""`alfa-edge learn | suggest`: a new line's first run, and parts that would make good shots."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from edge.cli.ask import ConfigFile, Json, Line, Wait, ask_service, out, show_json
+from edge.cli.explained import explained
+
+_WORK_S = 120.0  # beyond the wait for the parts: what is made of them
+
+
+def learn(
+    config: ConfigFile,
+    line: Line,
+    parts: Annotated[int, typer.Option(min=1, max=1000, help="So many of the line's next parts, all good.")] = 24,
+    good: Annotated[
+        Path | None, typer.Option(help="Instead: so many pictures of this folder, evenly spread by name, all good.")
+    ] = None,
+    rate: Annotated[float, typer.Option(min=0.0001, max=0.9999, help="The false-alarm rate to promise.")] = 0.05,
+    yes: Annotated[bool, typer.Option("--yes", help="Accept a higher rate, where the parts are too few.")] = False,
+    timeout: Wait = 600.0,
+    as_json: Json = False,
+) -> None:
+    """Show a new line good parts: the most different ones are enrolled, the others set its threshold."""
+    names, blobs = [], []
+    with explained():
+        if good is not None:
+            from edge.playlist import good_pictures
+
+            paths = good_pictures(good, parts)
+            names, blobs = [path.name for path in paths], [path.read_bytes() for path in paths]
+    arguments = {"line": line, "parts": parts, "rate": rate, "names": names, "sure": yes, "timeout_s": timeout}
+    if not as_json and good is None:
+        out.print(f"show line {line} {parts} good parts; `alfa-edge status` says how far it is", soft_wrap=True)
+    found = ask_service(config, "learn", arguments, blobs, timeout + _WORK_S)
+    if as_json:
+        show_json(found)
+        return
+    for note in found["notes"]:
+        out.print(f"[yellow]{note}[/]", soft_wrap=True)
+    kept = found["calibration"]
+    shots = ", ".join(str(one["shot"]) for one in found["pictures"])
+    out.print(
+        f"line {line}: enrolled as shots {shots}; threshold {kept['threshold']:.4f}, {kept['source']}", soft_wrap=True
+    )
+
+
+def suggest(
+    config: ConfigFile,
+    line: Line,
+    count: Annotated[int, typer.Option(min=1, max=64, help="How many are proposed.")] = 4,
+    parts: Annotated[int, typer.Option(min=2, max=200, help="Of so many of the line's next parts.")] = 24,
+    enrol: Annotated[bool, typer.Option("--enrol", "--enroll", help="They are good: enrol them.")] = False,
+    folder: Annotated[Path | None, typer.Option("--out", help="Write their pictures into this folder.")] = None,
+    timeout: Wait = 600.0,
+    as_json: Json = False,
+) -> None:
+    """Propose shots from parts that nobody has sorted: the most typical one, and the most different ones."""
+    arguments: dict[str, Any] = {"line": line, "count": count, "parts": parts, "enrol": enrol, "timeout_s": timeout}
+    pictures: list[bytes] = []
+    found = ask_service(config, "suggest", arguments, timeout=timeout + _WORK_S, received=pictures)
+    if folder is not None:
+        with explained():
+            folder.mkdir(parents=True, exist_ok=True)
+            for one, picture in zip(found["suggested"], pictures, strict=True):
+                (folder / f"{line}-{one['seq']}.png").write_bytes(picture)
+    if as_json:
+        show_json(found)
+        return
+    table = Table("verdict", "score", "unlike the others")
+    for one in found["suggested"]:
+        table.add_row(str(one["seq"]), f"{one['score']:.4f}", f"{one['unlike']:.4f}")
+    out.print(table)
+    for one in found["pictures"]:
+        flags = "; ".join(f"{flag['code']}: {flag['message']}" for flag in one["flags"])
+        what = f"shot {one['shot']}" if one["shot"] else "[yellow]not enrolled[/]"
+        out.print(f"{one['name']}: {what}{f' ({flags})' if flags else ''}", soft_wrap=True)
+    if not enrol:
+        out.print("if they are good: the same command with --enrol, or `alfa-edge enroll` with pictures of --out")
