@@ -1,8 +1,8 @@
 """Few-shot settings of an evaluation: feature maps of pictures and of drawn shots, and what scores them.
 
 `evidence` is what lines use. The others compare one feature map, a tower's: `nearest` with a DINOv2 is like
-AnomalyDINO, with strides 8 and 16 of a CNN like PatchCore; `subspace` is like SubspaceAD; `mutual` is like MuSc, without
-shots: the test pictures score each other. Their distances d become scores d / (1 + d).
+AnomalyDINO, with strides 8 and 16 of a CNN like PatchCore; `subspace` is like SubspaceAD; `mutual` is like MuSc,
+without shots: the test pictures score each other. Their distances d become scores d / (1 + d).
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ class MapStore:
                 maps = TowerMap(self._tower, key[1])
             else:
                 maps = FeatureMaps(self._backbone, self._tower, key[1])
-            cache = MapCache(self._root, maps, self._backbone, self._batch, self._encoded)
+            cache = MapCache(self._root, maps.kinds, maps.__call__, self._backbone, self._batch, self._encoded)
             if not self._resume and cache.folder not in self._cleared:
                 cache.clear()
             self._cleared.add(cache.folder)

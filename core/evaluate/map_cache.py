@@ -7,7 +7,6 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import torch
 from safetensors import SafetensorError
@@ -19,14 +18,8 @@ from core.backbone import Backbone
 from core.feature_maps import MapKind
 from core.image import Rgb, read
 
-
-class Maps(Protocol):
-    """What makes feature maps, as `core.feature_maps.FeatureMaps` does."""
-
-    kinds: tuple[MapKind, ...]
-
-    def __call__(self, frames: Sequence[Rgb], /) -> tuple[Tensor, ...]:
-        """float32 [B, R, C, d] of each kind."""
+Encode = Callable[[Sequence[Rgb]], tuple[Tensor, ...]]
+"""Frames to maps float32 [B, R, C, d] of each kind, as `core.feature_maps.FeatureMaps` does."""
 
 
 @dataclass(frozen=True)
@@ -56,18 +49,25 @@ class MapCache:
 
     Args:
         root: Folder of the cache.
-        maps: What encodes.
+        kinds: Of maps.
+        encode: What makes them.
         backbone: The model, whose device is used.
         batch: Pictures in one pass.
         encoded: Called after each batch with its number of pictures, and whether they were encoded.
     """
 
     def __init__(
-        self, root: Path, maps: Maps, backbone: Backbone, batch: int, encoded: Callable[[int, bool], None]
+        self,
+        root: Path,
+        kinds: Sequence[MapKind],
+        encode: Encode,
+        backbone: Backbone,
+        batch: int,
+        encoded: Callable[[int, bool], None],
     ) -> None:
-        self._maps, self._device, self._batch, self._encoded = maps, backbone.device, batch, encoded
-        self.kinds = maps.kinds
-        described = (*((kind.name, kind.fingerprint, kind.shape) for kind in maps.kinds), str(self._device), batch)
+        self._encode, self._device, self._batch, self._encoded = encode, backbone.device, batch, encoded
+        self.kinds = tuple(kinds)
+        described = (*((kind.name, kind.fingerprint, kind.shape) for kind in self.kinds), str(self._device), batch)
         self.folder = root / ("maps-" + hashlib.sha256(repr(described).encode()).hexdigest()[:16])
 
     def clear(self) -> None:
@@ -103,7 +103,7 @@ class MapCache:
 
     @torch.inference_mode()
     def _store(self, views: Sequence[View]) -> None:
-        found = self._maps([augment(read(view.path), view.variant) for view in views])
+        found = self._encode([augment(read(view.path), view.variant) for view in views])
         self.folder.mkdir(parents=True, exist_ok=True)
         for row, view in enumerate(views):
             held = {str(place): one[row].half().contiguous().cpu() for place, one in enumerate(found)}
