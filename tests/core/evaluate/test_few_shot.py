@@ -74,9 +74,11 @@ def test_evidence_is_the_same_from_the_cache(backbone: Backbone, dataset: Path, 
 
 
 @pytest.mark.parametrize("augment", ["flips", "all"])
-def test_views_of_shots_change_scores(backbone: Backbone, dataset: Path, folder: Path, augment: str) -> None:
+def test_views_of_shots_change_scores(
+    backbone: Backbone, dataset: Path, folder: Path, tower: Tower, augment: str
+) -> None:
     plain, more = (
-        evaluate(backbone, dataset, folder, (replace(FEW, few=FewShot(augment=kinds)),), (2,))
+        evaluate(backbone, dataset, folder, (replace(FEW, few=FewShot(augment=kinds)),), (2,), tower)
         for kinds in ("none", augment)
     )
     assert plain.runs[0].scores != more.runs[0].scores
