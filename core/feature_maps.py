@@ -64,13 +64,13 @@ class FeatureMaps:
         own = OwnTower(backbone, None, layers)
         fine = OwnTower(backbone, fitted_size(shape, own.size, patch), layers)
         self._towers: list[tuple[OwnTower | Tower, Callable[[tuple[Tensor, ...]], list[Tensor]]]]
-        self._towers = [(own, _joined), (fine, _joined)]
+        self._towers = [(own, joined), (fine, joined)]
         names: list[tuple[str, OwnTower | Tower]] = [("clip", own), ("clip:fine", fine)]
         if tower is not None:
             if not tower.fixed:
                 tower = tower.at(fitted_size(shape, tower.size, tower.stride))
             several = len(tower.layers) > 1
-            self._towers.append((tower, _coarse_and_mean if several else _joined))
+            self._towers.append((tower, _coarse_and_mean if several else joined))
             names += (
                 [(f"{tower.name}:coarse", tower), (f"{tower.name}:mean", tower)] if several else [(tower.name, tower)]
             )
@@ -100,7 +100,7 @@ def fitted_size(shape: tuple[int, int], own: tuple[int, int], multiple: int) -> 
     return high, wide
 
 
-def _joined(layers: tuple[Tensor, ...]) -> list[Tensor]:
+def joined(layers: tuple[Tensor, ...]) -> list[Tensor]:
     """All layers of unit length beside each other, on the finest one's grid."""
     grid = max(one.shape[1:3] for one in layers)
     return [torch.cat([F.normalize(_on(one, grid), dim=-1) for one in layers], -1)]
@@ -109,7 +109,7 @@ def _joined(layers: tuple[Tensor, ...]) -> list[Tensor]:
 def _coarse_and_mean(layers: tuple[Tensor, ...]) -> list[Tensor]:
     """The coarsest layer alone; and all of them, averaged over each patch and its neighbours."""
     coarse = min(layers, key=lambda one: one.shape[1] * one.shape[2])
-    (mean,) = pooled(_joined(layers)[0], [_EXTENT])
+    (mean,) = pooled(joined(layers)[0], [_EXTENT])
     return [F.normalize(coarse, dim=-1), mean]
 
 

@@ -21,11 +21,14 @@ from core.evaluate.cache import FeatureCache
 from core.evaluate.compare import Comparison
 from core.evaluate.datasets import DataClass, find_classes
 from core.evaluate.evaluator import CALIBRATION, ClassEvaluator, Plan, Variant
+from core.evaluate.few_shot import FewShot, MapStore
+from core.evaluate.intervals import with_intervals
 from core.evaluate.report import Shown, render
 from core.evaluate.result import METRICS, ClassResult, Evaluation
 from core.heatmap import to_frame
 from core.image import encode_jpeg, read
 from core.packs import PromptPack, list_packs, load_pack
+from core.towers import Tower
 from edge import __version__
 from edge.archive import anomaly_overlay
 from edge.clock import iso_ms, monotonic, utc_now
@@ -50,6 +53,10 @@ class Choice:
     batch: int
     cache: Path
     resume: bool
+    few: FewShot | None = None
+    """How normal shots are compared; None: as in Eq. 12."""
+    named: str = ""
+    """What was asked for beside the defaults, as variants are named by it, for instance `tower=none`."""
 
 
 @dataclass
@@ -67,14 +74,19 @@ class Pace:
         self._last = now
 
 
-def variants(method: str, scales: tuple[int, ...], windows: str, ablate: bool) -> tuple[Variant, ...]:
-    """The method, and with `ablate` what is left when each of its parts is taken away."""
-    winclip = replace(WINCLIP, scales=scales, windows=windows)
-    if method == "winclip":
+def variants(choice: Choice, tower: bool = False) -> tuple[Variant, ...]:
+    """The method, and with `ablate` what is left when each of its parts, or with shots each source, is taken away."""
+    method = {"scales": choice.scales, "windows": choice.windows}
+    winclip = replace(WINCLIP, scales=choice.scales, windows=choice.windows)
+    if choice.method == "winclip":
         return (Variant("winclip", winclip, winclip_prompts=True),)
-    alfa = replace(ALFA, scales=scales, windows=windows)
-    chosen = [Variant("alfa", alfa)]
-    if ablate:
+    alfa = replace(ALFA, **method)  # type: ignore[arg-type]
+    few = choice.few
+    scorer = "alfa" if few is None or few.scorer == "evidence" else few.scorer
+    chosen = [Variant(" ".join(filter(None, (scorer, choice.named))), alfa, few=few)]
+    if chosen[0].name != "alfa" and 0 in choice.shots and scorer != "mutual":
+        chosen = [Variant("alfa", alfa, at="zero"), replace(chosen[0], at="few")]
+    if choice.ablate:
         chosen += [
             Variant("no aligner", replace(alfa, aligner="identity")),
             Variant("no contextual scoring", replace(alfa, adaptation=False)),
@@ -83,22 +95,39 @@ def variants(method: str, scales: tuple[int, ...], windows: str, ablate: bool) -
             Variant("local score only", alfa, parts="local"),
             Variant("winclip", winclip, winclip_prompts=True),
         ]
+        if few is not None and scorer == "alfa" and tower:
+            for source in ("clip", "tower"):
+                chosen.append(Variant(f"{source} only", alfa, few=replace(few, sources=source), at="few"))
     return tuple(chosen)
+
+
+def distinct(chosen: Sequence[Variant], alfa: Alfa) -> tuple[Variant, ...]:
+    """Without those whose zero-shot scores are the first's by construction: what they leave out is not there."""
+    first = chosen[0]
+
+    def same(one: Variant) -> bool:
+        methods = (alfa.with_method(variant.method).method for variant in (one, first))
+        apart = one.few or one.at == "few" or one.parts != first.parts or one.winclip_prompts != first.winclip_prompts
+        return not apart and len(set(methods)) == 1
+
+    return (first, *(one for one in chosen[1:] if not same(one)))
 
 
 class Evaluator:
     """One evaluation: its progress bar, its result, its files."""
 
-    def __init__(self, backbone: Backbone, choice: Choice, console: Console) -> None:
+    def __init__(self, backbone: Backbone, choice: Choice, console: Console, tower: Tower | None = None) -> None:
         """Raises DatasetError, PackError, ValueError: the data set, a pack or the windows are not as asked."""
         self._choice = choice
         self._console = console
         self._classes = find_classes(choice.root, choice.classes)
         self._packs = {data.name: self._pack(data.name) for data in self._classes}
-        chosen = variants(choice.method, choice.scales, choice.windows, choice.ablate)
+        chosen = variants(choice, tower is not None)
         resolution = backbone.pixels.size
-        self._plan = Plan(chosen, tuple(sorted(set(choice.shots))), choice.seeds, resolution)
         self._alfa = Alfa(backbone, chosen[0].method, patches=True)
+        chosen = distinct(chosen, self._alfa)
+        self._plan = Plan(chosen, tuple(sorted(set(choice.shots))), choice.seeds, resolution)
+        self._tower = tower
         self._alfa.warm_up(choice.batch)
         self.pace = Pace()
         self._progress: Progress | None = None
@@ -106,7 +135,8 @@ class Evaluator:
         self._cache = FeatureCache(choice.cache, self._alfa, aligners, choice.batch, self._encoded)
         if not choice.resume:
             self._cache.clear()
-        self._evaluator = ClassEvaluator(self._alfa, self._cache, self._plan, self._advance)
+        store = MapStore(backbone, tower, choice.cache, choice.batch, self._mapped, choice.resume)
+        self._evaluator = ClassEvaluator(self._alfa, self._cache, self._plan, self._advance, store)
 
     def run(self) -> Evaluation:
         """Evaluates every class, in the data set's order."""
@@ -119,7 +149,8 @@ class Evaluator:
                 progress.update(self._task, description=data.name)
                 results.append(self._evaluator.evaluate(data, self._packs[data.name], self._choice.root))
         backbone, method = self._alfa.backbone, self._alfa.method
-        return Evaluation(
+        few = self._choice.few
+        found = Evaluation(
             version=__version__,
             dataset=self._choice.root.resolve().name,
             resolution=self._plan.resolution,
@@ -131,8 +162,14 @@ class Evaluator:
             dtype=backbone.dtype,
             scales=method.scales,
             windows=method.windows,
+            few_shot="alfa" if few is None else few.scorer,
+            tower=None if self._tower is None else self._tower.name,
+            tower_fingerprint=None if self._tower is None else self._tower.fingerprint,
+            augment="none" if few is None else few.augment,
+            within=None if few is None else few.within,
             classes=tuple(results),
         )
+        return with_intervals(found)
 
     def report(self, evaluation: Evaluation, command: str, comparison: Comparison | None) -> str:
         """The HTML report."""
@@ -148,7 +185,8 @@ class Evaluator:
     def _work(self, data: DataClass) -> int:
         """Steps of the bar: each picture is encoded once and scored once."""
         shots = min(max(self._plan.shots) * self._plan.seeds, len(data.train))
-        return 2 * len(data.test) + 2 * min(CALIBRATION, len(data.train)) + shots
+        mapped = any(one.few and (one.mutual or max(self._plan.shots)) for one in self._plan.variants)
+        return (2 + mapped) * (len(data.test) + min(CALIBRATION, len(data.train))) + (1 + mapped) * shots
 
     @contextmanager
     def _bar(self) -> Iterator[Progress]:
@@ -168,6 +206,9 @@ class Evaluator:
         self.pace.note(count, fresh)
         if self._progress is not None and fresh:
             self._progress.update(self._task, speed=f"{1000 / self.pace.taken[-1]:.1f} images/s")
+        self._advance(count)
+
+    def _mapped(self, count: int, _: bool) -> None:
         self._advance(count)
 
     def _advance(self, count: int = 1) -> None:
@@ -199,19 +240,21 @@ class Evaluator:
         good = [int(index) for index in order if not result.pictures[index].anomalous]
         bad = [int(index) for index in order if result.pictures[index].anomalous]
         threshold = run.operation.threshold if run.operation else 0.5
-        shots = [] if self._alfa.windows else [self._choice.root / one for one in run.shot_paths]
-        for caption, indices in (
+        groups = (
             ("highest score of a defect", bad[::-1][:_SHOWN]),
             ("lowest score of a defect", bad[:_SHOWN]),
             ("highest score of a good part", good[::-1][:_SHOWN]),
-        ):
+        )
+        root, pack = self._choice.root, self._packs[result.name]
+        shots = [root / one for one in run.shot_paths]
+        paths = [root / result.pictures[index].path for _, some in groups for index in some]
+        maps = iter(self._evaluator.heatmap(paths, pack, run.variant, shots))
+        for caption, indices in groups:
             for index in indices:
-                path = self._choice.root / result.pictures[index].path
-                image = read(path)
+                image = read(root / result.pictures[index].path)
                 scale = max(1, -(-max(image.shape[:2]) // _WIDEST))
                 small = np.ascontiguousarray(image[::scale, ::scale])
-                patch_map = self._evaluator.heatmap(path, self._packs[result.name], shots)
-                heatmap = to_frame(patch_map, (small.shape[0], small.shape[1]))
+                heatmap = to_frame(next(maps), (small.shape[0], small.shape[1]))
                 yield Shown(
                     path=result.pictures[index].path,
                     caption=caption,

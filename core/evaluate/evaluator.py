@@ -16,6 +16,8 @@ from core.adaptation import TextFeatures
 from core.alfa import Alfa, Method
 from core.evaluate.cache import FeatureCache
 from core.evaluate.datasets import DataClass, Sample, read_mask
+from core.evaluate.few_shot import FewShot, Judge, MapStore, judge_of, mutual_judge, to_numpy, views
+from core.evaluate.map_cache import MapCache, View
 from core.evaluate.metrics import PixelMetrics, deciles, image_metrics, operate
 from core.evaluate.result import ClassResult, Metrics, Picture, Run
 from core.heatmap import to_frame
@@ -40,11 +42,20 @@ class Variant:
     winclip_prompts: bool = False
     parts: str = "both"
     """`both`, or the one part of Eq. 12 that the image score is: `global` or `local`."""
+    few: FewShot | None = None
+    """How normal shots are compared; None: as in Eq. 12."""
+    at: str = ""
+    """`zero` or `few`: without or with shots only. Otherwise as `Plan` says."""
+
+    @property
+    def mutual(self) -> bool:
+        """Whether pictures score each other, without shots."""
+        return self.few is not None and self.few.scorer == "mutual"
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What to run. The first variant is run with every number of shots, the others with none."""
+    """What to run. The first variant is run with every number of shots, the others with none, unless they say so."""
 
     variants: tuple[Variant, ...]
     shots: tuple[int, ...]
@@ -53,7 +64,7 @@ class Plan:
     """Height and width at which pixel metrics are taken."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class _Setting:
     """One run of one class, and what it collects."""
 
@@ -65,6 +76,8 @@ class _Setting:
     normals: list[float] = field(default_factory=list)
     hits: list[bool | None] = field(default_factory=list)
     pixels: PixelMetrics = field(default_factory=PixelMetrics)
+    judge: Judge | None = None
+    """What scores where it is not Eq. 12."""
 
 
 class ClassEvaluator:
@@ -75,13 +88,24 @@ class ClassEvaluator:
         cache: Where the features are.
         plan: What to run.
         scored: Called after each picture.
+        store: Where the feature maps are, for variants that compare them.
     """
 
-    def __init__(self, alfa: Alfa, cache: FeatureCache, plan: Plan, scored: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        alfa: Alfa,
+        cache: FeatureCache,
+        plan: Plan,
+        scored: Callable[[], None],
+        store: MapStore | None = None,
+    ) -> None:
         self._scorers = [alfa, *(alfa.with_method(variant.method) for variant in plan.variants[1:])]
         self._cache = cache
         self._plan = plan
         self._scored = scored
+        self._store = store
+        self._maps: MapCache | None = None  # of the class at hand
+        self._mutual: dict[str, NDArray[np.float32]] = {}  # maps of pictures that were scored by each other
         self._sizes: dict[Path, tuple[int, int]] = {}
         self._texts: dict[tuple[str, bool, bool, bool], TextFeatures] = {}
 
@@ -100,7 +124,10 @@ class ClassEvaluator:
         digests = self._cache.encode([*(sample.path for sample in test), *shots, *normals])
         texts = [self._text(index, pack) for index in range(len(self._scorers))]
         settings = list(self._settings(drawn, shots))
-        memory = self._remember([digests[path] for path in shots])
+        plain = any(setting.shots and self._plan.variants[setting.variant].few is None for setting in settings)
+        memory = self._remember([digests[path] for path in shots] if plain else [])
+        tests = [View(sample.path, digests[sample.path]) for sample in test]
+        self._ready(settings, texts, tests, [View(path, digests[path]) for path in (*shots, *normals)])
         for path in normals:
             for setting, (score, _) in zip(settings, self._score(digests[path], texts, memory, settings), strict=True):
                 setting.normals.append(score)
@@ -122,13 +149,61 @@ class ClassEvaluator:
             runs=tuple(self._run(setting, pictures, shots, root) for setting in settings),
         )
 
-    def heatmap(self, path: Path, pack: PromptPack, shots: Sequence[Path] = ()) -> NDArray[np.float32]:
-        """The map [rows, cols] of one picture by the first variant, zero-shot or with `shots`; for the report."""
-        digest, *known = (self._cache.encode([one])[one] for one in (path, *shots))
-        text = self._text(0, pack)
-        setting = _Setting(0, tuple(range(len(known))), 0)
-        _, patch_map = self._score(digest, [text] * len(self._scorers), self._remember(known), [setting])[0]
-        return patch_map
+    def heatmap(
+        self, paths: Sequence[Path], pack: PromptPack, variant: str, shots: Sequence[Path] = ()
+    ) -> list[NDArray[np.float32]]:
+        """The maps [rows, cols] of pictures by a variant, zero-shot or with `shots`; for the report."""
+        index = next(place for place, one in enumerate(self._plan.variants) if one.name == variant)
+        digests = {path: self._cache.encode([path])[path] for path in (*paths, *shots)}
+        if self._plan.variants[index].mutual:
+            return [self._mutual[digests[path]] for path in paths]
+        texts = [self._text(index, pack)] * len(self._scorers)
+        setting = _Setting(index, tuple(range(len(shots))), 0)
+        tests, known = ([View(path, digests[path]) for path in some] for some in (paths, shots))
+        self._ready([setting], texts, tests, known)
+        memory = self._remember([view.digest for view in known] if setting.judge is None else [])
+        return [self._score(digests[path], texts, memory, [setting])[0][1] for path in paths]
+
+    def _size(self, path: Path) -> tuple[int, int]:
+        if path not in self._sizes:
+            height, width = read(path).shape[:2]
+            self._sizes[path] = (height, width)
+        return self._sizes[path]
+
+    def _ready(
+        self, settings: Sequence[_Setting], texts: Sequence[TextFeatures], tests: Sequence[View], train: Sequence[View]
+    ) -> None:
+        """Has the feature maps of all pictures, and gives each setting that compares them its judge.
+
+        The shots of a setting are indices into `train`.
+        """
+        self._maps = None
+        asked = [(setting, few) for setting in settings if (few := self._plan.variants[setting.variant].few)]
+        asked = [one for one in asked if one[0].shots or one[1].scorer == "mutual"]
+        if not asked or self._store is None:
+            return
+        used = [train[index] for index in sorted({index for setting, _ in asked for index in setting.shots})] or tests
+        self._maps = self._store.cache(asked[0][1], [self._size(view.path) for view in used])
+        self._maps.encode([*tests, *train])
+        for view in used:
+            self._maps.encode(views(asked[0][1], view.path, view.digest)[1:])
+        for setting, few in asked:
+            if few.scorer == "mutual":
+                setting.judge = mutual_judge(few, self._maps, tests)
+                continue
+            chosen = [train[index] for index in setting.shots]
+            said = [
+                self._said(self._zero_shot(setting.variant, self._cache.load(one.digest), texts[setting.variant]))
+                for one in chosen
+            ]
+            shots = [views(few, one.path, one.digest) for one in chosen]
+            setting.judge = judge_of(few, self._maps, shots, torch.cat(said))
+
+    @staticmethod
+    def _said(zero: tuple[Tensor, Tensor | None]) -> Tensor:
+        """What the text side says of a picture: S_G and, with windows, the largest S~_L; [1, 1] or [1, 2]."""
+        s_global, s_local = zero
+        return s_global if s_local is None else torch.cat([s_global, s_local.amax(-1, keepdim=True)], -1)
 
     def _text(self, index: int, pack: PromptPack) -> TextFeatures:
         """The text features of a variant; those with the same prompts share them."""
@@ -145,12 +220,15 @@ class ClassEvaluator:
     def _settings(self, drawn: Sequence[Sequence[Path]], shots: Sequence[Path]) -> list[_Setting]:
         """Every run: the shots of a seed are nested, so that four of them hold the two and the one."""
         settings = []
+        variants = list(enumerate(self._plan.variants))
         for count in self._plan.shots:
             if count == 0:
-                settings += [_Setting(index, (), 0) for index in range(len(self._plan.variants))]
-            for seed, paths in enumerate(drawn if count else ()):
-                if len(paths) >= count:
-                    settings.append(_Setting(0, tuple(shots.index(path) for path in paths[:count]), seed))
+                settings += [_Setting(index, (), 0) for index, one in variants if one.at != "few"]
+                continue
+            for index in (index for index, one in variants if one.at == "few" or (index == 0 and not one.at)):
+                for seed, paths in enumerate(drawn):
+                    if len(paths) >= count:
+                        settings.append(_Setting(index, tuple(shots.index(path) for path in paths[:count]), seed))
         return settings
 
     def _readable(self, sample: Sample, broken: list[str]) -> bool:
@@ -179,12 +257,19 @@ class ClassEvaluator:
         needed = sorted({setting.variant for setting in settings})
         zero = {index: self._zero_shot(index, features, texts[index]) for index in needed}
         scored = []
-        choices = [setting.shots for setting in settings if setting.shots]
+        choices = [setting.shots for setting in settings if setting.shots and setting.judge is None]
+        maps = None
+        if self._maps is not None and any(setting.judge for setting in settings):
+            maps = self._maps.load(View(Path(), digest))
         reference = None
         if choices and memory is not None:
             found = distances(features, memory).nearest(choices)
             reference = iter(reference_map(found, self._scorers[0].windows)[0].unbind(0))
         for setting in settings:
+            if setting.judge is not None and maps is not None:
+                score, patch_map = setting.judge(maps, self._said(zero[setting.variant]), digest)
+                scored.append((float(score.clamp(0, 1)), to_numpy(patch_map)))
+                continue
             near = next(reference)[None] if setting.shots and reference is not None else None
             scored.append(self._one(setting, zero[setting.variant], near))
         return scored
@@ -224,6 +309,8 @@ class ClassEvaluator:
         for setting, (score, patch_map) in zip(settings, scored, strict=True):
             heatmap = to_frame(patch_map, self._plan.resolution)
             setting.scores.append(score)
+            if self._plan.variants[setting.variant].mutual:
+                self._mutual[digest] = patch_map
             setting.hits.append(None if near is None else bool(near.flat[int(heatmap.argmax())]))
             if masked:
                 setting.pixels.update(heatmap, mask)

@@ -64,8 +64,7 @@ def render(
         facts: What differs between two runs of the same evaluation: machine, date, latency, command line.
         comparison: What changed since an earlier evaluation.
     """
-    variants = evaluation.variants()
-    main = MAIN if MAIN in variants else (variants[0] if variants else MAIN)
+    main = _main(evaluation)
     shots = sorted({count for variant, count in evaluation.settings() if variant == main})
     ends = sorted({shots[0], shots[-1]}) if shots else []
     environment = Environment(
@@ -104,6 +103,13 @@ def render(
     )
 
 
+def _main(evaluation: Evaluation) -> str:
+    """The variant that the charts show: `MAIN`, unless it was run without shots only and another one with them."""
+    variants = evaluation.variants()
+    shown = [variant for variant, shots in evaluation.settings() if shots] or list(variants)
+    return MAIN if MAIN in shown or not shown else shown[0]
+
+
 def _uri(jpeg: bytes) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode("ascii")
 
@@ -139,6 +145,7 @@ def _configuration(evaluation: Evaluation) -> list[tuple[str, str]]:
         ("Fingerprint", evaluation.fingerprint),
         ("Window sizes", ", ".join(f"{scale} × {scale} patches" for scale in evaluation.scales)),
         ("Windows", evaluation.windows),
+        ("Few-shot", _few_shot(evaluation)),
         ("Variants", ", ".join(method(variant) for variant in evaluation.variants())),
         ("Shots", ", ".join(map(str, evaluation.shots))),
         ("Seeds", str(evaluation.seeds)),
@@ -146,6 +153,14 @@ def _configuration(evaluation: Evaluation) -> list[tuple[str, str]]:
         ("Device, precision", f"{evaluation.device}, {evaluation.dtype}"),
         ("Software", f"alfa-edge {evaluation.version}"),
     ]
+
+
+def _few_shot(evaluation: Evaluation) -> str:
+    words = [evaluation.few_shot]
+    words += [f"tower {evaluation.tower}"] if evaluation.tower else []
+    words += [f"within {evaluation.within} patches"] if evaluation.within is not None else []
+    words += [f"shots also {evaluation.augment}"] if evaluation.augment != "none" else []
+    return ", ".join(words)
 
 
 def _curves(index: int, result: ClassResult, variant: str, shots: Sequence[int]) -> ClassCharts:

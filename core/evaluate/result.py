@@ -116,6 +116,17 @@ class ClassResult(Part):
     runs: tuple[Run, ...]
 
 
+class Interval(Part):
+    """A 95 % confidence interval of a mean over seeds and, without a class, over classes; see `intervals`."""
+
+    class_name: str | None
+    variant: str
+    shots: int
+    metric: str
+    low: float
+    high: float
+
+
 class Evaluation(Part):
     """The whole file."""
 
@@ -134,7 +145,20 @@ class Evaluation(Part):
     dtype: str
     scales: tuple[int, ...]
     windows: str = "exact"
+    few_shot: str = "alfa"
+    """How normal shots were compared: `alfa` (Eq. 12), `evidence`, `nearest`, `subspace`, `mutual` (without shots)."""
+    tower: str | None = None
+    tower_fingerprint: str | None = None
+    augment: str = "none"
+    within: int | None = None
     classes: tuple[ClassResult, ...]
+    intervals: tuple[Interval, ...] = ()
+
+    def interval(self, variant: str, shots: int, metric: str, class_name: str | None = None) -> Interval | None:
+        """The interval of one mean, where there is one."""
+        wanted = (class_name, variant, shots, metric)
+        known = (one for one in self.intervals if (one.class_name, one.variant, one.shots, one.metric) == wanted)
+        return next(known, None)
 
     def variants(self) -> tuple[str, ...]:
         """In the order in which they were run."""
@@ -181,3 +205,12 @@ def over_classes(evaluation: Evaluation, variant: str, shots: int, metric: str) 
             if (run.variant, run.shots) == (variant, shots) and value is not None:
                 by_seed.setdefault(run.seed, []).append(value)
     return spread([mean(values) for values in by_seed.values()])
+
+
+def operated(evaluation: Evaluation, variant: str, shots: int, kind: str) -> float | None:
+    """The share of `false_alarms` or `escapes` over the parts of all classes and seeds that have a threshold."""
+    runs = (run for one in evaluation.classes for run in one.runs if (run.variant, run.shots) == (variant, shots))
+    rates = [getattr(run.operation, kind) for run in runs if run.operation is not None]
+    known = [rate for rate in rates if rate is not None]
+    total = sum(rate.count for rate in known)
+    return sum(rate.value * rate.count for rate in known) / total if total else None

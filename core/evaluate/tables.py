@@ -9,7 +9,17 @@ from itertools import groupby
 
 from core.evaluate import paper
 from core.evaluate.compare import Comparison, called, verdict
-from core.evaluate.result import METRICS, ClassResult, Evaluation, Rate, Run, Spread, over_classes, over_seeds
+from core.evaluate.result import (
+    METRICS,
+    ClassResult,
+    Evaluation,
+    Interval,
+    Rate,
+    Run,
+    Spread,
+    over_classes,
+    over_seeds,
+)
 
 NAMES = {
     "auroc": "AUROC",
@@ -120,9 +130,13 @@ def deviation(value: float | None) -> str:
     return "" if value is None else f"± {value:.1f}"
 
 
-def spread_cell(value: Spread) -> Cell:
-    """Mean and deviation in percent."""
-    return Cell(percent(value.mean), detail=deviation(None if value.deviation is None else value.deviation * 100))
+def spread_cell(value: Spread, sure: Interval | None = None) -> Cell:
+    """Mean, deviation and 95 % interval in percent."""
+    parts = [
+        deviation(None if value.deviation is None else value.deviation * 100),
+        "" if sure is None else f"({percent(sure.low)} to {percent(sure.high)})",
+    ]
+    return Cell(percent(value.mean), detail=" ".join(filter(None, parts)))
 
 
 def missing(result: ClassResult, variant: str, shots: int, metric: str) -> str:
@@ -137,10 +151,12 @@ def missing(result: ClassResult, variant: str, shots: int, metric: str) -> str:
     return NOT_MEASURED
 
 
-def class_cell(result: ClassResult, variant: str, shots: int, metric: str, notes: Notes) -> Cell:
+def class_cell(
+    result: ClassResult, variant: str, shots: int, metric: str, notes: Notes, sure: Interval | None = None
+) -> Cell:
     """One metric of one class over its seeds."""
     value = over_seeds(result, variant, shots, metric)
-    return notes.dash(missing(result, variant, shots, metric)) if value is None else spread_cell(value)
+    return notes.dash(missing(result, variant, shots, metric)) if value is None else spread_cell(value, sure)
 
 
 def average_cell(evaluation: Evaluation, variant: str, shots: int, metric: str, notes: Notes) -> Cell:
@@ -150,7 +166,7 @@ def average_cell(evaluation: Evaluation, variant: str, shots: int, metric: str, 
     if value is None or not math.isfinite(value.mean):
         reasons = dict.fromkeys(missing(one, variant, shots, metric) for one in absent)
         return notes.dash(" ".join(reasons) or NOT_MEASURED)
-    cell = spread_cell(value)
+    cell = spread_cell(value, evaluation.interval(variant, shots, metric))
     if not absent:
         return cell
     names = ", ".join(one.name for one in absent)
@@ -237,13 +253,21 @@ def summary_table(evaluation: Evaluation) -> Table:
             if row.shots == shots and (row.variant in paper.METHODS or row.variant in map(paper.component, here)):
                 pairs.append((shots_words(shots), _paper_row(row)))
     caption = "Mean over the classes, ± standard deviation over the seeds, in percent"
+    if evaluation.intervals:
+        caption += "; in brackets the 95 % interval of the mean"
     return Table(caption, ("Method", *METRIC_COLUMNS), groups_by(pairs), notes, METRIC_SPANS)
 
 
 def class_table(evaluation: Evaluation, variant: str, shots: int) -> Table:
     notes = Notes()
     rows = [
-        Row(one.name, tuple(class_cell(one, variant, shots, metric, notes) for metric in METRICS))
+        Row(
+            one.name,
+            tuple(
+                class_cell(one, variant, shots, metric, notes, evaluation.interval(variant, shots, metric, one.name))
+                for metric in METRICS
+            ),
+        )
         for one in evaluation.classes
     ]
     rows.append(average_row(evaluation, "Mean", variant, shots, notes, "sum"))

@@ -17,6 +17,7 @@ from edge.settings import ModelSettings, store_dir
 from edge.settings_file import ConfigError, Problem
 
 if TYPE_CHECKING:
+    from core.evaluate.few_shot import FewShot
     from core.evaluate.result import Evaluation
 
 out = Console()
@@ -44,6 +45,14 @@ def evaluate(
     dtype: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = "auto",
     scales: Annotated[str, typer.Option(help="Window sizes in patches, separated by commas.")] = "2,3",
     windows: Annotated[str, typer.Option(help="exact, strided, masked or none.")] = "exact",
+    few_shot: Annotated[str, typer.Option(help="evidence, as lines use it, or alfa: the paper's Eq. 12.")] = "evidence",
+    tower: Annotated[str, typer.Option(help="A second model for features of shots, none, or auto.")] = "auto",
+    scorer: Annotated[str, typer.Option(help="evidence, nearest, subspace, or mutual (without shots).")] = "evidence",
+    within: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(min=0, help="Hold patches to so many patches around, for scorers other than evidence."),
+    ] = None,
+    augment: Annotated[str, typer.Option(help="Views of each shot: none, flips, rotations or all.")] = "none",
     batch: Annotated[int, typer.Option(min=1, max=64, help="Pictures in one pass.")] = 4,
     json_file: Annotated[Optional[Path], typer.Option("--json", help="Write the result as JSON.")] = None,  # noqa: UP045
     csv_file: Annotated[Optional[Path], typer.Option("--csv", help="Write a row a run.")] = None,  # noqa: UP045
@@ -57,6 +66,7 @@ def evaluate(
         from core.backbone import DEFAULT, load_backbone
         from core.evaluate.compare import compare, load, render_comparison
         from core.store import Store
+        from core.towers import LITE0, load_tower
         from core.windows import MODES
         from edge.evaluate import Choice, Evaluator, methods, parse_numbers, write_csv
 
@@ -73,7 +83,8 @@ def evaluate(
             raise typer.BadParameter("shots are 0 or more, scales 1 or more", param_hint="--shots, --scales")
         if windows not in MODES:
             raise typer.BadParameter(f"{windows}: use one of {', '.join(MODES)}", param_hint="--windows")
-        if windows == "none" and min(numbers) == 0:
+        few = _few(method, few_shot, scorer, within, augment, numbers)
+        if windows == "none" and min(numbers) == 0 and scorer != "mutual":
             raise typer.BadParameter("none needs --shots of 1 or more", param_hint="--windows")
         for file in (json_file, csv_file, report):
             if file is not None and not file.resolve().parent.is_dir():
@@ -92,9 +103,24 @@ def evaluate(
             batch=batch,
             cache=cache or default_cache(),
             resume=resume,
+            few=few,
+            named=" ".join(
+                f"{key}={value}"
+                for key, value in (("tower", tower), ("within", within), ("augment", augment))
+                if few is not None and value not in (None, "auto", "none" if key == "augment" else None)
+            ),
         )
         name = model or (DEFAULT if weights is None else ModelSettings().name)
-        evaluator = Evaluator(load_backbone(name, weights, device, dtype, Store(store_dir())), choice, out)
+        store = Store(store_dir())
+        backbone = load_backbone(name, weights, device, dtype, store)
+        second = None
+        mapped = few is not None and (max(numbers) > 0 or scorer == "mutual")
+        wanted = (LITE0 if name == DEFAULT else "none") if tower == "auto" else tower
+        if mapped and wanted != "none":
+            second = load_tower(wanted, device=device, store=store)
+        if mapped and second is None and scorer != "evidence":
+            raise typer.BadParameter(f"scorer {scorer} needs one", param_hint="--tower")
+        evaluator = Evaluator(backbone, choice, out, second)
         result = evaluator.run()
         if json_file is not None:
             result.write(json_file)
@@ -113,9 +139,33 @@ def evaluate(
             out.print(f"{one.name}: left out: {text}", markup=False, soft_wrap=True)
 
 
+def _few(
+    method: str, few_shot: str, scorer: str, within: int | None, augment: str, shots: tuple[int, ...]
+) -> FewShot | None:
+    """How normal shots are compared; None: as in Eq. 12."""
+    from core.evaluate.few_shot import FewShot
+
+    if few_shot not in ("evidence", "alfa"):
+        raise typer.BadParameter(f"{few_shot}: use evidence or alfa", param_hint="--few-shot")
+    try:
+        few = FewShot(scorer, within=within, augment=augment)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--scorer, --within, --augment") from None
+    if scorer == "mutual" and shots != (0,):
+        raise typer.BadParameter("mutual has no shots: leave --shots at 0", param_hint="--scorer")
+    if scorer == "mutual" and augment != "none":
+        raise typer.BadParameter("mutual has no shots to be mirrored or turned", param_hint="--augment")
+    if few_shot == "evidence" and method == "alfa":
+        return few
+    if few != FewShot():
+        raise typer.BadParameter("they are for --few-shot evidence", param_hint="--scorer, --within, --augment")
+    return None
+
+
 def _print(result: Evaluation) -> None:
-    """The averages over the classes, percent, in the paper's order."""
-    from core.evaluate.result import METRICS, over_classes
+    """The averages over the classes, percent, in the paper's order; then what a line would see."""
+    from core.evaluate.evaluator import FALSE_ALARM_RATE
+    from core.evaluate.result import METRICS, operated, over_classes
 
     table = Table("setting", "shots", padding=(0, 0, 0, 1))
     for heading in ("AUROC", "AUPR", "F1-max", "pAUROC", "PRO", "pF1-max"):
@@ -125,9 +175,18 @@ def _print(result: Evaluation) -> None:
         for metric in METRICS:
             found = over_classes(result, variant, count, metric)
             spread = "" if found is None or found.deviation is None else f"±{100 * found.deviation:.1f}"
-            cells.append("-" if found is None else f"{100 * found.mean:.1f}{spread}")
+            sure = result.interval(variant, count, metric)
+            below = "" if sure is None else f"\n{100 * sure.low:.1f}-{100 * sure.high:.1f}"
+            cells.append("-" if found is None else f"{100 * found.mean:.1f}{spread}{below}")
         table.add_row(variant, str(count), *cells)
     out.print(table)
+    out.print("percent, ± deviation over seeds; below it the 95 % interval of the mean", soft_wrap=True)
+    line = Table("setting", "shots", "false alarms", "escapes", padding=(0, 0, 0, 1))
+    for variant, count in result.settings():
+        shares = (operated(result, variant, count, kind) for kind in ("false_alarms", "escapes"))
+        line.add_row(variant, str(count), *("-" if one is None else f"{100 * one:.1f}" for one in shares))
+    out.print(line)
+    out.print(f"percent of parts, at thresholds calibrated for {100 * FALSE_ALARM_RATE:.0f} % false alarms")
     used = f"{result.model}, {result.device}, {result.dtype}"
     note = ": random weights, the figures mean nothing" if result.model.startswith("untrained") else ""
     out.print(f"{len(result.classes)} classes of {result.dataset}, model {used}{note}", soft_wrap=True)

@@ -36,7 +36,11 @@ def test_json_csv_and_report(dataset: Path, tmp_path: Path) -> None:
     found = Evaluation.model_validate_json(files["json"].read_text("utf-8"))
     assert [one.name for one in found.classes] == ["bottle", "tile"]
     assert [one.pack for one in found.classes] == ["bottle", "tile"]
-    assert {"alfa", "no aligner", "winclip"} <= set(found.variants())
+    assert {"alfa", "no llm prompts", "winclip", "clip only", "tower only"} <= set(found.variants())
+    assert not {"no aligner", "no contextual scoring"} & set(found.variants()), "the bundled model has neither"
+    assert (found.few_shot, found.tower) == ("evidence", "efficientnet-lite0")
+    assert found.interval("alfa", 2, "auroc") is not None
+    assert "escapes" in result.output
     with files["csv"].open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == sum(len(one.runs) for one in found.classes)
@@ -75,6 +79,26 @@ def test_killed_half_way_and_resumed_it_finds_the_same(dataset: Path, tmp_path: 
 
 
 @pytest.mark.parametrize(
+    ("extra", "names"),
+    [
+        (["--few-shot", "alfa"], ["alfa"]),
+        (["--shots", "0,1", "--tower", "none"], ["alfa", "alfa tower=none"]),
+        (["--shots", "0", "--scorer", "mutual"], ["mutual"]),
+        (["--shots", "1", "--scorer", "nearest", "--within", "2"], ["nearest within=2"]),
+    ],
+)
+def test_rows_are_named_by_what_was_asked_for(
+    dataset: Path, tmp_path: Path, extra: list[str], names: list[str]
+) -> None:
+    file = tmp_path / "result.json"
+    arguments = [*options(dataset, tmp_path), "--classes", "tile", "--json", str(file)]
+    wanted = ["--report", str(tmp_path / "result.html"), *extra]
+    result = runner.invoke(app, [*arguments, *wanted])
+    assert result.exit_code == 0, result.output
+    assert list(Evaluation.model_validate_json(file.read_text("utf-8")).variants()) == names
+
+
+@pytest.mark.parametrize(
     ("extra", "message"),
     [
         (["--classes", "botle"], "bottle"),
@@ -86,6 +110,15 @@ def test_killed_half_way_and_resumed_it_finds_the_same(dataset: Path, tmp_path: 
         (["--json", "/nowhere/x.json"], "/nowhere/x.json"),
         (["--against", "/nowhere/x.json"], "/nowhere/x.json"),
         (["--device", "cuda:99"], "cuda:99"),
+        (["--tower", "nonesuch"], "nonesuch"),
+        (["--few-shot", "magic"], "evidence or alfa"),
+        (["--scorer", "magic"], "nearest, subspace"),
+        (["--scorer", "nearest", "--within", "-1"], "-1"),
+        (["--within", "1"], "not for evidence"),
+        (["--scorer", "mutual"], "no shots"),
+        (["--scorer", "nearest", "--tower", "none"], "--tower"),
+        (["--augment", "zoom"], "zoom"),
+        (["--few-shot", "alfa", "--augment", "flips"], "--few-shot"),
     ],
 )
 def test_bad_input_is_named(dataset: Path, tmp_path: Path, extra: list[str], message: str) -> None:

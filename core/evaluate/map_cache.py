@@ -1,0 +1,115 @@
+"""Feature maps of pictures on disk, for the comparison with normal shots."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from core.augment import augment
+from core.backbone import Backbone
+from core.feature_maps import MapKind
+from core.image import Rgb, read
+
+Encode = Callable[[Sequence[Rgb]], tuple[Tensor, ...]]
+"""Frames to maps float32 [B, R, C, d] of each kind, as `core.feature_maps.FeatureMaps` does."""
+
+
+@dataclass(frozen=True)
+class View:
+    """A picture as it is, or mirrored or turned.
+
+    Attributes:
+        path: The picture.
+        digest: SHA-256 of its file.
+        variant: Of `core.augment`; 0 is the picture as it is.
+    """
+
+    path: Path
+    digest: str
+    variant: int = 0
+
+    @property
+    def key(self) -> str:
+        """What its file is named by."""
+        return f"{self.digest}-{self.variant}" if self.variant else self.digest
+
+
+class MapCache:
+    """Feature maps, float16, by the content of the picture and the kinds of maps.
+
+    As in `FeatureCache`, a batch of which one is missing is encoded whole.
+
+    Args:
+        root: Folder of the cache.
+        kinds: Of maps.
+        encode: What makes them.
+        backbone: The model, whose device is used.
+        batch: Pictures in one pass.
+        encoded: Called after each batch with its number of pictures, and whether they were encoded.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        kinds: Sequence[MapKind],
+        encode: Encode,
+        backbone: Backbone,
+        batch: int,
+        encoded: Callable[[int, bool], None],
+    ) -> None:
+        self._encode, self._device, self._batch, self._encoded = encode, backbone.device, batch, encoded
+        self.kinds = tuple(kinds)
+        described = (*((kind.name, kind.fingerprint, kind.shape) for kind in self.kinds), str(self._device), batch)
+        self.folder = root / ("maps-" + hashlib.sha256(repr(described).encode()).hexdigest()[:16])
+
+    def clear(self) -> None:
+        """Forgets what earlier runs left of these kinds."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def encode(self, views: Sequence[View]) -> None:
+        """Has the maps of all views on disk.
+
+        Raises:
+            ImageError: a picture cannot be read.
+            OSError: the disk does not take the maps.
+        """
+        for start in range(0, len(views), self._batch):
+            part = views[start : start + self._batch]
+            fresh = not all(self._file(view).exists() for view in part)
+            if fresh:
+                self._store(part)
+            self._encoded(len(part), fresh)
+
+    def load(self, view: View) -> tuple[Tensor, ...]:
+        """The maps of one view, float32 [1, R, C, d] of each kind, on the device.
+
+        Raises:
+            ValueError: the file is damaged; it says which to delete.
+        """
+        file = self._file(view)
+        try:
+            held = load_file(file, device=str(self._device))
+            return tuple(held[str(place)].float()[None] for place in range(len(self.kinds)))
+        except (SafetensorError, OSError, KeyError) as error:
+            raise ValueError(f"{file}: the cached feature maps are damaged ({error}); delete the file") from error
+
+    @torch.inference_mode()
+    def _store(self, views: Sequence[View]) -> None:
+        found = self._encode([augment(read(view.path), view.variant) for view in views])
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for row, view in enumerate(views):
+            held = {str(place): one[row].half().contiguous().cpu() for place, one in enumerate(found)}
+            draft = self.folder / f"{view.key}.part"
+            save_file(held, draft)
+            draft.replace(self._file(view))
+
+    def _file(self, view: View) -> Path:
+        return self.folder / f"{view.key}.safetensors"
