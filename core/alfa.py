@@ -196,7 +196,8 @@ class Alfa:
     def feature_maps(self, shape: tuple[int, int]) -> FeatureMaps:
         """What makes the feature maps of pictures of about this height and width, pixels."""
         if shape not in self._feature_maps:
-            self._feature_maps[shape] = FeatureMaps(self.backbone, self.tower, shape)
+            fine = self.method.windows != "none"  # who leaves the windows out wants to be fast
+            self._feature_maps[shape] = FeatureMaps(self.backbone, self.tower, shape, fine=fine)
         return self._feature_maps[shape]
 
     @torch.inference_mode()

@@ -48,6 +48,7 @@ class FeatureMaps:
         tower: A second model, in the shape of the pictures where it takes that; None for none.
         shape: Height and width of the pictures, pixels.
         layers: The CLIP's blocks, counted from 1; None: those of its depth.
+        fine: Also take the CLIP's blocks at the larger size, which costs more than all else here.
 
     Attributes:
         kinds: Of each map.
@@ -59,13 +60,17 @@ class FeatureMaps:
         tower: Tower | None,
         shape: tuple[int, int],
         layers: Sequence[int] | None = None,
+        fine: bool = True,
     ) -> None:
         patch = int(backbone.visual.conv1.kernel_size[0])
         own = OwnTower(backbone, None, layers)
-        fine = OwnTower(backbone, fitted_size(shape, own.size, patch), layers)
         self._towers: list[tuple[OwnTower | Tower, Callable[[tuple[Tensor, ...]], list[Tensor]]]]
-        self._towers = [(own, joined), (fine, joined)]
-        names: list[tuple[str, OwnTower | Tower]] = [("clip", own), ("clip:fine", fine)]
+        self._towers = [(own, joined)]
+        names: list[tuple[str, OwnTower | Tower]] = [("clip", own)]
+        if fine:
+            larger = OwnTower(backbone, fitted_size(shape, own.size, patch), layers)
+            self._towers.append((larger, joined))
+            names.append(("clip:fine", larger))
         if tower is not None:
             if not tower.fixed:
                 tower = tower.at(fitted_size(shape, tower.size, tower.stride))

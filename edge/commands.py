@@ -69,6 +69,7 @@ def _status(desk: Desk, _arguments: NoArguments, _asked: Asked) -> Result:
             "threshold": recipe.threshold,
             "provisional": recipe.provisional,
             "bank": recipe.bank.model_dump(mode="json"),
+            "weights": recipe.weights,
             "drift": asdict(recipe.drift.state) if recipe.drift is not None else None,
         }
     return {"lines": lines}, ()

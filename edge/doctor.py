@@ -17,6 +17,7 @@ from core.backbone import BUNDLED, UNTRAINED, cpu_has_bf16, resolve_device, reso
 from core.packs import PackError, list_packs, load_pack
 from core.store import Store
 from core.weights import ModelError, check_name, find
+from edge.line.recipes import make_tower
 from edge.mqtt.publisher import probe
 from edge.redact import is_url, redact
 from edge.settings import Settings, store_dir
@@ -84,6 +85,7 @@ def _model(settings: Settings) -> Iterator[Check]:
         yield Check("device", "ok", f"{device}, {resolve_dtype(model.dtype, device)}")
     except ModelError as error:
         yield Check("device", "fail", str(error))
+    yield _tower(settings)
     if model.name == UNTRAINED:
         yield Check("weights", "note", "the model is untrained: its verdicts mean nothing")
         return
@@ -98,6 +100,19 @@ def _model(settings: Settings) -> Iterator[Check]:
         yield Check("weights", "ok", f"{model.name} from {path}, {path.stat().st_size / 2**20:.0f} MiB")
     except ModelError as error:
         yield Check("weights", "fail", str(error))
+
+
+def _tower(settings: Settings) -> Check:
+    """The second model: loaded as the service would, so that what is missing is said here first."""
+    if settings.method.few_shot == "alfa":
+        return Check("tower", "note", "none: the paper's way with normal shots uses the CLIP's features alone")
+    try:
+        tower = make_tower(settings.model, Store(store_dir(settings.model.store)))
+    except ModelError as error:
+        return Check("tower", "fail", str(error))
+    if tower is None:
+        return Check("tower", "note", "none: normal shots are compared in the CLIP's own blocks")
+    return Check("tower", "ok", f"{tower.name}, layers {', '.join(map(str, tower.layers))}; its weights are whole")
 
 
 def _source(name: str, source: str) -> Check:

@@ -122,7 +122,7 @@ def _enrol(desk: Desk, arguments: Enrol, asked: Asked) -> Result:
 def _shots(desk: Desk, arguments: ListShots, _asked: Asked) -> Result:
     desk.line(arguments.line)
     shots = desk.state.run(lambda state: state.bank.shots(arguments.line, active_only=not arguments.all))
-    return {"shots": [_shot(one) for one in shots]}, ()
+    return {"shots": [_shot(one) for one in shots], "weights": desk.line(arguments.line).recipe.weights}, ()
 
 
 def _show_shot(desk: Desk, arguments: OfShot, _asked: Asked) -> Result:

@@ -70,6 +70,10 @@ def shots_list(
         size = f"{one['width']} x {one['height']}"
         table.add_row(str(one["id"]), one["added_at"], one["who"], one["source"], size, flags, one["note"], state)
     out.print(table)
+    if found["weights"]:
+        shares = sorted(found["weights"].items(), key=lambda pair: -pair[1])
+        said = ", ".join(f"{source} {100 * share:.0f} %" for source, share in shares)
+        out.print(f"by these shots, what has a say in a verdict: {said}", soft_wrap=True, highlight=False)
 
 
 @shots_app.command("show")

@@ -37,6 +37,12 @@ class LoadedRecipe:
     from_shots: bool = False
     drift: DriftTest | None = None
 
+    @property
+    def weights(self) -> dict[str, float]:
+        """The share of the say of each source that parts are compared with the shots in; nothing without shots."""
+        evidence = None if self.index is None else self.index.evidence
+        return {} if evidence is None else {source: round(share, 4) for source, share in evidence.weights.items()}
+
 
 @dataclass(frozen=True, eq=False)
 class Seen:
