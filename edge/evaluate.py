@@ -135,7 +135,8 @@ class Evaluator:
         self._cache = FeatureCache(choice.cache, self._alfa, aligners, choice.batch, self._encoded)
         if not choice.resume:
             self._cache.clear()
-        store = MapStore(backbone, tower, choice.cache, choice.batch, self._mapped, choice.resume)
+        fine = choice.windows != "none"
+        store = MapStore(backbone, tower, choice.cache, choice.batch, self._mapped, choice.resume, fine)
         self._evaluator = ClassEvaluator(self._alfa, self._cache, self._plan, self._advance, store)
 
     def run(self) -> Evaluation:

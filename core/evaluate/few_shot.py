@@ -87,6 +87,7 @@ class MapStore:
         batch: Pictures in one pass.
         encoded: Called after each batch with its number of pictures, and whether they were encoded.
         resume: Keep what earlier runs left.
+        fine: As of `FeatureMaps`.
     """
 
     def __init__(
@@ -97,8 +98,9 @@ class MapStore:
         batch: int,
         encoded: Callable[[int, bool], None],
         resume: bool = True,
+        fine: bool = True,
     ) -> None:
-        self._backbone, self._tower = backbone, tower
+        self._backbone, self._tower, self._fine = backbone, tower, fine
         self._root, self._batch, self._encoded = root, batch, encoded
         self._resume = resume
         self._made: dict[tuple[bool, tuple[int, int]], MapCache] = {}
@@ -119,7 +121,7 @@ class MapStore:
             if single and self._tower is not None:
                 maps = TowerMap(self._tower, key[1])
             else:
-                maps = FeatureMaps(self._backbone, self._tower, key[1])
+                maps = FeatureMaps(self._backbone, self._tower, key[1], fine=self._fine)
             cache = MapCache(self._root, maps.kinds, maps.__call__, self._backbone, self._batch, self._encoded)
             if not self._resume and cache.folder not in self._cleared:
                 cache.clear()
