@@ -60,6 +60,8 @@ class Method:
             together that distances say nothing beside scores. `Alfa.method` names the one that is used.
         few_shot: How normal shots are used. `evidence`: feature maps and the text side, each with the say that the
             shots give it (`core.evidence`); `alfa`: the paper's, a reference map that is averaged with S~_L.
+        memory_layers: Of evidence, the CLIP's blocks that are compared, counted from 1; None: those of its depth
+            (`core.own_tower.memory_layers`).
     """
 
     scales: tuple[int, ...] = (2, 3)
@@ -77,6 +79,7 @@ class Method:
     image_in_map: bool = False
     memory_gain: float | None = None
     few_shot: str = "evidence"
+    memory_layers: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.few_shot not in FEW_SHOT:
@@ -197,7 +200,7 @@ class Alfa:
         """What makes the feature maps of pictures of about this height and width, pixels."""
         if shape not in self._feature_maps:
             fine = self.method.windows != "none"  # who leaves the windows out wants to be fast
-            self._feature_maps[shape] = FeatureMaps(self.backbone, self.tower, shape, fine=fine)
+            self._feature_maps[shape] = FeatureMaps(self.backbone, self.tower, shape, self.method.memory_layers, fine)
         return self._feature_maps[shape]
 
     @torch.inference_mode()

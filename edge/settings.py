@@ -130,6 +130,9 @@ class MethodSettings(Section):
     few_shot: Literal["evidence", "alfa"] = "evidence"
     """How normal shots are used: `evidence` compares feature maps of CLIP and tower, each with the say that the shots
     give it; `alfa` is the paper's reference map."""
+    memory_layers: tuple[Annotated[int, Field(ge=1)], ...] | None = None
+    """Blocks of the CLIP that parts are compared with normal shots in, counted from 1. Default: those at 1/2, 2/3 and
+    5/6 of its depth: 3, 4 and 5 of `bundled`, 6, 8 and 10 of `ViT-B-16-plus-240`."""
 
 
 class MqttSettings(Section):

@@ -30,6 +30,7 @@ def make_alfa(model: ModelSettings, method: MethodSettings) -> Alfa:
         llm_prompts=method.llm_prompts,
         aligner=method.aligner,
         few_shot=method.few_shot,
+        memory_layers=method.memory_layers,
     )
     store = Store(store_dir(model.store))
     backbone = load_backbone(model.name, model.weights, model.device, model.dtype, store)
