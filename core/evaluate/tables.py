@@ -151,12 +151,12 @@ def missing(result: ClassResult, variant: str, shots: int, metric: str) -> str:
     return NOT_MEASURED
 
 
-def class_cell(
-    result: ClassResult, variant: str, shots: int, metric: str, notes: Notes, sure: Interval | None = None
-) -> Cell:
+def class_cell(of: Evaluation, result: ClassResult, variant: str, shots: int, metric: str, notes: Notes) -> Cell:
     """One metric of one class over its seeds."""
     value = over_seeds(result, variant, shots, metric)
-    return notes.dash(missing(result, variant, shots, metric)) if value is None else spread_cell(value, sure)
+    if value is None:
+        return notes.dash(missing(result, variant, shots, metric))
+    return spread_cell(value, of.interval(variant, shots, metric, result.name))
 
 
 def average_cell(evaluation: Evaluation, variant: str, shots: int, metric: str, notes: Notes) -> Cell:
@@ -261,13 +261,7 @@ def summary_table(evaluation: Evaluation) -> Table:
 def class_table(evaluation: Evaluation, variant: str, shots: int) -> Table:
     notes = Notes()
     rows = [
-        Row(
-            one.name,
-            tuple(
-                class_cell(one, variant, shots, metric, notes, evaluation.interval(variant, shots, metric, one.name))
-                for metric in METRICS
-            ),
-        )
+        Row(one.name, tuple(class_cell(evaluation, one, variant, shots, metric, notes) for metric in METRICS))
         for one in evaluation.classes
     ]
     rows.append(average_row(evaluation, "Mean", variant, shots, notes, "sum"))
