@@ -132,11 +132,9 @@ def deviation(value: float | None) -> str:
 
 def spread_cell(value: Spread, sure: Interval | None = None) -> Cell:
     """Mean, deviation and 95 % interval in percent."""
-    parts = [
-        deviation(None if value.deviation is None else value.deviation * 100),
-        "" if sure is None else f"({percent(sure.low)} to {percent(sure.high)})",
-    ]
-    return Cell(percent(value.mean), detail=" ".join(filter(None, parts)))
+    apart = deviation(None if value.deviation is None else value.deviation * 100)
+    interval = "" if sure is None else f"({percent(sure.low)} to {percent(sure.high)})"
+    return Cell(percent(value.mean), detail=f"{apart} {interval}".strip())
 
 
 def missing(result: ClassResult, variant: str, shots: int, metric: str) -> str:
