@@ -132,11 +132,9 @@ def deviation(value: float | None) -> str:
 
 def spread_cell(value: Spread, sure: Interval | None = None) -> Cell:
     """Mean, deviation and 95 % interval in percent."""
-    parts = [
-        deviation(None if value.deviation is None else value.deviation * 100),
-        "" if sure is None else f"({percent(sure.low)} to {percent(sure.high)})",
-    ]
-    return Cell(percent(value.mean), detail=" ".join(filter(None, parts)))
+    apart = deviation(None if value.deviation is None else value.deviation * 100)
+    interval = "" if sure is None else f"({percent(sure.low)} to {percent(sure.high)})"
+    return Cell(percent(value.mean), detail=f"{apart} {interval}".strip())
 
 
 def missing(result: ClassResult, variant: str, shots: int, metric: str) -> str:
@@ -151,12 +149,12 @@ def missing(result: ClassResult, variant: str, shots: int, metric: str) -> str:
     return NOT_MEASURED
 
 
-def class_cell(
-    result: ClassResult, variant: str, shots: int, metric: str, notes: Notes, sure: Interval | None = None
-) -> Cell:
+def class_cell(of: Evaluation, result: ClassResult, variant: str, shots: int, metric: str, notes: Notes) -> Cell:
     """One metric of one class over its seeds."""
     value = over_seeds(result, variant, shots, metric)
-    return notes.dash(missing(result, variant, shots, metric)) if value is None else spread_cell(value, sure)
+    if value is None:
+        return notes.dash(missing(result, variant, shots, metric))
+    return spread_cell(value, of.interval(variant, shots, metric, result.name))
 
 
 def average_cell(evaluation: Evaluation, variant: str, shots: int, metric: str, notes: Notes) -> Cell:
@@ -261,13 +259,7 @@ def summary_table(evaluation: Evaluation) -> Table:
 def class_table(evaluation: Evaluation, variant: str, shots: int) -> Table:
     notes = Notes()
     rows = [
-        Row(
-            one.name,
-            tuple(
-                class_cell(one, variant, shots, metric, notes, evaluation.interval(variant, shots, metric, one.name))
-                for metric in METRICS
-            ),
-        )
+        Row(one.name, tuple(class_cell(evaluation, one, variant, shots, metric, notes) for metric in METRICS))
         for one in evaluation.classes
     ]
     rows.append(average_row(evaluation, "Mean", variant, shots, notes, "sum"))

@@ -167,7 +167,9 @@ def _print(result: Evaluation) -> None:
     from core.evaluate.evaluator import FALSE_ALARM_RATE
     from core.evaluate.result import METRICS, operated, over_classes
 
-    table = Table("setting", "shots", padding=(0, 0, 0, 1))
+    table = Table(padding=(0, 0, 0, 1))
+    table.add_column("setting", min_width=8)
+    table.add_column("shots", no_wrap=True)
     for heading in ("AUROC", "AUPR", "F1-max", "pAUROC", "PRO", "pF1-max"):
         table.add_column(heading, no_wrap=True)
     for variant, count in result.settings():
@@ -176,7 +178,7 @@ def _print(result: Evaluation) -> None:
             found = over_classes(result, variant, count, metric)
             spread = "" if found is None or found.deviation is None else f"±{100 * found.deviation:.1f}"
             sure = result.interval(variant, count, metric)
-            below = "" if sure is None else f"\n{100 * sure.low:.1f}-{100 * sure.high:.1f}"
+            below = "" if sure is None else f"\n{100 * sure.low:.0f}-{100 * sure.high:.0f}"
             cells.append("-" if found is None else f"{100 * found.mean:.1f}{spread}{below}")
         table.add_row(variant, str(count), *cells)
     out.print(table)
