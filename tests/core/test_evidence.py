@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 import torch
@@ -40,6 +41,13 @@ def plain(query: Tensor, bank: Sequence[Tensor], within: int | None, *, elsewher
     return found
 
 
+def plain_missing(query: Tensor, bank: Sequence[Tensor]) -> Tensor:
+    """[R, C]: from each patch of a picture to the nearest of the part; of the picture of which least is missing."""
+    part = query.double().flatten(0, 1)
+    there = [(one.double()[:, :, None] - part).norm(dim=-1).amin(-1) for one in bank]
+    return min(there, key=lambda one: float(one.max()))
+
+
 def pools(found: Tensor) -> tuple[float, float]:
     """The highest, and the mean of the highest 0.5 %."""
     ordered = found.flatten().sort(descending=True).values
@@ -49,32 +57,38 @@ def pools(found: Tensor) -> tuple[float, float]:
 def check_level(level: Level, left_out: Sequence[Tensor], unrelated: float) -> None:
     """Mean, spread and weight by the words of the module."""
     for share, reached in enumerate(zip(*(pools(one) for one in left_out), strict=True)):
-        mean = sum(reached) / len(reached)
+        mean = max(sum(reached) / len(reached), 0.05 * unrelated)
         squares = sum((one - mean) ** 2 for one in reached) + 4 * (0.08 * mean) ** 2
         assert level.mean[share] == pytest.approx(mean, rel=1e-4)
         assert level.spread[share] == pytest.approx(math.sqrt(squares / (len(reached) - 1 + 4)), rel=1e-3)
-    assert level.weight == pytest.approx(max(0.0, unrelated / level.mean[0] - 1) ** 2, rel=1e-3)
+    assert level.weight == pytest.approx(max(0.0, unrelated / level.mean[0] - 1) ** 3 + 1e-4, rel=1e-3)
 
 
 def test_levels_are_what_shots_reach_when_they_are_left_out() -> None:
     one, other = line(4), line(4, side=15, deep=6, noise=0.3, seed=2)
     evidence = gather(["a", "b"], [one, other], range(4))
-    assert [level.source for level in evidence.levels] == ["a free", "a place", "b free", "b place"]
-    assert len(evidence.left_out) == 4
+    assert [level.source for level in evidence.levels] == ["a free", "a place", "b free", "b place", "a missing"]
+    assert len(evidence.left_out) == 5
     for number, (bank, within) in enumerate([(one, None), (one, 1), (other, None), (other, 2)]):
         left_out = [plain(bank[s], [bank[o] for o in range(4) if o != s], within) for s in range(4)]
         torch.testing.assert_close(evidence.left_out[number].double(), torch.stack(left_out), rtol=0, atol=1e-5)
         check_level(evidence.levels[number], left_out, module._unrelated(bank))
+    missing = [plain_missing(one[s], [one[o] for o in range(4) if o != s]) for s in range(4)]
+    torch.testing.assert_close(evidence.left_out[4].double(), torch.stack(missing), rtol=0, atol=1e-5)
+    check_level(evidence.levels[4], missing, module._unrelated(one))
 
 
-def test_unrelated_patches_are_as_far_apart_as_any_two() -> None:
+def test_unrelated_patches_are_farther_apart_than_three_of_four_pairs() -> None:
     bank = line(3, noise=0.1)
     flat = bank.flatten(0, 2)
     every = torch.cdist(flat.double(), flat.double())
-    median = float(every[~torch.eye(len(flat), dtype=torch.bool)].median())
-    assert module._unrelated(bank) == pytest.approx(median, rel=0.02)
+    pairs = every[~torch.eye(len(flat), dtype=torch.bool)].sort().values
+    assert module._unrelated(bank) == pytest.approx(float(pairs[len(pairs) * 3 // 4]), rel=0.01)
     assert module._unrelated(bank) == module._unrelated(bank.clone())
     assert module._unrelated(bank[:1, :1, :1]) == 0.0  # one patch and no other
+    few = on_background(4)  # a part of a sixth of the picture: most pairs are of the background
+    ground, part = few[:, 0, 0], few[:, 4:9, 4:9].flatten(0, 2)
+    assert module._unrelated(few) > 0.8 * float(torch.cdist(ground, part).median())
 
 
 def test_views_of_a_shot_are_left_out_together() -> None:
@@ -85,18 +99,25 @@ def test_views_of_a_shot_are_left_out_together() -> None:
             plain(bank[first], [bank[o] for o in range(6) if owners[o] != owners[first]], within) for first in (0, 2, 5)
         ]
         torch.testing.assert_close(evidence.left_out[number].double(), torch.stack(left_out), rtol=0, atol=1e-5)
+    missing = [
+        plain_missing(bank[first], [bank[o] for o in range(6) if owners[o] != owners[first]]) for first in (0, 2, 5)
+    ]
+    torch.testing.assert_close(evidence.left_out[2].double(), torch.stack(missing), rtol=0, atol=1e-5)
     mixed = gather(["a"], [bank[[0, 2, 1, 3, 5, 4]]], [7, 3, 7, 3, 5, 3])
     for one, other in zip(mixed.left_out, evidence.left_out, strict=True):
         torch.testing.assert_close(one, other[[0, 1, 2]])
 
 
 def test_of_many_shots_some_are_left_out_evenly() -> None:
-    bank = line(20, side=4, deep=5)
-    evidence = gather(["a"], [bank], range(20))
-    assert len(evidence.maps[0]) == 20
-    chosen = [round(step * 19 / 7) for step in range(8)]
-    left_out = [plain(bank[s], [bank[o] for o in range(20) if o != s], None) for s in chosen]
+    bank = line(40, side=3, deep=5)
+    evidence = gather(["a"], [bank], range(40))
+    assert len(evidence.maps[0]) == 40
+    chosen = [round(step * 39 / 31) for step in range(32)]
+    assert evidence.owners == tuple(chosen)
+    left_out = [plain(bank[s], [bank[o] for o in range(40) if o != s], None) for s in chosen]
     torch.testing.assert_close(evidence.left_out[0].double(), torch.stack(left_out), rtol=0, atol=1e-5)
+    missing = [plain_missing(bank[s], [bank[o] for o in range(40) if o != s]) for s in chosen]
+    torch.testing.assert_close(evidence.left_out[2].double(), torch.stack(missing), rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("views", [1, 3])
@@ -105,7 +126,7 @@ def test_one_shot_alone_is_compared_with_itself_elsewhere(views: int) -> None:
     bank[0, :, 6:] = bank[0, :, :6] + 0.02 * normal(SIDE, 6, DEEP)  # half of the part looks as the other
     evidence = gather(["a"], [bank], [0] * views)
     wanted = plain(bank[0], [bank[0]], WITHIN, elsewhere=True)
-    for number in range(2):
+    for number in range(3):
         torch.testing.assert_close(evidence.left_out[number][0].double(), wanted, rtol=0, atol=1e-3)
         check_level(evidence.levels[number], [wanted], module._unrelated(bank))
     scores, _ = evidence.judge([bank])
@@ -118,7 +139,8 @@ def test_one_shot_no_larger_than_a_place_is_compared_with_all_of_itself() -> Non
         evidence = gather(["a"], [bank], [0])
         apart = torch.cdist(bank.flatten(0, 2), bank.flatten(0, 2)).fill_diagonal_(torch.inf).amin(1)
         wanted = apart.where(apart.isfinite(), 0.0).view(1, rows, cols)
-        torch.testing.assert_close(evidence.left_out[0], wanted, rtol=1e-4, atol=1e-4)
+        for found in evidence.left_out:
+            torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)
         assert all(bool(one.isfinite().all()) for one in evidence.judge([normal(2, rows, cols, 5, seed=4)]))
 
 
@@ -126,12 +148,17 @@ def by_hand(evidence: Evidence, part: Sequence[Tensor], size: tuple[int, int]) -
     """Score and map of one part."""
     total = sum(level.weight for level in evidence.levels)
     score, heat = 0.0, torch.zeros(size, dtype=torch.float64)
+
+    def said_by(level: Level, found: Tensor) -> float:
+        zs = [(one - m) / s for one, m, s in zip(pools(found), level.mean, level.spread, strict=True)]
+        return level.weight / total * sum(zs) / len(zs)
+
+    score += said_by(evidence.levels[-1], plain_missing(part[0], list(evidence.maps[0])))  # and not to the map
     for kind, (query, bank) in enumerate(zip(part, evidence.maps, strict=True)):
         for how, within in enumerate((None, max(1, round(0.1 * len(query))))):
             level = evidence.levels[2 * kind + how]
             found = plain(query, list(bank), within)
-            zs = [(one - m) / s for one, m, s in zip(pools(found), level.mean, level.spread, strict=True)]
-            score += level.weight / total * sum(zs) / len(zs)
+            score += said_by(level, found)
             high = F.interpolate(found[None, None], size, mode="bilinear")[0, 0]
             heat += level.weight / total * (high - level.mean[0]) / level.spread[0]
     return score, heat
@@ -184,7 +211,7 @@ def test_a_known_part_is_below_every_shot_and_a_foreign_patch_above_all() -> Non
 
 def test_what_is_missing_in_a_fixture_is_found_by_its_place() -> None:
     evidence = gather(["a"], [line(5)], range(5))
-    free, place = evidence.levels
+    free, place, _ = evidence.levels
     assert place.weight > 0.5 * free.weight > 0
     missing = line(1, own=3)
     missing[0, 4:6, 7:9] = missing[0, 10:12, 1:3]  # what belongs elsewhere is seen here
@@ -195,13 +222,56 @@ def test_what_is_missing_in_a_fixture_is_found_by_its_place() -> None:
     assert 7 <= col < 9
 
 
+def lying_anyhow(count: int) -> Tensor:
+    return torch.stack([one.roll((5 * n, 3 * n), (0, 1)) for n, one in enumerate(line(count))])
+
+
+def without_missing(evidence: Evidence) -> Evidence:
+    *others, missing = evidence.levels
+    return replace(evidence, levels=(*others, replace(missing, weight=0.0)))
+
+
 def test_where_parts_lie_anyhow_the_place_has_no_say() -> None:
-    shots = torch.stack([one.roll((5 * n, 3 * n), (0, 1)) for n, one in enumerate(line(5))])
-    evidence = gather(["a"], [shots], range(5))
-    assert evidence.weights["a place"] < 0.01 < 0.99 < evidence.weights["a free"]
+    evidence = gather(["a"], [lying_anyhow(5)], range(5))
+    weights = evidence.weights
+    assert weights["a place"] < 0.01 < 0.99 < weights["a free"] + weights["a missing"]
+    assert min(weights["a free"], weights["a missing"]) > 0.3
     moved = line(1, own=4).roll((2, 7), (1, 2))
     score, _ = evidence.judge([moved])
     assert float(score) < 0.4
+
+
+def test_what_is_missing_is_found_where_parts_lie_anyhow() -> None:
+    evidence = gather(["a"], [lying_anyhow(5)], range(5))
+    whole = line(1, own=4).roll((2, 7), (1, 2))
+    gone = whole.clone()
+    gone[0, 4, 7] = gone[0, 10, 1]  # nothing is there that shots do not have, at places that say nothing
+    score, heat = evidence.judge([gone])
+    assert float(score) > max(0.5, float(evidence.shots()[0].max()))
+    deaf = without_missing(evidence)
+    assert float(deaf.judge([gone])[0]) < 0.4
+    assert float(heat.max()) < 0.5  # of which the part shows no place
+    scores, _ = evidence.judge([torch.cat([gone, whole])])
+    assert float(scores[0]) == pytest.approx(float(score), abs=1e-5)
+    assert float(scores[1]) < 0.4
+
+
+def on_background(count: int, *, side: int = 5, own: int = 0) -> Tensor:
+    """Small parts in the middle of a plain background; of side 0 an empty fixture."""
+    pictures = normal(DEEP, seed=40).expand(count, SIDE, SIDE, -1).clone()
+    pictures[:, 4 : 4 + side, 4 : 4 + side] = normal(side, side, DEEP, seed=41)
+    return F.normalize(pictures + 0.05 * normal(count, SIDE, SIDE, DEEP, seed=2000 + own), dim=-1)
+
+
+@pytest.mark.parametrize("step", [0, 5])  # all at one place, or anyhow
+def test_an_empty_fixture_scores_above_every_shot(step: int) -> None:
+    shots = torch.stack([one.roll((step * n, -step * n), (0, 1)) for n, one in enumerate(on_background(5))])
+    evidence = gather(["a"], [shots], range(5))
+    score, _ = evidence.judge([on_background(1, side=0, own=1)])
+    good, _ = evidence.judge([on_background(5, own=2).roll((step, step), (1, 2))])
+    assert float(score) > max(0.5, float(evidence.shots()[0].max()), float(good.max()))
+    if step:
+        assert float(without_missing(evidence).judge([on_background(1, side=0, own=1)])[0]) < 0.5
 
 
 def test_what_has_no_room_is_not_heard() -> None:
@@ -211,24 +281,28 @@ def test_what_has_no_room_is_not_heard() -> None:
     flat = line(4)
     flat[:, 0] = normal(4, SIDE, DEEP, seed=5) * 9  # in each part something new, farther than any two
     mute = gather(["a", "flat"], [line(4), flat], range(4))
-    assert [level.weight for level in mute.levels[2:]] == [0.0, 0.0]
+    assert [level.weight for level in mute.levels[2:4]] == [1e-4, 1e-4]
+    assert mute.weights["flat free"] + mute.weights["flat place"] < 1e-6
     parts = [line(2, own=1), flat[:2] * 100]
     alone = gather(["a"], [line(4)], range(4)).judge(parts[:1])
     for one, other in zip(mute.judge(parts), alone, strict=True):
-        torch.testing.assert_close(one, other)
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-4)
 
 
-def test_where_nothing_is_heard_scores_are_still_numbers() -> None:
+def test_where_no_map_has_room_all_have_the_same_say() -> None:
     flat = line(4)
     flat[:, 0] = normal(4, SIDE, DEEP, seed=5) * 9
     mute = gather(["flat"], [flat], range(4))
-    assert set(mute.weights.values()) == {0.0}
-    for scores, maps in (mute.judge([flat[:2]]), mute.shots()):
-        assert scores.tolist() == pytest.approx([squash(0)] * len(scores))
-        assert maps.flatten().tolist() == pytest.approx([squash(0)] * maps.numel())
+    assert mute.weights == dict.fromkeys(["flat free", "flat place", "flat missing"], pytest.approx(1 / 3))
+    (score, *_), heat = mute.judge([torch.cat([flat[:1] * 100, flat[1:2]])])
+    shots, shot_maps = mute.shots()
+    assert float(score) > max(0.5, float(shots.max()))  # far away it is still told
+    assert float(heat[0].max()) > max(0.5, float(shot_maps.max()))
+    z, _ = by_hand(mute, [flat[1]], (SIDE, SIDE))
+    assert float(mute.judge([flat[1:2]])[0]) == pytest.approx(squash(z), abs=1e-4)
     deaf = mute.heard(torch.full((4, 1), 0.7))
-    assert set(deaf.weights.values()) == {0.0}
-    assert deaf.judge([flat[:2]], torch.rand(2, 1))[0].tolist() == pytest.approx([squash(0)] * 2)
+    assert deaf.weights == {**mute.weights, "text": 0.0}
+    torch.testing.assert_close(deaf.judge([flat[:2]], torch.rand(2, 1))[0], mute.judge([flat[:2]])[0])
 
 
 def test_text_is_heard_by_what_it_says_of_the_shots() -> None:
@@ -238,7 +312,7 @@ def test_text_is_heard_by_what_it_says_of_the_shots() -> None:
         (level,) = evidence.heard(torch.full((4, 1), mean)).text
         assert (level.source, level.mean) == ("text", (pytest.approx(mean),))
         assert level.spread == (pytest.approx(0.1 * math.sqrt(4 / 7)),)
-        assert level.weight == pytest.approx((1 - 2 * mean) ** 2, rel=1e-4)
+        assert level.weight == pytest.approx((1 - 2 * mean) ** 3, rel=1e-4)
         assert 0 < level.weight <= before
         before = level.weight
     parts = line(3, own=1)
@@ -255,16 +329,19 @@ def test_text_and_patches_share_the_say_by_their_weights() -> None:
     said = torch.tensor([[0.1, 0.2], [0.2, 0.3], [0.0, 0.3], [0.1, 0.4]])
     heard, texts = evidence.heard(said), torch.tensor([[0.9, 0.8], [0.1, 0.2]])
     assert [level.source for level in heard.text] == ["text", "text windows"]
-    total = sum(level.weight for level in evidence.levels)
     for number, score in enumerate(heard.judge([parts], texts)[0].tolist()):
-        z = total * by_hand(evidence, [parts[number]], (SIDE, SIDE))[0]
+        z, whole = by_hand(evidence, [parts[number]], (SIDE, SIDE))[0], 1.0  # patches have 1 together
         for column, level in enumerate(heard.text):
             values = said[:, column].tolist()
             mean = sum(values) / 4
             spread = math.sqrt((sum((one - mean) ** 2 for one in values) + 4 * 0.1**2) / 7)
-            z += (1 - 2 * mean) ** 2 * (float(texts[number, column]) - mean) / spread
+            z += (1 - 2 * mean) ** 3 * (float(texts[number, column]) - mean) / spread
+            whole += (1 - 2 * mean) ** 3
             assert level.spread[0] == pytest.approx(spread, rel=1e-4)
-        assert score == pytest.approx(squash(z / (total + sum(level.weight for level in heard.text))), abs=1e-5)
+        assert score == pytest.approx(squash(z / whole), abs=1e-5)
+    patches = sum(evidence.levels[n].weight for n in range(3))
+    for level in evidence.levels:
+        assert heard.weights[level.source] == pytest.approx(level.weight / patches / whole)
     torch.testing.assert_close(heard.judge([parts], texts)[1], evidence.judge([parts])[1])  # words have no place
     torch.testing.assert_close(heard.judge([parts])[0], evidence.judge([parts])[0])
     shots = torch.cat(
@@ -272,17 +349,22 @@ def test_text_and_patches_share_the_say_by_their_weights() -> None:
     )
     torch.testing.assert_close(heard.shots()[0], shots)
     assert sum(heard.weights.values()) == pytest.approx(1)
-    assert len(heard.weights) == 4
+    assert len(heard.weights) == 5
 
 
-def test_text_alone_has_the_whole_say_where_patches_have_none() -> None:
+def test_text_has_the_say_beside_patches_without_room_that_it_has_beside_others() -> None:
     flat = line(4)
     flat[:, 0] = normal(4, SIDE, DEEP, seed=5) * 9
-    heard = gather(["flat"], [flat], range(4)).heard(torch.full((4, 1), 0.1))
-    assert heard.weights == {"flat free": 0.0, "flat place": 0.0, "text": 1.0}
+    evidence = gather(["flat"], [flat], range(4))
+    heard = evidence.heard(torch.full((4, 1), 0.1))
+    say = 0.8**3 / (1 + 0.8**3)
+    assert heard.weights["text"] == pytest.approx(say)
+    others = gather(["a"], [line(4)], range(4)).heard(torch.full((4, 1), 0.1))
+    assert others.weights["text"] == pytest.approx(say)
     (level,) = heard.text
+    z = (1 - say) * by_hand(evidence, [flat[0]], (SIDE, SIDE))[0] + say * (0.6 - 0.1) / level.spread[0]
     score, _ = heard.judge([flat[:1]], torch.tensor([[0.6]]))
-    assert float(score) == pytest.approx(squash((0.6 - 0.1) / level.spread[0]), abs=1e-5)
+    assert float(score) == pytest.approx(squash(z), abs=1e-4)
 
 
 def test_scores_stay_apart_and_within_their_bounds() -> None:
@@ -334,6 +416,24 @@ def test_equal_shots_leave_room_and_scores_below_one() -> None:
     evidence = gather(["a"], [bank], range(3))
     for found in (*evidence.judge([torch.cat([bank, -bank, line(2, own=1)])]), *evidence.shots()):
         assert bool(((found > 0) & (found < 1)).all())
+
+
+@pytest.mark.parametrize("others", [0, 1])
+def test_a_picture_that_was_enrolled_twice_leaves_sane_scores(others: int) -> None:
+    one, other = line(2).split(1)
+    bank = torch.cat([one, one] + [other] * others)
+    evidence = gather(["a"], [bank], range(2 + others))
+    unrelated = module._unrelated(bank)
+    for level in evidence.levels:
+        assert level.mean == pytest.approx((0.05 * unrelated,) * 2)  # more than they reach
+    good, _ = evidence.judge([line(10, own=1)])
+    assert float(good.max()) < 0.4
+    bad = line(3, own=2)
+    bad[0, 9, 2] = F.normalize(normal(DEEP, seed=77), dim=0)  # foreign
+    bad[1, 4, 7] = bad[1, 10, 1]  # gone
+    bad[2] = bad[2, 5, 5]  # all of it
+    scores, _ = evidence.judge([bad])
+    assert float(scores.min()) > max(0.5, float(evidence.shots()[0].max()))
 
 
 @pytest.mark.parametrize(

@@ -61,18 +61,10 @@ def empty(name: str) -> Rgb:
         return render(name, LINE, 50, 0.0).image
 
 
-@pytest.mark.parametrize("name", ["metal_plate", "bottle_cap", "gear"])
+@pytest.mark.parametrize("name", ["metal_plate", "bottle_cap", "gear", "glass"])
 def test_what_is_no_such_part_scores_above_every_good_one(
     judged: Callable[[str], tuple[list[float], dict[str, float]]], name: str
 ) -> None:
     good, odd = judged(name)
     assert max(good) < 0.5
     assert {what: score for what, score in odd.items() if score <= max(good)} == {}
-
-
-@pytest.mark.xfail(strict=True, reason="a clear pane looks much like a plain wall, and nothing asks what is not there")
-def test_a_wall_scores_above_every_good_pane_of_glass(
-    judged: Callable[[str], tuple[list[float], dict[str, float]]],
-) -> None:
-    good, odd = judged("glass")
-    assert odd["a grey wall"] > max(good)
