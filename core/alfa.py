@@ -80,6 +80,7 @@ class Alfa:
         if asked != here:
             raise ValueError(f"scales {method.scales} at stride {method.stride}, {method.windows}, are other windows")
         other = copy.copy(self)
+        other._feature_maps = {}
         other._choose(method)
         return other
 

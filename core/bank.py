@@ -25,6 +25,7 @@ from core.shot_checks import Flag
 
 _COLUMNS = "id, line, class, sha256, width, height, added_at, who, source, note, flags, active, removed_at, removed_by"
 _SHOTS = f"SELECT {_COLUMNS} FROM shots"
+_KINDS = "SELECT DISTINCT kind FROM features WHERE shot = ?"
 _PNG = b"\x89PNG\r\n\x1a\n"
 _AGAIN = "make them anew from the kept picture with `alfa-edge shots reembed`"
 
@@ -288,7 +289,11 @@ class Bank:
         try:
             return encoding.unpack(self._tables.query(query, [shot.id, *values]))
         except FeaturesMissingError as error:
-            raise FeaturesOfOthersError(f"shot {shot.id} of line {shot.line!r}: {error}; {_AGAIN}") from error
+            kept = ", ".join(sorted({row["kind"] for row in self._tables.query(_KINDS, [shot.id])}))
+            raise FeaturesOfOthersError(
+                f"shot {shot.id} of line {shot.line!r}: {error}; it has {kept}, and features of different "
+                f"models are not compared; {_AGAIN}"
+            ) from error
         except FeaturesError as error:
             raise BankError(f"shot {shot.id} of line {shot.line!r}: {error}; {_AGAIN}") from error
 

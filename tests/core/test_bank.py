@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -23,9 +24,10 @@ from sqlite_utils import Migrations
 from core.alfa import Alfa
 from core.augment import augment
 from core.backbone import Backbone
-from core.bank import BANK_TABLES, Bank, BankError, DuplicateShotError, Shot
+from core.bank import BANK_TABLES, Bank, BankError, DuplicateShotError, FeaturesOfOthersError, Shot
 from core.database import Database, DatabaseError, open_database
 from core.encoding import Encoding, encoding_of
+from core.feature_maps import MapKind
 from core.image import Rgb, encode_jpeg, encode_png
 from core.memory import Memory, make_index, remember, search
 from core.shot_checks import Flag
@@ -42,7 +44,8 @@ def picture(seed: int, size: int = 32) -> Rgb:
 def memory(seed: int, encoding: Encoding = SMALL) -> Memory:
     generator = torch.Generator().manual_seed(seed)
     made = [F.normalize(torch.randn(1, *shape, generator=generator), dim=-1) for _, shape in encoding.shapes]
-    return Memory(tuple(made[:-1]), made[-1])
+    maps = tuple(torch.randn(1, *kind.shape, generator=generator) for kind in encoding.maps)
+    return Memory(tuple(made[:-1]), made[-1], maps)
 
 
 def enrol(bank: Bank, seed: int, line: str = "press", encoding: Encoding = SMALL) -> Shot:
@@ -51,7 +54,7 @@ def enrol(bank: Bank, seed: int, line: str = "press", encoding: Encoding = SMALL
 
 
 def same(one: Memory, two: Memory) -> bool:
-    pairs = zip((*one.windows, one.patches), (*two.windows, two.patches), strict=True)
+    pairs = zip((*one.windows, one.patches, *one.maps), (*two.windows, two.patches, *two.maps), strict=True)
     return all(torch.equal(a.half(), b.half()) for a, b in pairs)
 
 
@@ -417,3 +420,55 @@ def test_a_reader_reads_the_bank_and_changes_nothing(bank: Bank, database: Datab
         Bank(reader).remove(1, NOW, "bo") if Bank(reader).shot(1).active else Bank(reader).restore(1, NOW, "bo")
     with pytest.raises(sqlite3.IntegrityError):
         database.tables.execute("DELETE FROM shots")  # its history holds on to it
+
+
+def towered(tower: str) -> Encoding:
+    """SMALL with the maps of two models, each with a fingerprint of its own."""
+    maps = (MapKind("clip", "b" * 64, (3, 3, 8)), MapKind(f"{tower}:mean", tower[0] * 64, (4, 2, 6)))
+    return replace(SMALL, maps=maps)
+
+
+def test_maps_of_towers_are_kept_beside_the_clips_features_each_by_its_own_identity(
+    bank: Bank, database: Database
+) -> None:
+    encoding = towered("lite0")
+    shot = enrol(bank, 1, encoding=encoding)
+    ((_, _, first), (_, variant, second)) = bank.memory("press", encoding)
+    assert same(first, memory(1, encoding))
+    assert (variant, [tuple(one.shape) for one in second.maps]) == (4, [(1, 3, 3, 8), (1, 4, 2, 6)])
+    kinds = "SELECT DISTINCT kind, fingerprint FROM features WHERE shot = ? AND kind LIKE 'map:%' ORDER BY kind"
+    rows = [(row["kind"], row["fingerprint"][0]) for row in database.tables.query(kinds, [shot.id])]
+    assert rows == [("map:clip", "b"), ("map:lite0:mean", "l")]
+
+
+def test_another_tower_is_refused_by_name_and_made_anew_beside_the_first(bank: Bank) -> None:
+    old, new = towered("lite0"), towered("resnet")
+    shot = enrol(bank, 1, encoding=old)
+    with pytest.raises(FeaturesOfOthersError) as caught:
+        bank.memory("press", new)
+    for words in ("map:resnet:mean of variant 0 are missing", "map:lite0:mean", "shots reembed"):
+        assert words in str(caught.value)
+    assert bank.missing("press", new) == [shot]
+    bank.embed(shot.id, {0: memory(2, new)}, new)
+    assert bank.missing("press", new) == []
+    ((_, _, found),) = bank.memory("press", new)
+    assert same(found, memory(2, new))
+
+
+def test_a_bank_of_before_there_were_maps_is_refused_by_name(bank: Bank) -> None:
+    enrol(bank, 1)
+    with pytest.raises(FeaturesOfOthersError, match="map:clip of variant 0 are missing"):
+        bank.memory("press", towered("lite0"))
+
+
+def test_a_shot_that_lacks_a_view_is_missing(bank: Bank) -> None:
+    shot = enrol(bank, 1)
+    assert bank.missing("press", SMALL, (0, 4)) == []
+    assert bank.missing("press", SMALL, (0, 1)) == [shot]
+
+
+def test_maps_are_made_for_the_shape_of_the_first_shot_whatever_becomes_of_it(bank: Bank) -> None:
+    assert bank.shape("press") is None
+    shot = enrol(bank, 1)
+    bank.remove(shot.id, NOW, "bo")
+    assert bank.shape("press") == picture(1).shape[:2]
