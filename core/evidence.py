@@ -10,6 +10,9 @@ room to show a defect, and hardly a say: the same place where parts lie anyhow, 
 For the text side, beside patches that have 1 together, it is (1 - 2 m)^3: text that calls the shots anomalous
 (m >= 0.5) is not heard.
 
+In the map the weight is the room itself: one place is compared with others, not one part with others, and there the
+averaged maps, which have little room, do better.
+
 Patches of the part are looked for in the shots, and those of the shots in the part: what is missing is seen as well,
 and a fixture without a part is no normal one.
 """
@@ -37,6 +40,8 @@ _MOST_LEFT_OUT = 32  # shots that are left out in turn; each costs a comparison 
 _UNRELATED, _APART = 1_500, 0.75  # patches drawn for the distance of unrelated ones, and the quantile that it is: of
 # a small part most pairs are background and background
 _LEAST_MEAN = 0.05  # of that distance: the same picture enrolled twice reaches nothing
+_MISSING_SAY = 0.25  # what is missing tells an empty fixture far beyond doubt, and of fine defects nothing
+_LEAST_MAP_WEIGHT = 1e-6
 _LEAST_WEIGHT = 1e-4  # where no map has room they have the same say, and a part that is far away is still told
 _CENTRE, _WIDTH = 3.0, 4.0  # the z that a score of 0.5 stands for, and what carries it half of the way to 1
 FREE, PLACE, MISSING = "free", "place", "missing"
@@ -51,13 +56,15 @@ class Level:
         source: The map's kind and how it is compared, or which part of the text side.
         mean: Of what each shot reaches when it is left out, for each of `SHARES`.
         spread: The same; above 0.
-        weight: 0 and above; only the proportions matter.
+        weight: In the image's score, 0 and above; only the proportions matter.
+        map_weight: In the map, the same; 0 where the part shows no place.
     """
 
     source: str
     mean: tuple[float, ...]
     spread: tuple[float, ...]
     weight: float
+    map_weight: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,16 +128,16 @@ class Evidence:
 
     def _fuse(self, distances: Sequence[Tensor], texts: Tensor | None) -> tuple[Tensor, Tensor]:
         size = max((one.shape[1:] for one in distances), key=lambda shape: shape[0] * shape[1])
-        total = sum(level.weight for level in self.levels)
+        total, mapped = (sum(getattr(level, name) for level in self.levels) for name in ("weight", "map_weight"))
         image = torch.zeros_like(distances[0][:, 0, 0])
         fused = image.new_zeros(len(image), *size)
         for level, found in zip(self.levels, distances, strict=True):
             share = level.weight / total
             pools = zip(SHARES, level.mean, level.spread, strict=True)
             image += share * torch.stack([(top_mean(found, part) - m) / s for part, m, s in pools]).mean(0)
-            if not level.source.endswith(MISSING):  # of which the part shows no place
+            if level.map_weight:
                 high = F.interpolate(found[:, None], tuple(size), mode="bilinear", align_corners=False)[:, 0]
-                fused += share * (high - level.mean[0]) / level.spread[0]
+                fused += level.map_weight / mapped * (high - level.mean[0]) / level.spread[0]
         if texts is not None and self.text:
             weights = torch.tensor([level.weight for level in self.text], device=image.device)
             means, spreads = (
@@ -182,7 +189,8 @@ def gather(names: Sequence[str], maps: Sequence[Tensor], owners: Sequence[int], 
             levels.append(_level(f"{name} {how}", found, unrelated))
             left_out.append(found)
     left_out.append(_missing(kept[0], whose, firsts))
-    levels.append(_level(f"{names[0]} {MISSING}", left_out[-1], _unrelated(kept[0])))
+    missing = _level(f"{names[0]} {MISSING}", left_out[-1], _unrelated(kept[0]))
+    levels.append(replace(missing, weight=_MISSING_SAY * missing.weight, map_weight=0.0))
     left = tuple(int(whose[place]) for place in firsts)
     return Evidence(tuple(kept), tuple(levels), left, tuple(left_out))
 
@@ -273,7 +281,7 @@ def _level(source: str, found: Tensor, unrelated: float) -> Level:
     means = [max(float(one.mean()), _LEAST_MEAN * unrelated, 1e-6) for one in reached]
     spreads = [_spread(one, mean, _USUAL_SPREAD * mean) for one, mean in zip(reached, means, strict=True)]
     room = max(0.0, unrelated / means[0] - 1)
-    return Level(source, tuple(means), tuple(spreads), room**3 + _LEAST_WEIGHT)
+    return Level(source, tuple(means), tuple(spreads), room**3 + _LEAST_WEIGHT, max(room, _LEAST_MAP_WEIGHT))
 
 
 def _level_of_text(source: str, scores: Tensor) -> Level:

@@ -61,7 +61,10 @@ def check_level(level: Level, left_out: Sequence[Tensor], unrelated: float) -> N
         squares = sum((one - mean) ** 2 for one in reached) + 4 * (0.08 * mean) ** 2
         assert level.mean[share] == pytest.approx(mean, rel=1e-4)
         assert level.spread[share] == pytest.approx(math.sqrt(squares / (len(reached) - 1 + 4)), rel=1e-3)
-    assert level.weight == pytest.approx(max(0.0, unrelated / level.mean[0] - 1) ** 3 + 1e-4, rel=1e-3)
+    room = max(0.0, unrelated / level.mean[0] - 1)
+    missing = level.source.endswith("missing")
+    assert level.weight == pytest.approx((0.25 if missing else 1.0) * (room**3 + 1e-4), rel=1e-3)
+    assert level.map_weight == (0.0 if missing else pytest.approx(room, rel=1e-3, abs=1e-6))
 
 
 def test_levels_are_what_shots_reach_when_they_are_left_out() -> None:
@@ -147,6 +150,7 @@ def test_one_shot_no_larger_than_a_place_is_compared_with_all_of_itself() -> Non
 def by_hand(evidence: Evidence, part: Sequence[Tensor], size: tuple[int, int]) -> tuple[float, Tensor]:
     """Score and map of one part."""
     total = sum(level.weight for level in evidence.levels)
+    mapped = sum(level.map_weight for level in evidence.levels)
     score, heat = 0.0, torch.zeros(size, dtype=torch.float64)
 
     def said_by(level: Level, found: Tensor) -> float:
@@ -160,7 +164,7 @@ def by_hand(evidence: Evidence, part: Sequence[Tensor], size: tuple[int, int]) -
             found = plain(query, list(bank), within)
             score += said_by(level, found)
             high = F.interpolate(found[None, None], size, mode="bilinear")[0, 0]
-            heat += level.weight / total * (high - level.mean[0]) / level.spread[0]
+            heat += level.map_weight / mapped * (high - level.mean[0]) / level.spread[0]
     return score, heat
 
 
@@ -235,7 +239,7 @@ def test_where_parts_lie_anyhow_the_place_has_no_say() -> None:
     evidence = gather(["a"], [lying_anyhow(5)], range(5))
     weights = evidence.weights
     assert weights["a place"] < 0.01 < 0.99 < weights["a free"] + weights["a missing"]
-    assert min(weights["a free"], weights["a missing"]) > 0.3
+    assert min(weights["a free"], 4 * weights["a missing"]) > 0.3  # what is missing has a quarter of the say
     moved = line(1, own=4).roll((2, 7), (1, 2))
     score, _ = evidence.judge([moved])
     assert float(score) < 0.4
@@ -293,7 +297,11 @@ def test_where_no_map_has_room_all_have_the_same_say() -> None:
     flat = line(4)
     flat[:, 0] = normal(4, SIDE, DEEP, seed=5) * 9
     mute = gather(["flat"], [flat], range(4))
-    assert mute.weights == dict.fromkeys(["flat free", "flat place", "flat missing"], pytest.approx(1 / 3))
+    assert mute.weights == {
+        "flat free": pytest.approx(4 / 9),
+        "flat place": pytest.approx(4 / 9),
+        "flat missing": pytest.approx(1 / 9),  # a quarter of the others' say
+    }
     (score, *_), heat = mute.judge([torch.cat([flat[:1] * 100, flat[1:2]])])
     shots, shot_maps = mute.shots()
     assert float(score) > max(0.5, float(shots.max()))  # far away it is still told
