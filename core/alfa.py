@@ -28,6 +28,7 @@ from core.method import ALFA as ALFA
 from core.method import AUTO as AUTO
 from core.method import WINCLIP as WINCLIP
 from core.method import Method as Method
+from core.own_tower import OwnTower
 from core.packs import TEMPLATE_PROMPTS, Prompts
 from core.towers import Tower
 from core.vision import Features, VisionPass, lift
@@ -47,7 +48,8 @@ class Alfa:
         `tower` is a second model whose feature maps normal shots are compared in, on the same device.
 
         Raises:
-            ValueError: a window is larger than the grid, or there are neither windows nor `patches`.
+            ValueError: a window is larger than the grid, there are neither windows nor `patches`, or the model has no
+                such `memory_layers`.
         """
         if method.windows == "none" and not patches:
             raise ValueError(_NO_SHOTS)
@@ -70,6 +72,8 @@ class Alfa:
             aligner=traits.aligner if method.aligner == AUTO else method.aligner,
             memory_gain=gain,
         )
+        if method.few_shot == "evidence" and method.memory_layers is not None:
+            OwnTower(self.backbone, None, method.memory_layers)  # refuses blocks that there are not
         self._memory_gain = gain
         self._align = ALIGNERS[self.method.aligner]
         self._aggregate = AGGREGATIONS[method.aggregation]

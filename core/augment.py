@@ -55,7 +55,7 @@ def augment(image: Rgb, variant: int) -> Rgb:
     if variant >= 8:
         return turned(image, _ANGLES[variant])
     mirrored = image[:, ::-1] if variant >= 4 else image
-    return np.ascontiguousarray(np.rot90(mirrored, variant % 4))
+    return np.rot90(mirrored, variant % 4).copy()  # `ascontiguousarray` keeps a negative step along a side of one pixel
 
 
 def turned(image: Rgb, degrees: float) -> Rgb:

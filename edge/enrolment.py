@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-_OTHER_BASIS = "the last calibration was with another pack, model, method or region; calibrate anew"
+_OTHER_BASIS = "the last calibration was with another pack, model, method, region or use of shots; calibrate anew"
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,8 @@ class Enrolment:
         """What the line's shots score against the others.
 
         By evidence that is known as soon as there is an index. The paper's way takes a pass for each, so that the state
-        keeps the scores: they are made anew only when shots, pack, model, method or region have changed.
+        keeps the scores: they are made anew only when shots, pack, model, method, region or use of
+        shots have changed.
         """
         if recipe.index is not None and recipe.index.evidence is not None:
             return self.leave_one_out(state, line, recipe)
@@ -161,10 +162,13 @@ class Enrolment:
         return self._alfa.hear(index, texts)
 
     def _basis(self, line: str) -> str:
-        """SHA-256, hexadecimal, of what a line's scores depend on besides pack and shots: model, method, region."""
-        roi = self._settings[line].roi
+        """SHA-256, hexadecimal, of what a line's scores depend on besides pack and shots.
+
+        That is model, method, region, and how the shots are used.
+        """
+        roi, shots = self._settings[line].roi, self._settings[line].shots
         tower = None if self._alfa.tower is None else self._alfa.tower.fingerprint
-        basis = f"{self._alfa.backbone.fingerprint} {tower} {self._alfa.method!r} {roi!r}"
+        basis = f"{self._alfa.backbone.fingerprint} {tower} {self._alfa.method!r} {roi!r} {shots!r}"
         return hashlib.sha256(basis.encode()).hexdigest()
 
     def _drift(self, line: str, kept: LineCalibration) -> DriftTest | None:

@@ -183,6 +183,7 @@ def _calibrate(desk: Desk, arguments: Calibrate, asked: Asked) -> Result:
             if line.recipe.bank.shots > 1:  # of one or none there is nothing to leave out
                 _suffice(line.recipe.bank.shots, arguments)
             scores, source = desk.enrolment.leave_one_out(state, arguments.line), "shots, each against the others"
+            _suffice(len(scores), arguments)  # of many shots not all are scored
         return _calibration(desk.enrolment.calibrate(state, arguments.line, scores, arguments.rate, source, asked.who))
 
     return {"calibration": desk.state.run(work)}, ()

@@ -6,6 +6,7 @@ from core.adaptation import TextFeatures
 from core.alfa import Alfa, Method
 from core.backbone import BUNDLED, Backbone, load_backbone
 from core.compiled import CompiledPacks
+from core.model_error import ModelError
 from core.packs import PromptPack
 from core.store import Store
 from core.towers import LITE0, Tower, load_tower
@@ -19,8 +20,9 @@ def make_alfa(model: ModelSettings, method: MethodSettings) -> Alfa:
     """The configured method on the configured model.
 
     Raises:
-        ModelError: model, weights, device or dtype cannot be had.
-        ValueError: the method's parts do not fit the model, for instance a window larger than its grid.
+        ModelError: model, weights, device or dtype cannot be had, or the method's parts do not fit the model: a window
+            is larger than its grid, it has no such blocks.
+        ValueError: parts of the method do not go together.
     """
     chosen = Method(
         scales=method.scales,
@@ -35,7 +37,10 @@ def make_alfa(model: ModelSettings, method: MethodSettings) -> Alfa:
     store = Store(store_dir(model.store))
     backbone = load_backbone(model.name, model.weights, model.device, model.dtype, store)
     tower = None if method.few_shot == "alfa" else make_tower(model, store)
-    return Alfa(backbone, chosen, patches=True, tower=tower)  # shots may come while it runs
+    try:
+        return Alfa(backbone, chosen, patches=True, tower=tower)  # shots may come while it runs
+    except ValueError as error:
+        raise ModelError(f"the method does not fit the model: {error}") from error
 
 
 def make_tower(model: ModelSettings, store: Store) -> Tower | None:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -196,3 +198,10 @@ def test_the_peak_is_the_heatmaps_largest_value() -> None:
         heatmap, peak = to_frame(patch_map, (height, width)), find_peak(patch_map, (height, width))
         assert peak.value == pytest.approx(heatmap.max(), abs=1e-5)
         assert heatmap[peak.y, peak.x] == pytest.approx(heatmap.max(), abs=1e-5)
+
+
+@pytest.mark.parametrize("layers", [(), (99,)])
+def test_blocks_that_the_model_does_not_have_are_refused_at_once(backbone: Backbone, layers: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=r"memory layers .* has blocks 1 to"):
+        Alfa(backbone, replace(ALFA, memory_layers=layers), patches=True)
+    Alfa(backbone, replace(ALFA, memory_layers=layers, few_shot="alfa"), patches=True)  # which takes none

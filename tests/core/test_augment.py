@@ -77,3 +77,9 @@ def test_a_turn_is_about_the_centre_counter_clockwise_and_leaves_no_black_corner
     assert abs(rows.mean() - (50 - 41 * np.sin(np.pi / 6))) < 1
     assert abs(cols.mean() - (70 + 41 * np.cos(np.pi / 6))) < 1
     assert all(found[row, col].min() == 200 for row in (0, -1) for col in (0, -1))
+
+
+@pytest.mark.parametrize("shape", [(1, 5, 3), (5, 1, 3)])
+def test_views_of_a_line_of_pixels_have_no_negative_step(shape: tuple[int, int, int]) -> None:
+    picture = np.arange(15, dtype=np.uint8).reshape(shape)
+    assert all(min(augment(picture, variant).strides) > 0 for variant in range(16))

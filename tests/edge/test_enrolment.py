@@ -1,0 +1,69 @@
+"""What a line promises by its shots: of as many as were scored, and used as they were then."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core import evidence
+from core.simline import render
+from edge.console.protocol import Request
+from edge.desk import Desk
+from edge.offline import offline_desk
+from edge.settings import Settings
+
+SHOTS = [(str(number), render("bottle", 1, 5000 + number, 0.0).image) for number in range(3)]
+
+
+@contextmanager
+def desk(folder: Path, **line: Any) -> Iterator[Desk]:
+    """A line at rest, with what `folder` holds of it."""
+    settings = Settings(
+        service={"state_dir": folder / "state"},
+        model={"name": "untrained", "weights": None, "device": "cpu", "dtype": "fp32", "store": folder / "models"},
+        method={"scales": [3], "stride": 3},
+        lines={"one": {"pack": "bottle", "camera": {"source": "sim:bottle"}} | line},
+    )
+    with offline_desk(settings) as one:
+        yield one
+
+
+def enrol(one: Desk) -> None:
+    one.state.run(lambda state: one.enrolment.enrol(state, "one", SHOTS, who="eva", note="", sure=True))
+
+
+def calibrate(one: Desk, **arguments: Any) -> Any:
+    asked = Request(id="1", command="calibrate", arguments={"line": "one", **arguments}, who="eva")
+    return one.answer(asked, ())[0]
+
+
+@pytest.mark.parametrize("shots", [{"augment": "flips"}, {"limit": 1}])
+def test_a_calibration_does_not_hold_for_shots_that_are_used_otherwise(tmp_path: Path, shots: dict[str, Any]) -> None:
+    with desk(tmp_path) as one:
+        enrol(one)
+        assert calibrate(one, rate=0.25).result is not None
+        assert not one.line("one").recipe.provisional
+    with desk(tmp_path, shots=shots) as one:
+        recipe = one.line("one").recipe
+        assert recipe.provisional
+        assert recipe.wire.false_alarm_rate is None
+        assert "use of shots; calibrate anew" in recipe.wire.threshold_source
+    with desk(tmp_path) as one:
+        assert not one.line("one").recipe.provisional
+
+
+def test_a_rate_that_the_shots_that_are_scored_cannot_promise_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evidence, "_MOST_LEFT_OUT", 2)
+    with desk(tmp_path) as one:
+        enrol(one)
+        refusal = calibrate(one, rate=0.25).refusal
+        assert refusal is not None
+        assert "2 good parts promise 33.3 %, not the 25 % asked for" in refusal.message
+        assert one.line("one").recipe.provisional
+        assert calibrate(one, rate=0.25, sure=True).result["calibration"]["count"] == 2
