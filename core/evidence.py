@@ -13,8 +13,8 @@ For the text side, beside patches that have 1 together, it is (1 - 2 m)^3: text 
 In the map the weight is the room itself: one place is compared with others, not one part with others, and there the
 averaged maps, which have little room, do better.
 
-Patches of the part are looked for in the shots, and those of the shots in the part: what is missing is seen as well,
-and a fixture without a part is no normal one.
+Patches of the part are looked for in the shots, and those of the shots in the part. What is missing adds to the score
+where it is beyond doubt, so that a fixture without a part is no normal one.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _MOST_LEFT_OUT = 32  # shots that are left out in turn; each costs a comparison 
 _UNRELATED, _APART = 1_500, 0.75  # patches drawn for the distance of unrelated ones, and the quantile that it is: of
 # a small part most pairs are background and background
 _LEAST_MEAN = 0.05  # of that distance: the same picture enrolled twice reaches nothing
-_MISSING_SAY = 0.25  # what is missing tells an empty fixture far beyond doubt, and of fine defects nothing
+_DOUBT = 1.0  # what is missing adds above this z: an empty fixture lies far beyond it, and what is fine adds no noise
 _LEAST_MAP_WEIGHT = 1e-6
 _LEAST_WEIGHT = 1e-4  # where no map has room they have the same say, and a part that is far away is still told
 _CENTRE, _WIDTH = 3.0, 4.0  # the z that a score of 0.5 stands for, and what carries it half of the way to 1
@@ -128,13 +128,13 @@ class Evidence:
 
     def _fuse(self, distances: Sequence[Tensor], texts: Tensor | None) -> tuple[Tensor, Tensor]:
         size = max((one.shape[1:] for one in distances), key=lambda shape: shape[0] * shape[1])
-        total, mapped = (sum(getattr(level, name) for level in self.levels) for name in ("weight", "map_weight"))
+        total, mapped = self._total, sum(level.map_weight for level in self.levels)
         image = torch.zeros_like(distances[0][:, 0, 0])
         fused = image.new_zeros(len(image), *size)
         for level, found in zip(self.levels, distances, strict=True):
-            share = level.weight / total
             pools = zip(SHARES, level.mean, level.spread, strict=True)
-            image += share * torch.stack([(top_mean(found, part) - m) / s for part, m, s in pools]).mean(0)
+            z = torch.stack([(top_mean(found, part) - m) / s for part, m, s in pools]).mean(0)
+            image += level.weight / total * ((z - _DOUBT).clamp_min(0) if level.source.endswith(MISSING) else z)
             if level.map_weight:
                 high = F.interpolate(found[:, None], tuple(size), mode="bilinear", align_corners=False)[:, 0]
                 fused += level.map_weight / mapped * (high - level.mean[0]) / level.spread[0]
@@ -149,12 +149,16 @@ class Evidence:
         return to_score(image), to_score(fused)
 
     @property
+    def _total(self) -> float:
+        """Of the weights that patches of the part have together; what is missing comes on top."""
+        return sum(level.weight for level in self.levels if not level.source.endswith(MISSING))
+
+    @property
     def weights(self) -> dict[str, float]:
-        """The share of the say of each source, by name; together 1."""
-        total = sum(level.weight for level in self.levels)
-        say = {level.source: level.weight / total for level in self.levels}
+        """The share of the say of each source, by name; together 1, and beside them that of what is missing."""
+        say = {level.source: level.weight / self._total for level in self.levels}
         say |= {level.source: level.weight for level in self.text}
-        whole = sum(say.values())
+        whole = 1.0 + sum(level.weight for level in self.text)
         return {source: share / whole for source, share in say.items()}
 
 
@@ -190,7 +194,7 @@ def gather(names: Sequence[str], maps: Sequence[Tensor], owners: Sequence[int], 
             left_out.append(found)
     left_out.append(_missing(kept[0], whose, firsts))
     missing = _level(f"{names[0]} {MISSING}", left_out[-1], _unrelated(kept[0]))
-    levels.append(replace(missing, weight=_MISSING_SAY * missing.weight, map_weight=0.0))
+    levels.append(replace(missing, map_weight=0.0))
     left = tuple(int(whose[place]) for place in firsts)
     return Evidence(tuple(kept), tuple(levels), left, tuple(left_out))
 
