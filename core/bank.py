@@ -203,8 +203,8 @@ class Bank:
             return [_shot(row) for row in self._tables.query(f"{_SHOTS} WHERE {which} ORDER BY id", [line])]
 
     def shape(self, line: str) -> tuple[int, int] | None:
-        """Height and width of the line's first shot, removed or not, pixels: what feature maps are made for."""
-        query = "SELECT height, width FROM shots WHERE line = ? ORDER BY id LIMIT 1"
+        """Height and width of the line's first active shot, pixels: what feature maps are made for."""
+        query = "SELECT height, width FROM shots WHERE line = ? AND active = 1 ORDER BY id LIMIT 1"
         with self._database.snapshot():
             rows = list(self._tables.query(query, [line]))
         return (rows[0]["height"], rows[0]["width"]) if rows else None

@@ -169,7 +169,8 @@ def gather(names: Sequence[str], maps: Sequence[Tensor], owners: Sequence[int], 
         names: Of the kinds of maps.
         maps: Of each kind [V, R, C, d], floating, on the device.
         owners: The shot of each of the V views; views of one shot are left out together.
-        limit: The most patches of a kind; of more, the pictures that differ most are kept. None keeps all.
+        limit: The most patches of a kind; of more, each shot as it is goes before its views, then pictures that differ
+            most. None keeps all.
 
     Raises:
         ValueError: there is no shot, counts do not fit, or not all numbers are finite.
@@ -181,7 +182,7 @@ def gather(names: Sequence[str], maps: Sequence[Tensor], owners: Sequence[int], 
     for name, one in zip(names, maps, strict=True):
         check_maps(name, one)
         check_finite(name, one)
-    keep = _keep(maps, limit)
+    keep = _keep(maps, owners, limit)
     kept = [one[keep].float() for one in maps]
     whose = torch.tensor(list(owners), device=kept[0].device)[keep]
     firsts = _firsts(whose)
@@ -299,11 +300,18 @@ def _spread(values: Tensor, mean: float, usual: float) -> float:
     return float((squares / (len(values) - 1 + _USUAL_COUNT)) ** 0.5)
 
 
-def _keep(maps: Sequence[Tensor], limit: int | None) -> list[int]:
-    """The views that are kept, in their order: all, or those that differ most."""
+def _keep(maps: Sequence[Tensor], owners: Sequence[int], limit: int | None) -> list[int]:
+    """The views that are kept, in their order: all, or the first of each shot before others, those that differ most.
+
+    Of shots too, where they are too many; two at least, as one alone has no others.
+    """
     views, largest = len(maps[0]), max(one.shape[1] * one.shape[2] for one in maps)
-    most = views if limit is None else max(2, limit // largest)
+    firsts = list({owner: view for view, owner in reversed(list(enumerate(owners)))}.values())[::-1]
+    most = views if limit is None else max(min(2, len(firsts)), limit // largest)
     if views <= most:
         return list(range(views))
     means = torch.cat([one.float().mean((1, 2)) for one in maps], 1)
-    return sorted(select(means, most, 0).tolist())
+    if len(firsts) >= most:
+        return sorted(firsts[place] for place in select(means[firsts], most, 0).tolist())
+    rest = [view for view in range(views) if view not in set(firsts)]
+    return sorted([*firsts, *(rest[place] for place in select(means[rest], most - len(firsts), 0).tolist())])

@@ -63,6 +63,10 @@ class Enrolment:
         """Of the model."""
         return self._alfa.backbone.fingerprint
 
+    def needs_shots(self, line: str) -> bool:
+        """Whether the line answers every part with an error until it has shots: without windows there is no map."""
+        return self._alfa.method.windows == "none" and self._lines[line].recipe.index is None
+
     def recipe(self, state: State, line: str, recipe: LoadedRecipe) -> LoadedRecipe:
         """`recipe` with the line's shots and its last calibration, if that is of this pack and all else scores are of.
 

@@ -13,6 +13,7 @@ from edge.clock import monotonic
 from edge.desk import Asked, Command, Desk, OfLine, Result
 from edge.enrolment import Enrolled
 from edge.first_run import PARTS, RATE, SHOTS, FirstRunError, Guide, check_count, choose, learn, rank, refuse_taught
+from edge.shot_commands import refuse_without_shots
 
 
 class Learn(OfLine):
@@ -71,6 +72,7 @@ def _learn(desk: Desk, arguments: Learn, asked: Asked) -> Result:
 
 def _watch(desk: Desk, arguments: Learn, guide: Guide) -> None:
     """Shows the guide the line's next parts."""
+    refuse_without_shots(desk, arguments.line)
     line, end = desk.line(arguments.line), monotonic() + arguments.timeout_s
     with line.watch() as seen:
         line.say(guide.words())
@@ -85,6 +87,7 @@ def _suggest(desk: Desk, arguments: Suggest, asked: Asked) -> Result:
             f"{arguments.count} of {arguments.parts} parts: only the half that is most typical is proposed; "
             f"ask for {2 * arguments.count} parts, or for fewer proposals"
         )
+    refuse_without_shots(desk, arguments.line)
     with line.watch() as seen:
         shown: list[tuple[int, Rgb, float]] = []
         while len(shown) < arguments.parts:

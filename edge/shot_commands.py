@@ -308,8 +308,18 @@ def _calibration(kept: LineCalibration) -> dict[str, Any]:
     return {name: value for name, value in asdict(kept).items() if name != "scores"}
 
 
+def refuse_without_shots(desk: Desk, line: str) -> None:
+    """Raises CommandError where parts cannot be waited for: without windows a line judges none before it has shots."""
+    if desk.enrolment.needs_shots(line):
+        raise CommandError(
+            f"line {line} judges no part before it has shots, as method.windows is none; show it pictures (`alfa-edge "
+            "learn --good DIR`), or leave the windows in"
+        )
+
+
 def next_parts(desk: Desk, line: str, count: int, timeout_s: float) -> list[tuple[Rgb, tuple[float, float]]]:
     """The line's next parts, as it judges them by then: pictures, scores and peaks of the heatmap."""
+    refuse_without_shots(desk, line)
     end = monotonic() + timeout_s
     taken: list[tuple[Rgb, tuple[float, float]]] = []
     with desk.line(line).watch() as seen:

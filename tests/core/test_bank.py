@@ -467,8 +467,11 @@ def test_a_shot_that_lacks_a_view_is_missing(bank: Bank) -> None:
     assert bank.missing("press", SMALL, (0, 1)) == [shot]
 
 
-def test_maps_are_made_for_the_shape_of_the_first_shot_whatever_becomes_of_it(bank: Bank) -> None:
+def test_maps_are_made_for_the_shape_of_the_first_active_shot(bank: Bank) -> None:
     assert bank.shape("press") is None
     shot = enrol(bank, 1)
-    bank.remove(shot.id, NOW, "bo")
+    wide = np.zeros((10, 90, 3), np.uint8)
+    bank.add("press", "cap", wide, {0: memory(2)}, SMALL, at=NOW, who="ana", source="camera")
     assert bank.shape("press") == picture(1).shape[:2]
+    bank.remove(shot.id, NOW, "bo")
+    assert bank.shape("press") == (10, 90)

@@ -504,3 +504,17 @@ def test_a_gpu_says_the_same() -> None:
     for one, other in zip(found, (*here.judge(parts, texts), *here.shots()), strict=True):
         assert one.device.type == "cuda"
         torch.testing.assert_close(one.cpu(), other, rtol=1e-3, atol=1e-3)
+
+
+def test_of_many_views_each_shot_is_kept_as_it_is() -> None:
+    shots = torch.cat([line(3), line(1, seed=9) + 3])  # the last one is unlike the others
+    views = torch.cat([torch.stack([shots[n].roll(turn, 0) for turn in range(6)]) for n in range(4)])
+    owners = [n for n in range(4) for _ in range(6)]
+    size = views.shape[1] * views.shape[2]
+    for limit, kept in ((5 * size, 5), (4 * size, 4), (1, 2)):
+        evidence = gather(["a"], [views], owners, limit)
+        assert len(evidence.maps[0]) == kept
+        assert len(evidence.owners) == min(kept, 4)
+    every = gather(["a"], [views], owners, 4 * size)
+    assert every.owners == (0, 1, 2, 3)
+    torch.testing.assert_close(every.maps[0], shots)

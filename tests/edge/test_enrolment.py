@@ -12,9 +12,10 @@ import pytest
 from core import evidence
 from core.simline import render
 from edge.console.protocol import Request
-from edge.desk import Desk
+from edge.desk import CommandError, Desk
 from edge.offline import offline_desk
 from edge.settings import Settings
+from edge.shot_commands import next_parts
 
 SHOTS = [(str(number), render("bottle", 1, 5000 + number, 0.0).image) for number in range(3)]
 
@@ -67,3 +68,19 @@ def test_a_rate_that_the_shots_that_are_scored_cannot_promise_is_refused(
         assert "2 good parts promise 33.3 %, not the 25 % asked for" in refusal.message
         assert one.line("one").recipe.provisional
         assert calibrate(one, rate=0.25, sure=True).result["calibration"]["count"] == 2
+
+
+def test_without_windows_parts_cannot_be_waited_for_before_there_are_shots(tmp_path: Path) -> None:
+    settings = Settings(
+        service={"state_dir": tmp_path / "state"},
+        model={"name": "untrained", "weights": None, "device": "cpu", "dtype": "fp32", "store": tmp_path / "models"},
+        method={"windows": "none"},
+        lines={"one": {"pack": "bottle", "camera": {"source": "sim:bottle?seed=1"}}},
+    )
+    with offline_desk(settings) as desk:
+        with pytest.raises(CommandError, match=r"as method\.windows is none; show it pictures"):
+            next_parts(desk, "one", 1, 600.0)
+        assert desk.enrolment.needs_shots("one")
+        pictures = [(str(one), render("bottle", 1, 5000 + one, 0.0).image) for one in range(2)]
+        desk.state.run(lambda state: desk.enrolment.enrol(state, "one", pictures, who="eva", note="", sure=True))
+        assert not desk.enrolment.needs_shots("one")

@@ -69,12 +69,12 @@ def test_shots_give_a_threshold_above_all_of_them() -> None:
 
 
 @contextmanager
-def desk(folder: Path, **line: Any) -> Iterator[Desk]:
+def desk(folder: Path, few_shot: str = "evidence", **line: Any) -> Iterator[Desk]:
     """A line at rest, with what `folder` holds of it."""
     settings = Settings(
         service={"state_dir": folder / "state"},
         model={"name": "untrained", "weights": None, "device": "cpu", "dtype": "fp32", "store": folder / "models"},
-        method={"scales": [3], "stride": 3},
+        method={"scales": [3], "stride": 3, "few_shot": few_shot},
         lines={"one": {"pack": "bottle", "camera": CAMERA} | line},
     )
     with offline_desk(settings) as one:
@@ -88,15 +88,20 @@ def enrol(desk: Desk, *numbers: int, sure: bool = True) -> list[Any]:
 
 @pytest.fixture
 def passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """A number for each picture that is scored."""
+    """A number for each picture that is scored, or heard of by the text side alone."""
     counted: list[int] = []
-    inspect = Alfa.inspect
+    inspect, text_scores = Alfa.inspect, Alfa.text_scores
 
     def count(self: Alfa, frames: Any, *more: Any) -> Any:
         counted.extend(range(len(frames)))
         return inspect(self, frames, *more)
 
+    def count_one(self: Alfa, frame: Any, text: Any) -> Any:
+        counted.append(0)
+        return text_scores(self, frame, text)
+
     monkeypatch.setattr(Alfa, "inspect", count)
+    monkeypatch.setattr(Alfa, "text_scores", count_one)
     return counted
 
 
@@ -121,6 +126,15 @@ def test_from_two_shots_on_the_threshold_comes_from_them(tmp_path: Path) -> None
         assert (back.threshold, back.pixel_threshold, back.wire.threshold_source) == (0.5, 0.5, "uncalibrated")
 
 
+def heard_of(recipe: LoadedRecipe) -> list[list[float]]:
+    """What the text side says of the shots."""
+    assert recipe.index is not None
+    assert recipe.index.evidence is not None
+    assert recipe.index.evidence.shot_texts is not None
+    said: list[list[float]] = recipe.index.evidence.shot_texts.tolist()
+    return said
+
+
 def test_a_start_scores_no_shot_that_was_scored_before(tmp_path: Path, passes: list[int]) -> None:
     with desk(tmp_path) as one:
         enrol(one, 0, 1)
@@ -132,8 +146,8 @@ def test_a_start_scores_no_shot_that_was_scored_before(tmp_path: Path, passes: l
         assert (after.threshold, after.wire) == (before.threshold, before.wire)
         one.state.run(lambda state: one.enrolment.refresh(state, "one"))
         assert passes == []
-    with desk(tmp_path, pack="tile") as one:  # other prompts: other scores
-        assert one.line("one").recipe.threshold != before.threshold
+    with desk(tmp_path, pack="tile") as one:  # other prompts: the text side says something else
+        assert heard_of(one.line("one").recipe) != heard_of(before)
         assert len(passes) == 2
     with desk(tmp_path, roi={"x": 0, "y": 0, "width": 16, "height": 16}) as one:
         assert len(passes) == 4
@@ -144,7 +158,7 @@ def test_many_shots_cost_no_more_passes_than_a_few(
 ) -> None:
     assert MOST_SHOTS >= 2
     monkeypatch.setattr(provisional, "MOST_SHOTS", 2)
-    with desk(tmp_path) as one:
+    with desk(tmp_path, few_shot="alfa") as one:
         enrol(one, 0, 1, 2, 3)
         assert len(passes) == 2
         words = one.line("one").recipe.wire.threshold_source
@@ -154,7 +168,7 @@ def test_many_shots_cost_no_more_passes_than_a_few(
 
 
 def test_a_line_whose_threshold_was_set_on_purpose_keeps_it(tmp_path: Path, passes: list[int]) -> None:
-    with desk(tmp_path, threshold=0.7, threshold_source="trial of 31 January") as one:
+    with desk(tmp_path, few_shot="alfa", threshold=0.7, threshold_source="trial of 31 January") as one:
         enrol(one, 0, 1)
         kept = one.line("one").recipe
         assert (kept.threshold, kept.wire.threshold_source) == (0.7, "trial of 31 January")
@@ -181,11 +195,12 @@ def test_shots_that_cannot_be_scored_leave_the_line_as_it_was(tmp_path: Path, mo
     with desk(tmp_path) as one:
         before = one.line("one").recipe
 
-        def fail(*_: object) -> None:
+        def fail(*_: object, **__: object) -> None:
             raise RuntimeError("device lost")
 
         with monkeypatch.context() as broken:
             broken.setattr(Alfa, "inspect", fail)
+            broken.setattr(Alfa, "text_scores", fail)
             with pytest.raises(RuntimeError, match="device lost"):
                 enrol(one, 0, 1)
         assert one.line("one").recipe is before
