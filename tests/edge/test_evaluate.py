@@ -113,7 +113,7 @@ def test_rows_are_named_by_what_was_asked_for(
         (["--tower", "nonesuch"], "nonesuch"),
         (["--few-shot", "magic"], "evidence or alfa"),
         (["--scorer", "magic"], "nearest, subspace"),
-        (["--scorer", "nearest", "--within", "-1"], "-1"),
+        (["--scorer", "nearest", "--within", "-1"], "--within"),
         (["--within", "1"], "not for evidence"),
         (["--scorer", "mutual"], "no shots"),
         (["--scorer", "nearest", "--tower", "none"], "--tower"),

@@ -310,9 +310,6 @@ def endure(folder: Path, seed: int, enrolments: int, services: int, bare: int, r
         for stop in sorted(chance.sample(range(1, enrolments - 3), reembeddings)):
             one.kill_reembedding(stop)
             lacking = one.check()
-            names, said = ", ".join(map(str, lacking)), refusal(one.config)
-            assert f"the features of shot {names} are of another model" in said
-            assert "alfa-edge shots reembed" in said
         assert one.reembed() == tuple(lacking)
         count = len(one.shots) + one.unsaid
         assert one.serve() == {"shots": count, "revision": count}
