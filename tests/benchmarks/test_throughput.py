@@ -20,30 +20,42 @@ SHOTS = 4
 FIRST_NORMAL = 1_000_000
 
 
-@pytest.mark.timeout(300)
-@pytest.mark.parametrize(
-    ("name", "model", "method", "shots", "least_per_s"),
-    [
-        ("zero-shot", {}, {}, 0, 4.0),
-        ("4 shots, the paper's way", {"tower": "none"}, {"few_shot": "alfa"}, SHOTS, 4.0),
-        ("4 shots, CLIP alone", {"tower": "none"}, {}, SHOTS, 1.0),
-        ("4 shots, CLIP and lite0", {}, {}, SHOTS, 1.0),
-        ("4 shots, CLIP and lite0, no windows", {}, {"windows": "none"}, SHOTS, 4.0),
-    ],
+# Name, settings of the model and of the method, shots, and verdicts for one of the first, at least: in one run, as
+# processors differ.
+CASES: tuple[tuple[str, dict[str, Any], dict[str, Any], int, float], ...] = (
+    ("zero-shot", {}, {}, 0, 1.0),
+    ("4 shots, the paper's way", {"tower": "none"}, {"few_shot": "alfa"}, SHOTS, 0.9),
+    ("4 shots, CLIP alone", {"tower": "none"}, {}, SHOTS, 0.6),
+    ("4 shots, CLIP and lite0", {}, {}, SHOTS, 0.5),
+    ("4 shots, CLIP and lite0, no windows", {}, {"windows": "none"}, SHOTS, 1.5),
 )
-def test_the_bundled_model_keeps_up(
-    tmp_path: Path, name: str, model: dict[str, Any], method: dict[str, Any], shots: int, least_per_s: float
-) -> None:
+
+
+@pytest.mark.timeout(600)
+def test_the_bundled_model_keeps_up(tmp_path: Path) -> None:
+    rates = []
+    for number, (name, model, method, shots, _) in enumerate(CASES):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        rate, peak = measure(folder, model, method, shots)
+        rates.append(rate)
+        print(f"\n{BUNDLED}, {name}: {rate:.2f} verdicts/s, peak {peak:.0f} MiB")
+    for (name, *_, least), rate in zip(CASES, rates, strict=True):
+        assert rate >= least * rates[0], name
+
+
+def measure(folder: Path, model: dict[str, Any], method: dict[str, Any], shots: int) -> tuple[float, float]:
+    """Verdicts per second, and the service's peak memory, MiB."""
     lines: dict[str, dict[str, object]] = {}
     for part in PARTS:
         lines[f"lines.{part}"] = {"pack": part}
         lines[f"lines.{part}.camera"] = {"source": f"sim:{part}?seed=1", "rate": 0}
     with Mosquitto() as broker, subscribe(broker.port, "line/+/anomaly") as messages:
-        config = tmp_path / "edge.toml"
+        config = folder / "edge.toml"
         config.write_text(
             toml(
                 {
-                    "service": {"state_dir": str(tmp_path / "state")},
+                    "service": {"state_dir": str(folder / "state")},
                     "model": {"name": BUNDLED, "device": "cpu", **model},
                     "method": method,
                     "mqtt": {"host": broker.host, "port": broker.port},
@@ -66,9 +78,8 @@ def test_the_bundled_model_keeps_up(
             assert service.process is not None
             peak = peak_mib(service.process.pid)
             service.stop()
-    print(f"\n{found[0]['model']['name']}, {name}: {rate:.2f} verdicts/s, peak {peak:.0f} MiB")
     assert all(one["verdict"] != "error" for one in found)
-    assert rate >= least_per_s
+    return rate, peak
 
 
 def enrol(config: Path, shots: int) -> None:
