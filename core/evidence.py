@@ -13,8 +13,8 @@ For the text side, beside patches that have 1 together, it is (1 - 2 m)^3: text 
 In the map the weight is the room itself: one place is compared with others, not one part with others, and there the
 averaged maps, which have little room, do better.
 
-Patches of the part are looked for in the shots, and those of the shots in the part. What is missing adds to the score
-where it is beyond doubt, so that a fixture without a part is no normal one.
+Patches of the part are looked for in the shots, and those of the shots in the part. Where beyond doubt much is missing
+that adds to the score, and that all else is normal takes nothing from it: a fixture without a part is no normal one.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _MOST_LEFT_OUT = 32  # shots that are left out in turn; each costs a comparison 
 _UNRELATED, _APART = 1_500, 0.75  # patches drawn for the distance of unrelated ones, and the quantile that it is: of
 # a small part most pairs are background and background
 _LEAST_MEAN = 0.05  # of that distance: the same picture enrolled twice reaches nothing
-_DOUBT = 1.0  # what is missing adds above this z: an empty fixture lies far beyond it, and what is fine adds no noise
+_DOUBT = 2.5  # what is missing adds to the score above this z, which no good photograph reached (most: 2.2)
 _LEAST_MAP_WEIGHT = 1e-6
 _LEAST_WEIGHT = 1e-4  # where no map has room they have the same say, and a part that is far away is still told
 _CENTRE, _WIDTH = 3.0, 4.0  # the z that a score of 0.5 stands for, and what carries it half of the way to 1
@@ -73,7 +73,7 @@ class Evidence:
 
     Attributes:
         maps: The shots' feature maps of each kind, [V, R, C, d]; V counts shots and their views.
-        levels: Two of each kind: free, and held to the place; then what of the shots is missing, by the first kind.
+        levels: Two of each kind: free, and held to the place; then how much of the shots is missing, by the first kind.
         owners: The shots that were left out in turn, as `gather` was told them.
         left_out: Of each level, what they reach then, float32 [S, R, C].
         text: None, or two: S_G and the largest S~_L.
@@ -128,13 +128,16 @@ class Evidence:
 
     def _fuse(self, distances: Sequence[Tensor], texts: Tensor | None) -> tuple[Tensor, Tensor]:
         size = max((one.shape[1:] for one in distances), key=lambda shape: shape[0] * shape[1])
-        total, mapped = self._total, sum(level.map_weight for level in self.levels)
+        total, mapped = (sum(getattr(level, name) for level in self.levels) for name in ("weight", "map_weight"))
         image = torch.zeros_like(distances[0][:, 0, 0])
         fused = image.new_zeros(len(image), *size)
         for level, found in zip(self.levels, distances, strict=True):
+            if level.source.endswith(MISSING):  # the last one: that what is there is normal says little then
+                gone = ((found.mean((1, 2)) - level.mean[0]) / level.spread[0] - _DOUBT).clamp_min(0)
+                image = torch.lerp(image, image.clamp_min(0), gone.clamp_max(1)) + gone
+                continue
             pools = zip(SHARES, level.mean, level.spread, strict=True)
-            z = torch.stack([(top_mean(found, part) - m) / s for part, m, s in pools]).mean(0)
-            image += level.weight / total * ((z - _DOUBT).clamp_min(0) if level.source.endswith(MISSING) else z)
+            image += level.weight / total * torch.stack([(top_mean(found, n) - m) / s for n, m, s in pools]).mean(0)
             if level.map_weight:
                 high = F.interpolate(found[:, None], tuple(size), mode="bilinear", align_corners=False)[:, 0]
                 fused += level.map_weight / mapped * (high - level.mean[0]) / level.spread[0]
@@ -149,14 +152,10 @@ class Evidence:
         return to_score(image), to_score(fused)
 
     @property
-    def _total(self) -> float:
-        """Of the weights that patches of the part have together; what is missing comes on top."""
-        return sum(level.weight for level in self.levels if not level.source.endswith(MISSING))
-
-    @property
     def weights(self) -> dict[str, float]:
-        """The share of the say of each source, by name; together 1, and beside them that of what is missing."""
-        say = {level.source: level.weight / self._total for level in self.levels}
+        """The share of the say of each source, by name; together 1. What is missing has none: it adds to the score."""
+        total = sum(level.weight for level in self.levels)
+        say = {level.source: level.weight / total for level in self.levels if not level.source.endswith(MISSING)}
         say |= {level.source: level.weight for level in self.text}
         whole = 1.0 + sum(level.weight for level in self.text)
         return {source: share / whole for source, share in say.items()}
@@ -194,8 +193,7 @@ def gather(names: Sequence[str], maps: Sequence[Tensor], owners: Sequence[int], 
             levels.append(_level(f"{name} {how}", found, unrelated))
             left_out.append(found)
     left_out.append(_missing(kept[0], whose, firsts))
-    missing = _level(f"{names[0]} {MISSING}", left_out[-1], _unrelated(kept[0]))
-    levels.append(replace(missing, map_weight=0.0))
+    levels.append(_level_of_missing(f"{names[0]} {MISSING}", left_out[-1], _unrelated(kept[0])))
     left = tuple(int(whose[place]) for place in firsts)
     return Evidence(tuple(kept), tuple(levels), left, tuple(left_out))
 
@@ -253,7 +251,7 @@ def _missing(bank: Tensor, owners: Tensor, firsts: list[int]) -> Tensor:
 
 def _least(missing: Tensor) -> Tensor:
     """[B, R, C] of [V, B, R, C]: for each part the view of a shot of which least is missing."""
-    view = missing.amax((2, 3)).argmin(0)
+    view = missing.mean((2, 3)).argmin(0)
     return missing[view, torch.arange(missing.shape[1], device=missing.device)]
 
 
@@ -287,6 +285,12 @@ def _level(source: str, found: Tensor, unrelated: float) -> Level:
     spreads = [_spread(one, mean, _USUAL_SPREAD * mean) for one, mean in zip(reached, means, strict=True)]
     room = max(0.0, unrelated / means[0] - 1)
     return Level(source, tuple(means), tuple(spreads), room**3 + _LEAST_WEIGHT, max(room, _LEAST_MAP_WEIGHT))
+
+
+def _level_of_missing(source: str, found: Tensor, unrelated: float) -> Level:
+    reached = found.mean((1, 2))  # how much is missing, not what most: of a part that is not there it is nearly all
+    mean = max(float(reached.mean()), _LEAST_MEAN * unrelated, 1e-6)
+    return Level(source, (mean,), (_spread(reached, mean, _USUAL_SPREAD * mean),), 0.0)
 
 
 def _level_of_text(source: str, scores: Tensor) -> Level:
