@@ -289,7 +289,9 @@ def _level(source: str, found: Tensor, unrelated: float) -> Level:
 
 def _level_of_missing(source: str, found: Tensor, unrelated: float) -> Level:
     reached = found.mean((1, 2))  # how much is missing, not what most: of a part that is not there it is nearly all
-    mean = max(float(reached.mean()), _LEAST_MEAN * unrelated, 1e-6)
+    # One shot does not tell how much of it good parts may lack: boards of another layout lack most.
+    least = unrelated if len(reached) == 1 else _LEAST_MEAN * unrelated
+    mean = max(float(reached.mean()), least, 1e-6)
     return Level(source, (mean,), (_spread(reached, mean, _USUAL_SPREAD * mean),), 0.0)
 
 

@@ -58,7 +58,7 @@ def check_level(level: Level, left_out: Sequence[Tensor], unrelated: float) -> N
     """Mean, spread and weight by the words of the module."""
     if level.source.endswith("missing"):
         means = [float(one.mean()) for one in left_out]
-        mean = max(sum(means) / len(means), 0.05 * unrelated)
+        mean = max(sum(means) / len(means), unrelated if len(means) == 1 else 0.05 * unrelated)
         squares = sum((one - mean) ** 2 for one in means) + 4 * (0.08 * mean) ** 2
         assert level.mean == (pytest.approx(mean, rel=1e-4),)
         assert level.spread == (pytest.approx(math.sqrt(squares / (len(means) - 1 + 4)), rel=1e-3),)
