@@ -41,8 +41,8 @@ _UNRELATED, _APART = 1_500, 0.75  # patches drawn for the distance of unrelated 
 # a small part most pairs are background and background
 _LEAST_MEAN = 0.05  # of that distance: the same picture enrolled twice reaches nothing
 _DOUBT = 2.5  # what is missing adds to the score above this z, which no good photograph reached (most: 2.2)
-_LEAST_MAP_WEIGHT = 1e-6
-_LEAST_WEIGHT = 1e-4  # where no map has room they have the same say, and a part that is far away is still told
+# Where no map has room they have the same say, and a part that is far away is still told.
+_LEAST_WEIGHT, _LEAST_MAP_WEIGHT = 1e-4, 1e-6
 _CENTRE, _WIDTH = 3.0, 4.0  # the z that a score of 0.5 stands for, and what carries it half of the way to 1
 FREE, PLACE, MISSING = "free", "place", "missing"
 GLOBAL, WINDOWS = "text", "text windows"
