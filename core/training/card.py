@@ -69,7 +69,8 @@ def main() -> None:
 
 
 def _simulated(backbone: Backbone, lines: int, parts: int) -> Iterator[str]:
-    yield f"Simulated lines that training never saw: {lines} a class, {parts} good and {parts} defective parts each; with shots by the paper's way."
+    parts_said = f"{parts} good and {parts} defective parts each"
+    yield f"Simulated lines that training never saw: {lines} a class, {parts_said}; with shots by the paper's way."
     yield from ("", "| | shots | image AUROC | pixel AUROC | PRO |", "| --- | --- | --- | --- | --- |")
     alfa = Alfa(backbone, patches=True)
     worst: list[str] = []
