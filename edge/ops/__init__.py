@@ -1,0 +1,1 @@
+"""What keeps the service running: logs, metrics, alarms, locks, systemd."""

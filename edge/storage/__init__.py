@@ -1,0 +1,1 @@
+"""What is on disk: verdicts and their outbox, history, settings, pictures."""

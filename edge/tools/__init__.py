@@ -1,0 +1,1 @@
+"""What people run besides the service: demo, doctor, score, evaluate, bench, generate."""
