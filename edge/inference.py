@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from core.image import Rgb
 from edge.clock import monotonic
-from edge.systemd import Beat
+from edge.ops.systemd import Beat
 
 if TYPE_CHECKING:
     from core.adaptation import TextFeatures

@@ -18,25 +18,25 @@ from typing import TYPE_CHECKING
 
 from core.packs import PromptPack, load_pack
 from edge import __version__
-from edge.archive import Archive
-from edge.camera.camera import Camera
-from edge.console.server import ConsoleServer
-from edge.heatmaps import Heatmaps
-from edge.history import History
-from edge.line.condition import Services
-from edge.line.line import Line
-from edge.line.porch import Porch
-from edge.lock import hold_state
-from edge.metrics import Metrics
+from edge.camera.supervisor import Camera
+from edge.control.server import ConsoleServer
+from edge.inference import Scorer
+from edge.inspection.line import Line
+from edge.inspection.porch import Porch
+from edge.inspection.status import Services
+from edge.mqtt.heatmaps import Heatmaps
 from edge.mqtt.publisher import Publisher
-from edge.outbox import Outbox
-from edge.process import share_memory
-from edge.scorer import Scorer
+from edge.ops.lock import hold_state
+from edge.ops.metrics import Metrics
+from edge.ops.systemd import Notifier, Progress, Watchdog, loading
+from edge.ops.threads import share_memory
 from edge.settings import Settings, console_dir, state_dir
-from edge.systemd import Notifier, Progress, Watchdog, loading
+from edge.storage.archive import Archive
+from edge.storage.history import History
+from edge.storage.outbox import Outbox
 
 if TYPE_CHECKING:
-    from edge.desk import Desk
+    from edge.control.dispatcher import Desk
 
 log = logging.getLogger(__name__)
 
@@ -103,11 +103,11 @@ class Daemon:
         stack.callback(heatmaps.stop)
         heatmaps.start()
         with _no_collection():  # torch takes seconds: not before the cameras
-            from edge.commands import COMMANDS
-            from edge.desk import Desk
-            from edge.enrolment import Enrolment
-            from edge.line.recipes import Recipes, make_alfa, model_part
-            from edge.state import StateThread
+            from edge.control.commands import COMMANDS
+            from edge.control.dispatcher import Desk
+            from edge.control.enrolment import Enrolment
+            from edge.inspection.recipes import Recipes, make_alfa, model_part
+            from edge.storage.settings_database import StateThread
 
         self._state = StateThread(folder)
         stack.callback(self._state.stop)
@@ -151,7 +151,7 @@ class Daemon:
 
     def _open(self, stack: ExitStack, desk: Desk, porches: dict[str, Porch], publishers: dict[str, Publisher]) -> None:
         """Begins to take parts, triggers and commands."""
-        from edge.line.inbox import LineInbox
+        from edge.inspection.triggers import LineInbox
 
         console = ConsoleServer(console_dir(self.settings.service), desk.answer)
         stack.callback(console.stop)

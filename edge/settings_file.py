@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from edge.redact import redact
+from edge.ops.redact import redact
 from edge.settings import ENV_PREFIX, LineSettings, Settings
 
 if sys.version_info >= (3, 11):

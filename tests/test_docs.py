@@ -7,14 +7,14 @@ import pytest
 import typer
 
 from edge.cli.app import app
-from edge.reference import with_tables
+from edge.tools.tables import with_tables
 
 README = Path(__file__).parents[1] / "README.md"
 
 
 def test_the_readmes_tables_are_those_of_the_code() -> None:
     text = README.read_text("utf-8")
-    assert with_tables(text) == text, "bring them up to date: .venv/bin/python -m edge.reference README.md"
+    assert with_tables(text) == text, "bring them up to date: .venv/bin/python -m edge.tools.tables README.md"
 
 
 def commands() -> list[tuple[str, Any]]:

@@ -16,9 +16,9 @@ from typing import IO
 import zmq
 
 from edge.camera.frame import Frame
-from edge.camera.link import Order, Report, Request, pair, read_report
+from edge.camera.protocol import Order, Report, Request, pair, read_report
 from edge.clock import monotonic
-from edge.redact import redact
+from edge.ops.redact import redact
 from edge.settings import ENV_PREFIX, CameraSettings, HealthSettings
 
 log = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ class Child:
             self._socket.bind(address)
             self._path.chmod(0o600)
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "edge.camera.process"],
+                [sys.executable, "-m", "edge.camera.worker"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,

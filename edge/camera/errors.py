@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edge.redact import redact
+from edge.ops.redact import redact
 
 
 class SourceError(Exception):

@@ -7,14 +7,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from core.image import Rgb
-from edge.camera.backoff import Backoff
-from edge.camera.fault import SourceError
+from edge.camera.errors import SourceError
 from edge.camera.frame import Frame, FrameError, Parts
 from edge.camera.health import UNSEEN, FrameHealth, Health
-from edge.camera.link import CameraState, Report
+from edge.camera.protocol import CameraState, Report
 from edge.camera.source import Source, is_there, open_source
 from edge.clock import monotonic, utc_now
-from edge.redact import redact
+from edge.ops.backoff import Backoff
+from edge.ops.redact import redact
 from edge.settings import CameraSettings, HealthSettings
 
 MARGIN_S = 3.0  # what a native call may take beyond the timeout it was given

@@ -12,7 +12,7 @@ import cv2
 
 from core import image
 from core.image import Rgb
-from edge.camera.fault import SourceError
+from edge.camera.errors import SourceError
 from edge.clock import monotonic
 from edge.settings import CameraSettings
 

@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl
 
 from core import image
 from core.image import Rgb
-from edge.camera.fault import SourceError
+from edge.camera.errors import SourceError
 
 
 class Folder:

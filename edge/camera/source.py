@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Protocol
 
 from core.image import Rgb
-from edge.camera.capture import PORTS, Device, Pipeline, Stream, Video, why_unanswered
-from edge.camera.fault import SourceError
+from edge.camera.errors import SourceError
+from edge.camera.opencv import PORTS, Device, Pipeline, Stream, Video, why_unanswered
 from edge.camera.pictures import Folder, Simulation
 from edge.settings import CameraSettings
 

@@ -10,12 +10,12 @@ from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 
-from edge.camera.backoff import Backoff
 from edge.camera.child import CameraError, Child, socket_path
 from edge.camera.frame import Frame, FrameError
 from edge.camera.health import UNSEEN, Health
-from edge.camera.link import CameraState, LinkError, Report, Request
+from edge.camera.protocol import CameraState, LinkError, Report, Request
 from edge.clock import monotonic, utc_now
+from edge.ops.backoff import Backoff
 from edge.settings import CameraSettings, HealthSettings
 
 log = logging.getLogger(__name__)

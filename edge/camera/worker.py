@@ -1,4 +1,4 @@
-"""The process of one camera: `python -m edge.camera.process`, started by `edge.camera.camera.Camera` only.
+"""The process of one camera: `python -m edge.camera.worker`, started by `edge.camera.supervisor.Camera` only.
 
 OpenCV's native code may hang or crash; here it takes nothing with it. The grabber thread holds the source;
 the main loop only passes messages on and never enters OpenCV, so its reports go on whatever the camera does.
@@ -21,9 +21,9 @@ from pydantic import ValidationError
 
 from edge.camera.frame import Parts
 from edge.camera.grabber import Grabber
-from edge.camera.link import BEAT_S, Order, pair, read_request
+from edge.camera.protocol import BEAT_S, Order, pair, read_request
 from edge.clock import monotonic
-from edge.redact import redact
+from edge.ops.redact import redact
 
 _CLOSE_S = 1.0  # for telling the camera goodbye; a hung call is not waited for
 

@@ -30,12 +30,12 @@ from edge.cli.history import history
 from edge.cli.model import model_app
 from edge.cli.packs import packs_app
 from edge.cli.simulate import simulate
-from edge.logs import LogFormat, setup_logs
+from edge.ops.logs import LogFormat, setup_logs
 from edge.settings import ModelSettings, Settings, store_dir
 from edge.settings_file import load_settings
 
 if TYPE_CHECKING:
-    from edge.score import ScoredPicture
+    from edge.tools.score import ScoredPicture
 
 app = typer.Typer(
     name="alfa-edge",
@@ -107,7 +107,7 @@ def run(
     faulthandler.enable(2)  # stderr: systemd's watchdog ends what hangs by SIGABRT: with every thread's stack
     with _explained():
         settings = load_settings(config)
-        from edge.daemon import Daemon
+        from edge.service import Daemon
 
         daemon = Daemon(settings)
         daemon.run(_stop_on_signals())
@@ -138,7 +138,7 @@ def score(
         from core.backbone import DEFAULT, UNTRAINED, load_backbone
         from core.packs import load_pack
         from core.store import Store
-        from edge.score import THRESHOLD, find_pictures, report, score_pictures
+        from edge.tools.score import THRESHOLD, find_pictures, report, score_pictures
 
         pictures = find_pictures(paths)
         loaded = load_pack(pack)
@@ -210,7 +210,7 @@ def demo(
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     with _explained():
         from core.backbone import DEFAULT
-        from edge.demo import run_demo, summary
+        from edge.tools.demo import run_demo, summary
 
         out.print(f"model {DEFAULT}: small, and trained on simulated parts only; the service is the real one")
         host, _, port = (broker or "").partition(":")
@@ -228,7 +228,7 @@ def demo(
             good=good,
             good_parts=good_parts if source is not None else 0,
         )
-        from edge.truth import Sorted
+        from edge.tools.ground_truth import Sorted
     out.print(summary(seen.counts, seen.provisional), soft_wrap=True)
     if source is None or isinstance(seen.truth, Sorted):
         out.print(str(seen.truth), soft_wrap=True)
@@ -244,7 +244,7 @@ def doctor(
     """Say what works here. Exit code 1 when the configured service could not run."""
     with _explained():
         settings = load_settings(config) if config is not None else None
-        from edge.doctor import configured, machine
+        from edge.tools.doctor import configured, machine
 
         checks = [*machine(), *(configured(settings) if settings is not None else ())]
     if as_json:
@@ -279,7 +279,7 @@ def bench_command(
         from core.alfa import Alfa, Method
         from core.backbone import DEFAULT, load_backbone
         from core.store import Store
-        from edge.bench import bench
+        from edge.tools.bench import bench
 
         name = model or (DEFAULT if weights is None else ModelSettings().name)
         try:
@@ -316,7 +316,7 @@ def schema(
 ) -> None:
     """Print the JSON Schema of a message or of a prompt pack."""
     from core.packs import pack_schema
-    from edge.verdict import json_schemas
+    from edge.messages import json_schemas
 
     schemas = json_schemas() | {"pack": pack_schema()}
     if name not in schemas:
@@ -352,7 +352,7 @@ def config_show(config: ConfigFile) -> None:
     """Print the settings in effect, the environment's included, without secrets."""
     with _explained():
         settings = load_settings(config)
-    from edge.reference import shown
+    from edge.tools.tables import shown
 
     print(json.dumps(shown(settings), indent=2))  # noqa: T201
 
@@ -366,7 +366,7 @@ def config_schema() -> None:
 @config_app.command("example")
 def config_example() -> None:
     """Print a file with every setting, its meaning and its default."""
-    from edge.reference import example
+    from edge.tools.tables import example
 
     print(example(), end="")  # noqa: T201
 

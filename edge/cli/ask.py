@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 
 from edge.cli.explained import explained
-from edge.lock import is_held
+from edge.ops.lock import is_held
 from edge.settings import Settings, console_dir
 from edge.settings_file import load_settings
 
@@ -34,8 +34,8 @@ def ask_service(
     received: list[bytes] | None = None,
 ) -> dict[str, Any]:
     with explained():
-        from edge.console.client import ask
-        from edge.console.server import SOCKET
+        from edge.control.client import ask
+        from edge.control.server import SOCKET
 
         settings = load_settings(config)
         socket = console_dir(settings.service) / SOCKET
@@ -53,9 +53,9 @@ def _offline(
     settings: Settings, command: str, arguments: dict[str, Any], blobs: list[bytes]
 ) -> tuple[dict[str, Any], Sequence[bytes]]:
     """Does on the state itself what no service is there for."""
-    from edge.console.client import RefusedError
-    from edge.console.protocol import Request
-    from edge.offline import offline_desk
+    from edge.control.client import RefusedError
+    from edge.control.offline import offline_desk
+    from edge.control.protocol import Request
 
     with offline_desk(settings, bare=command in ("shots_reembed", "shots_remove")) as desk:
         request = Request(id="offline", command=command, arguments=arguments, who=getpass.getuser())

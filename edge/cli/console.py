@@ -10,7 +10,7 @@ from rich.table import Table
 
 from edge.cli.ask import ConfigFile, Json, Line, Wait, ask_service, out, show_json
 from edge.cli.explained import explained
-from edge.verdict import NOT_CALIBRATED
+from edge.messages import NOT_CALIBRATED
 
 recipe_app = typer.Typer(help="What lines judge by.", no_args_is_help=True)
 

@@ -68,7 +68,7 @@ def evaluate(
         from core.store import Store
         from core.towers import LITE0, load_tower
         from core.windows import MODES
-        from edge.evaluate import Choice, Evaluator, methods, parse_numbers, write_csv
+        from edge.tools.evaluate import Choice, Evaluator, methods, parse_numbers, write_csv
 
         if importlib.util.find_spec("sklearn") is None:
             remedy = "evaluate needs scikit-learn: pip install 'alfa-edge[evaluate]'"

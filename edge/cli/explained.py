@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import typer
 
-from edge.redact import redact
+from edge.ops.redact import redact
 from edge.settings_file import ConfigError
 
 BAD_INPUT = 2
@@ -39,12 +39,12 @@ def _mendable() -> tuple[type[Exception], ...]:
     from core.packs import PackError
     from core.vision import UnsupportedModelError
     from core.weights import ModelError
-    from edge.archive import ArchiveError
-    from edge.broker import BrokerError
-    from edge.console.client import NoAnswerError, RefusedError
-    from edge.console.server import ConsoleError
-    from edge.first_run import FirstRunError
-    from edge.lock import LockError
+    from edge.control.client import NoAnswerError, RefusedError
+    from edge.control.server import ConsoleError
+    from edge.ops.lock import LockError
+    from edge.storage.archive import ArchiveError
+    from edge.tools.broker import BrokerError
+    from edge.tools.first_run import FirstRunError
 
     setup = (ConfigError, PackError, ModelError, UnsupportedModelError, BatchTooLargeError, BrokerError)
     data = (DatasetError, EvaluationFileError, IncomparableError, FileNotFoundError, FirstRunError, ImageError)

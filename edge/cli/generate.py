@@ -53,8 +53,8 @@ def generate(
                 [Problem("--key-env", "", "", "names no variable that is set; give the name, not the key")]
             )
         from core.pack_lint import lint
-        from edge.generate import Endpoint, Wish, draft_path, write_draft
-        from edge.generate import generate as ask
+        from edge.tools.generate import Endpoint, Wish, draft_path, write_draft
+        from edge.tools.generate import generate as ask
 
         draft_path(folder, name, overwrite)
         wish = Wish(noun, plural or plural_of(noun), name, sentences, licence)

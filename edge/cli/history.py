@@ -20,7 +20,7 @@ from edge.settings import state_dir
 from edge.settings_file import load_settings
 
 if TYPE_CHECKING:
-    from edge.history import Entry
+    from edge.storage.history import Entry
 
 _COLOURS = {"normal": "green", "anomaly": "bold red", "error": "bold yellow"}
 out = Console()
@@ -61,7 +61,7 @@ def history(
     if export is not None and (kind or part or as_json):
         raise typer.BadParameter("it takes all verdicts from --since to --until", param_hint="--export")
     from core.database import DatabaseError
-    from edge.history import ExportError, History
+    from edge.storage.history import ExportError, History
 
     with explained():
         settings = load_settings(config)

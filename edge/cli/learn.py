@@ -30,7 +30,7 @@ def learn(
     names, blobs = [], []
     with explained():
         if good is not None:
-            from edge.playlist import good_pictures
+            from edge.tools.playlist import good_pictures
 
             paths = good_pictures(good, parts)
             names, blobs = [path.name for path in paths], [path.read_bytes() for path in paths]

@@ -244,7 +244,7 @@ def _changes(old: PromptPack, new: PromptPack) -> dict[str, dict[str, list[str]]
 def _moves(backbone: Backbone, packs: tuple[PromptPack, PromptPack], images: Path) -> list[dict[str, Any]]:
     """Each picture's score with both packs; one that cannot be read has an `error` and no scores."""
     from core.alfa import Alfa
-    from edge.score import find_pictures, score_pictures
+    from edge.tools.score import find_pictures, score_pictures
 
     alfa, pictures = Alfa(backbone), find_pictures([images])
     moves = []

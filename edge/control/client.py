@@ -11,7 +11,7 @@ from typing import Any
 import zmq
 
 from edge.clock import monotonic
-from edge.console.protocol import Reply, Request
+from edge.control.protocol import Reply, Request
 
 
 class NoAnswerError(RuntimeError):

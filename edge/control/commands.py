@@ -10,9 +10,9 @@ from pydantic import AwareDatetime, Field
 
 from core.image import encode_png
 from core.packs import list_packs
-from edge.desk import Arguments, Asked, Command, CommandError, Desk, NoArguments, OfLine, Result
-from edge.learn_commands import LEARN_COMMANDS
-from edge.shot_commands import SHOT_COMMANDS, next_parts
+from edge.control.dispatcher import Arguments, Asked, Command, CommandError, Desk, NoArguments, OfLine, Result
+from edge.control.learn_commands import LEARN_COMMANDS
+from edge.control.shot_commands import SHOT_COMMANDS, next_parts
 
 
 class Trigger(OfLine):

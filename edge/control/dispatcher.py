@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from edge.console.protocol import Refusal, Reply, Request
-from edge.enrolment import Enrolment
-from edge.history import History
-from edge.state import StateThread
+from edge.control.enrolment import Enrolment
+from edge.control.protocol import Refusal, Reply, Request
+from edge.storage.history import History
+from edge.storage.settings_database import StateThread
 
 if TYPE_CHECKING:
-    from edge.archive import Archive
-    from edge.line.judge import Judge
+    from edge.inspection.judge import Judge
+    from edge.storage.archive import Archive
 
 Result = tuple[dict[str, Any], Sequence[bytes]]
 

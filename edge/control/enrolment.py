@@ -20,16 +20,16 @@ from core.image import Rgb
 from core.memory import Index, Memory
 from core.shot_checks import Flag, Look, check_shot, look_at
 from core.shot_folder import import_shots
-from edge import provisional
 from edge.clock import utc_now
-from edge.scorer import Scorer
+from edge.control import provisional
+from edge.inference import Scorer
+from edge.messages import Bank
 from edge.settings import LineSettings
-from edge.state import LineCalibration, State
-from edge.verdict import Bank
+from edge.storage.settings_database import LineCalibration, State
 
 if TYPE_CHECKING:
-    from edge.line.judge import Judge
-    from edge.line.recipe import LoadedRecipe
+    from edge.inspection.judge import Judge
+    from edge.inspection.recipe import LoadedRecipe
 
 log = logging.getLogger(__name__)
 

@@ -10,10 +10,21 @@ from pydantic import Field
 
 from core.image import Rgb, decode, encode_png
 from edge.clock import monotonic
-from edge.desk import Asked, Command, Desk, OfLine, Result
-from edge.enrolment import Enrolled
-from edge.first_run import PARTS, RATE, SHOTS, FirstRunError, Guide, check_count, choose, learn, rank, refuse_taught
-from edge.shot_commands import refuse_without_shots
+from edge.control.dispatcher import Asked, Command, Desk, OfLine, Result
+from edge.control.enrolment import Enrolled
+from edge.control.shot_commands import refuse_without_shots
+from edge.tools.first_run import (
+    PARTS,
+    RATE,
+    SHOTS,
+    FirstRunError,
+    Guide,
+    check_count,
+    choose,
+    learn,
+    rank,
+    refuse_taught,
+)
 
 
 class Learn(OfLine):

@@ -8,19 +8,19 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 
 from core.packs import load_pack
-from edge.archive import Archive
-from edge.commands import COMMANDS
-from edge.desk import CommandError, Desk
-from edge.enrolment import Enrolment
-from edge.history import History
-from edge.line.recipe import LoadedRecipe, Seen
-from edge.line.recipes import Recipes, make_alfa
-from edge.line.ticket import Ticket
-from edge.lock import hold_state
-from edge.scorer import Scorer
+from edge.control.commands import COMMANDS
+from edge.control.dispatcher import CommandError, Desk
+from edge.control.enrolment import Enrolment
+from edge.inference import Scorer
+from edge.inspection.recipe import LoadedRecipe, Seen
+from edge.inspection.recipes import Recipes, make_alfa
+from edge.inspection.request import Ticket
+from edge.messages import State
+from edge.ops.lock import hold_state
 from edge.settings import Settings, state_dir
-from edge.state import StateThread
-from edge.verdict import State
+from edge.storage.archive import Archive
+from edge.storage.history import History
+from edge.storage.settings_database import StateThread
 
 
 class LineAtRest:

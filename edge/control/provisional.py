@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from core.calibration import UNCALIBRATED, pixel_threshold, provisional_threshold
 
 if TYPE_CHECKING:
-    from edge.line.recipe import LoadedRecipe
+    from edge.inspection.recipe import LoadedRecipe
     from edge.settings import LineSettings
 
 MOST_SHOTS = 8

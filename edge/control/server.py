@@ -11,8 +11,8 @@ from typing import IO
 
 import zmq
 
-from edge.console.protocol import MAX_BYTES, Refusal, Reply, Request, read_request
-from edge.lock import hold
+from edge.control.protocol import MAX_BYTES, Refusal, Reply, Request, read_request
+from edge.ops.lock import hold
 
 SOCKET = "console.sock"
 _LOCK = "console.lock"

@@ -14,15 +14,15 @@ from pydantic import AwareDatetime, Field
 from core.calibration import fewest
 from core.image import Rgb, decode, encode_png
 from core.shot_folder import export_shots
-from edge.archive_quota import ArchiveError
 from edge.clock import iso_ms, monotonic, utc_now
-from edge.desk import Arguments, Asked, Command, CommandError, Desk, OfLine, Result
-from edge.enrolment import Enrolled
-from edge.state import LineCalibration, State
+from edge.control.dispatcher import Arguments, Asked, Command, CommandError, Desk, OfLine, Result
+from edge.control.enrolment import Enrolled
+from edge.storage.retention import ArchiveError
+from edge.storage.settings_database import LineCalibration, State
 
 if TYPE_CHECKING:
     from core.bank import Shot
-    from edge.history import Entry
+    from edge.storage.history import Entry
 
 
 class OfShot(Arguments):

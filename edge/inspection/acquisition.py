@@ -8,15 +8,15 @@ from collections.abc import Callable
 from concurrent.futures import Future
 
 from core.image import Rgb
-from edge.camera.camera import Camera
 from edge.camera.frame import Frame
+from edge.camera.supervisor import Camera
 from edge.clock import monotonic
-from edge.line.recipe import LoadedRecipe
-from edge.line.ticket import Outcome, Ticket
-from edge.scorer import Scored, Scorer
+from edge.inference import Scored, Scorer
+from edge.inspection.recipe import LoadedRecipe
+from edge.inspection.request import Outcome, Ticket
+from edge.messages import Fault
+from edge.ops.systemd import Beat
 from edge.settings import LineSettings
-from edge.systemd import Beat
-from edge.verdict import Fault
 
 LOOK_S = 0.25
 """How often the camera is looked after while nothing comes, seconds."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter, deque
 
-from edge.verdict import LatencySummary, Verdict
+from edge.messages import LatencySummary, Verdict
 
 _LATENCIES = 4096  # verdicts that the percentiles of one stats message look back on, at most
 

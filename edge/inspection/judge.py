@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-from edge.line.recipe import LoadedRecipe, Seen
-from edge.line.ticket import Ticket
-from edge.verdict import State
+from edge.inspection.recipe import LoadedRecipe, Seen
+from edge.inspection.request import Ticket
+from edge.messages import State
 
 
 class Judge(Protocol):

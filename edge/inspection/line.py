@@ -9,19 +9,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 
-from edge.camera.camera import Camera
+from edge.camera.supervisor import Camera
 from edge.clock import monotonic, utc_now
-from edge.line.condition import Condition, Services
-from edge.line.judgement import failed, is_anomalous, judged
-from edge.line.recipe import LoadedRecipe, Seen
-from edge.line.taker import LOOK_S, Taker
-from edge.line.tally import Tally
-from edge.line.ticket import Outcome, Ticket
-from edge.metrics import Gauges
-from edge.outbox import OutboxError
-from edge.scorer import Scored
+from edge.inference import Scored
+from edge.inspection.acquisition import LOOK_S, Taker
+from edge.inspection.counters import Tally
+from edge.inspection.recipe import LoadedRecipe, Seen
+from edge.inspection.request import Outcome, Ticket
+from edge.inspection.status import Condition, Services
+from edge.inspection.verdict import failed, is_anomalous, judged
+from edge.messages import Decision, Fault, LineStats, Model, State, Verdict, uuid7
+from edge.ops.metrics import Gauges
 from edge.settings import LineSettings
-from edge.verdict import Decision, Fault, LineStats, Model, State, Verdict, uuid7
+from edge.storage.outbox import OutboxError
 
 log = logging.getLogger(__name__)
 

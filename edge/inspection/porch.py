@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from edge.line.inbox import LineInbox
+    from edge.inspection.triggers import LineInbox
 
 log = logging.getLogger(__name__)
 

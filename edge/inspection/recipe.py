@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from core.image import Rgb
-from edge.verdict import Bank, Recipe
+from edge.messages import Bank, Recipe
 
 if TYPE_CHECKING:
     from core.adaptation import TextFeatures

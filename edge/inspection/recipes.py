@@ -10,10 +10,10 @@ from core.model_error import ModelError
 from core.packs import PromptPack
 from core.store import Store
 from core.towers import LITE0, Tower, load_tower
-from edge.line.recipe import LoadedRecipe
-from edge.provisional import is_provisional, thresholds
+from edge.control.provisional import is_provisional, thresholds
+from edge.inspection.recipe import LoadedRecipe
+from edge.messages import Model, Recipe
 from edge.settings import LineSettings, MethodSettings, ModelSettings, store_dir
-from edge.verdict import Model, Recipe
 
 
 def make_alfa(model: ModelSettings, method: MethodSettings) -> Alfa:

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 from core.image import Rgb
 from edge.clock import monotonic, utc_now
-from edge.verdict import Fault, Verdict
+from edge.messages import Fault, Verdict
 
 if TYPE_CHECKING:
     from edge.camera.frame import Frame
-    from edge.line.recipe import LoadedRecipe
-    from edge.outbox import Accepted
-    from edge.scorer import Scored
+    from edge.inference import Scored
+    from edge.inspection.recipe import LoadedRecipe
+    from edge.storage.outbox import Accepted
 
 
 @dataclass(eq=False)

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edge.archive import Archive
-from edge.camera.camera import Camera
+from edge.camera.supervisor import Camera
 from edge.clock import utc_now
-from edge.heatmaps import Heatmaps
-from edge.line.recipe import LoadedRecipe
-from edge.line.tally import Tally
-from edge.metrics import Gauges, Metrics
+from edge.inference import Scorer
+from edge.inspection.counters import Tally
+from edge.inspection.recipe import LoadedRecipe
+from edge.messages import NOT_CALIBRATED, LineStats, State
+from edge.mqtt.heatmaps import Heatmaps
 from edge.mqtt.publisher import Publisher
-from edge.outbox import Depth, Outbox
-from edge.scorer import Scorer
-from edge.systemd import Progress
-from edge.verdict import NOT_CALIBRATED, LineStats, State
+from edge.ops.metrics import Gauges, Metrics
+from edge.ops.systemd import Progress
+from edge.storage.archive import Archive
+from edge.storage.outbox import Depth, Outbox
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,10 @@ from typing import Any
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from edge.clock import utc_now
-from edge.commands import COMMANDS
-from edge.console.protocol import Refusal, Reply, Request
-from edge.desk import Desk
-from edge.line.line import Line
+from edge.control.commands import COMMANDS
+from edge.control.dispatcher import Desk
+from edge.control.protocol import Refusal, Reply, Request
+from edge.inspection.line import Line
 
 log = logging.getLogger(__name__)
 

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Literal, cast
 from core.explain import describe, reasons
 from core.regions import find_regions
 from edge import topics
-from edge.line.recipe import LoadedRecipe
-from edge.line.ticket import Ticket
-from edge.verdict import Camera as CameraPart
-from edge.verdict import Fault, Heatmap, Model, Reason, Region, Scores, Timing, Verdict
+from edge.inspection.recipe import LoadedRecipe
+from edge.inspection.request import Ticket
+from edge.messages import Camera as CameraPart
+from edge.messages import Fault, Heatmap, Model, Reason, Region, Scores, Timing, Verdict
 
 if TYPE_CHECKING:
     from core.alfa import Inspection
     from edge.camera.frame import Frame
-    from edge.scorer import Scored
+    from edge.inference import Scored
     from edge.settings import Roi
 
 Mode = Literal["trigger", "free"]

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from core.image import encode_heatmap
-from edge.metrics import Metrics
+from edge.messages import Verdict
 from edge.mqtt.publisher import Publisher
-from edge.process import step_back
-from edge.systemd import Beat
-from edge.verdict import Verdict
+from edge.ops.metrics import Metrics
+from edge.ops.systemd import Beat
+from edge.ops.threads import step_back
 
 if TYPE_CHECKING:
     from core.alfa import Inspection

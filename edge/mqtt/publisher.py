@@ -14,15 +14,15 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from edge.clock import monotonic, utc_now
+from edge.messages import LineStats, LineStatus, State, Verdict
 from edge.mqtt import connection, properties
+from edge.mqtt.backlog import Outbox, Replay, is_late, marked
+from edge.mqtt.client import Ears, Link
 from edge.mqtt.connection import BrokerStatus, probe
-from edge.mqtt.flight import Flight, Sent
-from edge.mqtt.intake import Inbox, Intake
-from edge.mqtt.link import Ears, Link
-from edge.mqtt.replay import Outbox, Replay, is_late, marked
+from edge.mqtt.in_flight import Flight, Sent
+from edge.mqtt.subscriptions import Inbox, Intake
 from edge.settings import MqttSettings
 from edge.topics import ANOMALY, HEATMAP, REPLY, STATS, STATUS, SYNC, line_name
-from edge.verdict import LineStats, LineStatus, State, Verdict
 
 __all__ = ["BrokerStatus", "Inbox", "Outbox", "Publisher", "probe"]
 
@@ -180,7 +180,7 @@ class Publisher:
 
     @property
     def rejected(self) -> dict[str, int]:
-        """Triggers and commands refused since the start, by the reasons of `edge.mqtt.intake.REJECTIONS`."""
+        """Triggers and commands refused since the start, by the reasons of `edge.mqtt.subscriptions.REJECTIONS`."""
         return {} if self._intake is None else self._intake.rejected
 
     def _wake(self) -> None:

@@ -14,7 +14,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from edge.clock import monotonic
 from edge.mqtt.connection import in_words
-from edge.mqtt.marker import Marker
+from edge.mqtt.freshness import Marker
 from edge.settings import MqttSettings
 from edge.topics import COMMAND, SYNC, TRIGGER
 

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 from edge.clock import iso_ms
-from edge.redact import redact
+from edge.ops.redact import redact
 
 if TYPE_CHECKING:
     _Adapter = logging.LoggerAdapter[logging.Logger]

@@ -14,12 +14,12 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disa
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
 from edge import __version__
-from edge.metrics_server import MetricsServer
+from edge.messages import Decision, Model, State, Timing
+from edge.ops.metrics_server import MetricsServer
 from edge.settings import MetricsSettings
-from edge.verdict import Decision, Model, State, Timing
 
 if TYPE_CHECKING:
-    from edge.archive import ArchiveStatus
+    from edge.storage.archive import ArchiveStatus
 
 log = logging.getLogger(__name__)
 _Family: TypeAlias = CounterMetricFamily | GaugeMetricFamily

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from edge.clock import monotonic
-from edge.redact import redact
+from edge.ops.redact import redact
 
 log = logging.getLogger(__name__)
 

@@ -20,11 +20,11 @@ from pathlib import Path
 from PIL import Image
 
 from core.image import ImageError, Map, Rgb, encode_jpeg, overlay, read
-from edge.archive_quota import DRAFT, OVERLAY, PICTURE, ArchiveError, Quota, overlay_path, part_path
 from edge.clock import monotonic
-from edge.process import step_back
+from edge.messages import Decision, Verdict
+from edge.ops.threads import step_back
 from edge.settings import ArchiveSettings
-from edge.verdict import Decision, Verdict
+from edge.storage.retention import DRAFT, OVERLAY, PICTURE, ArchiveError, Quota, overlay_path, part_path
 
 __all__ = ["Archive", "ArchiveError", "ArchiveStatus", "anomaly_overlay"]
 

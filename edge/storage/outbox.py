@@ -18,9 +18,9 @@ from typing import Any, TypeVar
 
 from core.database import DatabaseError
 from edge.clock import iso_ms, monotonic
-from edge.ledger import FILE, Ledger, Standing, row_of, stamp
+from edge.messages import Verdict
 from edge.settings import HistorySettings
-from edge.verdict import Verdict
+from edge.storage.verdict_database import FILE, Ledger, Standing, row_of, stamp
 
 T = TypeVar("T")
 

@@ -198,8 +198,8 @@ class State:
 class StateThread:
     """Opens the state in `folder` and does with it what others ask for, one thing after the other.
 
-    Who makes one holds the folder's lock (`edge.lock.hold_state`): it keeps a second service, or an offline command,
-    from the same state.
+    Its maker holds the folder's lock (`edge.ops.lock.hold_state`), which keeps a second service, or an offline
+    command, from the same state.
     """
 
     def __init__(self, folder: Path) -> None:

@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 
 from core.database import migrations, open_database
 from edge.clock import iso_ms, monotonic, utc_now
+from edge.messages import Verdict
 from edge.settings import HistorySettings
-from edge.verdict import Verdict
 
 T = TypeVar("T")
 

@@ -18,8 +18,8 @@ from core.packs import load_pack
 from core.regions import find_regions
 from core.simline import render
 from edge.clock import monotonic
-from edge.line.recipes import model_part
-from edge.verdict import Milliseconds, Model, Wire
+from edge.inspection.recipes import model_part
+from edge.messages import Milliseconds, Model, Wire
 
 STAGES = ("decode", "preprocess", "encode", "adapt", "align", "aggregate", "regions")
 T = TypeVar("T")

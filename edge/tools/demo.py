@@ -24,15 +24,12 @@ from rich.text import Text
 from core.image import read
 from core.simline import render
 from edge import topics
-from edge.broker import EmbeddedBroker
 from edge.clock import monotonic
-from edge.console.protocol import Request
-from edge.daemon import Daemon
-from edge.desk import Desk
-from edge.first_run import RATE, Guide, Learned, check_count, learn
-from edge.offline import offline_desk
-from edge.playlist import Playlist, good_pictures, make_playlist
-from edge.redact import redact
+from edge.control.dispatcher import Desk
+from edge.control.offline import offline_desk
+from edge.control.protocol import Request
+from edge.ops.redact import redact
+from edge.service import Daemon
 from edge.settings import (
     ArchiveSettings,
     CameraSettings,
@@ -42,8 +39,11 @@ from edge.settings import (
     ServiceSettings,
     Settings,
 )
-from edge.state import LineCalibration
-from edge.truth import Simulated, Sorted, Truth
+from edge.storage.settings_database import LineCalibration
+from edge.tools.broker import EmbeddedBroker
+from edge.tools.first_run import RATE, Guide, Learned, check_count, learn
+from edge.tools.ground_truth import Simulated, Sorted, Truth
+from edge.tools.playlist import Playlist, good_pictures, make_playlist
 
 _NORMALS = 50
 _SHOTS = 4  # of them enrolled

@@ -30,8 +30,8 @@ from core.image import encode_jpeg, read
 from core.packs import PromptPack, list_packs, load_pack
 from core.towers import Tower
 from edge import __version__
-from edge.archive import anomaly_overlay
 from edge.clock import iso_ms, monotonic, utc_now
+from edge.storage.archive import anomaly_overlay
 
 _SHOWN = 4  # best and worst pictures of each class in the report
 _WIDEST = 480  # pixels of a picture in the report

@@ -16,9 +16,9 @@ from core.image import Rgb
 from core.mutual import mutual, suggest
 from core.scorers import top_mean
 from core.shot_checks import Look, check_shot, look_at
-from edge.desk import CommandError, Desk
-from edge.enrolment import Enrolled
-from edge.state import LineCalibration, State
+from edge.control.dispatcher import CommandError, Desk
+from edge.control.enrolment import Enrolled
+from edge.storage.settings_database import LineCalibration, State
 
 if TYPE_CHECKING:
     from core.alfa import Alfa

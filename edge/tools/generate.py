@@ -32,7 +32,7 @@ from core.pack_queries import (
 from core.pack_text import dump_pack
 from core.packs import BEGINNINGS, Label, PackError, PromptPack, list_packs, load_pack, with_article
 from edge.clock import monotonic, utc_now
-from edge.redact import redact
+from edge.ops.redact import redact
 
 SUFFIX = ".draft.toml"
 """How the name of every draft ends; that of a released pack does not."""

@@ -14,10 +14,10 @@ from core.compiled import compile_pack
 from core.image import SUFFIXES, ImageError, Rgb, encode_heatmap, encode_jpeg, read
 from core.packs import PromptPack
 from core.regions import find_regions
-from edge.archive import anomaly_overlay
 from edge.clock import monotonic
-from edge.line.recipes import model_part, recipe_part
-from edge.verdict import Decision, Model, Recipe, Region, Scores, Wire
+from edge.inspection.recipes import model_part, recipe_part
+from edge.messages import Decision, Model, Recipe, Region, Scores, Wire
+from edge.storage.archive import anomaly_overlay
 
 THRESHOLD = 0.5
 """Where none is given; verdicts at it are provisional."""

@@ -11,8 +11,8 @@ from typing import Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
-from edge.metrics import METRICS
-from edge.redact import redact
+from edge.ops.metrics import METRICS
+from edge.ops.redact import redact
 from edge.settings import ENV_PREFIX, LineSettings, Settings
 from edge.topics import TOPICS
 
@@ -164,7 +164,7 @@ def with_tables(text: str) -> str:
 
 
 def main() -> None:
-    """Brings the tables of the Markdown file that is named up to date: `python -m edge.reference README.md`."""
+    """Brings the tables of the Markdown file that is named up to date: `python -m edge.tools.tables README.md`."""
     path = Path(sys.argv[1])
     path.write_text(with_tables(path.read_text("utf-8")), "utf-8")
 

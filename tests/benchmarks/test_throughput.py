@@ -9,7 +9,7 @@ import pytest
 
 from core.models import BUNDLED
 from core.simline import render
-from edge.offline import offline_desk
+from edge.control.offline import offline_desk
 from edge.settings_file import load_settings
 from tests.support.mosquitto import Mosquitto, eventually, subscribe
 from tests.support.service import Service, toml

@@ -7,7 +7,7 @@ from core.alfa import Alfa
 from core.backbone import Backbone, load_backbone
 from core.image import Rgb
 from edge.clock import monotonic
-from edge.scorer import Scorer, ScorerStoppedError, TooLateError
+from edge.inference import Scorer, ScorerStoppedError, TooLateError
 
 
 @pytest.fixture(scope="module")

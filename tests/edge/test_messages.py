@@ -12,9 +12,9 @@ import pytest
 from jsonschema import Draft202012Validator, ValidationError
 from pydantic import ValidationError as ModelError
 
-import edge.verdict
+import edge.messages
 from edge.clock import utc_now
-from edge.verdict import (
+from edge.messages import (
     Camera,
     Fault,
     Heatmap,
@@ -33,8 +33,8 @@ from edge.verdict import (
 )
 
 REGENERATE = """python -c "
-import json, pathlib, edge.verdict
-for name, schema in edge.verdict.json_schemas().items():
+import json, pathlib, edge.messages
+for name, schema in edge.messages.json_schemas().items():
     text = json.dumps(schema, indent=2, sort_keys=True)
     pathlib.Path(f'edge/schemas/{name}.json').write_text(text + chr(10))" """
 RECIPE = Recipe(pack="generic", pack_version="1", pack_sha256="00", threshold_source="settings")
@@ -123,7 +123,7 @@ def status() -> LineStatus:
 def test_published_schema_is_in_step(name: str) -> None:
     text = _published(name)
     expected = json.dumps(json_schemas()[name], indent=2, sort_keys=True) + "\n"
-    assert text == expected, f"edge/schemas/{name}.json is out of step with edge/verdict.py; run:\n{REGENERATE}"
+    assert text == expected, f"edge/schemas/{name}.json is out of step with edge/messages.py; run:\n{REGENERATE}"
     Draft202012Validator.check_schema(json.loads(text))
 
 
@@ -211,7 +211,7 @@ def test_uuid7_increases() -> None:
 
 def test_uuid7_increases_when_the_clock_steps_back(monkeypatch: pytest.MonkeyPatch) -> None:
     first = uuid7()
-    monkeypatch.setattr(edge.verdict, "utc_now", lambda: utc_now() - timedelta(hours=1))
+    monkeypatch.setattr(edge.messages, "utc_now", lambda: utc_now() - timedelta(hours=1))
     behind = [uuid7() for _ in range(100)]
     assert [first, *behind] == sorted({first, *behind})
     assert {text[14] for text in behind} == {"7"}

@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 
 from core.aligner import ALIGNERS
-from edge.reference import example, settings_table, shown
 from edge.settings import MethodSettings, Settings
 from edge.settings_file import ConfigError, load_settings
+from edge.tools.tables import example, settings_table, shown
 
 MINIMAL = '[lines.press-1.camera]\nsource = "/dev/video0"\n'
 

@@ -24,11 +24,11 @@ from core.bank import BANK_TABLES, Bank
 from core.database import open_database
 from core.encoding import encoding_of
 from core.image import encode_png
-from edge.console.protocol import Reply, Request
-from edge.line.recipes import make_alfa
-from edge.offline import offline_desk
+from edge.control.offline import offline_desk
+from edge.control.protocol import Reply, Request
+from edge.inspection.recipes import make_alfa
 from edge.settings_file import load_settings
-from edge.state import FILE, STATE_TABLES
+from edge.storage.settings_database import FILE, STATE_TABLES
 from tests.support.mosquitto import Mosquitto, eventually
 from tests.support.pictures import number_of, numbered
 from tests.support.service import Service, toml

@@ -10,19 +10,19 @@ from typing import Any
 from core.alfa import Alfa
 from core.compiled import compile_pack
 from core.packs import load_pack
-from edge.archive import Archive
 from edge.camera import Camera
-from edge.heatmaps import Heatmaps
-from edge.line.condition import Services
-from edge.line.line import Line
-from edge.line.recipe import LoadedRecipe
-from edge.line.recipes import model_part, recipe_part
-from edge.metrics import Metrics
+from edge.inference import Scorer
+from edge.inspection.line import Line
+from edge.inspection.recipe import LoadedRecipe
+from edge.inspection.recipes import model_part, recipe_part
+from edge.inspection.status import Services
+from edge.mqtt.heatmaps import Heatmaps
 from edge.mqtt.publisher import Publisher
-from edge.outbox import Outbox
-from edge.scorer import Scorer
+from edge.ops.metrics import Metrics
+from edge.ops.systemd import Progress
 from edge.settings import ArchiveSettings, HistorySettings, LineSettings, MqttSettings
-from edge.systemd import Progress
+from edge.storage.archive import Archive
+from edge.storage.outbox import Outbox
 from tests.support.mosquitto import Mosquitto, Subscription, eventually
 
 ANOMALY = "line/one/anomaly"

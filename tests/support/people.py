@@ -17,7 +17,7 @@ from typing import Any
 from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion
 
-from edge.console.client import ask
+from edge.control.client import ask
 
 _shifts = itertools.count(1)
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from edge.console.client import ask
+from edge.control.client import ask
 from tests.support.film import SIZE, Film, draw
 from tests.support.mosquitto import Mosquitto, binary, free_port
 from tests.support.people import Monitor, Operator, Plc, Shift

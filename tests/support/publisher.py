@@ -13,10 +13,10 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from edge.clock import utc_now
+from edge.messages import Fault, LineStats, Model, Recipe, Verdict
 from edge.mqtt.publisher import Inbox, Publisher
-from edge.outbox import Outbox
 from edge.settings import HistorySettings, MqttSettings
-from edge.verdict import Fault, LineStats, Model, Recipe, Verdict
+from edge.storage.outbox import Outbox
 from tests.support.mosquitto import Message, Subscription, eventually, subscribe
 
 LINE = "press-1"

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edge.console.client import ask
-from edge.daemon import Daemon
+from edge.control.client import ask
+from edge.service import Daemon
 from edge.settings import Settings
 from tests.support.mosquitto import Mosquitto, Subscription, subscribe
 

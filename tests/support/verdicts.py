@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from edge.clock import utc_now
-from edge.verdict import Camera, Fault, Heatmap, Model, Reason, Recipe, Scores, Timing, Verdict
+from edge.messages import Camera, Fault, Heatmap, Model, Reason, Recipe, Scores, Timing, Verdict
 
 RECIPE = Recipe(pack="tile", pack_version="1.2", pack_sha256="a" * 64, threshold_source="uncalibrated")
 MODEL = Model(name="untrained", fingerprint="f" * 64, device="cpu", dtype="fp32", scales=(2, 3))

@@ -12,7 +12,7 @@ from pathlib import Path
 import jsonschema
 
 from core.simline.dataset import Amount, write_dataset
-from edge.verdict import json_schemas
+from edge.messages import json_schemas
 from tests.support.mosquitto import binary
 
 DEMO = [sys.executable, "-u", "-m", "edge.cli", "demo", "--rate", "5"]

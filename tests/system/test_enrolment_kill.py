@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from edge.cli.app import app
-from edge.offline import offline_desk
+from edge.control.offline import offline_desk
 from edge.settings_file import load_settings
 from tests.support.enrolling import BAD_INPUT, endure, enrolment, refusal, write_config
 from tests.support.mosquitto import Mosquitto

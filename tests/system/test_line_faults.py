@@ -12,11 +12,11 @@ import pytest
 
 from core.alfa import Alfa
 from core.backbone import load_backbone
-from edge.ledger import Ledger
-from edge.scorer import Scorer
+from edge.inference import Scorer
+from edge.messages import Verdict
+from edge.ops.systemd import Beat, Progress
 from edge.settings import CameraSettings, LineSettings
-from edge.systemd import Beat, Progress
-from edge.verdict import Verdict
+from edge.storage.verdict_database import Ledger
 from tests.support.hall import Hall
 from tests.support.mosquitto import Mosquitto, eventually, subscribe
 

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from edge.clock import utc_now
-from edge.history import History
-from edge.outbox import Outbox
 from edge.settings import HistorySettings
+from edge.storage.history import History
+from edge.storage.outbox import Outbox
 from tests.support.verdicts import failure, verdict
 
 LINES = ("one", "two")

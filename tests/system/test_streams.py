@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from core.packs import load_pack
-from edge.verdict import json_schemas
+from edge.messages import json_schemas
 from tests.support.mjpeg import MjpegServer
 from tests.support.mosquitto import Message, Mosquitto, eventually, subscribe
 from tests.support.photographs import photographs

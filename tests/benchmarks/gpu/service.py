@@ -21,7 +21,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from core.simline import render
 from edge import topics
-from edge.broker import EmbeddedBroker, _free_port
+from edge.tools.broker import EmbeddedBroker, _free_port
 from tests.benchmarks.gpu.results import Results
 from tests.benchmarks.gpu.scale import Scale
 from tests.support.mosquitto import Subscription, subscribe

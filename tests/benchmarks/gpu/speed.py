@@ -7,7 +7,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from core.alfa import Alfa, Method
 from core.backbone import DTYPES, Backbone
-from edge.bench import bench
+from edge.tools.bench import bench
 from tests.benchmarks.gpu.machine import peak_tflops
 from tests.benchmarks.gpu.results import Results
 from tests.benchmarks.gpu.scale import MODEL, TFLOP, Scale

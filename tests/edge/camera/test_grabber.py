@@ -10,10 +10,10 @@ import pytest
 
 from core.image import Rgb
 from edge.camera import grabber as module
-from edge.camera.backoff import Backoff
-from edge.camera.fault import SourceError
+from edge.camera.errors import SourceError
 from edge.camera.frame import Frame, Parts
 from edge.camera.grabber import Grabber
+from edge.ops.backoff import Backoff
 from edge.settings import CameraSettings
 
 SETTINGS = CameraSettings(

@@ -9,8 +9,8 @@ import pytest
 
 from core import simline
 from core.image import decode
-from edge.camera.capture import Video
-from edge.camera.fault import SourceError
+from edge.camera.errors import SourceError
+from edge.camera.opencv import Video
 from edge.camera.pictures import Folder, Simulation
 from edge.camera.source import is_there, open_source
 from edge.settings import CameraSettings

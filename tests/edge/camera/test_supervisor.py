@@ -8,7 +8,7 @@ import pytest
 
 from core import simline
 from edge.camera import Camera, CameraError, child
-from edge.camera import camera as module
+from edge.camera import supervisor as module
 from edge.clock import monotonic, utc_now
 from edge.settings import CameraSettings
 from tests.edge.camera.conftest import Open, child_pid, gone, wait_for

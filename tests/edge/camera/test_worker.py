@@ -185,7 +185,7 @@ def test_what_the_process_prints_is_logged_without_passwords(caplog: pytest.LogC
 
 
 def test_an_order_that_is_none_is_refused() -> None:
-    command = [sys.executable, "-m", "edge.camera.process"]
+    command = [sys.executable, "-m", "edge.camera.worker"]
     done = subprocess.run(command, input=b'{"line": "http://u:hunter2@x/"}', capture_output=True, check=False)
     assert done.returncode == 64
     assert b"not an order" in done.stderr

@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 
 from core.simline import render
 from edge.cli.app import app
+from edge.messages import json_schemas
 from edge.settings import Settings
-from edge.verdict import json_schemas
 
 runner = CliRunner()
 

@@ -14,9 +14,9 @@ from typer.testing import CliRunner
 from core.image import encode_png
 from core.simline import render
 from edge.cli.app import app
-from edge.console.client import NoAnswerError, RefusedError, ask
-from edge.daemon import Daemon
-from edge.lock import LockError
+from edge.control.client import NoAnswerError, RefusedError, ask
+from edge.ops.lock import LockError
+from edge.service import Daemon
 from tests.support.mosquitto import Mosquitto
 from tests.support.running import Running, service
 

@@ -11,11 +11,11 @@ import pytest
 
 from core import evidence
 from core.simline import render
-from edge.console.protocol import Request
-from edge.desk import CommandError, Desk
-from edge.offline import offline_desk
+from edge.control.dispatcher import CommandError, Desk
+from edge.control.offline import offline_desk
+from edge.control.protocol import Request
+from edge.control.shot_commands import next_parts
 from edge.settings import Settings
-from edge.shot_commands import next_parts
 
 SHOTS = [(str(number), render("bottle", 1, 5000 + number, 0.0).image) for number in range(3)]
 

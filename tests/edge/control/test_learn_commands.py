@@ -15,9 +15,9 @@ from typer.testing import CliRunner
 from core.image import decode, encode_png
 from core.simline import render
 from edge.cli.app import app
-from edge.console.client import RefusedError
-from edge.console.client import ask as ask_console
-from edge.first_run import EMPTY
+from edge.control.client import RefusedError
+from edge.control.client import ask as ask_console
+from edge.tools.first_run import EMPTY
 from tests.support.mosquitto import Mosquitto, eventually
 from tests.support.running import Running, service
 from tests.support.service import toml

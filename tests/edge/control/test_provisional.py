@@ -15,14 +15,14 @@ from core.alfa import Alfa
 from core.calibration import provisional_threshold
 from core.image import Rgb
 from core.simline import render
-from edge import provisional
 from edge.clock import utc_now
-from edge.desk import Desk
-from edge.line.recipe import LoadedRecipe
-from edge.offline import offline_desk
-from edge.provisional import MOST_SHOTS, configured, from_shots
+from edge.control import provisional
+from edge.control.dispatcher import Desk
+from edge.control.offline import offline_desk
+from edge.control.provisional import MOST_SHOTS, configured, from_shots
+from edge.inspection.recipe import LoadedRecipe
+from edge.messages import Bank
 from edge.settings import LineSettings, Settings
-from edge.verdict import Bank
 from tests.support.verdicts import RECIPE
 
 CAMERA = {"source": "sim:bottle"}

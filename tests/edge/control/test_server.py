@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import zmq
 
-from edge.console.client import NoAnswerError, RefusedError, ask
-from edge.console.protocol import MAX_BYTES, MAX_PARTS, Reply, Request
-from edge.console.server import ConsoleError, ConsoleServer
-from edge.lock import LockError
+from edge.control.client import NoAnswerError, RefusedError, ask
+from edge.control.protocol import MAX_BYTES, MAX_PARTS, Reply, Request
+from edge.control.server import ConsoleError, ConsoleServer
+from edge.ops.lock import LockError
 
 
 def answer(request: Request, blobs: Sequence[bytes]) -> tuple[Reply, Sequence[bytes]]:

@@ -19,10 +19,10 @@ from core import calibration
 from core.image import Rgb, decode, encode_png, read
 from core.simline import render
 from edge.cli.when import parse_when
-from edge.console.client import RefusedError
-from edge.console.client import ask as ask_console
-from edge.history import History
-from edge.ledger import stamp
+from edge.control.client import RefusedError
+from edge.control.client import ask as ask_console
+from edge.storage.history import History
+from edge.storage.verdict_database import stamp
 from tests.support.mosquitto import Mosquitto, eventually
 from tests.support.running import TOPIC, Running, service
 

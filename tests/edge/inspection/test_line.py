@@ -14,8 +14,8 @@ from core.alfa import Alfa
 from core.backbone import Backbone, load_backbone
 from core.simline import render
 from edge.clock import utc_now
-from edge.ledger import Ledger
 from edge.settings import CameraSettings, LineSettings, Roi
+from edge.storage.verdict_database import Ledger
 from tests.support.hall import ANOMALY, Hall
 from tests.support.mosquitto import Mosquitto, Subscription, eventually, subscribe
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from core.packs import PackError, load_pack
-from edge.daemon import Daemon
+from edge.service import Daemon
 from edge.settings import Settings
 from tests.support.mosquitto import Mosquitto, subscribe
 

@@ -8,11 +8,11 @@ from typing import Any, cast
 import pytest
 
 from core.drift import DriftTest
-from edge.line.condition import Condition, Services
-from edge.line.recipe import LoadedRecipe
-from edge.line.tally import Tally
-from edge.outbox import Depth
-from edge.verdict import NOT_CALIBRATED, Fault
+from edge.inspection.counters import Tally
+from edge.inspection.recipe import LoadedRecipe
+from edge.inspection.status import Condition, Services
+from edge.messages import NOT_CALIBRATED, Fault
+from edge.storage.outbox import Depth
 from tests.support.verdicts import RECIPE
 
 DRIFT = SimpleNamespace(state=SimpleNamespace(drifting=True, reason="30 % of the last 100 parts alarmed"))

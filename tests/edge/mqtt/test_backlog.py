@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from edge.clock import utc_now
-from edge.mqtt.flight import Flight, Sent
-from edge.mqtt.replay import Replay, is_late, marked
+from edge.messages import Verdict
+from edge.mqtt.backlog import Replay, is_late, marked
+from edge.mqtt.in_flight import Flight, Sent
 from edge.settings import MqttSettings
 from edge.topics import ANOMALY, STATUS
-from edge.verdict import Verdict
 from tests.support.mosquitto import Message, Mosquitto, eventually, free_port, subscribe
 from tests.support.publisher import ANOMALY as VERDICTS
 from tests.support.publisher import LINE, Publishers, connected, ends_with, ids, verdict, verdicts

@@ -6,10 +6,10 @@ import json
 
 import pytest
 
+from edge.messages import Fault
 from edge.mqtt import properties
 from edge.mqtt.publisher import Publisher
 from edge.topics import HEATMAP
-from edge.verdict import Fault
 from tests.support.mosquitto import Mosquitto, eventually, subscribe
 from tests.support.publisher import (
     ANOMALY,
@@ -74,7 +74,7 @@ def test_a_broker_gets_no_more_at_a_time_than_it_takes(publisher_of: Publishers)
 def test_refused_verdicts_wait_and_go_when_the_broker_takes_them(
     publisher_of: Publishers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("edge.mqtt.flight._PAUSE_S", (0.3, 0.3))
+    monkeypatch.setattr("edge.mqtt.in_flight._PAUSE_S", (0.3, 0.3))
     with Mosquitto(acl=f"topic write {STATUS}\n") as broker:
         publisher = five(publisher_of, broker.port)
         issued = publisher_of.issue(publisher, 15)

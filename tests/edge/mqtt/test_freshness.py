@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edge.mqtt.marker import Marker
+from edge.mqtt.freshness import Marker
 
 
 def test_marker_ends_what_is_old() -> None:

@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 from core.alfa import Inspection
-from edge.heatmaps import Heatmaps
-from edge.metrics import Metrics
+from edge.mqtt.heatmaps import Heatmaps
+from edge.ops.metrics import Metrics
 from tests.support.mosquitto import Mosquitto, eventually, subscribe
 from tests.support.publisher import ANOMALY, LINE, Publishers, connected, verdict
 

@@ -34,7 +34,7 @@ CHILD = """
 import sys, time
 from pathlib import Path
 from edge.mqtt.publisher import Publisher
-from edge.outbox import Outbox
+from edge.storage.outbox import Outbox
 from edge.settings import HistorySettings, MqttSettings
 
 settings = MqttSettings(host="127.0.0.1", port=int(sys.argv[1]), keepalive_s=2)

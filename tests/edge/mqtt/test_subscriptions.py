@@ -11,7 +11,7 @@ import pytest
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from edge.mqtt import marker
+from edge.mqtt import freshness as marker
 from edge.mqtt.publisher import Publisher
 from tests.support.mosquitto import Mosquitto, client, eventually, subscribe
 from tests.support.publisher import COMMAND, LINE, REPLY, SYNC, TRIGGER, Notes, Publishers, Taken, connected

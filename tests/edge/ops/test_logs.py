@@ -16,7 +16,7 @@ from typing import Any, TextIO
 
 import pytest
 
-from edge.logs import is_journal, line_log, setup_logs
+from edge.ops.logs import is_journal, line_log, setup_logs
 
 log = logging.getLogger("edge.test")
 
@@ -66,14 +66,14 @@ def test_text_is_a_line_with_level_logger_and_message(sink: io.StringIO) -> None
 def test_json_is_an_object_a_line(sink: io.StringIO) -> None:
     setup_logs(logging.DEBUG, "json", sink)
     log.info("größer als %s", "nötig")
-    line_log("edge.line.line", "press-1").warning("late by %d ms", 12, extra={"seq": 4711})
+    line_log("edge.inspection.line", "press-1").warning("late by %d ms", 12, extra={"seq": 4711})
     first, second = records(sink)
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", first.pop("at"))
     assert first == {"level": "info", "logger": "edge.test", "message": "größer als nötig"}
     del second["at"]
     assert second == {
         "level": "warning",
-        "logger": "edge.line.line",
+        "logger": "edge.inspection.line",
         "message": "late by 12 ms",
         "line": "press-1",
         "seq": 4711,
@@ -83,10 +83,10 @@ def test_json_is_an_object_a_line(sink: io.StringIO) -> None:
 
 def test_text_names_the_line_too(sink: io.StringIO) -> None:
     setup_logs("INFO", "text", sink)
-    line_log("edge.line.line", "press-1").error("no frame", extra={"seq": 3})
+    line_log("edge.inspection.line", "press-1").error("no frame", extra={"seq": 3})
     log.error("of a record's own", extra={"line": "press-2"})
     assert sink.getvalue().splitlines() == [
-        "ERROR edge.line.line: line press-1: no frame",
+        "ERROR edge.inspection.line: line press-1: no frame",
         "ERROR edge.test: line press-2: of a record's own",
     ]
 
@@ -177,7 +177,7 @@ def test_the_journal_learns_the_level_of_every_line(journal: TextIO, format: Any
 
 PROGRAM = """
 import sys
-from edge.logs import setup_logs
+from edge.ops.logs import setup_logs
 setup_logs("INFO", "{}")
 {}
 """

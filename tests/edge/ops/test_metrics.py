@@ -18,13 +18,14 @@ from urllib.error import HTTPError
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from edge import __version__, metrics_server
-from edge.archive import ArchiveStatus
-from edge.metrics import BUCKETS, METRICS, STAGES, Gauges, Metrics
-from edge.metrics_server import MetricsServer
+from edge import __version__
+from edge.messages import Model, Timing
+from edge.ops import metrics_server
+from edge.ops.metrics import BUCKETS, METRICS, STAGES, Gauges, Metrics
+from edge.ops.metrics_server import MetricsServer
 from edge.settings import MetricsSettings
 from edge.settings_file import ConfigError
-from edge.verdict import Model, Timing
+from edge.storage.archive import ArchiveStatus
 from tests.support.mosquitto import eventually, free_port
 
 TIMING = Timing(capture=12.0, queue=0.1, decode=4.0, score=31.0, total=44.2)

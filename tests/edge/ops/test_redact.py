@@ -1,6 +1,6 @@
 import pytest
 
-from edge.redact import is_url, redact
+from edge.ops.redact import is_url, redact
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.systemd import Notifier, Progress, Watchdog, loading, watchdog_period
+from edge.ops.systemd import Notifier, Progress, Watchdog, loading, watchdog_period
 from tests.support.mosquitto import eventually
 
 
@@ -209,7 +209,7 @@ def test_who_makes_progress_or_has_nothing_to_do_is_well_and_who_stands_still_is
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now = 100.0
-    monkeypatch.setattr("edge.systemd.monotonic", lambda: now)
+    monkeypatch.setattr("edge.ops.systemd.monotonic", lambda: now)
     progress = Progress()
     line, scorer = progress.beat("line press-1", 30.0), progress.beat("scorer", 5.0)
     now += 1000

@@ -9,7 +9,7 @@ import pytest
 
 HEAPS = """
 import ctypes, re, sys, threading
-from edge.process import share_memory
+from edge.ops.threads import share_memory
 
 if sys.argv[1] == "shared":
     share_memory()
@@ -47,7 +47,7 @@ def test_threads_share_their_heaps() -> None:
 def test_a_thread_steps_back_and_no_other() -> None:
     code = """
 import os, threading
-from edge.process import step_back
+from edge.ops.threads import step_back
 def run():
     step_back()
     print(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))

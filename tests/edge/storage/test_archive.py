@@ -20,11 +20,11 @@ from PIL import Image, JpegImagePlugin
 
 from core.image import Map, Rgb
 from core.simline import render
-from edge import archive_quota
-from edge.archive import Archive, ArchiveError
-from edge.archive_quota import Quota
+from edge.messages import Camera, Decision, Fault, Heatmap, Model, Recipe, Scores, Timing, Verdict, uuid7
 from edge.settings import ArchiveSettings
-from edge.verdict import Camera, Decision, Fault, Heatmap, Model, Recipe, Scores, Timing, Verdict, uuid7
+from edge.storage import retention as archive_quota
+from edge.storage.archive import Archive, ArchiveError
+from edge.storage.retention import Quota
 from tests.support.mosquitto import eventually
 
 NOON = datetime(2026, 6, 15, 12, tzinfo=timezone.utc)

@@ -18,11 +18,11 @@ from typer.testing import CliRunner
 from core.database import DatabaseError
 from edge.cli.history import history
 from edge.clock import iso_ms, utc_now
-from edge.history import Entry, ExportError, History, UnknownVerdictError
-from edge.ledger import FILE
-from edge.outbox import Outbox
+from edge.messages import Bank, Heatmap
 from edge.settings import HistorySettings
-from edge.verdict import Bank, Heatmap
+from edge.storage.history import Entry, ExportError, History, UnknownVerdictError
+from edge.storage.outbox import Outbox
+from edge.storage.verdict_database import FILE
 from tests.support.verdicts import failure, verdict
 
 BEGIN = datetime(2026, 1, 31, 6, tzinfo=timezone.utc)
@@ -194,7 +194,7 @@ def rows(path: Path) -> list[dict[str, str]]:
 
 
 def test_csv_holds_a_stretch_oldest_first(kept: History, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edge.history._BATCH", 5)
+    monkeypatch.setattr("edge.storage.history._BATCH", 5)
     target = tmp_path / "all.csv"
     target.write_text("an earlier one")
     assert kept.export(target, "one") == 12
@@ -261,7 +261,7 @@ def test_an_export_that_fails_leaves_what_was_there(
 def test_parquet_has_types(kept: History, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from pyarrow import parquet
 
-    monkeypatch.setattr("edge.history._BATCH", 5)
+    monkeypatch.setattr("edge.storage.history._BATCH", 5)
     target = tmp_path / "all.parquet"
     assert kept.export(target, "one") == 12
     found = parquet.read_table(target).to_pylist()

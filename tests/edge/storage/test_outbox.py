@@ -14,12 +14,13 @@ from pathlib import Path
 import pytest
 
 from core.database import DatabaseError
-from edge import ledger, outbox
 from edge.clock import monotonic, utc_now
-from edge.history import History
-from edge.ledger import FILE, Ledger
-from edge.outbox import Outbox, OutboxError
 from edge.settings import HistorySettings
+from edge.storage import outbox
+from edge.storage import verdict_database as ledger
+from edge.storage.history import History
+from edge.storage.outbox import Outbox, OutboxError
+from edge.storage.verdict_database import FILE, Ledger
 from tests.support.mosquitto import eventually
 from tests.support.verdicts import failure, verdict
 

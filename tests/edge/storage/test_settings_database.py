@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 
 from core.database import DatabaseError
-from edge.lock import LockError, hold_state
-from edge.state import FILE, LineCalibration, StateThread
+from edge.ops.lock import LockError, hold_state
+from edge.storage.settings_database import FILE, LineCalibration, StateThread
 
 KEPT = LineCalibration(0.5, 0.25, 0.05, 19, "from 19 parts declared good", "f" * 64, "a" * 64, 3, (0.25, 0.5))
 

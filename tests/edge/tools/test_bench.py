@@ -3,8 +3,8 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from edge.bench import STAGES
 from edge.cli.app import app
+from edge.tools.bench import STAGES
 
 runner = CliRunner()
 

@@ -12,9 +12,9 @@ import pytest
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
-from edge.broker import BrokerError, EmbeddedBroker
 from edge.mqtt.publisher import probe
 from edge.settings import MqttSettings
+from edge.tools.broker import BrokerError, EmbeddedBroker
 from tests.support.mosquitto import binary, free_port, subscribe
 
 

@@ -7,8 +7,8 @@ from collections import Counter
 
 from rich.console import Console
 
-from edge.demo import Seen, _sentence, _table, summary
-from edge.truth import Truth
+from edge.tools.demo import Seen, _sentence, _table, summary
+from edge.tools.ground_truth import Truth
 from tests.support.verdicts import verdict
 
 NOTE = "not calibrated: the verdicts are provisional"

@@ -11,8 +11,8 @@ from core.evaluate.datasets import DatasetError
 from core.image import Rgb, read
 from core.simline import CLASSES, render
 from core.simline.dataset import Amount, write_dataset
-from edge.first_run import ALIKE, EMPTY, FirstRunError, Guide, check_count, choose, is_empty
-from edge.playlist import good_pictures, make_playlist
+from edge.tools.first_run import ALIKE, EMPTY, FirstRunError, Guide, check_count, choose, is_empty
+from edge.tools.playlist import good_pictures, make_playlist
 
 GOOD = [render("metal_plate", 3, index, 0.0).image for index in range(6)]
 

@@ -17,7 +17,7 @@ from core.pack_lint import lint
 from core.packs import load_pack, tomllib
 from edge.cli.generate import generate as command
 from edge.cli.generate import plural_of
-from edge.generate import Endpoint, GenerationError, Wish, draft_path, generate, write_draft
+from edge.tools.generate import Endpoint, GenerationError, Wish, draft_path, generate, write_draft
 from tests.support.llm_server import Answer, LlmServer, error, good_model
 
 KEY = "sk-very-secret-0123456789abcdef"
@@ -347,7 +347,7 @@ def test_what_comes_while_the_model_answers_is_not_overwritten(server: LlmServer
 
 
 def test_drafts_stay_out_of_the_released_packs(server: LlmServer, tmp_path: Path) -> None:
-    packs = Path(__file__).parents[2] / "prompt_packs"
+    packs = Path(__file__).parents[3] / "prompt_packs"
     for folder, message in ((packs, "every file there is a released pack"), (tmp_path / "no", "not a folder")):
         with pytest.raises(GenerationError, match=message):
             draft_path(folder, "roller")
@@ -361,7 +361,7 @@ def test_an_end_in_the_middle_leaves_no_file(server: LlmServer, tmp_path: Path) 
     server.script = [Answer(json.dumps(good_model("normal", 0))), Answer(stall=True)]
     code = f"""if True:
         from pathlib import Path
-        from edge.generate import Endpoint, Wish, generate, write_draft
+        from edge.tools.generate import Endpoint, Wish, generate, write_draft
         pack = generate(Endpoint({server.url!r}, "m"), Wish("bearing", "bearings", "roller", 16))
         write_draft(pack, Path({str(tmp_path)!r}), "roller")
     """

@@ -6,7 +6,7 @@ import pytest
 
 from core.evaluate.datasets import Sample
 from core.simline import render
-from edge.truth import Simulated, Sorted, Truth
+from edge.tools.ground_truth import Simulated, Sorted, Truth
 
 LINE = Simulated("bottle", 7, 0.5)
 
