@@ -44,10 +44,10 @@ def setup_logs(level: int | str = logging.INFO, format: LogFormat = "auto", stre
     threading.excepthook = _uncaught_in_thread
 
 
-def line_log(name: str, line: str) -> LineLog:
+def line_log(name: str, line: str | None) -> LineLog:
     """The logger called `name`, for what concerns one line: its records carry the line, and messages need not name it.
 
-    A record of one verdict carries its number too: `log.error("...", extra={"seq": 7})`.
+    A record of one verdict carries its number too: `log.error("...", extra={"seq": 7})`. `line` None: the service.
     """
     return LineLog(logging.getLogger(name), {"line": line})
 
