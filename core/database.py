@@ -93,11 +93,11 @@ class Database:
         with _named(f"database {self.path}", self.path):
             return Database(self.path, _connect(self.path, "ro"))
 
-    def backup(self, target: Path) -> None:
+    def backup(self, target: Path, script: str = "") -> None:
         """Writes all that is committed now to the file `target`, in place of an earlier one only when it is whole.
 
         Others may go on writing, and any thread may call this. The copy is a single file, checked after it was written.
-        To restore it, see `open_database`.
+        To restore it, see `open_database`. `script` is SQL that is executed in the copy before it is there.
 
         Raises:
             DatabaseError: `target` cannot be written, is this database itself, or this database is damaged.
@@ -109,6 +109,7 @@ class Database:
             with closing(_connect(self.path, "ro")) as source, _in_place(target) as draft:
                 with closing(sqlite3.connect(draft)) as copy:
                     source.backup(copy)
+                    copy.executescript(script)
                     copy.execute("PRAGMA journal_mode = DELETE")  # a WAL file would not open from read-only media
                     _check_pages(copy, what, self.path)
                 shutil.copymode(self.path, draft)

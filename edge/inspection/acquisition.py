@@ -1,179 +1,190 @@
-"""The half of a line that takes parts in: a frame for each trigger, or frame after frame, on to the scorer."""
+"""Takes parts in: a frame for each trigger, or frame after frame, on to the inference."""
 
 from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
 from concurrent.futures import Future
 
 from core.image import Rgb
 from edge.camera.frame import Frame
 from edge.camera.supervisor import Camera
 from edge.clock import monotonic
-from edge.inference import Scored, Scorer
-from edge.inspection.recipe import LoadedRecipe
-from edge.inspection.request import Outcome, Ticket
-from edge.messages import Fault
-from edge.ops.systemd import Beat
+from edge.inference import Inference, NotFiniteError, Scored, TooLateError
+from edge.inspection.issuer import Issuer
+from edge.inspection.recipe import CurrentRecipe
+from edge.inspection.request import InspectionRequest, Outcome, fault_of
+from edge.ops.worker import Worker, Workers
 from edge.settings import LineSettings
 
-LOOK_S = 0.25
-"""How often the camera is looked after while nothing comes, seconds."""
+PATIENCE_S = 30.0
+"""One turn of a line's thread that takes longer counts as a standstill, seconds."""
+_LOOK_S = 0.25  # how often the camera is looked after while nothing comes
 _GRAB_S = 0.1  # how often a part that waits for its frame is looked at
+_LEAST_WITHIN_S = 0.1  # a frame may be exposed so long after its trigger, however fast the camera is
 
 
-class Taker(threading.Thread):
-    """Owns the camera. Tells `done` of each part what became of it, once; never decides whether it is too late."""
+class Acquisition:
+    """Owns the camera. Tells the issuer of each part what became of it; never decides whether it is too late."""
 
     def __init__(
         self,
-        name: str,
+        line: str,
         settings: LineSettings,
         camera: Camera,
-        scorer: Scorer,
-        recipe: Callable[[], LoadedRecipe],
-        done: Callable[[Outcome], None],
-        look: Callable[[], None],
-        beat: Beat,
+        inference: Inference,
+        recipe: CurrentRecipe,
+        issuer: Issuer,
+        workers: Workers,
     ) -> None:
-        """`recipe` is what the next part is judged by; `look` is called about every `LOOK_S`, in this thread."""
-        super().__init__(name=f"taker-{name}", daemon=True)
+        """`recipe` is what the next part is judged by."""
+        self._line = line
         self._settings = settings
         self._camera = camera
-        self._scorer = scorer
+        self._inference = inference
         self._recipe = recipe
-        self._done = done
-        self._look_after = look
-        self._beat = beat
-        self._changed = threading.Condition()
-        self._tickets: deque[Ticket] = deque()
+        self._issuer = issuer
+        issuer.listener = self
+        self._lock = threading.Lock()
+        self._requests: deque[InspectionRequest] = deque()
+        self._fetching: InspectionRequest | None = None
         self._paused = False
-        self._halt = False
-        self._open: Ticket | None = None  # of free run: the next frame waits for its answer
+        self._halted = False
+        self._open: InspectionRequest | None = None  # of free run: the next frame waits for its answer
+        self._free_due = monotonic()
+        work = self._serve_trigger if settings.mode == "trigger" else self._serve_rate
+        self._worker = Worker(workers, f"acquisition-{line}", work, patience_s=PATIENCE_S)
 
-    def take(self, ticket: Ticket) -> None:
+    def start(self) -> None:
+        """Starts the camera, unless that was done before, and takes parts."""
+        self._camera.__enter__()
+        self._free_due = monotonic()
+        self._worker.start()
+
+    def take(self, request: InspectionRequest) -> None:
         """Has a frame taken for a triggered part."""
-        with self._changed:
-            self._tickets.append(ticket)
-            self._changed.notify()
+        with self._lock:
+            self._requests.append(request)
+        self._worker.wake()
 
     def pause(self, paused: bool) -> None:
         """In free run, takes no parts until it is called with False."""
-        with self._changed:
-            self._paused = paused
-            self._changed.notify()
+        self._paused = paused
+        self._worker.wake()
 
-    def answered(self, ticket: Ticket) -> None:
+    def answered(self, request: InspectionRequest) -> None:
         """In free run, the next part may come."""
-        with self._changed:
-            if self._open is ticket:
-                self._open = None
-            self._changed.notify()
+        if self._open is request:
+            self._open = None
+            self._worker.wake()
 
     def halt(self) -> None:
-        """Takes no more parts; those with the scorer go on."""
-        with self._changed:
-            self._halt = True
-            self._changed.notify()
+        """Takes no more parts; those with the inference go on."""
+        self._halted = True
+        self._worker.halt()
 
-    def run(self) -> None:
-        with self._camera:
-            self._look()
-            if self._settings.mode == "trigger":
-                self._by_trigger()
-            else:
-                self._by_rate()
-        self._beat.done()  # of one that has failed the watchdog is to notice that it has ended
+    def join(self, timeout_s: float | None = None) -> None:
+        """Waits for the end of the thread, then ends the camera."""
+        self._worker.stop(timeout_s)
+        self._camera.stop()
 
-    def _look(self) -> None:
-        self._beat.touch()
-        self._look_after()
+    def _serve_trigger(self) -> float | None:
+        if self._fetching is None or self._fetching.decided:
+            with self._lock:
+                self._fetching = self._requests.popleft() if self._requests and not self._halted else None
+        if self._fetching is not None and not self._halted:
+            if self._fetch(self._fetching):
+                self._fetching = None
+            return 0.0
+        if self._halted:
+            return None
+        self._camera.poll()
+        return _LOOK_S
 
-    def _by_trigger(self) -> None:
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._halt or self._tickets, LOOK_S)
-                if self._halt:
-                    return
-                ticket = self._tickets.popleft() if self._tickets else None
-            if ticket is None:
-                self._camera.poll()
-                self._look()
-            else:
-                self._fetch(ticket)
+    def _fetch(self, request: InspectionRequest) -> bool:
+        """Asks for a frame exposed after the trigger; whether the part needs no other one."""
+        frame = self._camera.next_frame(max(0.0, min(_GRAB_S, request.left())), not_before=request.received)
+        arrived = monotonic()
+        missing, camera = self._camera.missing(), self._camera.status
+        if frame is not None:
+            self._judge(request, frame, arrived)
+            return True
+        if missing is not None or camera.state in ("fault", "ended"):
+            reason = missing or camera.reason or "there is no frame"
+            self._issuer.put(fault_of(request, "camera_no_frame", reason))
+            return True
+        return request.decided  # at its deadline the issuer answers it
 
-    def _fetch(self, ticket: Ticket) -> None:
-        """A frame taken after the trigger; none where the camera is in fault, or the part is too late anyway."""
-        while not self._halt and not ticket.answer.done():
-            frame = self._camera.next_frame(max(0.0, min(_GRAB_S, ticket.left())), not_before=ticket.received)
-            arrived = monotonic()
-            self._look()
-            missing = self._camera.missing()
-            camera = self._camera.status
-            if frame is not None:
-                self._score(ticket, frame, arrived)
-                return
-            if missing is not None or camera.state in ("fault", "ended"):
-                reason = missing or camera.reason or "there is no frame"
-                self._done(Outcome(ticket, fault=Fault(code="camera_no_frame", message=reason)))
-                return
-
-    def _by_rate(self) -> None:
+    def _serve_rate(self) -> float | None:
+        if self._halted:
+            return None
         rate = self._settings.camera.rate
         period = 1.0 / rate if rate else 0.0
-        due = monotonic()
-        while not self._halt:
-            self._look()
-            with self._changed:
-                held = self._paused or self._open is not None
-                if held:
-                    self._changed.wait(LOOK_S)
-            if held:
-                self._camera.poll()
-                continue
-            pause = min(due - monotonic(), LOOK_S)
-            if pause > 0:
-                self._camera.poll(pause)
-                continue
-            frame = self._camera.next_frame(LOOK_S)
-            arrived = monotonic()
-            missing = self._camera.missing()
-            if frame is None and missing is None:
-                continue
-            due = max(due + period, arrived - period)  # never hurry to catch up on missed beats
-            ticket = Ticket()
-            self._open = ticket
-            if frame is not None:
-                self._score(ticket, frame, arrived)
-            elif missing is not None:
-                self._done(Outcome(ticket, fault=Fault(code="camera_no_frame", message=missing)))
+        if self._paused or self._open is not None:
+            self._camera.poll()
+            return _LOOK_S
+        pause = min(self._free_due - monotonic(), _LOOK_S)
+        if pause > 0:
+            self._camera.poll(pause)
+            return 0.0
+        frame = self._camera.next_frame(_LOOK_S)
+        arrived = monotonic()
+        missing = self._camera.missing()
+        if frame is None and missing is None:
+            return 0.0
+        self._free_due = max(self._free_due + period, arrived - period)  # never hurry to catch up on missed beats
+        request = InspectionRequest("free")
+        self._open = request
+        self._issuer.add(request)
+        if frame is not None:
+            self._judge(request, frame, arrived)
+        elif missing is not None:
+            self._issuer.put(fault_of(request, "camera_no_frame", missing))
+        return 0.0
 
-    def _score(self, ticket: Ticket, frame: Frame, arrived: float) -> None:
-        ticket.frame, ticket.arrived, ticket.recipe = frame, arrived, self._recipe()
-        if frame.health.fault is not None:
-            fault = frame.health.fault
-            ticket.image = frame.image
-            self._done(Outcome(ticket, fault=Fault(code=fault.code, message=fault.message)))
+    def _judge(self, request: InspectionRequest, frame: Frame, arrived: float) -> None:
+        """Hands a frame to the inference, unless it is not to be judged."""
+        request.frame, request.arrived = frame, arrived
+        fault = self._fault_of(request, frame)
+        if fault is not None:
+            request.image = frame.image
+            self._issuer.put(fault_of(request, *fault))
             return
-        ticket.image = self._inspected(frame.image)
-        if ticket.image is None:
+        request.image = self._inspected(frame.image)
+        if request.image is None:
             height, width = frame.image.shape[:2]
             message = f"the region {self._settings.roi} is not inside the frame of {width} x {height}"
-            self._done(Outcome(ticket, fault=Fault(code="roi_outside_frame", message=message)))
+            self._issuer.put(fault_of(request, "roi_outside_frame", message))
             return
+        request.recipe = recipe = self._recipe.value
 
         def scored(result: Future[Scored]) -> None:
-            error = result.exception()
-            if error is None:
-                self._done(Outcome(ticket, scored=result.result()))
-            else:
-                fault = Fault(code="scorer_failed", message=f"{type(error).__name__}: {error}")
-                self._done(Outcome(ticket, fault=fault))
+            self._issuer.put(_outcome_of(request, result))
 
-        self._scorer.submit(
-            ticket.image, ticket.recipe.text, ticket.recipe.index, line=self.name, due=ticket.due
+        self._inference.submit(
+            request.image, recipe.text, recipe.index, line=self._line, due=request.due
         ).add_done_callback(scored)
+
+    def _fault_of(self, request: InspectionRequest, frame: Frame) -> tuple[str, str] | None:
+        """Why a frame is not judged: what it shows, or when it was exposed."""
+        if frame.health.fault is not None:
+            return frame.health.fault.code, frame.health.fault.message
+        late = frame.captured - request.received
+        if request.mode == "trigger" and self._camera.live and late > (within := self._within_s()):
+            message = (
+                f"the picture was taken {late * 1000:.0f} ms after the trigger, when another part may have been there"
+            )
+            return "camera_late", f"{message}; lines.{self._line}.frame_within_ms allows {within * 1000:.0f}"
+        return None
+
+    def _within_s(self) -> float:
+        """How long after its trigger a part's frame may be exposed, seconds."""
+        settings = self._settings
+        if settings.frame_within_ms is not None:
+            return settings.frame_within_ms / 1000
+        half = settings.deadline_ms / 2000
+        interval = self._camera.status.interval_s
+        return half if interval is None else min(half, max(2 * interval, _LEAST_WITHIN_S))
 
     def _inspected(self, image: Rgb) -> Rgb | None:
         """The inspected region of a frame, or None when it does not lie inside."""
@@ -183,3 +194,14 @@ class Taker(threading.Thread):
         if roi.y + roi.height > image.shape[0] or roi.x + roi.width > image.shape[1]:
             return None
         return image[roi.y : roi.y + roi.height, roi.x : roi.x + roi.width]
+
+
+def _outcome_of(request: InspectionRequest, result: Future[Scored]) -> Outcome:
+    """What the inference made of a part."""
+    error = result.exception()
+    if error is None:
+        return Outcome(request, scored=result.result())
+    if isinstance(error, TooLateError):
+        return fault_of(request, "deadline", str(error))
+    code = "internal" if isinstance(error, NotFiniteError) else "scorer_failed"
+    return fault_of(request, code, f"{type(error).__name__}: {error}")

@@ -10,7 +10,7 @@ from edge.messages import LatencySummary, Verdict
 _LATENCIES = 4096  # verdicts that the percentiles of one stats message look back on, at most
 
 
-class Tally:
+class Counters:
     """Counts what one line does; fed by its threads, read by any."""
 
     def __init__(self) -> None:

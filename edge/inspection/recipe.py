@@ -1,7 +1,10 @@
-"""What a line judges by, ready for use, and what it has seen."""
+"""What a line judges by, ready for use, and who watches what it finds."""
 
 from __future__ import annotations
 
+import queue
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -52,3 +55,45 @@ class Seen:
     inspection: Inspection
     recipe: LoadedRecipe
     seq: int
+
+
+class CurrentRecipe:
+    """The recipe of a line, which may be replaced at any time: a part is judged by the one that it began with."""
+
+    def __init__(self, recipe: LoadedRecipe) -> None:
+        self.value = recipe
+
+
+class Watchers:
+    """Who waits for the next pictures of a line. Any thread may call it."""
+
+    WAITING = 4
+    """Pictures that may wait for one watcher; of more the newest are passed over, so that memory is bounded."""
+
+    def __init__(self) -> None:
+        self._queues: list[queue.Queue[Seen | None]] = []
+        self._closed = False
+
+    @contextmanager
+    def watch(self) -> Iterator[queue.Queue[Seen | None]]:
+        """What the line scores from now on, as it comes; None when it has ended."""
+        watching: queue.Queue[Seen | None] = queue.Queue(self.WAITING + 1)  # there is always room for the end
+        self._queues.append(watching)
+        if self._closed:
+            watching.put(None)
+        try:
+            yield watching
+        finally:
+            self._queues.remove(watching)
+
+    def show(self, seen: Seen) -> None:
+        """Shows a picture to all who watch and can keep up."""
+        for watching in tuple(self._queues):
+            if watching.qsize() < self.WAITING:
+                watching.put_nowait(seen)
+
+    def close(self) -> None:
+        """Nothing more comes."""
+        self._closed = True
+        for watching in tuple(self._queues):
+            watching.put(None)

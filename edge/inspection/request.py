@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from core.image import Rgb
 from edge.clock import monotonic, utc_now
@@ -15,35 +15,36 @@ if TYPE_CHECKING:
     from edge.camera.frame import Frame
     from edge.inference import Scored
     from edge.inspection.recipe import LoadedRecipe
-    from edge.storage.outbox import Accepted
+    from edge.mqtt.inbound import InboundMessage
+    from edge.storage.outbox import Acceptance
 
 
 @dataclass(eq=False)
-class Ticket:
-    """A part on its way. Made by who triggers it, or by the line in free run; answered by the line's issuer alone."""
+class InspectionRequest:
+    """A part on its way. `Triggers` makes it, or in free run the acquisition; the line's issuer alone answers it."""
 
+    mode: Literal["trigger", "free"]
+    """As the verdict says it."""
     part_id: str | None = None
     due: float | None = None
     """When it must be answered, seconds of `edge.clock.monotonic`; None: there is no hurry."""
-    accepted: Future[Accepted] | None = None
-    """Its row among the unanswered triggers; None in free run."""
-    trigger: int | None = None
-    """That row, where it is known already: of a trigger of the run before this one."""
+    acceptance: Acceptance | int | None = None
+    """Its trigger on the way to the disk; or the trigger's number there, of the run before this one."""
+    message: InboundMessage | None = None
+    """What brought it, where that is still to be acknowledged once it is answered."""
     received: float = field(default_factory=monotonic)
+    """When its trigger came, seconds of `edge.clock.monotonic`."""
     received_at: datetime = field(default_factory=utc_now)
     answer: Future[Verdict] = field(default_factory=Future)
+    decided: bool = False
+    """Whether its verdict is made; what becomes of it later is not heard."""
     recipe: LoadedRecipe | None = None
-    """What it is judged by, once it is with the scorer."""
+    """What it is judged by, once it is with the inference."""
     frame: Frame | None = None
     arrived: float = 0.0
     """When its frame came, seconds of `edge.clock.monotonic`."""
     image: Rgb | None = None
     """The inspected region of its frame."""
-
-    @property
-    def mode(self) -> str:
-        """As the verdict says it."""
-        return "free" if self.accepted is None and self.trigger is None else "trigger"
 
     def left(self) -> float:
         """Seconds until it is due."""
@@ -54,6 +55,11 @@ class Ticket:
 class Outcome:
     """What became of a part: it was scored, or there is a reason why not."""
 
-    ticket: Ticket
+    request: InspectionRequest
     scored: Scored | None = None
     fault: Fault | None = None
+
+
+def fault_of(request: InspectionRequest, code: str, message: str) -> Outcome:
+    """A part that cannot be judged."""
+    return Outcome(request, fault=Fault(code=code, message=message))

@@ -2,99 +2,153 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import threading
 
 from edge.camera.supervisor import Camera
 from edge.clock import utc_now
-from edge.inference import Scorer
-from edge.inspection.counters import Tally
-from edge.inspection.recipe import LoadedRecipe
-from edge.messages import NOT_CALIBRATED, LineStats, State
-from edge.mqtt.heatmaps import Heatmaps
-from edge.mqtt.publisher import Publisher
-from edge.ops.metrics import Gauges, Metrics
-from edge.ops.systemd import Progress
-from edge.storage.archive import Archive
-from edge.storage.outbox import Depth, Outbox
+from edge.inspection.counters import Counters
+from edge.inspection.issuer import Issuer
+from edge.inspection.recipe import CurrentRecipe
+from edge.inspection.services import Services
+from edge.messages import NOT_CALIBRATED, LineStats, State, StatusAlarm
+from edge.ops.alarms import Alarm
+from edge.ops.metrics import Gauges
+from edge.storage.outbox import Depth
+
+_EVENTS = ("errors", "messages_refused")  # they come and go; the alarms have them, the state's reason does not
+_OF_CAMERA = "camera"
 
 
-@dataclass(frozen=True)
-class Services:
-    """What a line shares with others, and its own voice."""
-
-    scorer: Scorer
-    publisher: Publisher
-    outbox: Outbox
-    archive: Archive
-    heatmaps: Heatmaps
-    metrics: Metrics
-    progress: Progress
-    stats_interval_s: float
-
-
-class Condition:
+class Status:
     """Asks all that a line depends on. Any thread may call it."""
 
-    def __init__(self, line: str, tally: Tally, camera: Camera, services: Services) -> None:
+    def __init__(
+        self,
+        line: str,
+        counters: Counters,
+        camera: Camera,
+        recipe: CurrentRecipe,
+        issuer: Issuer,
+        services: Services,
+    ) -> None:
         self._line = line
-        self._tally = tally
+        self._counters = counters
         self._camera = camera
+        self._recipe = recipe
+        self._issuer = issuer
         self._outbox = services.outbox
         self._archive = services.archive
         self._publisher = services.publisher
+        self._alarms = services.alarms
+        self._lock = threading.Lock()  # guards what follows
+        self._halted = False
+        self._paused: str | None = None
+        self._asks: str | None = None
 
-    def state(self, recipe: LoadedRecipe, asks: str | None = None) -> tuple[State, str | None]:
-        """Of a line that takes parts: how its camera is, what else is amiss, and what it `asks` of people."""
-        camera, notes = self._camera.status, []
-        if (fault := self._archive.status.fault) is not None:
-            notes.append(f"archive: {fault}")
-        if recipe.drift is not None and recipe.drift.state.drifting:
-            notes.append(f"drift: {recipe.drift.state.reason}; calibrate anew")
-        if (trouble := self._publisher.state.trouble) is not None:
-            notes.append(f"broker: {trouble}")
-        if asks or recipe.provisional:
-            notes.append(asks or NOT_CALIBRATED)  # graver troubles stand before it
+    @property
+    def paused(self) -> str | None:
+        """By whom the line is paused, in words; None: it is not."""
+        with self._lock:
+            return self._paused
+
+    def pause(self, why: str | None) -> None:
+        """The line judges no parts, until it is called with None."""
+        with self._lock:
+            self._paused = why
+        self.publish()
+
+    def ask(self, words: str | None) -> None:
+        """Asks something of the people at the line, until it is called with None."""
+        with self._lock:
+            self._asks = words
+        self.publish()
+
+    def halt(self) -> None:
+        """The line takes no more parts."""
+        with self._lock:
+            self._halted = True
+        self.publish()
+
+    @property
+    def halted(self) -> bool:
+        """Whether the line takes no more parts."""
+        with self._lock:
+            return self._halted
+
+    def state(self) -> tuple[State, str | None]:
+        """How the line is, and why; and what else is amiss."""
+        with self._lock:
+            halted, paused = self._halted, self._paused
+        if halted:
+            return "stopping", None
+        alarms = [alarm for alarm in self.alarms() if alarm.code not in (*_EVENTS, _OF_CAMERA)]
+        if faults := [alarm for alarm in alarms if alarm.severity == "fault"]:
+            return "fault", faults[0].message
+        if paused is not None:
+            return "paused", paused
+        camera = self._camera.status
         if camera.state == "ended":
             return "ready", "the source has ended"
         if camera.state == "fault":
             return "fault", f"camera: {camera.reason} (attempt {camera.reconnects + 1})"
         if camera.health.fault is not None:
             return "fault", f"camera: {camera.health.fault.message}"
+        notes = [f"{alarm.code}: {alarm.message}" for alarm in alarms if alarm.code != "uncalibrated"]
+        notes += [alarm.message for alarm in alarms if alarm.code == "uncalibrated"]  # graver troubles stand before it
         return "running" if camera.state == "running" else "ready", "; ".join(notes) or None
 
-    def stats(self, seq: int, still_open: int, recipe: LoadedRecipe) -> LineStats:
+    def alarms(self) -> list[Alarm]:
+        """What is wrong with the line or the service."""
+        self._look()
+        return self._alarms.of(self._line)
+
+    def publish(self) -> None:
+        """Has the broker know how the line is; returns at once, and does nothing where nothing has changed."""
+        state, reason = self.state()
+        alarms = tuple(
+            StatusAlarm(code=alarm.code, message=alarm.message, since=alarm.since, severity=alarm.severity)
+            for alarm in self._alarms.of(self._line)
+            if alarm.code != "broker"  # whoever reads this has it from the broker
+        )
+        self._publisher.set_status(state, reason, generation=self._issuer.generation, alarms=alarms)
+
+    def stats(self) -> LineStats:
         """The counters, and the latencies since the last call."""
         camera, depth, archive = self._camera.status, self._outbox.depth(self._line), self._archive.status
-        drift = recipe.drift.state if recipe.drift is not None else None
+        drift = self._recipe.value.drift
+        drifting = drift.state if drift is not None else None
         return LineStats(
             line=self._line,
             at=utc_now(),
-            seq=seq,
-            **self._tally.by_kind(),
-            dropped=self._tally.dropped,
+            seq=self._issuer.seq,
+            generation=self._issuer.generation,
+            **self._counters.by_kind(),
+            dropped=self._counters.dropped,
             reconnects=camera.reconnects,
             restarts=camera.restarts,
-            triggers=self._tally.triggers,
-            open=still_open,
+            triggers=self._counters.triggers,
+            open=self._issuer.open,
             waiting=depth.count,
             waiting_s=_age(depth) or 0.0,
             undelivered=depth.dropped,
-            unkept=self._tally.unkept,
+            unkept=self._counters.unkept,
             rejected=sum(self._publisher.rejected.values()),
             archive_skipped=archive.skipped + archive.failed,
-            drift=drift is not None and drift.drifting,
-            drift_reason=drift.reason or None if drift is not None else None,
-            alarm_share=drift.alarm_share if drift is not None and drift.parts else None,
-            latency_ms=self._tally.latencies(),
+            drift=drifting is not None and drifting.drifting,
+            drift_reason=drifting.reason or None if drifting is not None else None,
+            alarm_share=drifting.alarm_share if drifting is not None and drifting.parts else None,
+            latency_ms=self._counters.latencies(),
+            alarms=tuple(sorted({alarm.code for alarm in self._alarms.of(self._line)})),
         )
 
-    def gauges(self, state: State, still_open: int, recipe: LoadedRecipe) -> Gauges:
+    def gauges(self) -> Gauges:
         """The figures for Prometheus."""
         camera, depth, broker = self._camera.status, self._outbox.depth(self._line), self._publisher.state
+        recipe = self._recipe.value
         return Gauges(
-            line_state=state,
-            queue=still_open,
-            frames_dropped=self._tally.dropped,
+            line_state=self.state()[0],
+            queue=self._issuer.open,
+            frames_dropped=self._counters.dropped,
             camera_reconnects=camera.reconnects,
             camera_restarts=camera.restarts,
             outbox_verdicts=depth.count,
@@ -107,6 +161,16 @@ class Condition:
             provisional=recipe.provisional,
             drift=recipe.drift.state.drifting if recipe.drift is not None else None,
         )
+
+    def _look(self) -> None:
+        """Brings the alarms up to date that nobody else raises."""
+        recipe = self._recipe.value
+        drift = recipe.drift.state if recipe.drift is not None else None
+        drifting = f"{drift.reason}; calibrate anew" if drift is not None and drift.drifting else None
+        self._alarms.set("drift", drifting, self._line)
+        with self._lock:
+            asks = self._asks
+        self._alarms.set("uncalibrated", asks or (NOT_CALIBRATED if recipe.provisional else None), self._line)
 
 
 def _age(depth: Depth) -> float | None:

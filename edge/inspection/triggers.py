@@ -1,123 +1,119 @@
-"""What comes in for a line over MQTT: triggers, and the commands that machines may give."""
+"""The one way in for a trigger: checked, given to the disk and its line, acknowledged once it is on disk."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from datetime import timedelta
-from typing import Any
+import threading
+from collections.abc import Mapping
+from concurrent.futures import Future
+from datetime import datetime, timedelta
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
-
-from edge.clock import utc_now
-from edge.control.commands import COMMANDS
-from edge.control.dispatcher import Desk
-from edge.control.protocol import Refusal, Reply, Request
+from edge.clock import monotonic, utc_now
+from edge.incoming import read_trigger
 from edge.inspection.line import Line
-
-log = logging.getLogger(__name__)
-
-_WAITING = 8  # commands of a line that may wait to be done
-
-
-class TriggerMessage(BaseModel):
-    """The message of `line/<line>/trigger`; fields that are not known are passed over."""
-
-    model_config = ConfigDict(frozen=True)
-
-    part_id: str = Field(min_length=1, max_length=200)
-    deadline_ms: int | None = Field(default=None, ge=10, le=600_000)
-    at: AwareDatetime | None = None
-    """When the part was there; a part older than its deadline is answered, not judged."""
+from edge.inspection.request import InspectionRequest
+from edge.inspection.sender_clock import SenderClock, late_in_words
+from edge.messages import TriggerMessage
+from edge.mqtt.inbound import InboundMessage
+from edge.ops.alarms import Alarms
+from edge.ops.metrics import Metrics
+from edge.storage.outbox import Outbox
+from edge.storage.verdict_database import Accepted
 
 
-class CommandMessage(BaseModel):
-    """The message of `line/<line>/command`."""
+class Triggers:
+    """Of all lines. Any thread may call it; nothing waits for a disk."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    def __init__(
+        self,
+        lines: Mapping[str, Line],
+        outbox: Outbox,
+        metrics: Metrics,
+        alarms: Alarms,
+        *,
+        compensate_sender_clock: bool = False,
+    ) -> None:
+        self._lines = lines
+        self._outbox = outbox
+        self._metrics = metrics
+        self._alarms = alarms
+        self._lock = threading.Lock()  # guards the clocks
+        self._clocks = {name: SenderClock(compensate_sender_clock) for name in lines}
 
-    id: str = Field(default="-", min_length=1, max_length=64)
-    command: str = Field(min_length=1, max_length=64)
-    arguments: dict[str, Any] = {}
-
-
-class LineInbox:
-    """Passes triggers to the line and commands to the desk, and answers on the line's reply topic."""
-
-    def __init__(self, line: Line, deadline_ms: int, desk: Desk, reply: Callable[[bytes], object]) -> None:
-        self._line = line
-        self._deadline_ms = deadline_ms
-        self._desk = desk
-        self._reply = reply
-        self._worker = ThreadPoolExecutor(1, f"commands-{line.line}")
-        self._waiting = 0
-
-    def trigger(self, payload: bytes, *, again: bool, stale: bool) -> Future[Any] | None:
-        """Asks the line for an answer; the future is done when the trigger is on disk.
+    def trigger(self, line: str, part_id: str, deadline_ms: int | None = None) -> InspectionRequest:
+        """Asks for the answer to one part; returns at once.
 
         Raises:
-            ValueError: the message is no trigger; it names no part to answer, so the reply topic says so.
+            KeyError: there is no such line.
+            ValueError: `part_id` is no text that can be written as UTF-8.
         """
-        try:
-            message = TriggerMessage.model_validate_json(payload)
-        except (ValidationError, RecursionError) as error:
-            self._refuse("-", "bad_trigger", f"no trigger: {_first(error)}")
-            raise ValueError("bad_trigger") from None
-        deadline_ms = message.deadline_ms or self._deadline_ms
-        old = message.at is not None and utc_now() - message.at > timedelta(milliseconds=deadline_ms)
-        ticket = self._line.trigger(message.part_id, message.deadline_ms, again=again, stale=stale or old)
-        return ticket.accepted if ticket is not None else None
+        part_id.encode()
+        taking = self._lines[line]
+        now = monotonic()
+        due = now + (deadline_ms or taking.settings.deadline_ms) / 1000
+        request = InspectionRequest("trigger", part_id, due, received=now)
+        request.acceptance = self._outbox.accept(line, part_id, utc_now())
+        taking.take(request)
+        return request
 
-    def command(self, payload: bytes, *, stale: bool) -> None:
-        """Has a command done, one after the other, and answers it.
+    def receive(self, message: InboundMessage) -> None:
+        """Takes a trigger that came over MQTT.
 
         Raises:
-            ValueError: the message is no command, or none for machines; the reply topic says so.
+            MessageError: it is none.
         """
-        try:
-            message = CommandMessage.model_validate_json(payload)
-        except (ValidationError, RecursionError) as error:
-            self._refuse("-", "bad_request", f"no command: {_first(error)}")
-            raise ValueError("bad_command") from None
-        command = COMMANDS.get(message.command)
-        if command is None or not command.machines:
-            known = ", ".join(name for name, one in COMMANDS.items() if one.machines)
-            self._refuse(message.id, "unknown_command", f"no command {message.command!r} for machines; known: {known}")
-            raise ValueError("bad_command")
-        if stale:
-            self._refuse(message.id, "late", "the command waited at the broker while the service was away")
+        trigger = read_trigger(message.payload)
+        line = self._lines[message.line]
+        now = monotonic()
+        received_at = utc_now() - timedelta(seconds=now - message.received)
+        deadline_s = (trigger.deadline_ms or line.settings.deadline_ms) / 1000
+        age_s, why = self._age(message, trigger, now, received_at)
+        late = None
+        if age_s >= deadline_s:
+            late = why or f"the trigger is up to {age_s:.1f} s old, more than its deadline of {deadline_s:g} s"
+        due = now + max(0.0, deadline_s - age_s)
+        request = InspectionRequest("trigger", trigger.part_id, due, received=message.received, received_at=received_at)
+        acceptance = self._outbox.accept(message.line, trigger.part_id, received_at, message.identity)
+        request.acceptance, request.message = acceptance, message
+        if message.identity is None or not message.identity.repeated:
+            acceptance.future.add_done_callback(lambda done: _acknowledge(message, done))
+            line.take(request, late=late)
             return
-        if self._waiting >= _WAITING:
-            self._refuse(message.id, "busy", f"{_WAITING} commands wait already")
-            return
-        arguments = dict(message.arguments)
-        if "line" in command.arguments.model_fields:
-            arguments["line"] = self._line.line
-        self._waiting += 1
-        self._worker.submit(self._do, Request(id=message.id, command=message.command, arguments=arguments, who="mqtt"))
 
-    def close(self) -> None:
-        """Does no more commands."""
-        self._worker.shutdown(cancel_futures=True)
+        def take_unless_repeated(done: Future[Accepted]) -> None:
+            """In doubt a part is answered twice: only what is surely a repetition is not taken."""
+            _acknowledge(message, done)
+            if _accepted(done) is not None and done.result().repetition:
+                self._metrics.trigger(message.line, "again")
+            else:
+                line.take(request, late=late)
 
-    def _do(self, request: Request) -> None:
-        try:
-            reply, _ = self._desk.answer(request, ())
-        except Exception as error:  # who asked is told; the line goes on
-            log.exception("line %s: command %s", self._line.line, request.command)
-            reply = Reply(id=request.id, refusal=Refusal(code="failed", message=f"{type(error).__name__}: {error}"))
-        finally:
-            self._waiting -= 1
-        self._reply(reply.to_parts()[0])
+        acceptance.future.add_done_callback(take_unless_repeated)
 
-    def _refuse(self, identity: str, code: str, message: str) -> None:
-        self._reply(Reply(id=identity, refusal=Refusal(code=code, message=message)).to_parts()[0])
+    def _age(
+        self, message: InboundMessage, trigger: TriggerMessage, now: float, received_at: datetime
+    ) -> tuple[float, str | None]:
+        """Seconds since the trigger was given, at most, and how that is known, where it is said by more than a count."""
+        kept_s = now - message.received
+        if trigger.at is not None:
+            with self._lock:
+                clock = self._clocks[message.line]
+                if message.waited_s == 0.0:
+                    clock.measure(trigger.at, received_at)
+                age_s, skew = clock.age_s(trigger.at, received_at), clock.message
+            self._alarms.set("clock_skew", skew, message.line)
+            if age_s is not None:
+                return kept_s + max(0.0, age_s), late_in_words(trigger.at, received_at)
+        if message.waited_s == float("inf"):
+            return message.waited_s, "the trigger waited at the broker while the service was away"
+        return kept_s + message.waited_s, None
 
 
-def _first(error: ValidationError | RecursionError) -> str:
-    if isinstance(error, RecursionError):
-        return "nested too deeply"
-    first = error.errors(include_input=False, include_url=False)[0]
-    where = ".".join(str(part) for part in first["loc"])
-    return f"{where}: {first['msg']}" if where else str(first["msg"])
+def _acknowledge(message: InboundMessage, done: Future[Accepted]) -> None:
+    """Once it is on disk; one that the disk has refused is acknowledged when it is answered."""
+    accepted = _accepted(done)
+    if accepted is not None:
+        message.acknowledge(accepted.trigger)
+
+
+def _accepted(done: Future[Accepted]) -> Accepted | None:
+    return None if done.cancelled() or done.exception() is not None else done.result()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING
 
 from core.explain import describe, reasons
 from core.regions import find_regions
 from edge import topics
 from edge.inspection.recipe import LoadedRecipe
-from edge.inspection.request import Ticket
+from edge.inspection.request import InspectionRequest
 from edge.messages import Camera as CameraPart
 from edge.messages import Fault, Heatmap, Model, Reason, Region, Scores, Timing, Verdict
 
@@ -19,19 +19,17 @@ if TYPE_CHECKING:
     from edge.inference import Scored
     from edge.settings import Roi
 
-Mode = Literal["trigger", "free"]
-
 
 def is_anomalous(inspection: Inspection, recipe: LoadedRecipe) -> bool:
     """A part whose score is at or above the threshold is."""
     return inspection.score >= recipe.threshold
 
 
-def judged(
+def make_verdict(
     line: str,
     seq: int,
     identity: str,
-    ticket: Ticket,
+    request: InspectionRequest,
     scored: Scored,
     model: Model,
     roi: Roi | None,
@@ -39,10 +37,10 @@ def judged(
     issued: datetime,
     now: float,
     archive: str | None,
-    duplicate: bool,
+    generation: int,
 ) -> Verdict:
-    """The verdict on a part that was scored; `now` and the ticket's times are seconds of one monotonic clock."""
-    inspection, recipe, frame = scored.inspection, ticket.recipe, ticket.frame
+    """The verdict on a part that was scored; `now` and the request's times are seconds of one monotonic clock."""
+    inspection, recipe, frame = scored.inspection, request.recipe, request.frame
     assert recipe is not None
     assert frame is not None
     x, y = (roi.x, roi.y) if roi else (0, 0)
@@ -55,9 +53,9 @@ def judged(
         id=identity,
         line=line,
         seq=seq,
-        part_id=ticket.part_id,
-        duplicate=duplicate,
-        mode=cast(Mode, ticket.mode),
+        part_id=request.part_id,
+        generation=generation,
+        mode=request.mode,
         captured_at=frame.captured_at,
         issued_at=issued,
         verdict="anomaly" if anomalous else "normal",
@@ -97,37 +95,37 @@ def judged(
         bank=recipe.bank,
         camera=_camera_part(frame),
         timing_ms=Timing(
-            capture=(ticket.arrived - frame.captured) * 1000,
+            capture=(request.arrived - frame.captured) * 1000,
             queue=scored.queue_ms,
             decode=frame.decode_ms,
             score=scored.score_ms,
-            total=(now - (ticket.received if ticket.mode == "trigger" else frame.captured)) * 1000,
+            total=(now - (request.received if request.mode == "trigger" else frame.captured)) * 1000,
         ),
         simulated=frame.simulated,
     )
 
 
-def failed(
+def make_error(
     line: str,
     seq: int,
     identity: str,
-    ticket: Ticket,
+    request: InspectionRequest,
     fault: Fault,
     recipe: LoadedRecipe,
     model: Model,
     *,
     issued: datetime,
-    duplicate: bool,
+    generation: int,
 ) -> Verdict:
     """The verdict on a part that could not be judged."""
-    frame = ticket.frame
+    frame = request.frame
     return Verdict(
         id=identity,
         line=line,
         seq=seq,
-        part_id=ticket.part_id,
-        duplicate=duplicate,
-        mode=cast(Mode, ticket.mode),
+        part_id=request.part_id,
+        generation=generation,
+        mode=request.mode,
         captured_at=frame.captured_at if frame else None,
         issued_at=issued,
         verdict="error",

@@ -59,8 +59,8 @@ class Outbox(Protocol):
         """Of the line; from memory."""
 
 
-class Replay:
-    """The way back from disk. For one thread, but any may call `again`, set `behind` and read `more`."""
+class Backlog:
+    """Verdicts of a line that wait on disk. For one thread, but any may call `again`, set `behind` and read `more`."""
 
     def __init__(self, outbox: Outbox, line: str, settings: MqttSettings) -> None:
         self.behind = True

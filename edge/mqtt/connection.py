@@ -11,7 +11,7 @@ import ssl
 import sys
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
@@ -23,16 +23,19 @@ from edge.mqtt import tls
 from edge.settings import MqttSettings
 from edge.settings_file import ConfigError, Problem
 
+Version = Literal["3.1.1", "5"]
+
 CONNECT_TIMEOUT_S = 5.0
-RECONNECT_S = (1, 30)
+RECONNECT_S = (0.1, 30.0)
+"""Pauses before a connection is made anew: the first, and the longest; each is twice the one before."""
 SESSION_S = 3600
 """How long a broker of MQTT 5 keeps triggers for a service that is away, seconds; one of 3.1.1 decides itself."""
 _HINTS = {
     "Not authorized": "check mqtt.username and mqtt.password, and what the broker permits them",
     "Bad user name or password": "check mqtt.username and mqtt.password",
     "Unsupported protocol version": "set mqtt.version to one that it speaks",
-    "Session taken over": "another client has the same id: give each box a service.node of its own",
-    "Packet too large": "raise the broker's limit",
+    "Session taken over": "another client has the same id: give each box its own service.node, each line its own user",
+    "Packet too large": "raise the broker's limit, or set mqtt.max_packet_kb",
     "Quota exceeded": "raise the broker's limits",
 }
 
@@ -68,12 +71,13 @@ def client_id(settings: MqttSettings, node: str, line: str) -> str:
     return f"{name}-{_digest(node, line)}"  # else node `a-b`, line `c` would be node `a`, line `b-c`
 
 
-def client_of(settings: MqttSettings, name: str, *, keep: bool = False) -> Client:
+def client_of(settings: MqttSettings, name: str, version: Version, *, keep: bool = False) -> Client:
     """A paho client, not connected yet, patient with a broker down.
 
     Args:
         settings: Where and how.
         name: Its id; what not every broker takes is replaced.
+        version: Of MQTT.
         keep: Whether the broker keeps its subscriptions, and messages for them, while it is away; messages are then to
             be acknowledged with `Client.ack`.
 
@@ -84,7 +88,7 @@ def client_of(settings: MqttSettings, name: str, *, keep: bool = False) -> Clien
         settings.host.encode("idna")  # in paho's network thread this failure would end the thread
     except UnicodeError:
         raise ConfigError([Problem("mqtt", "host", settings.host, "is no name or address of a host")]) from None
-    five = settings.version == "5"
+    five = version == "5"
     client = Client(
         CallbackAPIVersion.VERSION2,
         client_id=_sanitised(name),
@@ -95,7 +99,7 @@ def client_of(settings: MqttSettings, name: str, *, keep: bool = False) -> Clien
     client.suppress_exceptions = True
     client.connect_timeout = CONNECT_TIMEOUT_S
     client.max_inflight_messages = settings.in_flight
-    client.reconnect_delay_set(*RECONNECT_S)
+    pause(client, RECONNECT_S[0])
     client.on_socket_open = lambda _client, _, connection: _at_once(connection)
     client.username_pw_set(settings.username, _password(settings))
     context = tls.context_of(settings)
@@ -109,14 +113,24 @@ def _at_once(connection: Any) -> None:
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
-def connect(client: Client, settings: MqttSettings, *, keep: bool = False) -> None:
+def pause(client: Client, seconds: float) -> None:
+    """The pause before the next connection; paho doubles it until there is one."""
+    client.reconnect_delay_set(seconds, RECONNECT_S[1])  # type: ignore[arg-type]  # it adds them to a time
+
+
+def last_heard(client: Client) -> float:
+    """When the broker last sent anything, seconds of `edge.clock.monotonic`: paho uses the same clock."""
+    return float(client._last_bytes_received)
+
+
+def connect(client: Client, settings: MqttSettings, version: Version, *, keep: bool = False) -> None:
     """Begins to connect, and goes on until there is a connection.
 
     A broker waits for half as long again as the client says before it sends the last will, and paho for twice as long
     before it gives up: with two thirds, the will comes after `keepalive_s`, and paho gives up after 4/3 of it.
     """
     keepalive = max(2, -(-2 * settings.keepalive_s // 3))
-    if settings.version == "5":
+    if version == "5":
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
         if keep:
             properties.SessionExpiryInterval = SESSION_S
@@ -185,7 +199,7 @@ def failed(error: BaseException | None, settings: MqttSettings) -> str:
 def probe(settings: MqttSettings, timeout_s: float = CONNECT_TIMEOUT_S) -> str | None:
     """Connects once. None if the broker accepts, else the reason in words."""
     try:
-        client = client_of(settings, f"{settings.client_id}-probe-{socket.gethostname()}")
+        client = client_of(settings, f"{settings.client_id}-probe-{socket.gethostname()}", settings.version)
     except ConfigError as error:
         return str(error)
     answers: queue.SimpleQueue[str | None] = queue.SimpleQueue()
@@ -213,7 +227,7 @@ def probe(settings: MqttSettings, timeout_s: float = CONNECT_TIMEOUT_S) -> str |
         on_connect_fail,
         on_disconnect,
     )
-    connect(client, settings)
+    connect(client, settings, settings.version)
     try:
         return answers.get(timeout=timeout_s)
     except queue.Empty:

@@ -15,11 +15,12 @@ _PAUSE_S = (10.0, 60.0)  # before a refused verdict is tried again: at first, an
 
 @dataclass(frozen=True)
 class Sent:
-    """A message in paho's hands; `verdict` is the id of one, `at` on the monotonic clock."""
+    """A message in paho's hands; `verdict` is the id of one, `size` in bytes, `at` on the monotonic clock."""
 
     topic: Topic
     verdict: str | None = None
     replayed: bool = False
+    size: int = 0
     at: float = field(default_factory=monotonic)
 
 
@@ -32,7 +33,7 @@ class _Refused:
     held: bool = True
 
 
-class Flight:
+class InFlight:
     """What is in paho's hands. The publisher's lock guards it."""
 
     def __init__(self, limit: int) -> None:

@@ -1,8 +1,7 @@
-"""A line's voice at the broker: birth, last will, and verdicts that leave the outbox when they are acknowledged."""
+"""What a line says at the broker: birth, last will, and verdicts that leave the outbox when they are acknowledged."""
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections import deque
 from collections.abc import Sequence
@@ -14,44 +13,54 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from edge.clock import monotonic, utc_now
-from edge.messages import LineStats, LineStatus, State, Verdict
+from edge.messages import LineStats, LineStatus, State, StatusAlarm, Verdict
 from edge.mqtt import connection, properties
-from edge.mqtt.backlog import Outbox, Replay, is_late, marked
-from edge.mqtt.client import Ears, Link
+from edge.mqtt.backlog import Backlog, Outbox, is_late, marked
+from edge.mqtt.client import LineClient
 from edge.mqtt.connection import BrokerStatus, probe
-from edge.mqtt.in_flight import Flight, Sent
-from edge.mqtt.subscriptions import Inbox, Intake
+from edge.mqtt.delivery import Delivery
+from edge.mqtt.in_flight import InFlight, Sent
+from edge.mqtt.inbound import Router
+from edge.mqtt.packet_limit import PacketLimit
+from edge.mqtt.subscriptions import Subscriptions
+from edge.ops.alarms import Alarms
 from edge.settings import MqttSettings
-from edge.topics import ANOMALY, HEATMAP, REPLY, STATS, STATUS, SYNC, line_name
+from edge.topics import ANOMALY, HEATMAP, PICTURE, REPLY, STATS, STATUS, SYNC, Topic, line_name
 
-__all__ = ["BrokerStatus", "Inbox", "Outbox", "Publisher", "probe"]
+__all__ = ["BrokerStatus", "Outbox", "Publisher", "probe"]
 
-MAX_HEATMAPS = 4
-"""Heatmaps that may wait for a slow network; the next one is refused, since the newest is what counts."""
+MAX_IMAGES = 4
+"""Heatmaps or pictures that may wait for a slow network; the next one is refused: the newest is what counts."""
 MAX_REPLIES = 16
 """Replies that may wait for a connection; beyond them the oldest is dropped, whose asker has long given up."""
 PATIENCE = 3.0
 """Times `keepalive_s` that the broker may leave a message without a PUBACK before the connection is made anew."""
 
 _FAULT_S = 5.0  # before an outbox that could not be read is read again
-_OUTBOX = "outbox"
-
-logger = logging.getLogger(__name__)
+_LOOK_S = 1.0  # between two looks at a connection
 
 
 class Publisher:
     """All that one line says and is told. Any thread may call it; no method but `stop` waits for the network.
 
-    Verdicts wait on disk, never in paho: it has no more of them than may be on their way. A thread of the publisher's
-    own, the attendant, hands over what is behind.
+    Verdicts wait on disk, never in paho: it has no more of them than may be on their way. All lines share the delivery
+    thread, which hands over what is behind.
 
-    Locks: as those of `Link`; `_lock` is inside them like the link's own, and guards the fields.
+    Locks: as those of `LineClient`; `_lock` is inside them like the client's own, and guards the fields.
     """
 
     def __init__(
-        self, settings: MqttSettings, line: str, node: str, version: str, outbox: Outbox, inbox: Inbox | None = None
+        self,
+        settings: MqttSettings,
+        line: str,
+        node: str,
+        version: str,
+        outbox: Outbox,
+        delivery: Delivery,
+        alarms: Alarms,
+        router: Router | None = None,
     ) -> None:
-        """Without an inbox the line takes no triggers and commands.
+        """Without a router the line takes no triggers and commands.
 
         Raises:
             ConfigError: host, password, certificate or key cannot be used.
@@ -63,41 +72,58 @@ class Publisher:
         """Verdicts that the broker has acknowledged, those of earlier runs included."""
         self._settings = settings
         self._outbox = outbox
+        self._delivery = delivery
+        self._alarms = alarms
+        self._router = router
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
         self._status = LineStatus(line=line, state="starting", since=utc_now(), node=node, version=version)
         self._unsaid = False  # the status, on this connection
         self._replies: deque[bytes] = deque(maxlen=MAX_REPLIES)
-        self._flight = Flight(settings.in_flight)
-        self._replay = Replay(outbox, line, settings)
+        self._in_flight = InFlight(settings.in_flight)
+        self._backlog = Backlog(outbox, line, settings)
+        self._limit = PacketLimit(settings, line, alarms)
         self._last_seq = 0  # of the verdicts that may be replayed: a later one is about to be published
         self._connections = 0
-        self._largest: int | None = None  # packet that the broker takes, bytes
-        self._troubles: dict[str, str] = {}  # in words, by what is in trouble
         self._puback_at: float | None = None
-        self._started = self._stopping = self._ended = self._woken = False
-        self._intake = None if inbox is None else Intake(settings, line, inbox, self._call_attendant)
-        ears = Ears(self._will, self._opened, self._lost, self._done, self._granted, self._received)
-        self._link = Link(settings, line, node, ears, keep=inbox is not None)
-        self._attendant = threading.Thread(target=self._attend, name=f"publisher-{line}", daemon=True)
+        self._started = self._stopping = False
+        self.subscriptions = None if router is None else Subscriptions(settings, line, router, outbox, self, alarms)
+        self._client = LineClient(settings, line, node, self, alarms, keep=router is not None)
 
     def start(self) -> None:
         """Begins to connect; a broker that is down is tried again until it is up. The outbox must have been started."""
-        with self._link.sending:
+        with self._client.sending:
             if not self._started and not self._stopping:
                 self._last_seq = self._outbox.last_seq(self.line)
                 self._started = True
-                self._attendant.start()
-                self._link.start()
+                self._client.start()
+                self._delivery.start()
+                self._delivery.add(self)
 
-    def set_status(self, state: State, reason: str | None = None) -> None:
+    def set_status(
+        self,
+        state: State,
+        reason: str | None = None,
+        *,
+        remedy: str | None = None,
+        generation: int = 1,
+        alarms: tuple[StatusAlarm, ...] = (),
+    ) -> None:
         """Says, retained, what state the line is in; without a connection, as soon as there is one."""
-        with self._link.sending:
+        with self._client.sending:
             if self._stopping:
                 return  # the last word has been said
-            self._link.revive()
             since = self._status.since if state == self._status.state else utc_now()
-            status = self._status.model_copy(update={"state": state, "reason": reason, "since": since})
+            status = self._status.model_copy(
+                update={
+                    "state": state,
+                    "reason": reason,
+                    "since": since,
+                    "remedy": remedy,
+                    "generation": generation,
+                    "alarms": alarms,
+                }
+            )
             if status != self._status:
                 self._status, self._unsaid = status, True
                 self._speak()
@@ -107,142 +133,146 @@ class Publisher:
         if verdict.line != self.line:
             raise ValueError(f"a verdict of line {verdict.line} on the connection of line {self.line}")
         payload = verdict.to_json()
-        with self._link.sending:
-            self._link.revive()
+        with self._client.sending:
             with self._lock:
                 self.published += 1
-                if verdict.id in self._flight.verdicts:
+                if verdict.id in self._in_flight.verdicts:
                     return True
-                sendable = self._link.connected and not self._stopping and self._flight.room
+                sendable = self._client.connected and not self._stopping and self._in_flight.room
             sent = sendable and self._send(verdict.id, verdict.seq, verdict.issued_at, payload)
             with self._lock:
                 self._last_seq = max(self._last_seq, verdict.seq)  # not before, or it would be replayed besides
                 if not sent:
-                    self._replay.behind = True
-                    self._wake()
+                    self._backlog.behind = True
+        if not sent:
+            self.wake()
         return sent
 
-    def publish_heatmap(self, png: bytes) -> bool:
+    def publish_heatmap(self, png: bytes, verdict: Verdict) -> bool:
         """Sends a heatmap to those who listen now; False if there is no connection, a slow one, or it is too large."""
-        with self._link.sending:
-            self._link.revive()
-            with self._lock:
-                waiting = sum(sent.topic is HEATMAP for sent in self._flight)
-            return self._link.connected and waiting < MAX_HEATMAPS and self._hand_over(Sent(HEATMAP), png)
+        return self._publish_image(HEATMAP, png, verdict)
+
+    def publish_picture(self, jpeg: bytes, verdict: Verdict) -> bool:
+        """Sends the picture of a part, as `publish_heatmap`."""
+        return self._publish_image(PICTURE, jpeg, verdict)
 
     def publish_stats(self, stats: LineStats) -> bool:
         """Sends the counters, retained; False if there is no connection."""
-        with self._link.sending:
-            self._link.revive()
-            return self._link.connected and self._hand_over(Sent(STATS), stats.to_json())
+        with self._client.sending:
+            return self._client.connected and self._hand_over(Sent(STATS), stats.to_json())
+
+    def forget(self, line: str) -> bool:
+        """Clears what the broker retains of a line that is no more; False if there is no connection."""
+        with self._client.sending:
+            return self._client.connected and all(
+                self._client.publish_on(topic.of(line), b"", topic) is not None for topic in (STATUS, STATS)
+            )
 
     def publish_reply(self, payload: bytes) -> None:
         """Answers a command as soon as there is a connection with room; once: a reply may be lost with it."""
-        with self._link.sending:
+        with self._client.sending:
             self._replies.append(payload)
             self._speak()
 
     def stop(self, reason: str | None = None, timeout_s: float = 5.0) -> int:
         """Says `stopped`, waits for PUBACKs, disconnects. Returns how many verdicts of the line wait in the outbox."""
         deadline = monotonic() + timeout_s
-        with self._link.sending:
+        with self._client.sending:
             self.set_status("stopped", reason)
             self._stopping = True
         with self._lock:
             self._changed.wait_for(lambda: not self._awaits_puback(), timeout_s)
-            self._ended = True
-            self._wake()
-        self._link.close(deadline - monotonic())
-        if self._started:
-            self._attendant.join(timeout_s + 1)
+        self._delivery.remove(self)
+        self._client.close(deadline - monotonic())
         return self._left()
 
     @property
     def connected(self) -> bool:
         """Whether the broker has accepted the connection, and nothing has ended it since."""
-        return self._link.connected
+        return self._client.connected
 
     @property
     def state(self) -> BrokerStatus:
         """How the connection is. A broker that hangs shows in `last_puback_age_s` and `unacknowledged`."""
         depth = self._outbox.depth(self.line)
-        troubles = [self._intake.trouble] if self._intake is not None else []
         with self._lock:
             return replace(
-                self._link.status(),
+                self._client.status(),
                 last_puback_age_s=None if self._puback_at is None else monotonic() - self._puback_at,
-                unacknowledged=len(self._flight.verdicts),
+                unacknowledged=len(self._in_flight.verdicts),
                 waiting=depth.count,
                 oldest=depth.oldest,
                 dropped=depth.dropped,
-                trouble="; ".join(one for one in (*troubles, *self._troubles.values()) if one) or None,
             )
 
     @property
     def rejected(self) -> dict[str, int]:
-        """Triggers and commands refused since the start, by the reasons of `edge.mqtt.subscriptions.REJECTIONS`."""
-        return {} if self._intake is None else self._intake.rejected
+        """Triggers and commands refused since the start, by the reasons of `edge.mqtt.inbound.REJECTIONS`."""
+        return {} if self._router is None else self._router.rejected(self.line)
 
-    def _wake(self) -> None:
-        """Has the attendant look what there is to do; `_lock` is held."""
-        self._woken = True
-        self._changed.notify_all()
+    def wake(self) -> None:
+        """There is something to send besides verdicts."""
+        self._delivery.wake(self)
 
-    def _call_attendant(self) -> None:
-        with self._lock:
-            self._wake()
+    def look(self) -> float:
+        """Sends what may be sent, in the delivery thread; the seconds until there may be more."""
+        try:
+            return self._look()
+        except Exception as error:
+            self._alarms.raise_("outbox", f"verdicts that wait for the broker cannot be sent: {error}", self.line)
+            return _FAULT_S
 
-    def _attend(self) -> None:
-        """The attendant's thread."""
-        while not self._ended:
-            try:
-                pause = self._look()
-            except Exception as error:
-                self._trouble(_OUTBOX, f"what waits for the broker cannot be sent: {error}")
-                pause = _FAULT_S
+    def _publish_image(self, topic: Topic, payload: bytes, verdict: Verdict) -> bool:
+        with self._client.sending:
             with self._lock:
-                self._changed.wait_for(lambda: self._woken, pause)
-                self._woken = False
+                waiting = sum(sent.topic is topic for sent in self._in_flight)
+            if not self._client.connected or waiting >= MAX_IMAGES:
+                return False
+            return self._hand_over(Sent(topic), payload, seq=str(verdict.seq), id=verdict.id)
 
     def _look(self) -> float:
         """Does what there is to do; the seconds until there may be more, if nothing wakes the attendant before."""
         now = monotonic()
         with self._lock:
-            oldest = self._flight.oldest if self._link.connected else None
-            if self._flight.release(now):
-                self._replay.behind = True
+            oldest = self._in_flight.oldest if self._client.connected else None
+            if self._in_flight.release(now):
+                self._backlog.behind = True
         patience = PATIENCE * self._settings.keepalive_s
         if oldest is not None and now - oldest >= patience:
-            self._link.drop(f"the broker has not acknowledged a message for {now - oldest:.0f} s; connecting anew")
+            self._client.drop(f"the broker has not acknowledged a message for {now - oldest:.0f} s; connecting anew")
             oldest = None
-        with self._link.sending:
+        if self.subscriptions is not None:
+            self.subscriptions.look()
+        with self._client.sending:
+            self._client.look()
             self._speak()
         paced = self._replay_some()
         with self._lock:
-            release = self._flight.next_release
+            release = self._in_flight.next_release
         overdue = (now if oldest is None else oldest) + patience  # of what is sent after now it is later
-        return max(0.0, min(at for at in (paced, release, overdue) if at is not None) - monotonic())
+        soonest = min(at for at in (paced, release, overdue, now + _LOOK_S) if at is not None)
+        return max(0.0, soonest - monotonic())
 
     def _replay_some(self) -> float | None:
         """Sends what is behind, as far as it may go; when more of it may, on the monotonic clock, if that is known."""
         while True:
             with self._lock:
-                if not self._link.connected or self._stopping or not self._flight.room_to_replay:
+                if not self._client.connected or self._stopping or not self._in_flight.room_to_replay:
                     return None
-                current, besides, last = self._connections, self._flight.besides, self._last_seq
-            one = self._replay.next(besides, last)
-            self._trouble(_OUTBOX, None)
+                current, besides, last = self._connections, self._in_flight.besides, self._last_seq
+            one = self._backlog.next(besides, last)
+            self._alarms.clear("outbox", self.line, about="")
             if one is None:
                 return None
-            if (due := self._replay.due(one)) > monotonic():
+            if (due := self._backlog.due(one)) > monotonic():
                 return due
-            with self._link.sending:
+            with self._client.sending:
                 with self._lock:
-                    if current != self._connections or not self._flight.room_to_replay:
+                    if current != self._connections or not self._in_flight.room_to_replay:
                         continue  # what had been on its way is older; or live verdicts took the room
                 if not self._send(one.id, one.seq, one.issued_at, one.payload, replayed=True) and not self.connected:
                     return None
-                self._replay.sent(one)
+                self._backlog.sent(one)
 
     def _send(self, identity: str, seq: int, issued_at: datetime, payload: bytes, replayed: bool = False) -> bool:
         """Hands over a verdict; `sending` is held."""
@@ -252,12 +282,12 @@ class Publisher:
 
     def _speak(self) -> None:
         """Hands over what is to be said besides verdicts, as far as there is room; `sending` is held."""
-        while self._link.connected:
+        while self._client.connected:
             with self._lock:
-                if not self._flight.room:
+                if not self._in_flight.room:
                     return
-            if self._intake is not None and (marker := self._intake.marker()) is not None:
-                self._hand_over(Sent(SYNC), marker)
+            if self.subscriptions is not None and (sync := self.subscriptions.sync()) is not None:
+                self._hand_over(Sent(SYNC), sync)
             elif self._unsaid:
                 self._unsaid = False
                 self._hand_over(Sent(STATUS), self._status.to_json())
@@ -268,30 +298,36 @@ class Publisher:
 
     def _hand_over(self, sent: Sent, payload: bytes, **user: str) -> bool:
         """Gives paho one message, and notes its id; `sending` is held."""
-        props = properties.of_message(sent.topic, self.line, **user) if self._settings.version == "5" else None
-        if not self._fits(sent, payload, props):
+        props = properties.of_message(sent.topic, self.line, **user) if self._client.five else None
+        size = self._size(sent.topic, payload, props)
+        sent = replace(sent, size=size)
+        if not self._fits(sent):
             return False
         with self._lock:
-            self._flight.expect()
-        mid = self._link.publish(sent.topic, payload, props)
+            self._in_flight.expect()
+        mid = self._client.publish(sent.topic, payload, props)
         if mid is None:
             return False
+        self._limit.sent(size)
         with self._lock:
-            code = self._flight.note(mid, sent)
+            code = self._in_flight.note(mid, sent)
         if code is not None:
             self._settle(sent, code)
         return True
 
-    def _fits(self, sent: Sent, payload: bytes, props: Properties | None) -> bool:
+    def _size(self, topic: Topic, payload: bytes, props: Properties | None) -> int:
+        """Bytes of the packet, at most."""
+        rest = 9 if props is None else properties.size(props) + 9
+        return len(payload) + len(topic.of(self.line)) + rest
+
+    def _fits(self, sent: Sent) -> bool:
         """Whether the broker takes messages so large; one that it does not take is refused here already."""
-        if self._largest is None or props is None:
+        largest = self._limit.largest
+        if largest is None or sent.size <= largest:
             return True
-        size = (
-            len(payload) + len(sent.topic.of(self.line)) + properties.size(props) + 9
-        )  # the rest of a packet, at most
-        if size <= self._largest:
-            return True
-        self._refused(sent, f"it takes packets of {self._largest} bytes, this one has {size}; raise its limit")
+        self._limit.refuse(sent.size)
+        if sent.verdict is not None:
+            self._hold_back(sent)
         return False
 
     def _settle(self, sent: Sent, code: ReasonCode) -> None:
@@ -299,36 +335,40 @@ class Publisher:
         if code.is_failure:
             self._refused(sent, connection.in_words(code))
         else:
-            self._trouble(sent.topic.pattern, None)
+            self._alarms.clear("broker_topic", self.line, about=sent.topic.pattern)
+            if sent.topic.qos and self.subscriptions is not None:
+                self.subscriptions.confirmed(sent.at)
             if sent.verdict is not None:
                 self._outbox.delivered(self.line, sent.verdict)
+        wake = False
         with self._lock:
             if sent.topic.qos:
                 self._puback_at = monotonic()
             if sent.verdict is not None and not code.is_failure:
-                self._flight.accept(sent.verdict)
+                self._in_flight.accept(sent.verdict)
                 self.acknowledged += 1
-            if self._replay.more or len(self._flight.awaited) + 1 >= self._flight.limit:  # something may wait for room
-                self._wake()
+            if (
+                self._backlog.more or len(self._in_flight.awaited) + 1 >= self._in_flight.limit
+            ):  # something may wait for room
+                wake = True
             self._changed.notify_all()
+        if wake:
+            self.wake()
 
     def _refused(self, sent: Sent, why: str) -> None:
         """The broker would not have a message. A verdict goes on waiting, and is tried again; others are gone."""
-        with self._lock:
-            if sent.verdict is not None:
-                self._flight.refuse(sent.verdict, monotonic())
-                self._replay.behind = True
-                self._wake()
-        self._trouble(sent.topic.pattern, f"the broker refuses {sent.topic.of(self.line)}: {why}")
+        if sent.verdict is not None:
+            self._hold_back(sent)
+        message = f"the broker refuses {sent.topic.of(self.line)}: {why}"
+        self._alarms.raise_("broker_topic", message, self.line, about=sent.topic.pattern)
 
-    def _trouble(self, what: str, why: str | None) -> None:
-        """Notes what is amiss; None: nothing any more."""
+    def _hold_back(self, sent: Sent) -> None:
+        """A verdict is tried again later."""
+        assert sent.verdict is not None
         with self._lock:
-            before = self._troubles.pop(what, None)
-            if why is not None:
-                self._troubles[what] = why
-        if why is not None and why != before:
-            logger.error("line %s: %s", self.line, why)
+            self._in_flight.refuse(sent.verdict, monotonic())
+            self._backlog.behind = True
+        self.wake()
 
     def _left(self) -> int:
         """Verdicts in the outbox; its own count may still hold some that it was told are delivered."""
@@ -339,49 +379,57 @@ class Publisher:
         return self._outbox.depth(self.line).count if waits else 0
 
     def _awaits_puback(self) -> bool:
-        return self._link.connected and bool(self._flight.awaited or self._unsaid)
+        return self._client.connected and bool(self._in_flight.awaited or self._unsaid)
 
-    def _will(self) -> bytes:
+    def last_will(self) -> bytes:
+        """As `edge.mqtt.client.Owner`; so are the methods below."""
         reason = "connection lost; it had been made at `since`"
-        return self._status.model_copy(update={"state": "offline", "since": utc_now(), "reason": reason}).to_json()
+        return self._status.model_copy(
+            update={"state": "offline", "since": utc_now(), "reason": reason, "remedy": None, "alarms": ()}
+        ).to_json()
 
-    def _opened(self, resumed: bool, props: Properties | None) -> None:
-        if self._intake is not None:
-            self._intake.begin(self._link.client, resumed)
+    def opened(self, resumed: bool, away_s: float, props: Properties | None) -> None:
+        self._alarms.clear("broker", self.line)
+        if self.subscriptions is not None:
+            self.subscriptions.begin(self._client.client, resumed, away_s)
         with self._lock:
-            self._flight.clear()
-            self._flight.limit = min(self._settings.in_flight, getattr(props, "ReceiveMaximum", 65535))
-            self._largest = getattr(props, "MaximumPacketSize", None)
+            self._in_flight.clear()
+            self._in_flight.limit = min(self._settings.in_flight, getattr(props, "ReceiveMaximum", 65535))
             self._connections += 1
-            self._replay.again()
-            self._wake()
+            self._backlog.again()
+        self._limit.told(getattr(props, "MaximumPacketSize", None))
+        self.wake()
         self._unsaid = True
         self._speak()
 
-    def _lost(self, misunderstood: bool) -> None:
+    def lost(self, misunderstood: bool, lasted_s: float) -> None:
         with self._lock:
-            sent = self._flight.suspect if misunderstood else None
-            self._flight.clear()
-            self._wake()
-        if misunderstood and self._intake is not None and self._intake.sorting:
-            logger.error("line %s: the broker kept a message that cannot be read; all that it kept is lost", self.line)
-            self._intake.reject("unreadable")
-            self._link.give_up_session()
+            sent = self._in_flight.suspect if misunderstood else None
+            self._in_flight.clear()
+        self.wake()
+        subscriptions = self.subscriptions
+        if misunderstood and subscriptions is not None and subscriptions.sorting and self._router is not None:
+            message = "the broker kept a message that cannot be read; all that it kept is lost"
+            self._router.reject(self.line, "unreadable", message)
+            self._client.give_up_session()
         elif sent is not None:
             self._refused(sent, "it does not answer as MQTT has it; is the message larger than it takes?")
-        if self._intake is not None:
-            self._intake.end()
+        else:
+            self._limit.lost()
+        if subscriptions is not None:
+            subscriptions.end()
+        self._alarms.raise_("broker", "no connection to the broker", self.line)
 
-    def _done(self, mid: int, code: ReasonCode) -> None:
+    def done(self, packet: int, code: ReasonCode) -> None:
         with self._lock:
-            sent = self._flight.done(mid, code)
+            sent = self._in_flight.done(packet, code)
         if sent is not None:
             self._settle(sent, code)
 
-    def _granted(self, codes: Sequence[ReasonCode]) -> None:
-        if self._intake is not None:
-            self._intake.granted(codes)
+    def granted(self, codes: Sequence[ReasonCode]) -> None:
+        if self.subscriptions is not None:
+            self.subscriptions.granted(codes)
 
-    def _received(self, message: MQTTMessage) -> None:
-        if self._intake is not None:
-            self._intake.take(self._link.client, message)
+    def received(self, message: MQTTMessage) -> None:
+        if self.subscriptions is not None:
+            self.subscriptions.take(self._client.client, message)

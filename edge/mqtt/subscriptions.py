@@ -1,172 +1,240 @@
-"""What comes in for a line: its subscriptions, what of it is refused unread, and what had waited at the broker."""
+"""What a line's connection is subscribed to, what of it is refused unread, and when it is acknowledged."""
 
 from __future__ import annotations
 
-import logging
+import hashlib
+import json
+import secrets
 import threading
-from collections import Counter
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future
-from typing import Any, Protocol
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
 
 from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.reasoncodes import ReasonCode
 
 from edge.clock import monotonic
 from edge.mqtt.connection import in_words
-from edge.mqtt.freshness import Marker
+from edge.mqtt.freshness import Freshness
+from edge.mqtt.inbound import InboundMessage, Router
+from edge.ops.alarms import Alarms
 from edge.settings import MqttSettings
-from edge.topics import COMMAND, SYNC, TRIGGER
-
-REJECTIONS = ("too_large", "retained", "bad_trigger", "bad_command", "unexpected", "unreadable", "internal")
-"""Why a message is refused. The inbox says the bad ones, as the message of a ValueError."""
-
-logger = logging.getLogger(__name__)
+from edge.storage.verdict_database import MessageIdentity
+from edge.topics import COMMAND, STATS, SYNC, TRIGGER
 
 
-class Inbox(Protocol):
-    """Who takes what comes in. Called in the network thread: it returns soon."""
+class Sender(Protocol):
+    """The line's publisher, as its subscriptions know it."""
 
-    def trigger(self, payload: bytes, *, again: bool, stale: bool) -> Future[Any] | None:
-        """Takes a trigger; it is acknowledged to the broker when the future is done, at once without one.
-
-        Args:
-            payload: As it came.
-            again: The broker may have sent it before.
-            stale: It may have waited at the broker while the service was away: its part is gone.
-
-        Raises:
-            ValueError: `bad_trigger`.
-        """
-
-    def command(self, payload: bytes, *, stale: bool) -> None:
-        """Takes a command. Raises ValueError: `bad_command`."""
+    def wake(self) -> None:
+        """There is something to send. Any thread may call it."""
 
 
-class Intake:
-    """Between the broker's messages and the inbox."""
+class MessageStore(Protocol):
+    """Where it is on disk which messages have come. Any thread may call it, and nothing waits."""
 
-    def __init__(self, settings: MqttSettings, line: str, inbox: Inbox, wake: Callable[[], None]) -> None:
-        """`wake` is called, in any thread, when there is a marker to send."""
+    def acknowledged(self, client: str, packet: int, trigger: int) -> None:
+        """The broker has surely had the PUBACK of a message."""
+
+    def forget_messages(self, client: str, connection: str | None) -> None:
+        """The broker sends no message of a client again but those of `connection`."""
+
+
+@dataclass(frozen=True)
+class _Acknowledged:
+    """A PUBACK that was given to paho at `at`, of which is not known yet whether the broker has had it."""
+
+    packet: int
+    trigger: int
+    at: float
+
+
+class _Connection:
+    """What is known of the connection that there is."""
+
+    def __init__(self, resumed: bool, away_s: float) -> None:
+        self.name = secrets.token_hex(6)
+        self.freshness = Freshness(resumed, monotonic(), away_s)
+        self.acknowledged: deque[_Acknowledged] = deque()
+
+
+class Subscriptions:
+    """Between the broker's messages and the router. Its `origin`s acknowledge on the connection that they came by."""
+
+    def __init__(
+        self, settings: MqttSettings, line: str, router: Router, store: MessageStore, sender: Sender, alarms: Alarms
+    ) -> None:
         self._line = line
-        self._inbox = inbox
-        self._wake = wake
+        self._router = router
+        self._store = store
+        self._sender = sender
+        self._alarms = alarms
         self._largest = settings.max_message_kb * 1024
-        self._trigger, self._command, self._sync = (topic.of(line) for topic in (TRIGGER, COMMAND, SYNC))
-        self._topics = (self._trigger, self._command, self._sync) if settings.commands else (self._trigger, self._sync)
+        self._commands = settings.commands
+        self._sync, self._stats = SYNC.of(line), STATS.of(line)
+        kinds = (TRIGGER, COMMAND) if settings.commands else (TRIGGER,)
+        self._topics = (*(topic.of(line) for topic in kinds), self._sync)
+        self._of_topic: dict[str, tuple[str, Literal["trigger", "command"]]] = {}
+        for name in router.lines:  # brokers that take the user for the client's id bring other lines' messages, too
+            self._of_topic[TRIGGER.of(name)] = (name, "trigger")
+            if settings.commands:
+                self._of_topic[COMMAND.of(name)] = (name, "command")
+        self._syncs = {SYNC.of(name) for name in router.lines}
+        self._all_stats = {STATS.of(name) for name in router.lines}
+        self.told = threading.Event()
+        """Set when the broker has told the line's last number, or has none: see `last_seq`."""
+        self.last_seq = 0
+        """The highest number that the broker knows of the line, from an earlier run."""
         self._lock = threading.Lock()  # guards what follows; nothing is called under it
-        self._rejected: Counter[str] = Counter()
-        self._denied: tuple[str, ...] = ()
-        self._marker: Marker | None = None  # of the connection that there is
-
-    @property
-    def rejected(self) -> dict[str, int]:
-        """Messages refused since the start, by reason."""
-        with self._lock:
-            return dict(self._rejected)
-
-    @property
-    def trouble(self) -> str | None:
-        """What does not come in, and why."""
-        with self._lock:
-            problems = list(self._denied)
-            if self._marker is not None and self._marker.overdue(monotonic()):
-                problems.append(
-                    f"{self._sync} does not come back: let the service write and read it; "
-                    "until then old triggers cannot be told from new ones"
-                )
-        return "; ".join(problems) or None
+        self._connection: _Connection | None = None
 
     @property
     def sorting(self) -> bool:
         """Whether what comes in now may be old."""
         with self._lock:
-            return self._marker is not None and self._marker.sorting(monotonic())
+            return self._connection is not None and self._connection.freshness.sorting(monotonic())
 
-    def begin(self, client: Client, resumed: bool) -> None:
-        """Subscribes; with `resumed` the broker has kept messages, and perhaps other subscriptions."""
+    def begin(self, client: Client, resumed: bool, away_s: float) -> None:
+        """Subscribes; with `resumed` the broker has kept messages for `away_s` seconds, and perhaps subscriptions."""
+        connection = _Connection(resumed, away_s)
         with self._lock:
-            self._denied = ()
-            self._marker = Marker(resumed, monotonic())
-        client.subscribe([(topic, 1) for topic in self._topics])
-        if resumed and self._command not in self._topics:
-            client.unsubscribe(self._command)  # of a time when commands were taken
+            self._connection = connection
+        if not resumed:
+            self._store.forget_messages(self._line, None)
+        topics = [(topic, 1) for topic in self._topics]
+        if not self.told.is_set():
+            topics.append((self._stats, 0))
+        client.subscribe(topics)
+        if resumed and not self._commands:
+            client.unsubscribe(COMMAND.of(self._line))  # of a time when commands were taken
 
     def end(self) -> None:
         """The connection is gone, and with it what was to be acknowledged on it."""
         with self._lock:
-            self._marker = None
+            self._connection = None
+        self._alarms.clear("broker_order", self._line)
 
-    def marker(self) -> bytes | None:
-        """What to publish on the topic of markers, once."""
+    def look(self) -> None:
+        """Says whether old messages can be told from new ones; to be called now and then."""
         with self._lock:
-            return self._marker.to_send(monotonic()) if self._marker is not None else None
+            connection = self._connection
+            overdue = connection is not None and connection.freshness.overdue(monotonic())
+        message = (
+            f"{self._sync} does not come back: let the service write and read it; "
+            "until then old triggers cannot be told from new ones"
+        )
+        self._alarms.set("broker_order", message if overdue else None, self._line)
+
+    def sync(self) -> bytes | None:
+        """What to publish on the topic of sync messages, once."""
+        with self._lock:
+            return self._connection.freshness.to_send(monotonic()) if self._connection is not None else None
 
     def granted(self, codes: Sequence[ReasonCode]) -> None:
         """The broker's answer to the subscriptions."""
-        pairs = zip(self._topics, codes, strict=False)
-        denied = [f"the broker refuses {topic}: {in_words(code)}" for topic, code in pairs if code.is_failure]
+        for topic, code in zip(self._topics, codes, strict=False):
+            refused = f"the broker refuses {topic}: {in_words(code)}" if code.is_failure else None
+            self._alarms.set("broker_topic", refused, self._line, about=f"subscription {topic}")
+        if len(codes) > len(self._topics) and codes[-1].is_failure:
+            self.told.set()  # it will not tell
+
+    def confirmed(self, sent_at: float) -> None:
+        """The broker has answered a message that was sent at `sent_at`: it has had all that was sent before, too."""
         with self._lock:
-            self._denied = tuple(denied)
-        for one in denied:
-            logger.error("line %s: %s", self._line, one)
+            connection, sure = self._connection, []
+            while connection is not None and connection.acknowledged and connection.acknowledged[0].at < sent_at:
+                sure.append(connection.acknowledged.popleft())
+        for one in sure:
+            self._store.acknowledged(self._line, one.packet, one.trigger)
 
     def take(self, client: Client, message: MQTTMessage) -> None:
-        """Passes a message on, and acknowledges it in time. One of a connection that is gone comes again."""
+        """Passes a message on. One of a connection that is gone comes again."""
+        now = monotonic()
         with self._lock:
-            marker = self._marker
-            if marker is not None and message.qos:
-                marker.hold(message.mid, monotonic())
-        if marker is None:
+            connection = self._connection
+            if connection is not None and message.qos:
+                connection.freshness.hold(message.mid, now)
+        if connection is None:
             return
-        future, reason = None, None
-        try:
-            future = self._pass_on(message, marker)
-        except ValueError as error:
-            reason = str(error) if str(error) in REJECTIONS else self._failed()
-        except Exception:
-            reason = self._failed()
-        if reason is not None:
-            self.reject(reason)
-        if future is None:
-            self._acknowledge(client, message, marker)
+        origin = _Origin(self, client, connection)
+        reason = self._refusal(message)
+        if message.topic in self._all_stats:
+            self._note_stats(client, message)
+        elif message.topic in self._syncs:
+            self._note_sync(message, connection)
+        elif reason is not None:
+            line, _ = self._of_topic.get(message.topic, (self._line, None))
+            self._router.reject(line, *reason)
         else:
-            future.add_done_callback(lambda _: self._acknowledge(client, message, marker))
+            line, kind = self._of_topic[message.topic]
+            with self._lock:
+                waited_s = connection.freshness.waited_s(now)
+            digest = hashlib.sha256(f"{message.topic}\0".encode() + message.payload).hexdigest()
+            identity = MessageIdentity(self._line, connection.name, message.mid, digest, message.dup)
+            self._router.receive(
+                InboundMessage(
+                    line, kind, bytes(message.payload), now, waited_s, identity if message.qos else None, origin
+                )
+            )
+            return
+        if message.qos:
+            origin.acknowledge(message.mid, None)
 
-    def reject(self, reason: str) -> None:
-        """Counts a message that was refused."""
+    def acknowledge(self, client: Client, connection: _Connection, packet: int, trigger: int | None) -> None:
+        """On the connection that the message came by: on another its number is that of another message."""
+        now = monotonic()
         with self._lock:
-            self._rejected[reason] += 1
+            if connection is not self._connection:
+                return
+            late = connection.freshness.let_go(packet, now)
+        client.ack(packet, 1)
+        if trigger is not None:
+            with self._lock:
+                connection.acknowledged.append(_Acknowledged(packet, trigger, now))
+        if late:
+            self._sender.wake()
 
-    def _pass_on(self, message: MQTTMessage, marker: Marker) -> Future[Any] | None:
-        """Raises ValueError: the reason why not."""
-        if message.topic not in self._topics:
-            raise ValueError("unexpected")
-        if message.retain:
-            raise ValueError("retained")  # it would come again at each start
+    def _refusal(self, message: MQTTMessage) -> tuple[str, str] | None:
+        """Why a message is refused unread, as one of `REJECTIONS` and in words."""
+        if message.topic not in self._of_topic:
+            return "unexpected", f"a message on {message.topic} was refused: the line has not subscribed to it"
+        if message.retain:  # it would come again at each start
+            return "retained", f"a message on {message.topic} was refused: it is retained; publish it without retain"
         if len(message.payload) > self._largest:
-            raise ValueError("too_large")
-        payload = bytes(message.payload)
-        with self._lock:
-            if message.topic == self._sync:
-                marker.came(payload)
-                return None
-            stale = marker.is_old(monotonic())
-        if message.topic == self._trigger:
-            return self._inbox.trigger(payload, again=message.dup, stale=stale)
-        self._inbox.command(payload, stale=stale)
+            limit = f"mqtt.max_message_kb is {self._largest // 1024}"
+            return "too_large", f"a message of {len(message.payload)} bytes on {message.topic} was refused: {limit}"
         return None
 
-    def _failed(self) -> str:
-        logger.exception("line %s: the inbox failed on a message", self._line)
-        return "internal"
-
-    def _acknowledge(self, client: Client, message: MQTTMessage, marker: Marker) -> None:
-        """On the connection that the message came by: on another its number is that of another message."""
+    def _note_sync(self, message: MQTTMessage, connection: _Connection) -> None:
         with self._lock:
-            if marker is not self._marker or not message.qos:
-                return
-            late = marker.let_go(message.mid, monotonic())
-        client.ack(message.mid, message.qos)
-        if late:
-            self._wake()
+            came = connection.freshness.came(bytes(message.payload))
+        if came:  # all that the broker had to send again has come, too
+            self._store.forget_messages(self._line, connection.name)
+
+    def _note_stats(self, client: Client, message: MQTTMessage) -> None:
+        """The last that an earlier run said of its numbers."""
+        if message.topic != self._stats or self.told.is_set():
+            return
+        if message.retain:
+            try:
+                said = json.loads(message.payload)
+                self.last_seq = int(said["seq"])
+            except (ValueError, TypeError, KeyError, RecursionError):
+                self._router.reject(
+                    self._line, "unreadable", f"what is retained on {self._stats} is no message of ours"
+                )
+        self.told.set()
+        client.unsubscribe(self._stats)
+
+
+class _Origin:
+    """The connection that brought a message."""
+
+    def __init__(self, subscriptions: Subscriptions, client: Client, connection: _Connection) -> None:
+        self._subscriptions = subscriptions
+        self._client = client
+        self._connection = connection
+
+    def acknowledge(self, packet: int, trigger: int | None) -> None:
+        self._subscriptions.acknowledge(self._client, self._connection, packet, trigger)

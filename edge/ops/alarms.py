@@ -150,11 +150,12 @@ class Alarms:
                 self._alarms[key] = Alarm(code, message, utc_now(), line, about=about)
                 self._events[key], times = _Event(now, now), 1
             else:
-                self._alarms[key] = replace(before, message=message, count=before.count + 1)
+                self._alarms[key] = replace(before, count=before.count + 1)
                 event.last = now
                 event.silent += 1
                 if now - event.logged < REPEAT_S:
-                    return
+                    return  # nor does the alarm's message change with each of them
+                self._alarms[key] = replace(self._alarms[key], message=message)
                 event.logged, times, event.silent = now, event.silent, 0
         self._log(
             line, ALARMS[code].severity, message if times == 1 else f"{message} ({times} times in {REPEAT_S:g} s)"

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 
 from core.database import Database, DatabaseError
 from edge.clock import iso_ms
-from edge.storage.verdict_database import FILE, stamp
+from edge.storage.verdict_database import FILE, MARK_COPY, stamp
 
 _BUSY = 10.0  # seconds that a read waits for who opens the database
 _BATCH = 1000  # rows of an export that are read at a time: a long read would keep the writer's log from being emptied
@@ -197,7 +197,7 @@ class History:
     def backup(self, folder: Path) -> Path:
         """Copies all that is committed now into `folder`, beside what goes on; returns the copy."""
         with self._open() as database:
-            database.backup(folder / FILE)
+            database.backup(folder / FILE, MARK_COPY)
         return folder / FILE
 
     def _batches(self, line: str, since: datetime | None, until: datetime | None) -> Iterator[list[Entry]]:

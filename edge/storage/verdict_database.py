@@ -1,4 +1,4 @@
-"""The tables of `verdicts.db`: what was judged, what waits for the broker, which triggers have no answer yet."""
+"""The tables of `verdicts.db`: verdicts, those that wait for the broker, and triggers that have no answer yet."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from core.database import migrations, open_database
 from edge.clock import iso_ms, monotonic, utc_now
 from edge.messages import Verdict
+from edge.ops.alarms import Alarms
 from edge.settings import HistorySettings
 
 T = TypeVar("T")
@@ -64,7 +65,24 @@ VERDICT_TABLES = migrations(
     ) STRICT;
     CREATE INDEX triggers_by_part ON triggers (line, part_id);
     """,
+    # A trigger's message stays here until the broker has surely had its PUBACK. `facts` has `generation`, and in a
+    # backup `copied_at`. A line's generation begins anew when its numbers cannot be known to go on.
+    """
+    CREATE TABLE messages (
+        client TEXT NOT NULL,
+        packet INTEGER NOT NULL,
+        connection TEXT NOT NULL,
+        digest TEXT NOT NULL,
+        trigger INTEGER NOT NULL,
+        PRIMARY KEY (client, packet)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+    INSERT INTO facts (name, value) VALUES ('generation', '1');
+    ALTER TABLE lines ADD COLUMN generation INTEGER NOT NULL DEFAULT 1;
+    """,
 )
+MARK_COPY = "INSERT OR REPLACE INTO facts (name, value) VALUES ('copied_at', strftime('%Y-%m-%dT%H:%M:%fZ', 'now'));"
+"""Marks a backup, so that whoever opens it begins a new generation."""
 
 log = logging.getLogger(__name__)
 
@@ -89,17 +107,53 @@ class _Clock:
 
 
 @dataclass(frozen=True)
-class Standing:
+class MessageIdentity:
+    """What tells a message of the broker from every other one.
+
+    Attributes:
+        client: The line whose connection brought it.
+        connection: That connection; another one after each loss.
+        packet: Its packet identifier, which the broker keeps when it sends the message again.
+        digest: Of topic and payload.
+        repeated: Whether the broker says that it may have sent it before (DUP).
+    """
+
+    client: str
+    connection: str
+    packet: int
+    digest: str
+    repeated: bool
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """A trigger that is on disk.
+
+    Attributes:
+        trigger: Its number.
+        known: Whether the line had or has a part of that part_id.
+        repetition: Whether its message is on disk already, and not acknowledged: it has or gets its answer as that.
+    """
+
+    trigger: int
+    known: bool
+    repetition: bool = False
+
+
+@dataclass(frozen=True)
+class LineRecord:
     """What is known of a line without asking the disk.
 
     Attributes:
         seq: Of its last verdict.
+        generation: Of its numbers, which have no gap within one.
         count: Verdicts that wait for the broker.
         dropped: Verdicts that have waited in vain, since the start.
         oldest_seq, oldest_at, oldest_filed: Of the oldest that waits: its number, stamp, and reading of the clock.
     """
 
     seq: int = 0
+    generation: int = 1
     count: int = 0
     dropped: int = 0
     oldest_seq: int = 0
@@ -107,22 +161,24 @@ class Standing:
     oldest_filed: float = 0.0
 
 
-class Ledger:
-    """The tables, for the thread that opened them; `standings` is replaced as a whole, so that any thread may read it.
+class VerdictDatabase:
+    """The tables, for the thread that opened them; `records` is replaced as a whole, so that any thread may read it.
 
     Methods that write, except `prune`, are called inside `transaction`.
     """
 
-    def __init__(self, path: Path, settings: HistorySettings) -> None:
+    def __init__(self, path: Path, settings: HistorySettings, alarms: Alarms) -> None:
         """Raises DatabaseError: it is damaged, or the disk does not take it."""
         self.database = open_database(path, [VERDICT_TABLES])
-        self.standings: dict[str, Standing] = {}
-        self._new: dict[str, Standing] = {}  # as the transaction will leave them
-        self._dropping: set[str] = set()
+        self._alarms = alarms
+        self.records: dict[str, LineRecord] = {}
+        self._new: dict[str, LineRecord] = {}  # as the transaction will leave them
         self._settings = settings
         self._sql = self.database.tables.conn.execute
         try:
             newest = self._read()
+            if self.copied_at is not None:
+                self._begin_generation()
         except BaseException:
             self.database.close()
             raise
@@ -135,9 +191,32 @@ class Ledger:
             (newest,) = self._sql("SELECT (SELECT filed FROM verdicts ORDER BY rowid DESC LIMIT 1)").fetchone()
             (self.last_trigger,) = self._sql("SELECT coalesce(max(id), 0) FROM triggers").fetchone()
             counts = dict(self._sql("SELECT line, count(*) FROM outbox GROUP BY line").fetchall())
-            for line, seq in self._sql("SELECT line, seq FROM lines").fetchall():
-                self.standings[line] = self._with_oldest(line, Standing(seq, counts.get(line, 0)))
+            facts = dict(self._sql("SELECT name, value FROM facts").fetchall())
+            self.generation, self.copied_at = int(facts["generation"]), facts.get("copied_at")
+            for line, seq, generation in self._sql("SELECT line, seq, generation FROM lines").fetchall():
+                record = LineRecord(seq, max(generation, self.generation), counts.get(line, 0))
+                self.records[line] = self._with_oldest(line, record)
         return newest
+
+    def _begin_generation(self) -> None:
+        """A restored backup: the numbers go on in a new generation, and no trigger of its time is answered again."""
+        self.generation = 1 + max((record.generation for record in self.records.values()), default=self.generation)
+        with self.database.transaction():
+            self._sql("INSERT OR REPLACE INTO facts (name, value) VALUES ('generation', ?)", (str(self.generation),))
+            self._sql("DELETE FROM facts WHERE name = 'copied_at'")
+            self._sql("DELETE FROM triggers")
+            self._sql("DELETE FROM messages")
+        self.records = {line: replace(record, generation=self.generation) for line, record in self.records.items()}
+        log.warning(
+            "%s is a backup of %s: numbers go on in generation %d, and triggers of that time are not answered",
+            self.database.path,
+            self.copied_at,
+            self.generation,
+        )
+
+    def record(self, line: str) -> LineRecord:
+        """Of a line; of a new one, too."""
+        return self.records.get(line) or LineRecord(generation=self.generation)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -146,17 +225,17 @@ class Ledger:
         Raises:
             DatabaseError: the disk does not take it.
         """
-        old, self._new = self.standings, dict(self.standings)
+        old, self._new = self.records, dict(self.records)
         with self.database.transaction():
             yield
-            changed = [line for line, standing in self._new.items() if standing is not old.get(line)]
+            changed = [line for line, record in self._new.items() if record is not old.get(line)]
             for line in changed:
                 self._new[line] = self._with_oldest(line, self._new[line])
-        self.standings = self._new
+        self.records = self._new
         for line in changed:
-            self._report(line, old.get(line, Standing()), self.standings[line])
+            self._report(line, old.get(line, LineRecord()), self.records[line])
 
-    def attempt(self, work: Callable[[Ledger], T]) -> T:
+    def attempt(self, work: Callable[[VerdictDatabase], T]) -> T:
         """What `work` returns; a part of the transaction that leaves nothing behind when it fails."""
         before = dict(self._new)
         try:
@@ -166,13 +245,17 @@ class Ledger:
             self._new = before
             raise
 
-    @property
-    def whole(self) -> bool:
-        """Whether the transaction still stands: SQLite gives up all of it when the disk is full."""
-        return self.database.tables.conn.in_transaction
-
-    def accept(self, line: str, part_id: str, received_at: str) -> tuple[int, bool]:
-        """Notes a trigger; its number, and whether the line had or has a part of that name."""
+    def accept(self, line: str, part_id: str, received_at: str, message: MessageIdentity | None = None) -> Accepted:
+        """Notes a trigger, and the message that brought it, if one did."""
+        if message is not None and message.repeated:
+            found = self._sql(
+                "SELECT trigger FROM messages WHERE client = ? AND packet = ? AND digest = ? AND connection <> ?",
+                (message.client, message.packet, message.digest, message.connection),
+            ).fetchone()
+            if found is not None:
+                moved = "UPDATE messages SET connection = ? WHERE client = ? AND packet = ?"
+                self._sql(moved, (message.connection, message.client, message.packet))
+                return Accepted(found[0], known=True, repetition=True)
         (known,) = self._sql(
             "SELECT EXISTS (SELECT 1 FROM triggers WHERE line = ?1 AND part_id = ?2)"
             " OR EXISTS (SELECT 1 FROM verdicts WHERE line = ?1 AND part_id = ?2)",
@@ -180,7 +263,20 @@ class Ledger:
         ).fetchone()
         insert = "INSERT INTO triggers (line, part_id, received_at) VALUES (?, ?, ?) RETURNING id"
         (trigger,) = self._sql(insert, (line, part_id, received_at)).fetchone()
-        return trigger, bool(known)
+        if message is not None:
+            self._sql(
+                "INSERT OR REPLACE INTO messages (client, packet, connection, digest, trigger) VALUES (?, ?, ?, ?, ?)",
+                (message.client, message.packet, message.connection, message.digest, trigger),
+            )
+        return Accepted(trigger, bool(known))
+
+    def acknowledged(self, client: str, packet: int, trigger: int) -> None:
+        """The broker has had the PUBACK of a trigger's message: it does not come again."""
+        self._sql("DELETE FROM messages WHERE client = ? AND packet = ? AND trigger = ?", (client, packet, trigger))
+
+    def forget_messages(self, client: str, connection: str | None) -> None:
+        """No message of a client comes again but those of `connection`."""
+        self._sql("DELETE FROM messages WHERE client = ? AND connection IS NOT ?", (client, connection))
 
     def forget(self, trigger: int) -> None:
         """Takes a trigger out of those without an answer."""
@@ -190,21 +286,54 @@ class Ledger:
         """Writes a verdict, by its row, to history and queue; its trigger has an answer.
 
         Raises:
-            ValueError: its number does not follow the line's last one, or `passed`, the last that the disk refused.
+            ValueError: its number does not follow the line's last one, or `passed`, the last that was given without
+                the disk.
         """
         line, seq = verdict["line"], verdict["seq"]
-        standing = self._new.get(line, Standing())
-        if not standing.seq < seq <= max(standing.seq, passed) + 1:
-            raise ValueError(f"line {line}: verdict {seq} cannot follow {max(standing.seq, passed)}")
+        record = self._record(line)
+        if not record.seq < seq <= max(record.seq, passed) + 1:
+            raise ValueError(f"line {line}: verdict {seq} cannot follow {max(record.seq, passed)}")
+        self._insert(verdict)
+        if trigger is not None:
+            self.forget(trigger)
+        record = self._record(line)
+        self._new[line] = self._drop(line, record, record.count - self._settings.outbox_limit)
+
+    def amend(self, verdict: dict[str, Any], trigger: int | None) -> None:
+        """Writes a verdict that was given without the disk, in place of what the disk has of its number."""
+        line, seq = verdict["line"], verdict["seq"]
+        names = ", ".join(f"{name} = ?" for name in verdict)
+        values = (*verdict.values(), line, seq)
+        if not self._sql(f"UPDATE verdicts SET {names} WHERE line = ? AND seq = ?", values).rowcount:
+            self._insert(verdict)
+        if trigger is not None:
+            self.forget(trigger)
+
+    def number_on(self, line: str, seq: int, generation: int) -> None:
+        """The line's numbers go on above `seq`, in a new generation."""
+        record = self._record(line)
+        self._new[line] = record = replace(record, seq=max(seq, record.seq), generation=generation)
+        self._put(line, record)
+
+    def _record(self, line: str) -> LineRecord:
+        """As the transaction will leave it."""
+        return self._new.get(line) or LineRecord(generation=self.generation)
+
+    def _insert(self, verdict: dict[str, Any]) -> None:
+        line, seq = verdict["line"], verdict["seq"]
         row = verdict | {"filed": self._clock()}
         names, marks = ", ".join(row), ", ".join("?" * len(row))
         self._sql(f"INSERT INTO verdicts ({names}) VALUES ({marks})", tuple(row.values()))
         self._sql("INSERT INTO outbox (line, seq, id) VALUES (?, ?, ?)", (line, seq, row["id"]))
-        self._sql("INSERT OR REPLACE INTO lines (line, seq) VALUES (?, ?)", (line, seq))
-        if trigger is not None:
-            self.forget(trigger)
-        standing = replace(standing, seq=seq, count=standing.count + 1)
-        self._new[line] = self._drop(line, standing, standing.count - self._settings.outbox_limit)
+        record = self._record(line)
+        self._new[line] = record = replace(record, seq=max(seq, record.seq), count=record.count + 1)
+        self._put(line, record)
+
+    def _put(self, line: str, record: LineRecord) -> None:
+        self._sql(
+            "INSERT OR REPLACE INTO lines (line, seq, generation) VALUES (?, ?, ?)",
+            (line, record.seq, record.generation),
+        )
 
     def delivered(self, line: str, verdict_id: str) -> None:
         """Takes a verdict out of the queue."""
@@ -218,24 +347,24 @@ class Ledger:
             DatabaseError: the disk does not take it.
         """
         now = self._clock()
-        lines = tuple(self.standings.items())
+        lines = tuple(self.records.items())
         return any(self._expire(*line, now) for line in lines) or any(self._shorten(*line, now) for line in lines)
 
-    def _expire(self, line: str, standing: Standing, now: float) -> bool:
+    def _expire(self, line: str, record: LineRecord, now: float) -> bool:
         """Drops what has waited for too long."""
         since = now - self._settings.outbox_days * _DAY_S
-        if not standing.count or standing.oldest_filed >= since:
+        if not record.count or record.oldest_filed >= since:
             return False
         oldest = "SELECT filed FROM outbox JOIN verdicts USING (line, seq) WHERE line = ? ORDER BY seq LIMIT ?"
         with self.transaction():
             late = sum(filed < since for (filed,) in self._sql(oldest, (line, _BATCH)))
-            self._new[line] = self._drop(line, standing, late)
+            self._new[line] = self._drop(line, record, late)
         return True
 
-    def _shorten(self, line: str, standing: Standing, now: float) -> bool:
+    def _shorten(self, line: str, record: LineRecord, now: float) -> bool:
         """Removes what history need not keep. What waits stays, and with it what came after."""
-        since, first = now - self._settings.days * _DAY_S, standing.seq - self._settings.limit + 1
-        end = standing.oldest_seq if standing.count else standing.seq + 1
+        since, first = now - self._settings.days * _DAY_S, record.seq - self._settings.limit + 1
+        end = record.oldest_seq if record.count else record.seq + 1
         oldest = "SELECT seq, filed FROM verdicts WHERE line = ? AND seq < ? ORDER BY seq LIMIT ?"
         due = f"SELECT max(seq) FROM ({oldest}) WHERE seq < ? OR filed < ?"
         if self._sql(due, (line, end, 1, first, since)).fetchone() == (None,):
@@ -245,29 +374,29 @@ class Ledger:
             self._sql("DELETE FROM verdicts WHERE line = ? AND seq <= ?", (line, last))
         return True
 
-    def _drop(self, line: str, standing: Standing, many: int) -> Standing:
-        """The line's standing when the oldest so many, a batch at most, have left the queue."""
+    def _drop(self, line: str, record: LineRecord, many: int) -> LineRecord:
+        """The line's record when the oldest so many, a batch at most, have left the queue."""
         if many <= 0:
-            return standing
+            return record
         oldest = "SELECT seq FROM outbox WHERE line = ?1 ORDER BY seq LIMIT ?2"
         delete = f"DELETE FROM outbox WHERE line = ?1 AND seq IN ({oldest})"
         gone = self._sql(delete, (line, min(many, _BATCH))).rowcount
-        return replace(standing, count=standing.count - gone, dropped=standing.dropped + gone)
+        return replace(record, count=record.count - gone, dropped=record.dropped + gone)
 
-    def _with_oldest(self, line: str, standing: Standing) -> Standing:
-        if not standing.count:
-            return replace(standing, oldest_seq=0, oldest_at=None, oldest_filed=0.0)
+    def _with_oldest(self, line: str, record: LineRecord) -> LineRecord:
+        if not record.count:
+            return replace(record, oldest_seq=0, oldest_at=None, oldest_filed=0.0)
         waiting = "SELECT seq, issued_at, filed FROM outbox JOIN verdicts USING (line, seq) WHERE line = ?"
         seq, issued_at, filed = self._sql(f"{waiting} ORDER BY seq LIMIT 1", (line,)).fetchone()
-        return replace(standing, oldest_seq=seq, oldest_at=stamp(issued_at), oldest_filed=filed)
+        return replace(record, oldest_seq=seq, oldest_at=stamp(issued_at), oldest_filed=filed)
 
-    def _report(self, line: str, old: Standing, new: Standing) -> None:
-        """Says once that verdicts are dropped, until the queue has been empty again."""
-        if new.dropped > old.dropped and line not in self._dropping:
-            log.error("line %s: of %d verdicts that wait for the broker the oldest are dropped", line, old.count)
-            self._dropping.add(line)
-        if not new.count:
-            self._dropping.discard(line)
+    def _report(self, line: str, old: LineRecord, new: LineRecord) -> None:
+        """An alarm while verdicts are dropped, until the queue has been empty again."""
+        if new.dropped > old.dropped:
+            message = f"of {self._settings.outbox_limit} verdicts that may wait for the broker the oldest are dropped"
+            self._alarms.raise_("outbox", message, line, about="dropped")
+        elif not new.count:
+            self._alarms.clear("outbox", line, about="dropped")
 
 
 def stamp(text: str) -> datetime:

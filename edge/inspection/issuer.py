@@ -1,0 +1,314 @@
+"""Answers the parts of one line: exactly one verdict each, in sequence, on disk before it counts as issued."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections import deque
+from concurrent.futures import Future
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from edge.clock import monotonic, utc_now
+from edge.inference import Scored
+from edge.inspection.counters import Counters
+from edge.inspection.recipe import CurrentRecipe, Seen, Watchers
+from edge.inspection.request import InspectionRequest, Outcome, fault_of
+from edge.inspection.services import Services
+from edge.inspection.verdict import is_anomalous, make_error, make_verdict
+from edge.messages import Decision, Fault, Model, Verdict, uuid7
+from edge.ops.logs import line_log
+from edge.ops.worker import Worker
+from edge.settings import LineSettings
+from edge.storage.writer import WriterError
+
+_EARLY_S = 0.01  # how long before a part is due its error is issued, so that it is there in time
+_LATE_S = 0.02  # a verdict that waited for the disk until so long after the deadline is an error
+_GRACE_S = 0.05  # for the disk, where a part is due anyway
+_PATIENCE_S = 30.0  # for a turn of the thread
+_END_S = 5.0  # how long parts under way may take when the line ends
+
+
+class Listener(Protocol):
+    """Who wants to know that a part has its answer."""
+
+    def answered(self, request: InspectionRequest) -> None:
+        """It has."""
+
+
+class Routine(Protocol):
+    """What is done now and then in the issuer's thread."""
+
+    def look(self) -> float:
+        """Does it; the seconds until it wants to be called again."""
+
+
+@dataclass(eq=False)
+class _Answer:
+    """A verdict on its way to the disk."""
+
+    request: InspectionRequest
+    verdict: Verdict
+    scored: Scored | None
+    written: Future[Verdict]
+    give_up_at: float
+    """When it is given without the disk, seconds of `edge.clock.monotonic`."""
+
+
+class Issuer:
+    """One thread. A slow part never holds up another's answer, nor does a slow disk."""
+
+    def __init__(
+        self,
+        line: str,
+        settings: LineSettings,
+        model: Model,
+        recipe: CurrentRecipe,
+        counters: Counters,
+        watchers: Watchers,
+        services: Services,
+    ) -> None:
+        self.seq = services.outbox.last_seq(line)
+        """The number of the last verdict."""
+        self.generation = services.outbox.generation(line)
+        """Of the numbers."""
+        self.listener: Listener | None = None
+        self.routine: Routine | None = None
+        self._line = line
+        self._log = line_log(__name__, line)
+        self._settings = settings
+        self._model = model
+        self._recipe = recipe
+        self._counters = counters
+        self._watchers = watchers
+        self._services = services
+        self._outcomes: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
+        self._answers: deque[_Answer] = deque()
+        self._lock = threading.Lock()
+        self._open: set[InspectionRequest] = set()
+        self._end: float | None = None
+        self._worker = Worker(services.workers, f"issuer-{line}", self._work, patience_s=_PATIENCE_S)
+
+    def start(self) -> None:
+        """Starts the thread."""
+        self._worker.start()
+
+    def halt(self) -> None:
+        """Ends when all parts under way are answered."""
+        self._worker.halt()
+
+    def join(self, timeout_s: float | None = None) -> None:
+        """Waits for the end."""
+        self._worker.stop(timeout_s)
+
+    def add(self, request: InspectionRequest) -> None:
+        """One more part that must be answered, at its deadline at the latest."""
+        with self._lock:
+            self._open.add(request)
+        if request.due is not None:
+            self._worker.wake()  # it looks when that is
+
+    def put(self, outcome: Outcome) -> None:
+        """What became of a part; of several only the first counts. Any thread may call it."""
+        self._outcomes.put(outcome)
+        self._worker.wake()
+
+    @property
+    def open(self) -> int:
+        """Parts that have no answer yet."""
+        with self._lock:
+            return len(self._open)
+
+    def _work(self) -> float | None:
+        while True:
+            try:
+                self._decide(self._outcomes.get_nowait())
+            except queue.Empty:
+                break
+        self._expire()
+        if self._worker.stopping:
+            self._finish()
+        self._settle()
+        pause = 3600.0 if self.routine is None else self.routine.look()
+        if self._worker.stopping and not self._answers and not self._open:
+            return None
+        return max(0.0, min(pause, self._next_due() - monotonic()))
+
+    def _next_due(self) -> float:
+        """When a part is due, or a verdict is given without the disk, seconds of `edge.clock.monotonic`."""
+        with self._lock:
+            dues = [request.due - _EARLY_S for request in self._open if request.due is not None]
+        return min([*dues, *(answer.give_up_at for answer in self._answers), self._end or float("inf")], default=0.0)
+
+    def _expire(self) -> None:
+        """Answers the parts that are due."""
+        with self._lock:
+            late = [request for request in self._open if request.left() <= _EARLY_S]
+        for request in sorted(late, key=lambda request: request.received):
+            where = "for the inference" if request.recipe is not None else "for its frame"
+            after_ms = (monotonic() - request.received) * 1000
+            self._decide(fault_of(request, "deadline", f"after {after_ms:.0f} ms the part still waited {where}"))
+
+    def _finish(self) -> None:
+        """At the end: parts with the inference have a while, the others are answered now."""
+        if self._end is None:
+            self._end = monotonic() + _END_S
+        with self._lock:
+            left = [request for request in self._open if request.recipe is None or monotonic() >= self._end]
+        for request in sorted(left, key=lambda request: request.received):
+            self._decide(fault_of(request, "stopping", "the service is stopping"))
+
+    def _decide(self, outcome: Outcome) -> None:
+        """Makes the one verdict of a part, and gives it to the disk; a second outcome of the part says nothing."""
+        request = outcome.request
+        if request.decided:
+            return
+        request.decided = True
+        with self._lock:
+            self._open.discard(request)
+        scored = outcome.scored
+        try:
+            verdict = self._verdict(outcome)
+        except Exception as error:  # whatever it was, it costs this part only
+            self._log.exception("part %s: no verdict could be made", request.part_id, extra={"seq": self.seq + 1})
+            message = f"{type(error).__name__}: {error}; please report it with the log"
+            self._services.alarms.count("internal", f"a part was answered `internal`: {message}", self._line)
+            scored = None
+            verdict = self._verdict(fault_of(request, "internal", message))
+        now = monotonic()
+        if verdict.error is not None:
+            fault = verdict.error
+            self._log.debug("part %s: %s: %s", request.part_id, fault.code, fault.message, extra={"seq": verdict.seq})
+            self._services.alarms.count("errors", f"parts: {fault.code}: {fault.message}", self._line, about=fault.code)
+        due = request.due if request.due is not None else now + self._settings.deadline_ms / 1000
+        written = self._services.outbox.issue(verdict, request.acceptance)
+        give_up_at = due if scored is not None and due > now else max(due, now) + _GRACE_S
+        self._answers.append(_Answer(request, verdict, scored, written, give_up_at))
+        self.seq = verdict.seq
+        written.add_done_callback(lambda _: self._worker.wake())
+
+    def _verdict(self, outcome: Outcome) -> Verdict:
+        request, scored = outcome.request, outcome.scored
+        recipe = request.recipe or self._recipe.value
+        identity, seq, issued = uuid7(), self.seq + 1, utc_now()
+        if scored is None:
+            assert outcome.fault is not None
+            return make_error(
+                self._line,
+                seq,
+                identity,
+                request,
+                outcome.fault,
+                recipe,
+                self._model,
+                issued=issued,
+                generation=self.generation,
+            )
+        anomalous = is_anomalous(scored.inspection, recipe)
+        return make_verdict(
+            self._line,
+            seq,
+            identity,
+            request,
+            scored,
+            self._model,
+            self._settings.roi,
+            issued=issued,
+            now=monotonic(),
+            archive=self._place(issued, seq, identity, "anomaly" if anomalous else "normal"),
+            generation=self.generation,
+        )
+
+    def _place(self, issued: datetime, seq: int, identity: str, kind: Decision) -> str | None:
+        """Where in the archive the part's picture will be."""
+        return self._services.archive.plan(self._line, issued.strftime("%Y-%m-%d"), seq, identity, kind)
+
+    def _settle(self) -> None:
+        """Issues what the disk has taken, or has not taken in time."""
+        now, waiting = monotonic(), deque[_Answer]()
+        while self._answers:
+            answer = self._answers.popleft()
+            if answer.written.done():
+                self._settle_written(answer, now)
+            elif now >= min(answer.give_up_at, self._end or float("inf")):
+                message = f"the disk has not taken the verdict in time; check the disk of {self._services.outbox.path}"
+                self._issue_without_disk(answer, message)
+            else:
+                waiting.append(answer)
+        self._answers = waiting
+
+    def _settle_written(self, answer: _Answer, now: float) -> None:
+        try:
+            verdict = answer.written.result()
+        except WriterError as error:
+            self._issue_without_disk(answer, str(error))
+            return
+        except Exception as error:
+            self._log.exception("verdict %d was not written", answer.verdict.seq, extra={"seq": answer.verdict.seq})
+            self._issue_without_disk(answer, f"internal error: {type(error).__name__}: {error}; please report it")
+            return
+        due = answer.request.due
+        if answer.scored is not None and due is not None and now > due + _LATE_S:
+            self._issue_without_disk(
+                answer, f"the disk took the verdict {(now - due) * 1000:.0f} ms after the deadline"
+            )
+            return
+        self._services.alarms.clear("state_disk", self._line)
+        self._issue(answer, verdict)
+
+    def _issue_without_disk(self, answer: _Answer, message: str) -> None:
+        """Answers a part `error` although the disk does not take it; it takes the answer when it can."""
+        request, services = answer.request, self._services
+        answer.written.cancel()
+        acceptance = request.acceptance
+        if acceptance is not None and not isinstance(acceptance, int):
+            acceptance.future.cancel()
+        services.alarms.raise_("state_disk", message, self._line)
+        verdict = answer.verdict.model_copy(
+            update={
+                "verdict": "error",
+                "error": Fault(code="state_failed", message=message),
+                "score": None,
+                "scores": None,
+                "regions": (),
+                "explanation": (),
+                "heatmap": None,
+            }
+        )
+        self._counters.unkept += 1
+        kept = services.outbox.keep(verdict, acceptance)
+        if not self._issue(answer, verdict) and not kept:
+            self._log.error("a verdict is lost: neither disk nor broker takes it", extra={"seq": verdict.seq})
+
+    def _issue(self, answer: _Answer, verdict: Verdict) -> bool:
+        """Sends a verdict on its way; whether the broker was given it at once."""
+        request, services = answer.request, self._services
+        self._counters.issued(verdict)
+        code = verdict.error.code if verdict.error is not None else None
+        services.metrics.verdict(self._line, verdict.verdict, code, verdict.timing_ms)
+        sent = services.publisher.publish_verdict(verdict)
+        if request.frame is not None:
+            self._counters.dropped += request.frame.dropped
+        request.answer.set_result(verdict)
+        if request.message is not None and (sent or services.publisher.connected):
+            request.message.acknowledge()  # the disk has refused the trigger: only now it needs no other answer
+        if self.listener is not None:
+            self.listener.answered(request)
+        if answer.scored is not None:
+            self._follow(request, answer.scored, verdict)
+        elif request.image is not None:
+            services.archive.keep(verdict, request.image, None)
+        return sent
+
+    def _follow(self, request: InspectionRequest, scored: Scored, verdict: Verdict) -> None:
+        """What may come after the verdict: heatmap, picture, those who watch, drift."""
+        recipe, image, services = request.recipe, request.image, self._services
+        assert image is not None
+        assert recipe is not None
+        if verdict.heatmap is not None:
+            services.heatmaps.send(services.publisher, verdict, scored.inspection, image)
+        services.archive.keep(verdict, image, scored.inspection.heatmap if verdict.verdict == "anomaly" else None)
+        self._watchers.show(Seen(image, scored.inspection, recipe, verdict.seq))
+        if recipe.drift is not None:
+            recipe.drift.update(scored.inspection.score)

@@ -1,0 +1,84 @@
+"""How large a message may be for the broker: as it says, as the settings say, or as its hanging up has taught."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+
+from edge.clock import monotonic
+from edge.ops.alarms import Alarms
+from edge.settings import MqttSettings
+
+_SUSPICIOUS_S = 1.0  # a connection lost so soon after a large message may have been lost for its size
+_LARGE = 8 * 1024  # bytes; no broker takes less
+_LOSSES = 2  # so many in a row are no accident
+
+
+class PacketLimit:
+    """Of one line. A broker of MQTT 3.1.1 cannot say why it hangs up. Any thread may call it."""
+
+    def __init__(self, settings: MqttSettings, line: str, alarms: Alarms) -> None:
+        self._line = line
+        self._alarms = alarms
+        self._configured = None if settings.max_packet_kb is None else settings.max_packet_kb * 1024
+        self._lock = threading.Lock()
+        self._told: int | None = None
+        self._learned: int | None = None
+        self._recent: deque[tuple[float, int]] = deque()  # when large messages were sent on this connection, and sizes
+        self._survived = 0  # bytes of the largest message that this connection has outlived
+        self._suspects: list[int] = []  # sizes after which the connection was lost, in a row
+
+    @property
+    def largest(self) -> int | None:
+        """Bytes of the largest packet that is sent; None: any."""
+        return min((size for size in (self._configured, self._told, self._learned) if size is not None), default=None)
+
+    def told(self, size: int | None) -> None:
+        """What the broker says of itself on a new connection, bytes; None: nothing."""
+        with self._lock:
+            self._told = size
+            self._recent.clear()
+            self._survived = 0
+
+    def sent(self, size: int) -> None:
+        """A packet of so many bytes is on its way."""
+        if size >= _LARGE:
+            now = monotonic()
+            with self._lock:
+                self._outlive(now)
+                self._recent.append((now, size))
+
+    def lost(self) -> None:
+        """The connection is gone, and the broker has said no reason."""
+        with self._lock:
+            self._outlive(monotonic())
+            suspect = next((size for _, size in self._recent if size > self._survived), None)
+            self._recent.clear()
+            if suspect is None:
+                self._suspects.clear()
+                return
+            self._suspects.append(suspect)
+            if len(self._suspects) < (_LOSSES if self._learned is None else 1):
+                return
+            smallest = min(self._suspects)
+            self._learned = smallest - 1 if self._learned is None else min(smallest - 1, self._learned * 3 // 4)
+            self._suspects.clear()
+        self._alarms.raise_(
+            "broker_packet_size",
+            f"the broker ends the connection after messages of {smallest} bytes: none of {smallest} bytes or more are "
+            "sent; raise the broker's limit (mosquitto: max_packet_size) and restart, or set mqtt.max_packet_kb",
+            self._line,
+        )
+
+    def _outlive(self, now: float) -> None:
+        """The connection has outlived what was sent some time ago; `_lock` is held."""
+        while self._recent and now - self._recent[0][0] >= _SUSPICIOUS_S:
+            self._survived = max(self._survived, self._recent.popleft()[1])
+
+    def refuse(self, size: int) -> None:
+        """A message of so many bytes was not sent, for its size."""
+        if self._learned is None:
+            source = "mqtt.max_packet_kb" if self.largest == self._configured else "the broker"
+            message = f"messages of {size} bytes or more are not sent: {source} allows {self.largest}; raise that limit"
+            if not any(alarm.code == "broker_packet_size" for alarm in self._alarms.of(self._line)):
+                self._alarms.raise_("broker_packet_size", message, self._line)

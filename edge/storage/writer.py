@@ -1,0 +1,238 @@
+"""The one thread that writes a database: what is asked of it while it writes goes together in its next transaction."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections import deque
+from collections.abc import Callable, Hashable
+from concurrent.futures import Future
+from contextlib import AbstractContextManager
+from functools import partial
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar
+
+from core.database import Database, DatabaseError
+from edge.clock import monotonic
+from edge.ops.alarms import Alarms
+from edge.ops.worker import Worker, Workers
+
+_TOGETHER = 64  # jobs in one transaction, at most
+_LINGER_S = 0.05  # how long a note waits for a transaction to go with
+_RETRY_S = 1.0  # after the disk did not take it
+_LOOK_S = 10.0  # between two looks at what is too old or too much
+_LOOK_JOBS = 32  # after so many jobs there is one anyway; fewer than a batch, so that removal keeps up with arrival
+_PAUSE_S = 0.02  # between two batches of removal
+
+
+class WriterError(RuntimeError):
+    """The disk does not take it, or the database is not open; the message names the file and the remedy."""
+
+
+class Tables(Protocol):
+    """What the thread writes."""
+
+    @property
+    def database(self) -> Database:
+        """The connection, of the thread's own."""
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """All that is written inside is on disk at its end, or nothing of it."""
+
+    def attempt(self, job: Callable[[Any], Any]) -> Any:
+        """What `job` returns; a part of the transaction that leaves nothing behind when it fails."""
+
+    def prune(self) -> bool:
+        """Removes a batch of what is too old or too much, in a transaction of its own; False when there was none."""
+
+
+T = TypeVar("T", bound=Tables)
+R = TypeVar("R")
+
+
+class DatabaseWriter(Generic[T]):
+    """Any thread may call it; only `run`, and who waits for a future, waits for the disk.
+
+    Somebody waits for a *job*: it is done or refused at once. Nobody waits for a *note*: it is kept in memory until the
+    disk takes it. Notes go before the jobs of the same transaction. Callbacks of the futures run in the writer's thread
+    and must not wait for it.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        open_tables: Callable[[], T],
+        workers: Workers | None = None,
+        alarms: Alarms | None = None,
+    ) -> None:
+        """Starts nothing yet.
+
+        Args:
+            path: The database.
+            open_tables: Opens it, in the thread.
+            workers: Who watches the thread.
+            alarms: Where a disk that takes nothing is an alarm `state_disk`; None: only who waits is told.
+        """
+        self.path = path
+        self._alarms = alarms
+        self._open_tables = open_tables
+        self._lock = threading.Lock()
+        self._jobs: deque[tuple[Callable[[T], Any], Future[Any]]] = deque()
+        self._notes: dict[Hashable, Callable[[T], None]] = {}
+        self._noted_at = 0.0
+        self._accepting = self._closed = False
+        self._opened: Future[T] = Future()
+        self._tables: T | None = None
+        self._look_at, self._done = monotonic(), 0
+        self._worker = Worker(workers, f"writer of {path.name}", self._work)
+
+    def start(self) -> T:
+        """Opens the database, and makes it where there is none.
+
+        Raises:
+            DatabaseError: it is damaged, or the disk does not take it.
+        """
+        self.begin()
+        return self._opened.result()
+
+    def begin(self) -> Future[T]:
+        """As `start`, but does not wait: the future is done when the database is open."""
+        self._accepting = True
+        self._worker.start()
+        return self._opened
+
+    def stop(self) -> None:
+        """Finishes what was asked for, and closes the database. May be called twice."""
+        with self._lock:
+            self._accepting = False
+        self._worker.stop()
+
+    def submit(self, job: Callable[[T], R]) -> Future[R]:
+        """What `job` will return, once it is on disk; or a WriterError, or what `job` itself raised."""
+        answer: Future[R] = Future()
+        with self._lock:
+            if self._accepting:
+                self._jobs.append((job, answer))
+            else:
+                answer.set_exception(WriterError(f"database {self.path}: it is not open"))
+        self._worker.wake()
+        return answer
+
+    def run(self, job: Callable[[T], R]) -> R:
+        """What `job` returns; waits for it."""
+        assert not self._worker.is_current, "a callback of the writer's thread waits for the writer"
+        return self.submit(job).result()
+
+    def note(self, key: Hashable, job: Callable[[T], None]) -> None:
+        """Has `job` done as soon as the disk takes it; in place of a note of the same key. Never fails."""
+        with self._lock:
+            if not self._notes:
+                self._noted_at = monotonic()
+            self._notes.pop(key, None)
+            self._notes[key] = job
+        self._worker.wake()
+
+    def noted(self) -> list[Hashable]:
+        """The keys of the notes that are not on disk yet, in order."""
+        with self._lock:
+            return list(self._notes)
+
+    def error(self, error: BaseException) -> WriterError:
+        """`error` in words, with the file's name."""
+        known = isinstance(error, (DatabaseError, WriterError))
+        made = WriterError(str(error) if known else f"database {self.path}: {type(error).__name__}: {error}")
+        made.__cause__ = error
+        return made
+
+    def _work(self) -> float | None:
+        """Writes what there is; the seconds until there is more to do."""
+        if self._closed:
+            return None
+        if self._tables is None:
+            try:
+                self._tables = self._open_tables()
+            except BaseException as error:
+                self._closed = True
+                self._accepting = False
+                self._worker.halt()
+                self._opened.set_exception(error)
+                return None
+            self._opened.set_result(self._tables)
+        stopping = self._worker.stopping
+        jobs, notes, more = self._collect(stopping)
+        taken = self._write(self._tables, jobs, notes)
+        if more:
+            return 0.0
+        if stopping:
+            self._closed = True
+            self._tables.database.close()
+            return None
+        if not taken:
+            return _RETRY_S
+        self._done += len(jobs)
+        if self._done >= _LOOK_JOBS or monotonic() >= self._look_at:
+            self._look_at, self._done = monotonic() + (_PAUSE_S if self._prune(self._tables) else _LOOK_S), 0
+        pause = self._look_at - monotonic()
+        with self._lock:
+            if self._notes:
+                pause = min(pause, self._noted_at + _LINGER_S - monotonic())
+        return max(0.0, pause)
+
+    def _collect(self, stopping: bool) -> tuple[list[tuple[Callable[[T], Any], Future[Any]]], list[Hashable], bool]:
+        """The jobs and the keys of the notes that go in the next transaction, and whether there are more jobs."""
+        with self._lock:
+            count = min(len(self._jobs), _TOGETHER)
+            jobs = [self._jobs.popleft() for _ in range(count)]
+            due = bool(jobs) or stopping or monotonic() >= self._noted_at + _LINGER_S
+            notes = list(self._notes) if due else []
+            more = bool(self._jobs)
+        return [job for job in jobs if job[1].set_running_or_notify_cancel()], notes, more
+
+    def _write(self, tables: T, jobs: list[tuple[Callable[[T], Any], Future[Any]]], notes: list[Hashable]) -> bool:
+        """Does all of it in one transaction, then tells those who wait; whether the disk took it."""
+        if not jobs and not notes:
+            return True
+        with self._lock:
+            noted = {key: self._notes[key] for key in notes if key in self._notes}
+        tell: list[Callable[[], None]] = []
+        try:
+            with tables.transaction():
+                for note in noted.values():
+                    note(tables)
+                for job, answer in jobs:
+                    try:
+                        tell.append(partial(answer.set_result, tables.attempt(job)))
+                    except Exception as error:
+                        # SQLite gives up the whole transaction when the disk is full.
+                        if _is_of_disk(error) or not tables.database.tables.conn.in_transaction:
+                            raise
+                        tell.append(partial(answer.set_exception, error))
+        except Exception as error:
+            for _, answer in jobs:
+                answer.set_exception(self.error(error))
+            self._say(self.error(error))
+            return False
+        with self._lock:
+            for key, note in noted.items():
+                if self._notes.get(key) is note:
+                    del self._notes[key]
+        for answer_now in tell:
+            answer_now()
+        self._say(None)
+        return True
+
+    def _prune(self, tables: T) -> bool:
+        try:
+            return tables.prune()
+        except Exception as error:
+            self._say(self.error(error))
+            return False
+
+    def _say(self, trouble: WriterError | None) -> None:
+        if self._alarms is not None:
+            self._alarms.set("state_disk", None if trouble is None else str(trouble), about="write")
+
+
+def _is_of_disk(error: Exception) -> bool:
+    """Whether it is no fault of the one job."""
+    return isinstance(error, (DatabaseError, sqlite3.OperationalError)) or type(error) is sqlite3.DatabaseError
