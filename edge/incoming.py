@@ -117,9 +117,9 @@ def _parse(text: str) -> tuple[Any, list[str]]:
     if not text:
         raise ValueError("it is empty")
     try:
-        return json.loads(
+        document = json.loads(
             text, strict=False, object_pairs_hook=to_dict, parse_int=_whole, parse_constant=_no_number
-        ), repeated
+        )
     except json.JSONDecodeError as error:
         raise ValueError(f"it is no JSON: {error.msg} at character {error.pos + 1}") from None
     except RecursionError:
