@@ -1,17 +1,28 @@
-"""The wire format of the line: frozen value objects, and the JSON Schema that consumers validate against."""
+"""All that goes over a wire: frozen value objects, and the JSON Schemas that both ends validate against."""
 
 from __future__ import annotations
 
 import os
 import threading
-from datetime import datetime
+from datetime import datetime, timezone
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    WithJsonSchema,
+    model_validator,
+)
 
 from edge.clock import iso_ms, utc_now
 
 SCHEMA = 1
+_DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
 NOT_CALIBRATED = "not calibrated: show it good parts with `alfa-edge learn`"
 """What the status of a line says whose verdicts are provisional."""
@@ -23,8 +34,36 @@ Stamp = Annotated[
 ]
 Unit = Annotated[float, Field(ge=0.0, le=1.0)]
 Milliseconds = Annotated[float, Field(ge=0.0)]
+Generation = Annotated[
+    int,
+    Field(
+        ge=1,
+        description="Numbers are gap-free within a generation; a restored backup begins a new one.",
+    ),
+]
 Decision = Literal["normal", "anomaly", "error"]
 State = Literal["starting", "ready", "running", "paused", "fault", "stopping", "stopped", "offline"]
+
+
+def _as_text(value: Any) -> Any:
+    """A name as controllers send it: a whole number is taken as text, and padding with NULs goes."""
+    if isinstance(value, float) and value.is_integer() and abs(value) <= 2**53:  # beyond it digits are lost
+        value = int(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    return value.replace("\0", "") if isinstance(value, str) else value
+
+
+def _text_or_whole(most: int) -> WithJsonSchema:
+    text = {"type": "string", "minLength": 1, "maxLength": most}
+    return WithJsonSchema({"anyOf": [text, {"type": "integer"}], "description": "A whole number is taken as text."})
+
+
+def _in_utc(stamp: datetime) -> datetime:
+    try:
+        return stamp.astimezone(timezone.utc)
+    except OverflowError:
+        raise ValueError("lies outside the years 1 to 9999") from None
 
 
 class Wire(BaseModel):
@@ -38,7 +77,7 @@ class Wire(BaseModel):
 
 
 class Fault(Wire):
-    """Why there is no judgement."""
+    """Why a part has no judgement, or a command no result."""
 
     code: str = Field(pattern=r"^[a-z0-9_]+$", description="Stable, for machines.")
     message: str = Field(description="For people; never holds a credential.")
@@ -118,7 +157,7 @@ class Bank(Wire):
     revision: int = Field(ge=0)
 
 
-class Camera(Wire):
+class CameraFrame(Wire):
     """The frame: its number since the camera opened, frames passed over before it, its size in pixels."""
 
     frame: int = Field(ge=0)
@@ -147,7 +186,8 @@ class Verdict(Wire):
         description="UUIDv7.",
     )
     line: str = Field(pattern=r"^[a-z0-9-]{1,64}$")
-    seq: int = Field(ge=1, description="Gap-free per line.")
+    seq: int = Field(ge=1, description="Gap-free per line and generation.")
+    generation: Generation = 1
     part_id: str | None = Field(default=None, max_length=200)
     duplicate: bool = Field(default=False, description="Whether the line had a part of this part_id before.")
     mode: Literal["trigger", "free"]
@@ -167,7 +207,7 @@ class Verdict(Wire):
     recipe: Recipe
     model: Model
     bank: Bank = Bank(shots=0, revision=0)
-    camera: Camera | None = None
+    camera: CameraFrame | None = None
     timing_ms: Timing | None = None
     simulated: bool = False
     historical: bool = Field(default=False, description="Whether it is late: the broker was away when it was issued.")
@@ -189,6 +229,15 @@ class Verdict(Wire):
     )
 
 
+class StatusAlarm(Wire):
+    """One thing that is wrong."""
+
+    code: str = Field(pattern=r"^[a-z0-9_]+$", description="Stable, for machines.")
+    message: str = Field(description="For people: what is wrong and what to do; never holds a credential.")
+    since: Stamp
+    severity: Literal["fault", "warning"] = Field(description="With a `fault` the line judges no parts.")
+
+
 class LineStatus(Wire):
     """The retained message of `line/<line>/status`; its last will says `offline`."""
 
@@ -197,6 +246,9 @@ class LineStatus(Wire):
     state: State
     since: Stamp
     reason: str | None = None
+    remedy: str | None = Field(default=None, description="What to do about the reason.")
+    alarms: tuple[StatusAlarm, ...] = Field(default=(), description="All that is wrong; faults first.")
+    generation: Generation = 1
     node: str
     version: str
 
@@ -218,6 +270,7 @@ class LineStats(Wire):
     line: str
     at: Stamp
     seq: int = Field(ge=0)
+    generation: Generation = 1
     normal: int = Field(ge=0)
     anomaly: int = Field(ge=0)
     error: int = Field(ge=0)
@@ -238,8 +291,59 @@ class LineStats(Wire):
     drift_reason: str | None = None
     alarm_share: Unit | None = Field(default=None, description="Of about the last 100 parts since the calibration.")
     latency_ms: LatencySummary | None = None
+    alarms: tuple[str, ...] = Field(default=(), description="Codes of all that is wrong; the status has the words.")
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, serialize_by_alias=True)
+
+
+PartId = Annotated[str, Field(min_length=1, max_length=200), BeforeValidator(_as_text), _text_or_whole(200)]
+CommandId = Annotated[str, Field(min_length=1, max_length=64), BeforeValidator(_as_text), _text_or_whole(64)]
+SenderStamp = Annotated[
+    AwareDatetime,
+    AfterValidator(_in_utc),
+    PlainSerializer(iso_ms, return_type=str),
+    WithJsonSchema({"type": "string", "format": "date-time"}),
+]
+
+
+class TriggerMessage(Wire):
+    """The message of `line/<line>/trigger`; fields that are not known are passed over."""
+
+    part_id: PartId
+    deadline_ms: int | None = Field(default=None, ge=10, le=600_000, description="By when; the line's own without it.")
+    at: SenderStamp | None = Field(
+        default=None, description="When the part was there; one older than its deadline is answered, not judged."
+    )
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class CommandMessage(Wire):
+    """The message of `line/<line>/command`."""
+
+    id: CommandId = "-"
+    command: str = Field(min_length=1, max_length=64)
+    arguments: dict[str, Any] = {}
+
+
+class ReplyMessage(Wire):
+    """The message of `line/<line>/reply`: a result or a refusal."""
+
+    id: str = Field(description="That of the command; `-` where it had none, or none that could be read.")
+    result: dict[str, Any] | None = None
+    refusal: Fault | None = None
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        json_schema_extra={"oneOf": [{"required": ["result"]}, {"required": ["refusal"]}]},
+    )
+
+    @model_validator(mode="after")
+    def _result_or_refusal(self) -> ReplyMessage:
+        if (self.result is None) == (self.refusal is None):
+            raise ValueError("a reply has a result or a refusal")
+        return self
 
 
 _uuid_lock = threading.Lock()
@@ -261,14 +365,15 @@ def uuid7() -> str:
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
+_SENT: dict[str, type[Wire]] = {"verdict": Verdict, "status": LineStatus, "stats": LineStats, "reply": ReplyMessage}
+_TAKEN: dict[str, type[Wire]] = {"trigger": TriggerMessage, "command": CommandMessage}
+
+
 def json_schemas() -> dict[str, dict[str, Any]]:
-    """The published JSON Schemas by message name: `verdict`, `status`, `stats`."""
-    models: dict[str, type[Wire]] = {"verdict": Verdict, "status": LineStatus, "stats": LineStats}
-    draft = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
-    return {
-        name: draft | _open(model.model_json_schema(mode="serialization", by_alias=True))
-        for name, model in models.items()
-    }
+    """The published JSON Schemas by message name: what the service sends, and what it takes."""
+    sent = {name: _open(model.model_json_schema(mode="serialization", by_alias=True)) for name, model in _SENT.items()}
+    taken = {name: model.model_json_schema(mode="validation") for name, model in _TAKEN.items()}
+    return {name: {"$schema": _DRAFT} | schema for name, schema in (sent | taken).items()}
 
 
 def _open(schema: dict[str, Any]) -> dict[str, Any]:

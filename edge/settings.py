@@ -2,31 +2,40 @@
 
 from __future__ import annotations
 
-import math
 import os
 import socket
 from pathlib import Path
-from typing import Annotated, Any, Literal
-from urllib.parse import parse_qsl
+from typing import Annotated, Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    SecretStr,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from edge.settings_line import CameraSettings, HealthSettings, LineName, LineSettings, Roi, Section, ShotSettings
+
+__all__ = [
+    "ArchiveSettings",
+    "CameraSettings",
+    "HealthSettings",
+    "HeatmapSettings",
+    "HistorySettings",
+    "LineName",
+    "LineSettings",
+    "MethodSettings",
+    "MetricsSettings",
+    "ModelSettings",
+    "MqttSettings",
+    "PictureSettings",
+    "Roi",
+    "Section",
+    "ServiceSettings",
+    "Settings",
+    "ShotSettings",
+    "console_dir",
+    "state_dir",
+    "store_dir",
+]
+
 ENV_PREFIX = "ALFA_EDGE_"
-LineName = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,64}$")]
-
-
-class Section(BaseModel):
-    """A table of the file: frozen, and no key that is not known."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True)
 
 
 class ServiceSettings(Section):
@@ -71,6 +80,22 @@ class ArchiveSettings(Section):
     """Gigabytes of the disk that the archive leaves free, in the same way."""
     queue: int = Field(default=16, ge=1, le=1000)
     """Pictures that may wait for a slow disk; what comes beyond is not kept, counted and reported."""
+
+
+class HeatmapSettings(Section):
+    """Heatmaps over MQTT, on `line/<line>/anomaly/heatmap`."""
+
+    enabled: bool = True
+    """Send them. Those of the archive are kept all the same."""
+
+
+class PictureSettings(Section):
+    """Pictures of parts over MQTT, on `line/<line>/anomaly/picture`."""
+
+    enabled: bool = False
+    """Send the inspected region of each part as a JPEG."""
+    quality: int = Field(default=85, ge=1, le=100)
+    """Quality of the JPEG: a higher one makes larger pictures."""
 
 
 class MetricsSettings(Section):
@@ -152,8 +177,9 @@ class MqttSettings(Section):
     """Prefix of the client ids: `<client_id>-<node>-<line>`."""
     keepalive_s: int = Field(default=15, ge=2, le=3600)
     """Seconds without traffic after which the broker sends the last will."""
-    version: Literal["3.1.1", "5"] = "3.1.1"
-    """MQTT version. With 5 the same messages also carry content type, expiry and user properties."""
+    version: Literal["3.1.1", "5"] = "5"
+    """MQTT version. Where the broker refuses 5 the service falls back to 3.1.1 by itself, and says so; `3.1.1` forces
+    it. With 3.1.1 a broker cannot say that its access control refuses a verdict."""
     tls: bool = False
     """Encrypt, and check the broker's certificate."""
     ca_file: Path | None = None
@@ -172,6 +198,12 @@ class MqttSettings(Section):
     """Take commands on `line/<line>/command`."""
     max_message_kb: int = Field(default=16, ge=1, le=1024)
     """A trigger or command larger than this is refused and counted."""
+    max_packet_kb: int | None = Field(default=None, ge=1, le=262_144)
+    """Larger packets (1024 bytes) are never sent; a heatmap beyond it is left out. Default: what the broker says or is
+    found to take."""
+    compensate_sender_clock: bool = False
+    """Correct the `at` of triggers by the measured difference between the sender's clock and the clock here. Without
+    it the difference is an alarm, and `at` says nothing while it lasts."""
 
     @model_validator(mode="after")
     def _one_password(self) -> MqttSettings:
@@ -188,123 +220,6 @@ class MqttSettings(Section):
         if (self.cert_file is None) != (self.key_file is None):
             raise ValueError("cert_file and key_file go together; set both or none")
         return self
-
-
-class CameraSettings(Section):
-    """Where a line's frames come from."""
-
-    source: str = Field(min_length=1)
-    """`/dev/video0` (better a `/dev/v4l/by-id/...` path), an `rtsp://` or `http(s)://` URL, `gst:<pipeline>`, a video
-    file, a folder of images, or `sim:<class>?rate=2&defects=0.2&seed=7`."""
-    rate: float = Field(default=1.0, ge=0, le=1000)
-    """Parts per second in free run; 0 means as fast as they are scored. A `sim:` source may name it instead."""
-    open_timeout_s: float = Field(default=5.0, gt=0, le=120)
-    """Seconds after which opening the source has failed."""
-    read_timeout_s: float = Field(default=5.0, gt=0, le=120)
-    """Seconds without a frame after which the source is opened anew."""
-    retry_s: float = Field(default=1.0, gt=0, le=600)
-    """Seconds before the first new attempt to open; doubles with each failure."""
-    retry_max_s: float = Field(default=30.0, gt=0, le=3600)
-    """The longest pause between two attempts."""
-    transport: Literal["tcp", "udp"] = "tcp"
-    """How RTSP carries the video."""
-    width: int | None = Field(default=None, ge=16, le=32768)
-    """Width asked of a V4L2 device, pixels."""
-    height: int | None = Field(default=None, ge=16, le=32768)
-    """Height asked of a V4L2 device, pixels."""
-    loop: bool = False
-    """Begin again at the end of a video file or folder."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _rate_of_simulation(cls, data: Any) -> Any:
-        """A simulated line's rate may stand in its source; the rest of the query is the source's own."""
-        source = data.get("source") if isinstance(data, dict) else None
-        if not isinstance(source, str) or not source.startswith("sim:"):
-            return data
-        rate = dict(parse_qsl(source.partition("?")[2])).get("rate")
-        if rate is None:
-            return data
-        found = data.get("rate", rate)
-        if found != rate and not (_is_number(rate) and found == float(rate)):  # equal when it was read before
-            raise ValueError(f"rate stands in {source} and beside it; keep one of them")
-        return {**data, "rate": rate}
-
-
-def _is_number(text: str) -> bool:
-    try:
-        return math.isfinite(float(text))
-    except ValueError:
-        return False
-
-
-class HealthSettings(Section):
-    """When a live camera's frame is not judged. Each check answers the part with an `error`; 0 switches it off."""
-
-    frozen_s: float = Field(default=10.0, ge=0, le=3600)
-    """Seconds after which frames that are equal to the last bit mean that the picture stands still."""
-    dark: float = Field(default=4.0, ge=0, le=255)
-    """A frame whose mean brightness (0..255) is below it is black."""
-    bright: float = Field(default=251.0, ge=0, le=255)
-    """A frame whose mean brightness (0..255) is above it is white."""
-    blur: float = Field(default=0.0, ge=0)
-    """A frame whose sharpness (variance of the Laplacian, as `alfa-edge status` shows it) is below it is blurred."""
-    torn: bool = True
-    """Refuse frames whose lower part is missing: one row repeated to the bottom."""
-    size: tuple[int, int] | None = None
-    """Width and height that frames must have, pixels. Default: any."""
-
-
-class Roi(Section):
-    """The inspected region of the frame, pixels."""
-
-    x: int = Field(ge=0)
-    """Left edge."""
-    y: int = Field(ge=0)
-    """Top edge."""
-    width: int = Field(ge=16)
-    """Width."""
-    height: int = Field(ge=16)
-    """Height."""
-
-
-class ShotSettings(Section):
-    """How the normal shots of a line are used."""
-
-    augment: Literal["none", "flips", "rotations", "all", "angles"] = "none"
-    """Each shot also mirrored, or turned by quarters, or both, or (`angles`) by every 30 degrees, where parts come like
-    that: 1, 3, 4, 8 or 12 views of it."""
-    limit: int = Field(default=20_000, ge=1, le=100_000)
-    """The most features of a kind that a part is compared with; more are thinned to a coreset."""
-
-
-class LineSettings(Section):
-    """One line: a camera, what it looks at, and when it calls a part anomalous."""
-
-    camera: CameraSettings
-    """The camera."""
-    health: HealthSettings = HealthSettings()
-    """When a live camera's frame is not judged."""
-    mode: Literal["free", "trigger"] = "free"
-    """`free`: parts at the camera's rate; `trigger`: one part for each trigger (MQTT, console, ZMQ)."""
-    deadline_ms: int = Field(default=2000, ge=10, le=600_000)
-    """Milliseconds after a trigger by which its verdict is issued, if need be as `error` `deadline`."""
-    queue: int = Field(default=8, ge=1, le=1000)
-    """Triggers that may wait; one more is answered at once with `error` `queue_full`."""
-    pack: str = "generic"
-    """Name of a prompt pack, or the path of a pack file."""
-    threshold: float = Field(default=0.5, ge=0, le=1)
-    """A part whose score is at or above it is anomalous."""
-    threshold_source: str = "uncalibrated"
-    """Where the threshold comes from; every verdict says it. With `uncalibrated` the verdicts are provisional."""
-    pixel_threshold: float | None = Field(default=None, ge=0, le=1)
-    """Heatmap values at or above it form regions. Default: the threshold."""
-    shots: ShotSettings = ShotSettings()
-    """Its normal shots."""
-    expected_defects: float = Field(default=0.02, ge=0, lt=1)
-    """Share of parts that are really defective, at most: alarms up to it are no drift."""
-    roi: Roi | None = None
-    """The inspected region. Default: the whole frame."""
 
 
 class Settings(BaseSettings):
@@ -326,6 +241,10 @@ class Settings(BaseSettings):
     """The parts of ALFA."""
     mqtt: MqttSettings = MqttSettings()
     """The broker."""
+    heatmap: HeatmapSettings = HeatmapSettings()
+    """Heatmaps over MQTT."""
+    picture: PictureSettings = PictureSettings()
+    """Pictures of parts over MQTT."""
     history: HistorySettings = HistorySettings()
     """What is remembered of verdicts."""
     archive: ArchiveSettings = ArchiveSettings()

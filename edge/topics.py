@@ -50,11 +50,22 @@ HEATMAP = Topic(
     0,
     False,
     "PNG, 8-bit grey, row-major, 0..255 = score 0..1, same geometry as the inspected region; "
-    "tEXt chunks carry verdict id, line, seq; under load only the newest are sent",
+    "tEXt chunks and, with MQTT 5, user properties carry verdict id, line, seq; "
+    "under load only the newest are sent, and never one larger than the broker takes",
 )
-STATUS = Topic("line/<line>/status", "out", 1, True, "state, JSON; last will: `offline`")
-STATS = Topic("line/<line>/stats", "out", 0, True, "counters and latencies, JSON, every 10 s")
-TRIGGER = Topic("line/<line>/trigger", "in", 1, False, '`{"part_id": "..."}` (optional `deadline_ms`, `at`)')
+PICTURE = Topic(
+    "line/<line>/anomaly/picture",
+    "out",
+    0,
+    False,
+    "JPEG of the inspected region, with `picture.enabled`; with MQTT 5, user properties carry verdict id, line, seq; "
+    "under load only the newest are sent, and never one larger than the broker takes",
+)
+STATUS = Topic("line/<line>/status", "out", 1, True, "state, reason, remedy and alarms, JSON; last will: `offline`")
+STATS = Topic("line/<line>/stats", "out", 0, True, "counters, latencies and codes of alarms, JSON, every 10 s")
+TRIGGER = Topic(
+    "line/<line>/trigger", "in", 1, False, '`{"part_id": "..."}`, text or number (optional `deadline_ms`, `at`)'
+)
 SYNC = Topic(
     "line/<line>/trigger/sync", "in", 1, False, "the service's own, to itself: tells old triggers from new ones"
 )
@@ -65,8 +76,10 @@ COMMAND = Topic(
     False,
     "commands of machines: `pause`, `resume`, `recipe_set`, `recipe_list`, `status`; JSON",
 )
-REPLY = Topic("line/<line>/reply", "out", 1, False, "the answer to a command, JSON")
+REPLY = Topic(
+    "line/<line>/reply", "out", 1, False, "the answer to a command, with its `id`, or why a message was refused; JSON"
+)
 
-TOPICS = (ANOMALY, HEATMAP, STATUS, STATS, TRIGGER, SYNC, COMMAND, REPLY)
+TOPICS = (ANOMALY, HEATMAP, PICTURE, STATUS, STATS, TRIGGER, SYNC, COMMAND, REPLY)
 EVERY_ANOMALY = ANOMALY.wildcard
 """`line/+/anomaly`: the verdicts of every line."""

@@ -312,7 +312,7 @@ def version() -> None:
 
 @app.command()
 def schema(
-    name: Annotated[str, typer.Argument(help="verdict, status, stats or pack.")] = "verdict",
+    name: Annotated[str, typer.Argument(help="verdict, status, stats, reply, trigger, command or pack.")] = "verdict",
 ) -> None:
     """Print the JSON Schema of a message or of a prompt pack."""
     from core.packs import pack_schema

@@ -10,8 +10,7 @@ from core.regions import find_regions
 from edge import topics
 from edge.inspection.recipe import LoadedRecipe
 from edge.inspection.request import InspectionRequest
-from edge.messages import Camera as CameraPart
-from edge.messages import Fault, Heatmap, Model, Reason, Region, Scores, Timing, Verdict
+from edge.messages import CameraFrame, Fault, Heatmap, Model, Reason, Region, Scores, Timing, Verdict
 
 if TYPE_CHECKING:
     from core.alfa import Inspection
@@ -140,6 +139,6 @@ def make_error(
     )
 
 
-def _camera_part(frame: Frame) -> CameraPart:
+def _camera_part(frame: Frame) -> CameraFrame:
     height, width = frame.image.shape[:2]
-    return CameraPart(frame=frame.number, dropped=frame.dropped, width=width, height=height)
+    return CameraFrame(frame=frame.number, dropped=frame.dropped, width=width, height=height)

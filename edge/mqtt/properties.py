@@ -5,22 +5,26 @@ from __future__ import annotations
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from edge.topics import HEATMAP, Topic
+from edge.topics import HEATMAP, PICTURE, Topic
 
-HEATMAP_EXPIRY_S = 10
-"""A heatmap is for those who look now."""
+IMAGE_EXPIRY_S = 10
+"""A heatmap or picture is for those who look now."""
+_IMAGES = {HEATMAP: "image/png", PICTURE: "image/jpeg"}
 
 
 def of_message(topic: Topic, line: str, **user: str) -> Properties:
     """Those of a message of a line; `user` are user properties besides `line`."""
     properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
-    if topic is HEATMAP:
-        properties.ContentType = "image/png"
-        properties.MessageExpiryInterval = HEATMAP_EXPIRY_S
-    else:
-        properties.ContentType = "application/json"
+    properties.ContentType = _IMAGES.get(topic, "application/json")
+    if topic in _IMAGES:
+        properties.MessageExpiryInterval = IMAGE_EXPIRY_S
     properties.UserProperty = [("line", line), *user.items()]
     return properties
+
+
+def of_image(topic: Topic, line: str, verdict_id: str, seq: int) -> Properties:
+    """Those of a heatmap or picture: they say which verdict it belongs to."""
+    return of_message(topic, line, seq=str(seq), id=verdict_id)
 
 
 def of_will(line: str) -> Properties:

@@ -15,7 +15,8 @@ from pydantic import ValidationError as ModelError
 import edge.messages
 from edge.clock import utc_now
 from edge.messages import (
-    Camera,
+    CameraFrame,
+    CommandMessage,
     Fault,
     Heatmap,
     LatencySummary,
@@ -25,8 +26,11 @@ from edge.messages import (
     Reason,
     Recipe,
     Region,
+    ReplyMessage,
     Scores,
+    StatusAlarm,
     Timing,
+    TriggerMessage,
     Verdict,
     json_schemas,
     uuid7,
@@ -72,7 +76,7 @@ def judged() -> Verdict:
         ),
         recipe=RECIPE,
         model=MODEL,
-        camera=Camera(frame=12, dropped=1, width=64, height=48),
+        camera=CameraFrame(frame=12, dropped=1, width=64, height=48),
         timing_ms=Timing(capture=1.5, queue=0.0, decode=0.5, score=20.0, total=22.0),
     )
 
@@ -116,7 +120,18 @@ def stats() -> LineStats:
 
 
 def status() -> LineStatus:
-    return LineStatus(line="press-1", state="fault", since=utc_now(), reason="camera", node="box", version="0.1.0")
+    alarm = StatusAlarm(code="camera", message="no frames; check the cable", since=utc_now(), severity="fault")
+    return LineStatus(
+        line="press-1",
+        state="fault",
+        since=utc_now(),
+        reason="camera: no frames",
+        remedy="check the cable",
+        alarms=(alarm,),
+        generation=2,
+        node="box",
+        version="0.1.0",
+    )
 
 
 @pytest.mark.parametrize("name", sorted(json_schemas()))
@@ -134,7 +149,7 @@ def test_published_schema_is_in_step(name: str) -> None:
         ("verdict", failed()),
         ("status", status()),
         ("stats", stats()),
-        ("stats", stats().model_copy(update={"latency_ms": None})),
+        ("stats", stats().model_copy(update={"latency_ms": None, "alarms": ("drift",)})),
     ],
 )
 def test_messages_are_what_the_schema_says(name: str, message: Any) -> None:
@@ -176,6 +191,63 @@ def test_a_verdict_says_whether_it_is_provisional() -> None:
     del sent["provisional"]
     _validator("verdict").validate(sent)
     assert not Verdict.model_validate(sent).provisional
+
+
+@pytest.mark.parametrize(("name", "message"), [("verdict", failed()), ("status", status()), ("stats", stats())])
+def test_schema_1_has_got_fields_and_is_the_same_without_them(name: str, message: Any) -> None:
+    sent = json.loads(message.to_json())
+    assert sent["generation"] == message.generation
+    for field in ("generation", "alarms", "remedy"):
+        sent.pop(field, None)
+    _validator(name).validate(sent)
+    assert type(message).model_validate(sent).generation == 1
+    with pytest.raises(ValidationError, match="minimum"):
+        _validator(name).validate(sent | {"generation": 0})
+
+
+@pytest.mark.parametrize("answer", [{"result": {"state": "paused"}}, {"refusal": {"code": "late", "message": "..."}}])
+def test_a_reply_is_a_result_or_a_refusal(answer: dict[str, Any]) -> None:
+    sent = json.loads(ReplyMessage.model_validate({"id": "7"} | answer).to_json())
+    assert sent == {"id": "7"} | answer
+    _validator("reply").validate(sent)
+    for wrong in ({"id": "7"}, sent | {"result": {}, "refusal": {"code": "late", "message": "..."}}):
+        with pytest.raises(ValidationError):
+            _validator("reply").validate(wrong)
+        with pytest.raises(ModelError, match="a result or a refusal"):
+            ReplyMessage.model_validate(wrong)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("trigger", TriggerMessage(part_id="A-17", deadline_ms=500, at=utc_now())),
+        ("trigger", {"part_id": 17, "of_a_gateway": 1}),
+        ("command", CommandMessage(id="7", command="recipe_set", arguments={"pack": "bottle"})),
+        ("command", {"id": 7, "command": "pause"}),
+    ],
+)
+def test_what_the_service_takes_is_what_the_schema_says(name: str, message: Any) -> None:
+    sent = message if isinstance(message, dict) else json.loads(message.to_json())
+    _validator(name).validate(sent)
+    assert (TriggerMessage if name == "trigger" else CommandMessage).model_validate(sent)
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        ("trigger", {}),
+        ("trigger", {"part_id": ""}),
+        ("trigger", {"part_id": True}),
+        ("trigger", {"part_id": "A", "deadline_ms": 9}),
+        ("command", {"id": "7"}),
+        ("command", {"command": "pause", "line": "press-1"}),
+    ],
+)
+def test_what_the_schema_refuses_the_service_refuses(name: str, wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        _validator(name).validate(wrong)
+    with pytest.raises(ModelError):
+        (TriggerMessage if name == "trigger" else CommandMessage).model_validate(wrong)
 
 
 def test_scores_are_named_as_on_the_wire() -> None:

@@ -32,6 +32,14 @@ def test_defaults_are_the_papers(tmp_path: Path) -> None:
     assert settings.lines["press-1"].pack == "generic"
 
 
+def test_the_wires_defaults(tmp_path: Path) -> None:
+    settings = load(tmp_path, MINIMAL)
+    assert (settings.mqtt.version, settings.mqtt.max_packet_kb) == ("5", None)
+    assert not settings.mqtt.compensate_sender_clock
+    assert (settings.heatmap.enabled, settings.picture.enabled, settings.picture.quality) == (True, False, 85)
+    assert settings.lines["press-1"].frame_within_ms is None
+
+
 @pytest.mark.parametrize(
     ("text", "parts"),
     [
@@ -50,6 +58,10 @@ def test_defaults_are_the_papers(tmp_path: Path) -> None:
         ("[lines]\n", ["lines", "at least 1"]),
         (MINIMAL + "[lines.b.camera]\nsource = '/dev/video0'\n", ["press-1 and b both open /dev/video0"]),
         (MINIMAL + "[mqtt]\npassword = 'x'\n", ["a password without a username"]),
+        ("[lines.a]\nframe_within_ms = 0\n", ["lines.a.frame_within_ms = 0", "greater than or equal to 1"]),
+        (MINIMAL + "[picture]\nquality = 101\n", ["picture.quality = 101", "less than or equal to 100"]),
+        (MINIMAL + "[mqtt]\nmax_packet_kb = 0\n", ["mqtt.max_packet_kb = 0", "greater than or equal to 1"]),
+        (MINIMAL + "[mqtt]\nversion = '4'\n", ["mqtt.version = '4'", "'3.1.1' or '5'"]),
         ("[lines.a.camera\n", ["not valid TOML", "line 1"]),
     ],
 )

@@ -13,6 +13,7 @@ from edge.settings import CameraSettings, LineSettings, Settings
     [
         (topics.ANOMALY, "line/press-1/anomaly", 1, False),
         (topics.HEATMAP, "line/press-1/anomaly/heatmap", 0, False),
+        (topics.PICTURE, "line/press-1/anomaly/picture", 0, False),
         (topics.STATUS, "line/press-1/status", 1, True),
         (topics.STATS, "line/press-1/stats", 0, True),
         (topics.TRIGGER, "line/press-1/trigger", 1, False),
@@ -31,7 +32,7 @@ def test_wildcard_of_verdicts() -> None:
 
 
 def test_table_has_each_topic_once_with_its_payload_in_words() -> None:
-    assert len({topic.pattern for topic in topics.TOPICS}) == len(topics.TOPICS) == 8
+    assert len({topic.pattern for topic in topics.TOPICS}) == len(topics.TOPICS) == 9
     assert all(topic.payload and topic.direction in {"in", "out"} for topic in topics.TOPICS)
     assert not any(topic.retained for topic in topics.TOPICS if topic.direction == "in")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from edge.clock import utc_now
-from edge.messages import Camera, Fault, Heatmap, Model, Reason, Recipe, Scores, Timing, Verdict
+from edge.messages import CameraFrame, Fault, Heatmap, Model, Reason, Recipe, Scores, Timing, Verdict
 
 RECIPE = Recipe(pack="tile", pack_version="1.2", pack_sha256="a" * 64, threshold_source="uncalibrated")
 MODEL = Model(name="untrained", fingerprint="f" * 64, device="cpu", dtype="fp32", scales=(2, 3))
@@ -21,7 +21,7 @@ def verdict(line: str, seq: int, part_id: str | None = None, **changes: Any) -> 
         "scores": Scores(global_=0.2, local=0.25),
         "explanation": (Reason(text="flawless tile", similarity=0.3),),
         "heatmap": Heatmap(topic=f"line/{line}/anomaly/heatmap", x=0, y=0, width=640, height=480, max=0.4, peak=(3, 4)),
-        "camera": Camera(frame=seq, dropped=0, width=640, height=480),
+        "camera": CameraFrame(frame=seq, dropped=0, width=640, height=480),
         "timing_ms": Timing(capture=2, queue=1, decode=1, score=30, total=34),
         "recipe": RECIPE,
         "model": MODEL,

@@ -20,7 +20,7 @@ from PIL import Image, JpegImagePlugin
 
 from core.image import Map, Rgb
 from core.simline import render
-from edge.messages import Camera, Decision, Fault, Heatmap, Model, Recipe, Scores, Timing, Verdict, uuid7
+from edge.messages import CameraFrame, Decision, Fault, Heatmap, Model, Recipe, Scores, Timing, Verdict, uuid7
 from edge.settings import ArchiveSettings
 from edge.storage import retention as archive_quota
 from edge.storage.archive import Archive, ArchiveError
@@ -82,7 +82,7 @@ def judged(path: str | None, seq: int, identity: str, kind: Decision, line: str 
         heatmap=Heatmap(topic="t", archive=path, x=0, y=0, width=SIZE, height=SIZE, max=1.0, peak=(0, 0)),
         recipe=RECIPE,
         model=MODEL,
-        camera=Camera(frame=seq, dropped=0, width=SIZE, height=SIZE),
+        camera=CameraFrame(frame=seq, dropped=0, width=SIZE, height=SIZE),
         timing_ms=Timing(capture=0, queue=0, decode=0, score=0, total=0),
     )
 

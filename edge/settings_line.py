@@ -1,0 +1,138 @@
+"""The settings of one line: its camera, what it looks at, and when it calls a part anomalous."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, Literal
+from urllib.parse import parse_qsl
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+LineName = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,64}$")]
+
+
+class Section(BaseModel):
+    """A table of the file: frozen, and no key that is not known."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True)
+
+
+class CameraSettings(Section):
+    """Where a line's frames come from."""
+
+    source: str = Field(min_length=1)
+    """`/dev/video0` (better a `/dev/v4l/by-id/...` path), an `rtsp://` or `http(s)://` URL, `gst:<pipeline>`, a video
+    file, a folder of images, or `sim:<class>?rate=2&defects=0.2&seed=7`."""
+    rate: float = Field(default=1.0, ge=0, le=1000)
+    """Parts per second in free run; 0 means as fast as they are scored. A `sim:` source may name it instead."""
+    open_timeout_s: float = Field(default=5.0, gt=0, le=120)
+    """Seconds after which opening the source has failed."""
+    read_timeout_s: float = Field(default=5.0, gt=0, le=120)
+    """Seconds without a frame after which the source is opened anew."""
+    retry_s: float = Field(default=1.0, gt=0, le=600)
+    """Seconds before the first new attempt to open; doubles with each failure."""
+    retry_max_s: float = Field(default=30.0, gt=0, le=3600)
+    """The longest pause between two attempts."""
+    transport: Literal["tcp", "udp"] = "tcp"
+    """How RTSP carries the video."""
+    width: int | None = Field(default=None, ge=16, le=32768)
+    """Width asked of a V4L2 device, pixels."""
+    height: int | None = Field(default=None, ge=16, le=32768)
+    """Height asked of a V4L2 device, pixels."""
+    loop: bool = False
+    """Begin again at the end of a video file or folder."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _rate_of_simulation(cls, data: Any) -> Any:
+        """A simulated line's rate may stand in its source; the rest of the query is the source's own."""
+        source = data.get("source") if isinstance(data, dict) else None
+        if not isinstance(source, str) or not source.startswith("sim:"):
+            return data
+        rate = dict(parse_qsl(source.partition("?")[2])).get("rate")
+        if rate is None:
+            return data
+        found = data.get("rate", rate)
+        if found != rate and not (_is_number(rate) and found == float(rate)):  # equal when it was read before
+            raise ValueError(f"rate stands in {source} and beside it; keep one of them")
+        return {**data, "rate": rate}
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
+
+
+class HealthSettings(Section):
+    """When a live camera's frame is not judged. Each check answers the part with an `error`; 0 switches it off."""
+
+    frozen_s: float = Field(default=10.0, ge=0, le=3600)
+    """Seconds after which frames that are equal to the last bit mean that the picture stands still."""
+    dark: float = Field(default=4.0, ge=0, le=255)
+    """A frame whose mean brightness (0..255) is below it is black."""
+    bright: float = Field(default=251.0, ge=0, le=255)
+    """A frame whose mean brightness (0..255) is above it is white."""
+    blur: float = Field(default=0.0, ge=0)
+    """A frame whose sharpness (variance of the Laplacian, as `alfa-edge status` shows it) is below it is blurred."""
+    torn: bool = True
+    """Refuse frames whose lower part is missing: one row repeated to the bottom."""
+    size: tuple[int, int] | None = None
+    """Width and height that frames must have, pixels. Default: any."""
+
+
+class Roi(Section):
+    """The inspected region of the frame, pixels."""
+
+    x: int = Field(ge=0)
+    """Left edge."""
+    y: int = Field(ge=0)
+    """Top edge."""
+    width: int = Field(ge=16)
+    """Width."""
+    height: int = Field(ge=16)
+    """Height."""
+
+
+class ShotSettings(Section):
+    """How the normal shots of a line are used."""
+
+    augment: Literal["none", "flips", "rotations", "all", "angles"] = "none"
+    """Each shot also mirrored, or turned by quarters, or both, or (`angles`) by every 30 degrees, where parts come like
+    that: 1, 3, 4, 8 or 12 views of it."""
+    limit: int = Field(default=20_000, ge=1, le=100_000)
+    """The most features of a kind that a part is compared with; more are thinned to a coreset."""
+
+
+class LineSettings(Section):
+    """One line: a camera, what it looks at, and when it calls a part anomalous."""
+
+    camera: CameraSettings
+    """The camera."""
+    health: HealthSettings = HealthSettings()
+    """When a live camera's frame is not judged."""
+    mode: Literal["free", "trigger"] = "free"
+    """`free`: parts at the camera's rate; `trigger`: one part for each trigger (MQTT, console, ZMQ)."""
+    deadline_ms: int = Field(default=2000, ge=10, le=600_000)
+    """Milliseconds after a trigger by which its verdict is issued, if need be as `error` `deadline`."""
+    frame_within_ms: int | None = Field(default=None, ge=1, le=600_000)
+    """Milliseconds after its trigger by which the picture of a part is exposed; one that comes later shows the next
+    part, and the answer is `error` `camera_late`. Default: twice the camera's interval, as measured, and at most half
+    of the deadline."""
+    queue: int = Field(default=8, ge=1, le=1000)
+    """Triggers that may wait; one more is answered at once with `error` `queue_full`."""
+    pack: str = "generic"
+    """Name of a prompt pack, or the path of a pack file."""
+    threshold: float = Field(default=0.5, ge=0, le=1)
+    """A part whose score is at or above it is anomalous."""
+    threshold_source: str = "uncalibrated"
+    """Where the threshold comes from; every verdict says it. With `uncalibrated` the verdicts are provisional."""
+    pixel_threshold: float | None = Field(default=None, ge=0, le=1)
+    """Heatmap values at or above it form regions. Default: the threshold."""
+    shots: ShotSettings = ShotSettings()
+    """Its normal shots."""
+    expected_defects: float = Field(default=0.02, ge=0, lt=1)
+    """Share of parts that are really defective, at most: alarms up to it are no drift."""
+    roi: Roi | None = None
+    """The inspected region. Default: the whole frame."""
