@@ -106,7 +106,7 @@ class Daemon:
             from edge.control.commands import COMMANDS
             from edge.control.dispatcher import Desk
             from edge.control.enrolment import Enrolment
-            from edge.inspection.recipes import Recipes, make_alfa, model_part
+            from edge.inspection.recipe_loader import Recipes, make_alfa, model_part
             from edge.storage.settings_database import StateThread
 
         self._state = StateThread(folder)

@@ -13,7 +13,7 @@ from edge.control.dispatcher import CommandError, Desk
 from edge.control.enrolment import Enrolment
 from edge.inference import Scorer
 from edge.inspection.recipe import LoadedRecipe, Seen
-from edge.inspection.recipes import Recipes, make_alfa
+from edge.inspection.recipe_loader import Recipes, make_alfa
 from edge.inspection.request import Ticket
 from edge.messages import State
 from edge.ops.lock import hold_state

@@ -14,7 +14,7 @@ from edge.camera import Camera
 from edge.inference import Scorer
 from edge.inspection.line import Line
 from edge.inspection.recipe import LoadedRecipe
-from edge.inspection.recipes import model_part, recipe_part
+from edge.inspection.recipe_loader import model_part, recipe_part
 from edge.inspection.status import Services
 from edge.mqtt.heatmaps import Heatmaps
 from edge.mqtt.publisher import Publisher
