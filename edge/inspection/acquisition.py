@@ -11,7 +11,7 @@ from core.image import Rgb
 from edge.camera.frame import Frame
 from edge.camera.supervisor import Camera
 from edge.clock import monotonic
-from edge.inference import Scored, Scorer
+from edge.inference import Inference, Scored
 from edge.inspection.recipe import LoadedRecipe
 from edge.inspection.request import Outcome, Ticket
 from edge.messages import Fault
@@ -31,7 +31,7 @@ class Taker(threading.Thread):
         name: str,
         settings: LineSettings,
         camera: Camera,
-        scorer: Scorer,
+        scorer: Inference,
         recipe: Callable[[], LoadedRecipe],
         done: Callable[[Outcome], None],
         look: Callable[[], None],

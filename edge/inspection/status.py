@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from edge.camera.supervisor import Camera
 from edge.clock import utc_now
-from edge.inference import Scorer
+from edge.inference import Inference
 from edge.inspection.counters import Tally
 from edge.inspection.recipe import LoadedRecipe
 from edge.messages import NOT_CALIBRATED, LineStats, State
@@ -22,7 +22,7 @@ from edge.storage.outbox import Depth, Outbox
 class Services:
     """What a line shares with others, and its own voice."""
 
-    scorer: Scorer
+    scorer: Inference
     publisher: Publisher
     outbox: Outbox
     archive: Archive
