@@ -49,7 +49,7 @@ class _Errand:
     result: Future[Any]
 
 
-class ScorerStoppedError(RuntimeError):
+class InferenceStoppedError(RuntimeError):
     """The service is stopping; the frame was not scored."""
 
 
@@ -57,7 +57,7 @@ class TooLateError(RuntimeError):
     """The frame was not scored: its answer was due before its turn came."""
 
 
-class Scorer:
+class Inference:
     """Scores what waits, up to `batch` frames in one pass, and lets no line crowd out another.
 
     Each pass takes the lines in turn, the one that has waited longest for its turn first, and of each its oldest frame;
@@ -105,7 +105,7 @@ class Scorer:
             due: Seconds of `edge.clock.monotonic`; a frame not begun by then is not scored (`TooLateError`).
 
         Raises:
-            ScorerStoppedError: after `stop`.
+            InferenceStoppedError: after `stop`.
         """
         job = _Job(image, text, index, line, due, monotonic(), Future())
         with self._changed:
@@ -118,7 +118,7 @@ class Scorer:
         """What `work` makes of the method, between two passes; frames wait meanwhile, so it has to be short.
 
         Raises:
-            ScorerStoppedError: after `stop`.
+            InferenceStoppedError: after `stop`.
         """
         errand = _Errand(work, Future())
         with self._changed:
@@ -129,7 +129,7 @@ class Scorer:
 
     def _refuse_after_stop(self) -> None:
         if self._stopped:
-            raise ScorerStoppedError("the scorer has stopped")
+            raise InferenceStoppedError("the scorer has stopped")
 
     def _run(self) -> None:
         self._work()

@@ -20,7 +20,7 @@ from core.packs import PromptPack, load_pack
 from edge import __version__
 from edge.camera.supervisor import Camera
 from edge.control.server import ConsoleServer
-from edge.inference import Scorer
+from edge.inference import Inference
 from edge.inspection.line import Line
 from edge.inspection.porch import Porch
 from edge.inspection.status import Services
@@ -106,7 +106,7 @@ class Daemon:
             from edge.control.commands import COMMANDS
             from edge.control.dispatcher import Desk
             from edge.control.enrolment import Enrolment
-            from edge.inspection.recipes import Recipes, make_alfa, model_part
+            from edge.inspection.recipe_loader import Recipes, make_alfa, model_part
             from edge.storage.settings_database import StateThread
 
         self._state = StateThread(folder)
@@ -118,7 +118,7 @@ class Daemon:
         self._recipes.release()
         batch = min(settings.model.batch, len(settings.lines))
         alfa.warm_up(batch)
-        scorer = Scorer(alfa, batch, progress.beat("scorer"))
+        scorer = Inference(alfa, batch, progress.beat("scorer"))
         scorer.start()
         stack.callback(scorer.stop)
         opening.result()

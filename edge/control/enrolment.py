@@ -22,7 +22,7 @@ from core.shot_checks import Flag, Look, check_shot, look_at
 from core.shot_folder import import_shots
 from edge.clock import utc_now
 from edge.control import provisional
-from edge.inference import Scorer
+from edge.inference import Inference
 from edge.messages import Bank
 from edge.settings import LineSettings
 from edge.storage.settings_database import LineCalibration, State
@@ -50,7 +50,7 @@ class Enrolled:
 class Enrolment:
     """Changes the normal shots and the threshold of running lines. All but `scores` is for the state's thread."""
 
-    def __init__(self, alfa: Alfa, scorer: Scorer, lines: Mapping[str, Judge], settings: Mapping[str, LineSettings]):
+    def __init__(self, alfa: Alfa, scorer: Inference, lines: Mapping[str, Judge], settings: Mapping[str, LineSettings]):
         self._alfa = alfa
         self._scorer = scorer
         self._lines = lines

@@ -11,9 +11,9 @@ from core.packs import load_pack
 from edge.control.commands import COMMANDS
 from edge.control.dispatcher import CommandError, Desk
 from edge.control.enrolment import Enrolment
-from edge.inference import Scorer
+from edge.inference import Inference
 from edge.inspection.recipe import LoadedRecipe, Seen
-from edge.inspection.recipes import Recipes, make_alfa
+from edge.inspection.recipe_loader import Recipes, make_alfa
 from edge.inspection.request import Ticket
 from edge.messages import State
 from edge.ops.lock import hold_state
@@ -89,7 +89,7 @@ def offline_desk(settings: Settings, bare: bool = False) -> Iterator[Desk]:
             for name, line in settings.lines.items()
         }
         recipes.release()
-        scorer = Scorer(alfa, 1)
+        scorer = Inference(alfa, 1)
         scorer.start()
         stack.callback(scorer.stop)
         enrolment = Enrolment(alfa, scorer, lines, settings.lines)

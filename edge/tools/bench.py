@@ -18,7 +18,7 @@ from core.packs import load_pack
 from core.regions import find_regions
 from core.simline import render
 from edge.clock import monotonic
-from edge.inspection.recipes import model_part
+from edge.inspection.recipe_loader import model_part
 from edge.messages import Milliseconds, Model, Wire
 
 STAGES = ("decode", "preprocess", "encode", "adapt", "align", "aggregate", "regions")

@@ -17,7 +17,7 @@ from core.backbone import BUNDLED, UNTRAINED, cpu_has_bf16, resolve_device, reso
 from core.packs import PackError, list_packs, load_pack
 from core.store import Store
 from core.weights import ModelError, check_name, find
-from edge.inspection.recipes import make_tower
+from edge.inspection.recipe_loader import make_tower
 from edge.mqtt.publisher import probe
 from edge.ops.redact import is_url, redact
 from edge.settings import Settings, store_dir

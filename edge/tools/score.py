@@ -15,7 +15,7 @@ from core.image import SUFFIXES, ImageError, Rgb, encode_heatmap, encode_jpeg, r
 from core.packs import PromptPack
 from core.regions import find_regions
 from edge.clock import monotonic
-from edge.inspection.recipes import model_part, recipe_part
+from edge.inspection.recipe_loader import model_part, recipe_part
 from edge.messages import Decision, Model, Recipe, Region, Scores, Wire
 from edge.storage.archive import anomaly_overlay
 

@@ -7,7 +7,7 @@ from core.alfa import Alfa
 from core.backbone import Backbone, load_backbone
 from core.image import Rgb
 from edge.clock import monotonic
-from edge.inference import Scorer, ScorerStoppedError, TooLateError
+from edge.inference import Inference, InferenceStoppedError, TooLateError
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def frame(value: int) -> Rgb:
 
 
 def test_what_waits_is_scored_together_and_answered_one_by_one(backbone: Backbone) -> None:
-    scorer, words = Scorer(Alfa(backbone), 8), text()
+    scorer, words = Inference(Alfa(backbone), 8), text()
     futures = [scorer.submit(frame(value), words) for value in (0, 100, 200)]
     scorer.start()
     scored = [future.result(20) for future in futures]
@@ -38,7 +38,7 @@ def test_what_waits_is_scored_together_and_answered_one_by_one(backbone: Backbon
 
 
 def test_a_bad_frame_costs_the_others_nothing(backbone: Backbone) -> None:
-    scorer, words = Scorer(Alfa(backbone), 8), text()
+    scorer, words = Inference(Alfa(backbone), 8), text()
     bad = np.zeros((5, 5), np.uint8)
     futures = [scorer.submit(one, words) for one in (frame(1), bad, frame(2))]
     scorer.start()
@@ -50,17 +50,17 @@ def test_a_bad_frame_costs_the_others_nothing(backbone: Backbone) -> None:
 
 
 def test_stopping_answers_what_waits_and_refuses_what_comes(backbone: Backbone) -> None:
-    scorer, words = Scorer(Alfa(backbone), 1), text()
+    scorer, words = Inference(Alfa(backbone), 1), text()
     scorer.start()
     futures = [scorer.submit(frame(value), words) for value in range(3)]
     scorer.stop()
     assert all(future.done() for future in futures)
-    with pytest.raises(ScorerStoppedError):
+    with pytest.raises(InferenceStoppedError):
         scorer.submit(frame(0), words)
 
 
 def test_errands_are_done_between_passes_in_their_order(backbone: Backbone) -> None:
-    scorer, words = Scorer(Alfa(backbone), 8), text()
+    scorer, words = Inference(Alfa(backbone), 8), text()
     first = scorer.submit(frame(1), words)
     grid = scorer.ask(lambda alfa: alfa.backbone.grid)
     broken = scorer.ask(lambda alfa: 1 / 0)
@@ -74,12 +74,12 @@ def test_errands_are_done_between_passes_in_their_order(backbone: Backbone) -> N
     last = scorer.ask(lambda alfa: alfa.backbone.name)
     scorer.stop()
     assert last.result(0) == "untrained"
-    with pytest.raises(ScorerStoppedError):
+    with pytest.raises(InferenceStoppedError):
         scorer.ask(lambda alfa: None)
 
 
 def test_lines_take_turns_however_much_one_of_them_asks(backbone: Backbone) -> None:
-    scorer, words = Scorer(Alfa(backbone), 2), text()
+    scorer, words = Inference(Alfa(backbone), 2), text()
     order: list[str] = []
     for number in range(4):
         future = scorer.submit(frame(number), words, line="busy")
@@ -96,7 +96,7 @@ def test_lines_take_turns_however_much_one_of_them_asks(backbone: Backbone) -> N
 
 
 def test_a_frame_whose_answer_is_due_costs_no_pass(backbone: Backbone) -> None:
-    scorer, words = Scorer(Alfa(backbone), 4), text()
+    scorer, words = Inference(Alfa(backbone), 4), text()
     late = scorer.submit(frame(1), words, line="one", due=monotonic() - 0.1)
     fresh = scorer.submit(frame(2), words, line="one", due=monotonic() + 60)
     scorer.start()

@@ -26,7 +26,7 @@ from core.encoding import encoding_of
 from core.image import encode_png
 from edge.control.offline import offline_desk
 from edge.control.protocol import Reply, Request
-from edge.inspection.recipes import make_alfa
+from edge.inspection.recipe_loader import make_alfa
 from edge.settings_file import load_settings
 from edge.storage.settings_database import FILE, STATE_TABLES
 from tests.support.mosquitto import Mosquitto, eventually

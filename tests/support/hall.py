@@ -11,10 +11,10 @@ from core.alfa import Alfa
 from core.compiled import compile_pack
 from core.packs import load_pack
 from edge.camera import Camera
-from edge.inference import Scorer
+from edge.inference import Inference
 from edge.inspection.line import Line
 from edge.inspection.recipe import LoadedRecipe
-from edge.inspection.recipes import model_part, recipe_part
+from edge.inspection.recipe_loader import model_part, recipe_part
 from edge.inspection.status import Services
 from edge.mqtt.heatmaps import Heatmaps
 from edge.mqtt.publisher import Publisher
@@ -43,7 +43,7 @@ class Hall:
         self.heard = heard
         self.outbox = Outbox(folder / "state", HistorySettings())
         self.outbox.start()
-        self.scorer = Scorer(alfa, 1)
+        self.scorer = Inference(alfa, 1)
         self.archive = Archive(ArchiveSettings(dir=folder / "archive", min_free_gb=0))
         self.heatmaps = Heatmaps(Metrics())
         self.publisher = Publisher(

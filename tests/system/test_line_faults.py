@@ -12,7 +12,7 @@ import pytest
 
 from core.alfa import Alfa
 from core.backbone import load_backbone
-from edge.inference import Scorer
+from edge.inference import Inference
 from edge.messages import Verdict
 from edge.ops.systemd import Beat, Progress
 from edge.settings import CameraSettings, LineSettings
@@ -97,7 +97,7 @@ def test_a_scorer_that_has_failed_stands_still_for_the_watchdog() -> None:
             raise SystemExit
 
     progress = Progress()
-    scorer = Scorer(Broken(), 1, progress.beat("scorer", 60.0))  # type: ignore[arg-type]
+    scorer = Inference(Broken(), 1, progress.beat("scorer", 60.0))  # type: ignore[arg-type]
     scorer.start()
     eventually(lambda: progress.stalled() is None)
     scorer.submit(None, None)  # type: ignore[arg-type]

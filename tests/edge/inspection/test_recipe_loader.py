@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from core.weights import ModelError
-from edge.inspection.recipes import make_alfa
+from edge.inspection.recipe_loader import make_alfa
 from edge.settings import MethodSettings, ModelSettings
 
 
