@@ -4,59 +4,14 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from datetime import datetime
-from typing import Protocol
 
 from edge.clock import monotonic, utc_now
 from edge.settings import MqttSettings
+from edge.storage.outbox import Outbox, Waiting
 
 _BATCH = 64  # verdicts read from disk at a time
-
-
-class Waiting(Protocol):
-    """A verdict in the outbox."""
-
-    @property
-    def id(self) -> str: ...
-
-    @property
-    def seq(self) -> int: ...
-
-    @property
-    def issued_at(self) -> datetime: ...
-
-    @property
-    def payload(self) -> bytes: ...
-
-
-class Depth(Protocol):
-    """How much of a line is in the outbox."""
-
-    @property
-    def count(self) -> int: ...
-
-    @property
-    def oldest(self) -> datetime | None: ...
-
-    @property
-    def dropped(self) -> int: ...
-
-
-class Outbox(Protocol):
-    """Where verdicts are on disk until the broker has them. Any thread may call it."""
-
-    def last_seq(self, line: str, /) -> int:
-        """The sequence number of the line's last verdict."""
-
-    def waiting(self, line: str, limit: int, besides: Collection[str] = (), /) -> Sequence[Waiting]:
-        """The oldest that wait, without those in `besides` and those that `delivered` was told of."""
-
-    def delivered(self, line: str, verdict_id: str, /) -> None:
-        """The broker has it; returns at once, never raises."""
-
-    def depth(self, line: str, /) -> Depth:
-        """Of the line; from memory."""
 
 
 class Backlog:

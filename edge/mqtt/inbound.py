@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from edge.incoming import MessageError, refusal
+from edge.incoming import NO_ID, MessageError
+from edge.messages import Fault, ReplyMessage
 from edge.ops.alarms import Alarms
 from edge.ops.logs import line_log
 from edge.storage.verdict_database import MessageIdentity
@@ -131,11 +132,12 @@ class Router:
             self._refuse(message, f"bad_{message.kind}", error)
         except Exception as error:
             line_log(__name__, message.line).exception("a %s could not be taken", message.kind)
-            internal = MessageError("internal", f"internal error: {type(error).__name__}: {error}", "-")
+            internal = MessageError("internal", f"internal error: {type(error).__name__}: {error}", NO_ID)
             self._refuse(message, "internal", internal)
 
     def _refuse(self, message: InboundMessage, reason: str, error: MessageError) -> None:
         """One that is refused is acknowledged, since it would be refused again."""
         self.reject(message.line, reason, f"a {message.kind} was refused: {error}")
-        self._voices[message.line].publish_reply(refusal(error))
+        reply = ReplyMessage(id=error.id, refusal=Fault(code=error.code, message=error.message))
+        self._voices[message.line].publish_reply(reply.to_json())
         message.acknowledge()

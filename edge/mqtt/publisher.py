@@ -15,7 +15,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from edge.clock import monotonic, utc_now
 from edge.messages import LineStats, LineStatus, State, StatusAlarm, Verdict
 from edge.mqtt import connection, properties
-from edge.mqtt.backlog import Backlog, Outbox, is_late, marked
+from edge.mqtt.backlog import Backlog, is_late, marked
 from edge.mqtt.client import LineClient
 from edge.mqtt.connection import BrokerStatus, probe
 from edge.mqtt.delivery import Delivery
@@ -25,9 +25,10 @@ from edge.mqtt.packet_limit import PacketLimit
 from edge.mqtt.subscriptions import Subscriptions
 from edge.ops.alarms import Alarms
 from edge.settings import MqttSettings
+from edge.storage.outbox import Outbox
 from edge.topics import ANOMALY, HEATMAP, PICTURE, REPLY, STATS, STATUS, SYNC, Topic, line_name
 
-__all__ = ["BrokerStatus", "Outbox", "Publisher", "probe"]
+__all__ = ["BrokerStatus", "Publisher", "probe"]
 
 MAX_IMAGES = 4
 """Heatmaps or pictures that may wait for a slow network; the next one is refused: the newest is what counts."""

@@ -20,6 +20,7 @@ from edge.mqtt.freshness import Freshness
 from edge.mqtt.inbound import InboundMessage, Router
 from edge.ops.alarms import Alarms
 from edge.settings import MqttSettings
+from edge.storage.outbox import Outbox
 from edge.storage.verdict_database import MessageIdentity
 from edge.topics import COMMAND, STATS, SYNC, TRIGGER
 
@@ -29,16 +30,6 @@ class Sender(Protocol):
 
     def wake(self) -> None:
         """There is something to send. Any thread may call it."""
-
-
-class MessageStore(Protocol):
-    """Where it is on disk which messages have come. Any thread may call it, and nothing waits."""
-
-    def acknowledged(self, client: str, packet: int, trigger: int) -> None:
-        """The broker has surely had the PUBACK of a message."""
-
-    def forget_messages(self, client: str, connection: str | None) -> None:
-        """The broker sends no message of a client again but those of `connection`."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +54,7 @@ class Subscriptions:
     """Between the broker's messages and the router. Its `origin`s acknowledge on the connection that they came by."""
 
     def __init__(
-        self, settings: MqttSettings, line: str, router: Router, store: MessageStore, sender: Sender, alarms: Alarms
+        self, settings: MqttSettings, line: str, router: Router, store: Outbox, sender: Sender, alarms: Alarms
     ) -> None:
         self._line = line
         self._router = router

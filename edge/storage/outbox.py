@@ -209,7 +209,7 @@ class Outbox:
             WriterError: they cannot be read.
         """
         # Before it reads: what has left the notes has left the table.
-        gone = {*besides, *self._noted("delivered"), *self._noted("keep")}
+        gone = {*besides, *self._noted("delivered", line), *self._noted("keep")}
         verdict = "SELECT issued_at, CAST(payload AS BLOB) FROM verdicts WHERE line = ? AND seq = ?"
         found: list[Waiting] = []
         with self._reader() as sql:
@@ -223,7 +223,7 @@ class Outbox:
         """The broker has it: it waits no more. What the disk does not take yet is kept in mind, and a process that dies
         meanwhile has it sent again.
         """
-        self._writer.note(("delivered", verdict_id), lambda database: database.delivered(line, verdict_id))
+        self._writer.note(("delivered", verdict_id, line), lambda database: database.delivered(line, verdict_id))
 
     @property
     def _opened(self) -> VerdictDatabase:
@@ -231,9 +231,10 @@ class Outbox:
             raise WriterError(f"database {self.path}: the outbox was not started")
         return self._database
 
-    def _noted(self, kind: str) -> list[object]:
+    def _noted(self, kind: str, *about: str) -> list[object]:
         """The ids or numbers of the notes of a kind that are not on disk yet."""
-        return [key[1] for key in self._writer.noted() if isinstance(key, tuple) and key[0] == kind]
+        keys = [key for key in self._writer.noted() if isinstance(key, tuple) and key[0] == kind]
+        return [key[1] for key in keys if key[2:] == about]
 
     @contextmanager
     def _reader(self) -> Iterator[Callable[..., sqlite3.Cursor]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import threading
 from collections import deque
@@ -16,6 +17,8 @@ from core.database import Database, DatabaseError
 from edge.clock import monotonic
 from edge.ops.alarms import Alarms
 from edge.ops.worker import Worker, Workers
+
+log = logging.getLogger(__name__)
 
 _TOGETHER = 64  # jobs in one transaction, at most
 _LINGER_S = 0.05  # how long a note waits for a transaction to go with
@@ -189,27 +192,19 @@ class DatabaseWriter(Generic[T]):
         return [job for job in jobs if job[1].set_running_or_notify_cancel()], notes, more
 
     def _write(self, tables: T, jobs: list[tuple[Callable[[T], Any], Future[Any]]], notes: list[Hashable]) -> bool:
-        """Does all of it in one transaction, then tells those who wait; whether the disk took it."""
+        """Does all of it in one transaction, then tells those who wait; whether the disk took all of it."""
         if not jobs and not notes:
             return True
         with self._lock:
             noted = {key: self._notes[key] for key in notes if key in self._notes}
-        tell: list[Callable[[], None]] = []
         try:
-            with tables.transaction():
-                for note in noted.values():
-                    note(tables)
-                for job, answer in jobs:
-                    try:
-                        tell.append(partial(answer.set_result, tables.attempt(job)))
-                    except Exception as error:
-                        # SQLite gives up the whole transaction when the disk is full.
-                        if _is_of_disk(error) or not tables.database.tables.conn.in_transaction:
-                            raise
-                        tell.append(partial(answer.set_exception, error))
+            tell = self._transact(tables, jobs, noted)
         except Exception as error:
-            for _, answer in jobs:
-                answer.set_exception(self.error(error))
+            if noted and jobs:  # what nobody waits for may be too much for a disk that takes the rest
+                self._write(tables, jobs, [])
+            else:
+                for _, answer in jobs:
+                    answer.set_exception(self.error(error))
             self._say(self.error(error))
             return False
         with self._lock:
@@ -220,6 +215,32 @@ class DatabaseWriter(Generic[T]):
             answer_now()
         self._say(None)
         return True
+
+    def _transact(
+        self,
+        tables: T,
+        jobs: list[tuple[Callable[[T], Any], Future[Any]]],
+        noted: dict[Hashable, Callable[[T], None]],
+    ) -> list[Callable[[], None]]:
+        """What is to be called when the transaction, which is at its end now, is on disk."""
+        tell: list[Callable[[], None]] = []
+        with tables.transaction():
+            for key, note in noted.items():
+                try:
+                    tables.attempt(note)
+                except Exception as error:
+                    if _is_of_disk(error) or not tables.database.tables.conn.in_transaction:
+                        raise
+                    log.exception("%s: the note %s cannot be written and is dropped; please report it", self.path, key)
+            for job, answer in jobs:
+                try:
+                    tell.append(partial(answer.set_result, tables.attempt(job)))
+                except Exception as error:
+                    # SQLite gives up the whole transaction when the disk is full.
+                    if _is_of_disk(error) or not tables.database.tables.conn.in_transaction:
+                        raise
+                    tell.append(partial(answer.set_exception, error))
+        return tell
 
     def _prune(self, tables: T) -> bool:
         try:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,7 +12,11 @@ from typing import Any
 
 from edge.clock import utc_now
 from edge.messages import Fault, LineStats, Model, Recipe, Verdict
-from edge.mqtt.publisher import Inbox, Publisher
+from edge.mqtt import connection
+from edge.mqtt.delivery import Delivery
+from edge.mqtt.inbound import InboundMessage, Router
+from edge.mqtt.publisher import Publisher
+from edge.ops.alarms import Alarms
 from edge.settings import HistorySettings, MqttSettings
 from edge.storage.outbox import Outbox
 from tests.support.mosquitto import Message, Subscription, eventually, subscribe
@@ -35,13 +37,18 @@ class Publishers:
     def __init__(self) -> None:
         self._made: list[Publisher] = []
         self._folder = TemporaryDirectory(prefix="outbox-")
-        self.outbox = Outbox(Path(self._folder.name), HistorySettings())
+        self.alarms = Alarms()
+        self.outbox = Outbox(Path(self._folder.name), HistorySettings(), alarms=self.alarms)
         self.outbox.start()
+        self.delivery = Delivery()
 
-    def __call__(self, port: int, inbox: Inbox | None = None, **settings: Any) -> Publisher:
+    def __call__(self, port: int, receiver: Notes | None = None, **settings: Any) -> Publisher:
         mqtt = MqttSettings(**{"host": "127.0.0.1", "port": port} | settings)
-        publisher = Publisher(mqtt, LINE, "box", "1.2.3", self.outbox, inbox)
-        publisher._link.client.reconnect_delay_set(0.1, 1)  # type: ignore[arg-type]  # tests are in a hurry
+        router = Router([LINE], self.alarms) if receiver is not None else None
+        publisher = Publisher(mqtt, LINE, "box", "1.2.3", self.outbox, self.delivery, self.alarms, router)
+        if router is not None and receiver is not None:
+            router.open(receiver, receiver, {LINE: publisher})
+        connection.pause(publisher._client.client, 0.1)
         self._made.append(publisher)
         return publisher
 
@@ -51,7 +58,7 @@ class Publishers:
         issued_at = utc_now() - timedelta(seconds=age_s)
         kept = [verdict(seq).model_copy(update={"issued_at": issued_at}) for seq in range(first, first + count)]
         for one in kept:
-            self.outbox.issue(one)
+            self.outbox.issue(one).result()
         return kept
 
     def issue(self, publisher: Publisher, count: int = 1) -> list[Verdict]:
@@ -70,46 +77,43 @@ class Publishers:
     def stop(self) -> None:
         for publisher in self._made:
             publisher.stop(timeout_s=0.1)
+        self.delivery.stop()
         self.outbox.stop()
         self._folder.cleanup()
 
 
-@dataclass(frozen=True)
-class Taken:
-    """A message that reached the inbox."""
-
-    payload: bytes
-    stale: bool
-    again: bool = False
-
-
 class Notes:
-    """An inbox that takes all, and accepts triggers when it is told to."""
+    """Takes all messages, and acknowledges them at once, or when it is told to."""
 
     def __init__(self, *, waits: bool = False) -> None:
-        self.taken: list[Taken] = []
-        self.futures: list[Future[Any]] = []
+        self.taken: list[InboundMessage] = []
         self._waits = waits
         self._lock = threading.Lock()
 
-    def trigger(self, payload: bytes, *, again: bool, stale: bool) -> Future[Any] | None:
-        self.taken.append(Taken(payload, stale, again))
+    def receive(self, message: InboundMessage) -> None:
         with self._lock:
-            future: Future[Any] = Future()
-            if not self._waits:
-                return None
-            self.futures.append(future)
-            return future
+            self.taken.append(message)
+            waits = self._waits
+        if not waits:
+            message.acknowledge(len(self.taken))
 
     def accept(self) -> None:
         """All, and from now on at once."""
         with self._lock:
             self._waits = False
-        for future in self.futures:
-            future.set_result(None)
+            taken = list(self.taken)
+        for message in taken:
+            message.acknowledge(1)
 
-    def command(self, payload: bytes, *, stale: bool) -> None:
-        self.taken.append(Taken(payload, stale))
+    @property
+    def payloads(self) -> list[bytes]:
+        """Of all that came."""
+        return [message.payload for message in self.taken]
+
+    @property
+    def stale(self) -> list[bool]:
+        """Of each, whether it may have waited at the broker."""
+        return [message.waited_s > 0 for message in self.taken]
 
 
 def verdict(seq: int) -> Verdict:

@@ -14,7 +14,7 @@ from paho.mqtt.properties import Properties
 from edge.mqtt import freshness as marker
 from edge.mqtt.publisher import Publisher
 from tests.support.mosquitto import Mosquitto, client, eventually, subscribe
-from tests.support.publisher import COMMAND, LINE, REPLY, SYNC, TRIGGER, Notes, Publishers, Taken, connected
+from tests.support.publisher import COMMAND, LINE, REPLY, SYNC, TRIGGER, Notes, Publishers, connected
 from tests.support.stub_broker import StubBroker
 
 VERSIONS = pytest.mark.parametrize("version", ["3.1.1", "5"])

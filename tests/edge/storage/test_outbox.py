@@ -15,12 +15,13 @@ import pytest
 
 from core.database import DatabaseError
 from edge.clock import monotonic, utc_now
+from edge.messages import Verdict
 from edge.settings import HistorySettings
-from edge.storage import outbox
-from edge.storage import verdict_database as ledger
+from edge.storage import outbox, verdict_database, writer
 from edge.storage.history import History
-from edge.storage.outbox import Outbox, OutboxError
-from edge.storage.verdict_database import FILE, Ledger
+from edge.storage.outbox import Acceptance, Outbox
+from edge.storage.verdict_database import FILE, Accepted, MessageIdentity, VerdictDatabase
+from edge.storage.writer import WriterError
 from tests.support.mosquitto import eventually
 from tests.support.verdicts import failure, verdict
 
@@ -73,18 +74,23 @@ class Clocks:
 @pytest.fixture
 def clocks(monkeypatch: pytest.MonkeyPatch) -> Clocks:
     made = Clocks()
-    for module in (ledger, outbox):
+    for module in (verdict_database, writer):
         monkeypatch.setattr(module, "monotonic", made.monotonic)
-    monkeypatch.setattr(ledger, "utc_now", made.utc_now)
-    monkeypatch.setattr(outbox, "_LOOK_S", 0.05)
+    monkeypatch.setattr(verdict_database, "utc_now", made.utc_now)
+    monkeypatch.setattr(writer, "_LOOK_S", 0.05)
     return made
+
+
+def issued(box: Outbox, one: Verdict, accepted: Acceptance | int | None = None) -> Verdict:
+    """The verdict as it is on disk."""
+    return box.issue(one, accepted).result()
 
 
 def issue(box: Outbox, count: int, line: str = "one", part: str | None = None) -> list[str]:
     ids = []
     for _ in range(count):
         one = verdict(line, box.last_seq(line) + 1, part)
-        box.issue(one)
+        issued(box, one)
         ids.append(one.id)
     return ids
 
@@ -111,7 +117,7 @@ def test_a_verdict_waits_until_it_is_delivered(boxes: Boxes) -> None:
     box = boxes()
     assert (box.last_seq("one"), box.depth("one")) == (0, outbox.Depth(0, None, 0))
     first = verdict("one", 1, "part 1")
-    box.issue(first)
+    issued(box, first)
     second, third = issue(box, 2)
     (found, *_) = box.waiting("one", 2)
     assert (found.id, found.seq, found.payload) == (first.id, 1, first.to_json())
@@ -136,7 +142,7 @@ def test_a_sequence_has_no_gaps_and_no_number_twice(boxes: Boxes) -> None:
     issue(box, 2)
     for seq in (1, 2, 4):
         with pytest.raises(ValueError, match=f"line one: verdict {seq} cannot follow 2"):
-            box.issue(verdict("one", seq))
+            issued(box, verdict("one", seq))
     issue(box, 1)
     assert kept(box) == [1, 2, 3]
 
@@ -144,8 +150,8 @@ def test_a_sequence_has_no_gaps_and_no_number_twice(boxes: Boxes) -> None:
 def test_lines_do_not_mix(boxes: Boxes) -> None:
     box = boxes()
     ones, twos = issue(box, 2, "one", "part"), issue(box, 3, "two")
-    assert box.accept("two", "part", utc_now()).result().known is False
-    assert box.accept("one", "part", utc_now()).result().known is True
+    assert box.accept("two", "part", utc_now()).future.result().known is False
+    assert box.accept("one", "part", utc_now()).future.result().known is True
     assert (waiting(box, "one"), waiting(box, "two")) == (ones, twos)
     assert (box.last_seq("one"), box.last_seq("two"), box.last_seq("three")) == (2, 3, 0)
     box.delivered("one", ones[0])
@@ -159,19 +165,19 @@ def test_lines_do_not_mix(boxes: Boxes) -> None:
 def test_triggers_are_unanswered_until_a_verdict_answers_them(boxes: Boxes) -> None:
     box = boxes()
     came = [utc_now() - timedelta(seconds=3 - number) for number in range(3)]
-    accepted = [box.accept("one", f"part {number}", at).result() for number, at in enumerate(came)]
+    accepted = [box.accept("one", f"part {number}", at).future.result() for number, at in enumerate(came)]
     assert [one.known for one in accepted] == [False] * 3
-    assert box.accept("one", "part 0", utc_now()).result().known
+    assert box.accept("one", "part 0", utc_now()).future.result().known
     assert box.unanswered("one") == []  # of this process: they are the line's to answer
-    box.issue(verdict("one", 1, "part 1"), accepted[1].trigger)
-    assert box.accept("one", "part 1", utc_now()).result().known  # of the history
+    issued(box, verdict("one", 1, "part 1"), accepted[1].trigger)
+    assert box.accept("one", "part 1", utc_now()).future.result().known  # of the history
     box = boxes()
     left = box.unanswered("one")
     assert [one.part_id for one in left] == ["part 0", "part 2", "part 0", "part 1"]
     assert abs(left[0].received_at - came[0]) < timedelta(milliseconds=1)
-    fresh = box.accept("one", "part 9", utc_now()).result()
+    fresh = box.accept("one", "part 9", utc_now()).future.result()
     assert fresh.trigger not in {one.trigger for one in left}
-    box.issue(failure("one", 2, "part 0", "restart"), left[0].trigger)
+    issued(box, failure("one", 2, "part 0", "restart"), left[0].trigger)
     box.forget(left[1].trigger)
     assert [one.trigger for one in box.unanswered("one")] == [one.trigger for one in left[2:]]  # at once
     box = boxes()
@@ -180,23 +186,23 @@ def test_triggers_are_unanswered_until_a_verdict_answers_them(boxes: Boxes) -> N
 
 def test_a_triggers_number_is_never_given_again(boxes: Boxes) -> None:
     box = boxes()
-    first = box.accept("one", "part", utc_now()).result().trigger
-    box.issue(verdict("one", 1, "part"), first)
+    first = box.accept("one", "part", utc_now()).future.result().trigger
+    issued(box, verdict("one", 1, "part"), first)
     box = boxes()
-    assert box.accept("one", "next", utc_now()).result().trigger > first
+    assert box.accept("one", "next", utc_now()).future.result().trigger > first
 
 
 def test_what_one_caller_does_wrong_harms_no_other(boxes: Boxes) -> None:
     box = boxes()
     held, go = hold_writer(box)
-    good = box.accept("one", "good", utc_now())
-    bad = box.accept("one", "\ud800", utc_now())  # a JSON message can hold it, a database cannot
-    cancelled = box.accept("one", "cancelled", utc_now())
+    good = box.accept("one", "good", utc_now()).future
+    bad = box.accept("one", "\ud800", utc_now()).future  # a JSON message can hold it, a database cannot
+    cancelled = box.accept("one", "cancelled", utc_now()).future
     assert cancelled.cancel()
     with ThreadPoolExecutor(2) as pool:
-        gap = pool.submit(box.issue, verdict("two", 2))
-        eventually(lambda: box._jobs.qsize() == 4)
-        fine = pool.submit(box.issue, verdict("two", 1))
+        gap = pool.submit(issued, box, verdict("two", 2))
+        eventually(lambda: len(box._writer._jobs) == 4)
+        fine = pool.submit(issued, box, verdict("two", 1))
         go.set()
         fine.result()
     held.result()
@@ -212,25 +218,25 @@ def test_what_one_caller_does_wrong_harms_no_other(boxes: Boxes) -> None:
 def hold_writer(box: Outbox) -> tuple[Future[None], threading.Event]:
     """The writer waits inside a transaction until the event is set, while more comes."""
     go = threading.Event()
-    held: Future[None] = box._ask(lambda _: go.wait(30) and None)
+    held: Future[None] = box._writer.submit(lambda _: go.wait(30) and None)
     eventually(held.running)
     return held, go
 
 
 def test_what_comes_while_it_writes_goes_in_one_transaction(boxes: Boxes, monkeypatch: pytest.MonkeyPatch) -> None:
     box = boxes()
-    count, begin = 0, Ledger.transaction
+    count, begin = 0, VerdictDatabase.transaction
 
-    def counted(self: Ledger) -> object:
+    def counted(self: VerdictDatabase) -> object:
         nonlocal count
         count += 1
         return begin(self)
 
     held, go = hold_writer(box)
-    monkeypatch.setattr(Ledger, "transaction", counted)
+    monkeypatch.setattr(VerdictDatabase, "transaction", counted)
     with ThreadPoolExecutor(20) as pool:
-        done = [pool.submit(box.issue, verdict(f"line-{number}", 1)) for number in range(20)]
-        eventually(lambda: box._jobs.qsize() == 20)
+        done = [pool.submit(issued, box, verdict(f"line-{number}", 1)) for number in range(20)]
+        eventually(lambda: len(box._writer._jobs) == 20)
         go.set()
         held.result()
         for one in done:
@@ -243,12 +249,12 @@ def test_the_queue_is_bounded_and_the_history_keeps_what_it_drops(
     boxes: Boxes, caplog: pytest.LogCaptureFixture
 ) -> None:
     box = boxes(outbox_limit=5)
-    with caplog.at_level(logging.ERROR):
+    with caplog.at_level(logging.WARNING):
         ids = issue(box, 8)
     assert waiting(box) == ids[3:]
     assert (box.depth("one").count, box.depth("one").dropped, kept(box)) == (5, 3, [*range(1, 9)])
     assert [one.message for one in caplog.records] == [
-        "line one: of 5 verdicts that wait for the broker the oldest are dropped"
+        "of 5 verdicts that may wait for the broker the oldest are dropped"
     ]
     for one in ids:  # dropped ones, too, that were on their way
         box.delivered("one", one)
@@ -332,18 +338,18 @@ def test_a_disk_that_is_full_refuses_by_name_and_is_used_again_when_it_has_room(
 ) -> None:
     box = boxes()
     ids = issue(box, 2)
-    accepted = box.accept("one", "part", utc_now()).result()
+    accepted = box.accept("one", "part", utc_now()).future.result()
     limit_pages(box, 1)
     large = verdict("one", 3, "part", explanation=[{"text": "x" * 100_000, "similarity": 0.1}])
     for _ in range(2):
-        with pytest.raises(OutboxError, match=rf"database {box.path}: .*full; make room"):
-            box.issue(large, accepted.trigger)
+        with pytest.raises(WriterError, match=rf"database {box.path}: .*full; make room"):
+            issued(box, large, accepted.trigger)
     box.delivered("one", ids[0])
     assert (box.last_seq("one"), box.depth("one").count, kept(box)) == (2, 2, [1, 2])
     assert waiting(box) == [ids[1]]
     assert len([one for one in caplog.records if one.levelno >= logging.ERROR]) == 1
     limit_pages(box, 1_000_000)
-    box.issue(large, accepted.trigger)
+    issued(box, large, accepted.trigger)
     assert waiting(box) == [ids[1], large.id]
     box = boxes()
     assert box.unanswered("one") == []
@@ -353,23 +359,114 @@ def test_a_disk_that_is_full_refuses_by_name_and_is_used_again_when_it_has_room(
 def limit_pages(box: Outbox, count: int) -> None:
     """As a disk that has no room answers; a stand-in for the one that needs root."""
     database = box._opened.database.tables.conn
-    box._ask(lambda _: database.execute(f"PRAGMA max_page_count = {count}").fetchone()).result()
+    box._writer.submit(lambda _: database.execute(f"PRAGMA max_page_count = {count}").fetchone()).result()
 
 
-def test_a_number_that_the_disk_refused_may_be_passed_over(boxes: Boxes) -> None:
+def test_what_was_given_without_the_disk_is_written_when_it_takes_it(boxes: Boxes) -> None:
     box = boxes()
     issue(box, 1)
+    accepted = box.accept("one", "part", utc_now())
+    accepted.future.result()
     limit_pages(box, 1)
+    large = [{"text": "x" * 100_000, "similarity": 0.1}]
     for seq in (2, 3):  # which the line has told the broker of all the same
-        with pytest.raises(OutboxError):
-            box.issue(verdict("one", seq, explanation=[{"text": "x" * 100_000, "similarity": 0.1}]))
+        with pytest.raises(WriterError):
+            issued(box, verdict("one", seq, explanation=large), accepted)
+        assert box.keep(verdict("one", seq, explanation=large), accepted)
+    assert (box.last_seq("one"), kept(box), len(waiting(box))) == (3, [1], 1)
     limit_pages(box, 1_000_000)
     for seq in (1, 5):
         with pytest.raises(ValueError, match=f"verdict {seq} cannot follow 3"):
-            box.issue(verdict("one", seq))
-    box.issue(verdict("one", 4))
+            issued(box, verdict("one", seq))
+    issued(box, verdict("one", 4))
+    looked(box, lambda: kept(box) == [1, 2, 3, 4])
+    assert (box.last_seq("one"), len(waiting(box))) == (4, 4)
+    box = boxes()
+    assert (box.last_seq("one"), box.depth("one").count, box.unanswered("one")) == (4, 4, [])
+
+
+def test_a_verdict_that_the_disk_took_too_late_gives_way_to_the_answer_that_was_given(boxes: Boxes) -> None:
+    box = boxes()
+    held, go = hold_writer(box)
+    late = verdict("one", 1)
+    written = box.issue(late)  # it will be written: nobody can cancel it once it is begun
+    go.set()
+    held.result()
+    written.result()
+    answer = failure("one", 1, None, "state_failed").model_copy(update={"id": late.id})
+    box.delivered("one", late.id)
+    box.keep(answer)
+    assert waiting(box) == []
+    eventually(lambda: History(box.path.parent).entry("one", 1).error_code == "state_failed")
+    assert (kept(box), box.last_seq("one")) == ([1], 1)
+
+
+def test_a_trigger_and_its_verdict_go_in_one_transaction(boxes: Boxes) -> None:
+    box = boxes()
+    issued(box, verdict("one", 1, "part"))
+    held, go = hold_writer(box)
+    accepted = box.accept("one", "part", utc_now())
+    written = box.issue(verdict("one", 2, "part"), accepted)
+    go.set()
+    held.result()
+    assert written.result().duplicate
+    assert History(box.path.parent).payload("one", 2)["duplicate"] is True
+    assert boxes().unanswered("one") == []
+
+
+def message(connection: str, packet: int, digest: str = "a", *, repeated: bool = False) -> MessageIdentity:
+    return MessageIdentity("one", connection, packet, digest, repeated)
+
+
+def test_a_repetition_is_only_what_is_on_disk_and_not_acknowledged(boxes: Boxes) -> None:
+    box = boxes()
+
+    def accept(identity: MessageIdentity) -> Accepted:
+        return box.accept("one", "part", utc_now(), identity).future.result()
+
+    first = accept(message("c1", 7))
+    issued(box, verdict("one", 1, "part"), first.trigger)
+    box = boxes()  # killed before the PUBACK: it comes again, and again after the next loss
+    for connection in ("c2", "c3"):
+        again = accept(message(connection, 7, repeated=True))
+        assert (again.trigger, again.known, again.repetition) == (first.trigger, True, True)
+    assert box.unanswered("one") == []
+    for identity in (
+        message("c3", 7, repeated=True),  # the broker repeats nothing on the same connection
+        message("c4", 8, repeated=True),  # another message: its first transmission was lost
+        message("c4", 7, "b", repeated=True),
+        message("c4", 7),
+    ):
+        found = accept(identity)
+        assert (found.known, found.repetition) == (True, False), identity
+    box.acknowledged("one", 7, found.trigger)
+    assert not accept(message("c5", 7, repeated=True)).repetition  # the carrier comes back
+    last = accept(message("c5", 9))
+    box.acknowledged("one", 9, last.trigger - 1)  # of an older message with this number
+    assert accept(message("c6", 9, repeated=True)).repetition
+    box.forget_messages("one", "c7")
+    assert not accept(message("c8", 9, repeated=True)).repetition
+
+
+def test_a_restored_backup_begins_a_new_generation(boxes: Boxes, tmp_path: Path) -> None:
+    box = boxes()
+    issue(box, 3)
+    box.accept("one", "open", utc_now()).future.result()
+    copy = History(box.path.parent).backup(tmp_path)
+    assert (box.generation("one"), box.generation("two")) == (1, 1)
+    issue(box, 2)
+    box.stop()
+    restored = tmp_path / "restored"
+    restored.mkdir()
+    shutil.copy(copy, restored / FILE)
+    box = boxes(restored)
+    assert (box.last_seq("one"), box.generation("one"), box.generation("two")) == (3, 2, 2)
+    assert box.unanswered("one") == []  # it may have been answered since
+    assert box.depth("one").count == 3
+    assert box.number_on("one", 5) == 3
     issue(box, 1)
-    assert (kept(box), box.last_seq("one")) == ([1, 4, 5], 5)
+    box = boxes(restored)
+    assert (box.last_seq("one"), box.generation("one"), kept(box)) == (6, 3, [1, 2, 3, 6])
 
 
 @pytest.fixture
@@ -387,10 +484,10 @@ def test_a_real_disk_that_is_full(boxes: Boxes, small_disk: Path) -> None:
     box = boxes(small_disk)
     issue(box, 3)
     (small_disk / "else").write_bytes(bytes(shutil.disk_usage(small_disk).free))
-    with pytest.raises(OutboxError, match=r"verdicts\.db: .*full; make room on its disk"):
+    with pytest.raises(WriterError, match=r"verdicts\.db: .*full; make room on its disk"):
         issue(box, 200)
-    accepted = box.accept("one", "x" * 8000, utc_now())
-    with pytest.raises(OutboxError, match="full"):
+    accepted = box.accept("one", "x" * 8000, utc_now()).future
+    with pytest.raises(WriterError, match="full"):
         accepted.result()
     last = box.last_seq("one")
     assert waiting(box)
@@ -423,19 +520,19 @@ def test_a_damaged_file_is_refused_by_name_and_left_alone(boxes: Boxes, damage: 
 def test_an_outbox_that_does_not_run_says_so(tmp_path: Path) -> None:
     box = Outbox(tmp_path, HistorySettings())
     box.stop()
-    with pytest.raises(OutboxError, match="was not started"):
+    with pytest.raises(WriterError, match="was not started"):
         box.last_seq("one")
     box = Outbox(tmp_path, HistorySettings())
     box.start()
     late = [box.accept("one", f"part {number}", utc_now()) for number in range(200)]
     box.stop()
     box.stop()
-    assert [one.result().trigger for one in late] == [*range(1, 201)]  # what was asked for is done
+    assert [one.future.result().trigger for one in late] == [*range(1, 201)]  # what was asked for is done
     box.delivered("one", "x")
-    with pytest.raises(OutboxError, match="does not run"):
-        box.accept("one", "part", utc_now()).result()
-    with pytest.raises(OutboxError, match="does not run"):
-        box.issue(verdict("one", 1))
+    with pytest.raises(WriterError, match="is not open"):
+        box.accept("one", "part", utc_now()).future.result()
+    with pytest.raises(WriterError, match="is not open"):
+        issued(box, verdict("one", 1))
     assert sorted(path.name for path in tmp_path.iterdir()) == [FILE]
 
 
@@ -444,8 +541,8 @@ def test_many_lines_at_once(boxes: Boxes) -> None:
 
     def work(line: str) -> None:
         for seq in range(1, 9):
-            trigger = box.accept(line, f"part {seq}", utc_now()).result().trigger
-            box.issue(verdict(line, seq, f"part {seq}"), trigger)
+            trigger = box.accept(line, f"part {seq}", utc_now()).future.result().trigger
+            issued(box, verdict(line, seq, f"part {seq}"), trigger)
             for one in box.waiting(line, 5):
                 box.delivered(line, one.id)
 
