@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import fcntl
+import glob
 import os
-import shutil
 import sqlite3
+import stat
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -13,6 +14,8 @@ from types import TracebackType
 
 import sqlite_utils
 from sqlite_utils import Migrations
+
+from core.files import replacing
 
 _STRICT = (3, 37, 0)  # the first SQLite that has STRICT tables
 _BUSY = 10.0  # seconds that a writer waits for another
@@ -106,13 +109,16 @@ class Database:
         with _named(what, self.path), _filed(what), _alone(target.parent):
             if target.exists() and target.samefile(self.path):
                 raise DatabaseError(f"{what}: they are one file; name another")
-            with closing(_connect(self.path, "ro")) as source, _in_place(target) as draft:
-                with closing(sqlite3.connect(draft)) as copy:
-                    source.backup(copy)
-                    copy.executescript(script)
-                    copy.execute("PRAGMA journal_mode = DELETE")  # a WAL file would not open from read-only media
-                    _check_pages(copy, what, self.path)
-                shutil.copymode(self.path, draft)
+            mode = stat.S_IMODE(self.path.stat().st_mode)
+            with (
+                closing(_connect(self.path, "ro")) as source,
+                _in_place(target, mode) as draft,
+                closing(sqlite3.connect(draft)) as copy,
+            ):
+                source.backup(copy)
+                copy.executescript(script)
+                copy.execute("PRAGMA journal_mode = DELETE")  # a WAL file would not open from read-only media
+                _check_pages(copy, what, self.path)
 
     def close(self) -> None:
         """Ends the connection; what is not committed is gone."""
@@ -200,22 +206,15 @@ def _create(path: Path, sets: Sequence[Migrations]) -> None:
 
 
 @contextmanager
-def _in_place(path: Path) -> Iterator[Path]:
-    """The name of a file to write beside `path`, whose place it takes at the end."""
+def _in_place(path: Path, mode: int | None = None) -> Iterator[Path]:
+    """The name of a file to write beside `path`, whose place it takes at the end; `_alone` is held."""
     wal = path.with_name(f"{path.name}-wal")
     if wal.exists() and wal.stat().st_size:  # SQLite would replay it onto whatever bears the name
         raise DatabaseError(f"{wal} holds changes of a database that is not here: bring that back, or move it away")
-    draft = path.with_name(f".{path.name}.part")
-    journal = draft.with_name(f"{draft.name}-journal")
-    try:
-        for left in (draft, journal):  # by a process that was killed
-            left.unlink(missing_ok=True)
+    for left_over in path.parent.glob(f".{glob.escape(path.name)}.*part*"):  # of a killed process; or its journal
+        left_over.unlink()
+    with replacing(path, sync=True, mode=mode) as draft:
         yield draft
-        _sync(draft)
-        draft.replace(path)
-        _sync(path.parent)
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -290,12 +289,3 @@ def _filed(what: str) -> Iterator[None]:
 def _restore(path: Path) -> str:
     aside = f"{path}, {path.name}-wal and {path.name}-shm"
     return f"end the programs that use it, move {aside} elsewhere, and copy a backup to {path}"
-
-
-def _sync(path: Path) -> None:
-    """Waits until the file or folder is on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+_DRAFT = re.compile(r"\.(.+)\.[a-z0-9_]{8}\.part", re.DOTALL)
+_LEFT_OVER_S = 3600.0  # a draft that nobody has written to for so long is of a process that was killed
+
 
 @contextlib.contextmanager
-def replacing(path: Path, *, sync: bool = False) -> Iterator[Path]:
+def replacing(path: Path, *, sync: bool = False, mode: int | None = None) -> Iterator[Path]:
     """A draft beside `path`, which takes the place of `path` at the end; after an exception it is removed.
+
+    The draft's name is new each time, so that two processes may make the same file; the last one's stays.
 
     Args:
         path: The file to be; its folder is there.
-        sync: Whether the draft is on disk before it takes the place, so that a power cut leaves the old file or the
-            new one. Without it a power cut may leave an empty file.
+        sync: Whether the draft is on disk before it takes the place, and its name after that, so that a power cut
+            leaves the old file or the new one. Without it a power cut may leave an empty file.
+        mode: The file's permissions; None: as the process's mask gives them.
 
     Raises:
         OSError: the folder takes no file.
@@ -26,11 +34,12 @@ def replacing(path: Path, *, sync: bool = False) -> Iterator[Path]:
     draft = Path(name)
     try:
         yield draft
-        draft.chmod(0o666 & ~_umask())
+        draft.chmod(0o666 & ~_umask() if mode is None else mode)
         if sync:
-            with draft.open("rb") as file:
-                os.fsync(file.fileno())
+            sync_to_disk(draft)
         draft.replace(path)
+        if sync:
+            sync_to_disk(path.parent)
     finally:
         draft.unlink(missing_ok=True)
 
@@ -39,6 +48,40 @@ def write(path: Path, data: bytes, *, sync: bool = False) -> None:
     """Writes a file whole or not at all, as `replacing`."""
     with replacing(path, sync=sync) as draft:
         draft.write_bytes(data)
+
+
+def sync_to_disk(path: Path) -> None:
+    """Waits until the file, or the names in the folder, are on disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def finished_name(name: str) -> str | None:
+    """The name of the file that a draft called `name` was to become; None: no draft of `replacing` is called that."""
+    found = _DRAFT.fullmatch(name)
+    return found[1] if found else None
+
+
+def remove_drafts(folder: Path, name: str | None = None) -> None:
+    """Removes what processes that were killed have left in `folder`: drafts that have not changed for an hour.
+
+    Args:
+        folder: May be missing.
+        name: Only drafts of the file that is called so.
+
+    Raises:
+        OSError: one cannot be removed.
+    """
+    for draft in folder.glob(".*.part"):
+        finished = finished_name(draft.name)
+        if finished is None or (name is not None and finished != name):
+            continue
+        with contextlib.suppress(FileNotFoundError):  # its process has finished it meanwhile
+            if time.time() - draft.lstat().st_mtime > _LEFT_OVER_S:
+                draft.unlink()
 
 
 def _umask() -> int:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from core import files
 from core.model_error import ModelError
 
 SUFFIXES = (".safetensors", ".bin", ".pt", ".pth")
@@ -171,16 +171,14 @@ class Store:
     def place(self, file: Path, record: Record) -> None:
         """Moves a finished file of the directory that `writing` gave to its place, and its record after it."""
         folder = self.root / record.model
-        text = file.with_name("record.json")
-        text.write_text(record.model_dump_json(indent=2) + "\n", "utf-8")
-        for path in (file, text):
-            _sync(path)
+        files.sync_to_disk(file)
         self._record_path(record.model, record.tag).unlink(missing_ok=True)
         for path in _weights(folder, record.tag):
             path.unlink()
         file.replace(folder / record.file)
-        text.replace(self._record_path(record.model, record.tag))
-        _sync(folder)
+        files.write(
+            self._record_path(record.model, record.tag), f"{record.model_dump_json(indent=2)}\n".encode(), sync=True
+        )
 
     def _record_path(self, model: str, tag: str) -> Path:
         return self.root / model / f"{tag}.json"
@@ -242,7 +240,7 @@ def sha256_of(path: Path) -> str:
 
 def _tags(folder: Path) -> set[str]:
     tags = {one.name.removesuffix(suffix) for suffix in (*SUFFIXES, ".json") for one in folder.glob(f"[!.]*{suffix}")}
-    return tags | {one.name[1:].removesuffix(".part") for one in folder.glob(".*.part")}
+    return tags | {work.name[1:].removesuffix(".part") for work in folder.glob(".*.part") if work.is_dir()}
 
 
 def _weights(folder: Path, tag: str) -> list[Path]:
@@ -255,12 +253,3 @@ def _again(model: str, tag: str) -> str:
 
 def _mib(size: int) -> str:
     return f"{size / 2**20:,.0f} MiB"
-
-
-def _sync(path: Path) -> None:
-    """Waits until the file or directory is on the disk, so that a power cut leaves no record of half a file."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from core.alfa import Alfa
 from core.aligner import Values
+from core.files import remove_drafts, replacing
 from core.image import Rgb, read
 from core.vision import Features
 
@@ -60,6 +61,7 @@ class FeatureCache:
             ImageError: a picture cannot be read.
             OSError: the disk does not take the features.
         """
+        remove_drafts(self._folder)
         digests = {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
         self._encoded(0, False)
         for start in range(0, len(paths), self._batch):
@@ -103,9 +105,8 @@ class FeatureCache:
                 held["value"] = self._few(values.image).half()
                 held[f"value{scale}"] = self._few(values.window).half()
                 held[f"index{scale}"] = values.index
-            draft = self._folder / f"{digest}.part"
-            save_file({key: value.contiguous().cpu() for key, value in held.items()}, draft)
-            draft.replace(self._file(digest))
+            with replacing(self._file(digest)) as draft:
+                save_file({key: value.contiguous().cpu() for key, value in held.items()}, draft)
 
     def _few(self, values: Tensor) -> Tensor:
         """CLS and the mean of the patches [..., 2, w] of [..., 1 + n, w], where that is all that will be looked at."""

@@ -16,6 +16,7 @@ from torch import Tensor
 from core.augment import augment
 from core.backbone import Backbone
 from core.feature_maps import MapKind
+from core.files import remove_drafts, replacing
 from core.image import Rgb, read
 
 Encode = Callable[[Sequence[Rgb]], tuple[Tensor, ...]]
@@ -81,6 +82,7 @@ class MapCache:
             ImageError: a picture cannot be read.
             OSError: the disk does not take the maps.
         """
+        remove_drafts(self.folder)
         for start in range(0, len(views), self._batch):
             part = views[start : start + self._batch]
             fresh = not all(self._file(view).exists() for view in part)
@@ -107,9 +109,8 @@ class MapCache:
         self.folder.mkdir(parents=True, exist_ok=True)
         for row, view in enumerate(views):
             held = {str(place): one[row].half().contiguous().cpu() for place, one in enumerate(found)}
-            draft = self.folder / f"{view.key}.part"
-            save_file(held, draft)
-            draft.replace(self._file(view))
+            with replacing(self._file(view)) as draft:
+                save_file(held, draft)
 
     def _file(self, view: View) -> Path:
         return self.folder / f"{view.key}.safetensors"

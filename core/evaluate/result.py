@@ -13,6 +13,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from core import files
+
 METRICS = ("auroc", "aupr", "f1_max", "pauroc", "pro", "pf1_max")
 """In the paper's order: image level, then pixel level."""
 
@@ -170,9 +172,7 @@ class Evaluation(Part):
 
     def write(self, path: Path) -> None:
         """Writes the JSON file, whole or not at all."""
-        draft = path.with_name(path.name + ".part")
-        draft.write_text(self.model_dump_json(indent=1) + "\n", "utf-8")
-        draft.replace(path)
+        files.write(path, f"{self.model_dump_json(indent=1)}\n".encode())
 
 
 class Spread(Part):

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from core.backbone import CLIP_MEAN, CLIP_STD
 from core.clip import CLIP
+from core.files import replacing
 from core.models import architecture
 from core.simline import SIZE
 from core.training.captions import Captions
@@ -176,9 +177,8 @@ def _save(
         "mean": mean,
         "optimizers": [one.state_dict() for one in optimizers],
     }
-    fresh = path.with_suffix(".new")
-    torch.save(state, fresh)
-    fresh.replace(path)
+    with replacing(path) as draft:
+        torch.save(state, draft)
 
 
 def _resume(path: Path, model: CLIP, head: DamageHead, mean: dict[str, Tensor], optimizers: Optimizers) -> int:

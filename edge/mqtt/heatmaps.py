@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from core.image import encode_heatmap
 from edge.messages import Verdict
 from edge.mqtt.publisher import Publisher
+from edge.ops.alarms import Alarms
 from edge.ops.metrics import Metrics
-from edge.ops.systemd import Beat
-from edge.ops.threads import step_back
+from edge.ops.worker import Worker, Workers
 
 if TYPE_CHECKING:
     from core.alfa import Inspection
@@ -37,25 +37,27 @@ class Heatmaps:
     thread may call it.
     """
 
-    def __init__(self, metrics: Metrics, beat: Beat | None = None) -> None:
+    def __init__(self, metrics: Metrics, workers: Workers | None = None, alarms: Alarms | None = None) -> None:
+        """Starts nothing yet.
+
+        Args:
+            metrics: Where heatmaps are counted.
+            workers: Who watches the thread.
+            alarms: Where it says that a heatmap could not be made.
+        """
         self._metrics = metrics
-        self._beat = beat or Beat("heatmaps")
-        self._changed = threading.Condition()
+        self._alarms = alarms or Alarms()
+        self._lock = threading.Lock()
         self._waiting: dict[str, deque[_Heatmap]] = {}  # by line, in the order of their turns
-        self._stopped = False
-        self._thread = threading.Thread(target=self._run, name="heatmaps", daemon=True)
+        self._worker = Worker(workers, "heatmaps", self._work, low_priority=True)
 
     def start(self) -> None:
         """Starts the thread."""
-        self._thread.start()
+        self._worker.start()
 
     def stop(self, timeout_s: float = 2.0) -> None:
         """Takes no more, and sends what waits, within `timeout_s` seconds."""
-        with self._changed:
-            self._stopped = True
-            self._changed.notify()
-        if self._thread.is_alive():
-            self._thread.join(timeout_s)
+        self._worker.stop(timeout_s)
 
     def send(self, publisher: Publisher, verdict: Verdict, inspection: Inspection) -> None:
         """Takes the heatmap of a verdict that was issued; returns at once.
@@ -66,36 +68,47 @@ class Heatmaps:
             inspection: Whose heatmap it is. It is made here, where no verdict waits for it.
         """
         text = {"id": verdict.id, "line": verdict.line, "seq": str(verdict.seq)}
-        one = _Heatmap(publisher, text, inspection)
-        with self._changed:
-            if self._stopped:
+        heatmap = _Heatmap(publisher, text, inspection)
+        with self._lock:
+            if self._worker.stopping:
                 return
-            waiting = self._waiting.setdefault(one.publisher.line, deque())
+            waiting = self._waiting.setdefault(publisher.line, deque())
             if full := len(waiting) >= _NEWEST:
                 waiting.popleft()
-            waiting.append(one)
-            self._changed.notify()
+            waiting.append(heatmap)
+        self._worker.wake()
         if full:
-            self._metrics.heatmap(one.publisher.line, "dropped")
+            self._metrics.heatmap(publisher.line, "dropped")
 
-    def _run(self) -> None:
-        step_back()
-        while (one := self._next()) is not None:
-            sent = one.publisher.connected and one.publisher.publish_heatmap(one.encode())
-            self._metrics.heatmap(one.publisher.line, "sent" if sent else "dropped")
-        self._beat.done()  # of one that has failed the watchdog is to notice that it has ended
+    def _work(self) -> float | None:
+        """Sends one; comes again at once until none waits."""
+        heatmap = self._next()
+        if heatmap is None:
+            return None
+        line = heatmap.publisher.line
+        self._metrics.heatmap(line, "sent" if self._send(heatmap) else "dropped")
+        return 0.0
+
+    def _send(self, heatmap: _Heatmap) -> bool:
+        """Whether it was sent."""
+        if not heatmap.publisher.connected:
+            return False
+        try:
+            picture = heatmap.encode()
+        except Exception as error:  # one that is damaged must not hold up the rest
+            message = f"a heatmap could not be made: {type(error).__name__}: {error}"
+            self._alarms.count("heatmaps", message, heatmap.publisher.line)
+            return False
+        return heatmap.publisher.publish_heatmap(picture)
 
     def _next(self) -> _Heatmap | None:
-        """The oldest of the line that has waited longest for its turn; None at the end."""
-        with self._changed:
-            self._beat.idle()
-            self._changed.wait_for(lambda: self._waiting or self._stopped)
+        """The oldest of the line that has waited longest for its turn."""
+        with self._lock:
             if not self._waiting:
                 return None
-            self._beat.touch()
             line = next(iter(self._waiting))
             waiting = self._waiting.pop(line)
-            one = waiting.popleft()
+            heatmap = waiting.popleft()
             if waiting:
                 self._waiting[line] = waiting
-            return one
+            return heatmap

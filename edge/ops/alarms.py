@@ -45,6 +45,7 @@ ALARMS = {
     "broker_version": AlarmKind("warning", "The broker speaks no MQTT 5, so the line uses 3.1.1."),
     "broker_order": AlarmKind("warning", "Old triggers cannot be told from new ones."),
     "outbox": AlarmKind("warning", "Verdicts that wait for the broker cannot be read or are dropped."),
+    "heatmaps": AlarmKind("warning", "Heatmaps could not be made."),
     "archive": AlarmKind("warning", "The archive takes no pictures."),
     "archive_files": AlarmKind("warning", "Files of the archive cannot be deleted."),
     "drift": AlarmKind("warning", "The line has left what its calibration promised."),

@@ -1,22 +1,34 @@
-"""Figures for Prometheus: what the lines count, and what is looked up when somebody asks."""
+"""Figures for Prometheus: what the lines count, what is looked up when somebody asks, and where they are served."""
 
 from __future__ import annotations
 
+import errno
 import logging
 import shutil
+import socket
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+from wsgiref.simple_server import WSGIServer
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    start_http_server,
+)
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
 from edge import __version__
 from edge.messages import Decision, Model, State, Timing
-from edge.ops.metrics_server import MetricsServer
+from edge.ops.alarms import Alarms
+from edge.ops.worker import Workers
 from edge.settings import MetricsSettings
+from edge.settings_file import ConfigError, Problem
 
 if TYPE_CHECKING:
     from edge.storage.archive import ArchiveStatus
@@ -76,6 +88,10 @@ METRICS = {
     "alfa_edge_device_memory_bytes": Metric("gauge", (), "The device's memory that torch holds; absent on a CPU."),
     "alfa_edge_device_temperature_celsius": Metric("gauge", (), "The device's temperature; absent where none is told."),
     "alfa_edge_build_info": Metric("gauge", ("version", "model", "fingerprint"), "1; the labels say what is running."),
+    "alfa_edge_stalled": Metric("gauge", ("thread",), "1 for a thread that stands still or has failed; else absent."),
+    "alfa_edge_alarms": Metric(
+        "gauge", ("line", "code"), "1 for what is wrong now; `line` is empty for the whole service."
+    ),
     "alfa_edge_scrape_errors_total": Metric("counter", (), "Sources of figures that failed when they were asked."),
 }
 """Every figure by its name, as a scrape has it (a histogram's with `_bucket`, `_sum` and `_count`)."""
@@ -117,10 +133,13 @@ class _Source:
 class Metrics:
     """The figures of one service. Lines may feed it from any thread; what it watches is asked only at a scrape."""
 
-    def __init__(self) -> None:
+    def __init__(self, alarms: Alarms | None = None) -> None:
+        """Counts nothing yet; sources that fail, and all other alarms of the service, are in `alarms`."""
+        alarms = alarms or Alarms()
         self.registry = CollectorRegistry()
         self._codes: set[str] = set()
-        self._watched = _Watched(self._failed)
+        self._watched = _Watched(self._failed, alarms)
+        self._watched.add(_Source("the alarms", lambda: _of_alarms(alarms)))
         self._verdicts: Counter = self._make(Counter, "alfa_edge_verdicts_total")
         self._errors: Counter = self._make(Counter, "alfa_edge_errors_total")
         self._triggers: Counter = self._make(Counter, "alfa_edge_triggers_total")
@@ -183,6 +202,13 @@ class Metrics:
             self._watched.add(_Source("the device's memory", lambda: _memory(device)))
             self._watched.add(_Source("the device's temperature", lambda: _temperature(device, thermal)))
 
+    def watch_workers(self, workers: Workers) -> None:
+        """Looks at each scrape which threads stand still."""
+        name = "alfa_edge_stalled"
+        self._watched.add(
+            _Source("the threads", lambda: [_Sample(name, 1.0, (thread,)) for thread in workers.stalled_names()])
+        )
+
     def serve(self, settings: MetricsSettings) -> MetricsServer:
         """Starts the endpoint, or, where no port is set, nothing; `stop` ends it.
 
@@ -206,13 +232,50 @@ class Metrics:
         return code
 
 
+class MetricsServer:
+    """Answers scrapes, each in a thread of its own."""
+
+    def __init__(self, registry: CollectorRegistry, settings: MetricsSettings) -> None:
+        """Listens from now on.
+
+        Raises:
+            ConfigError: it cannot.
+        """
+        self._server: WSGIServer | None = None
+        if settings.port is None:
+            return
+        try:
+            self._server, self._thread = start_http_server(settings.port, settings.host, registry)
+        except (OSError, UnicodeError) as error:
+            raise ConfigError([_problem(settings, error)]) from error
+        log.info("metrics on http://%s:%d/metrics", settings.host, settings.port)
+
+    def stop(self) -> None:
+        """Ends it; does not wait for scrapes that are being answered. May be called twice."""
+        if self._server is not None:
+            self._server.shutdown()
+            self._server.server_close()
+            self._thread.join()
+            self._server = None
+
+
+def _problem(settings: MetricsSettings, error: OSError | UnicodeError) -> Problem:
+    where = f"{settings.host}:{settings.port}"
+    if isinstance(error, (socket.gaierror, UnicodeError)) or error.errno == errno.EADDRNOTAVAIL:
+        remedy = "is no address of this machine; 127.0.0.1 serves this machine only, 0.0.0.0 all its networks"
+        return Problem("metrics", "host", settings.host, remedy)
+    taken = error.errno == errno.EADDRINUSE
+    hint = "end what uses it (`ss -ltnp` names it), or set another" if taken else "set another"
+    return Problem("metrics", "port", str(settings.port), f"cannot listen on {where}: {error.strerror}; {hint}")
+
+
 class _Watched:
     """What is read at a scrape. A source that fails is left out and counted; the others are shown."""
 
-    def __init__(self, failed: Callable[[], None]) -> None:
+    def __init__(self, failed: Callable[[], None], alarms: Alarms) -> None:
         self._failed = failed
+        self._alarms = alarms
         self._sources: list[_Source] = []
-        self._broken: set[_Source] = set()
 
     def add(self, source: _Source) -> None:
         self._sources.append(source)
@@ -235,11 +298,10 @@ class _Watched:
             samples = tuple(source.read())
         except Exception as error:  # counted: whoever looks at the figures sees that one is missing
             self._failed()
-            if source not in self._broken:
-                log.warning("no figures of %s: %s: %s", source.what, type(error).__name__, error)
-            self._broken.add(source)
+            message = f"no figures of {source.what}: {type(error).__name__}: {error}"
+            self._alarms.raise_("metrics", message, about=source.what)
             return ()
-        self._broken.discard(source)
+        self._alarms.clear("metrics", about=source.what)
         return samples
 
 
@@ -254,6 +316,11 @@ def _of_line(line: str, gauges: Gauges) -> Iterator[_Sample]:
             yield from (_Sample(name, float(count), (line, reason)) for reason, count in tuple(value.items()))
         elif value is not None:
             yield _Sample(name, float(value), (line,))
+
+
+def _of_alarms(alarms: Alarms) -> Iterator[_Sample]:
+    for alarm in alarms.every():
+        yield _Sample("alfa_edge_alarms", 1.0, (alarm.line or "", alarm.code))
 
 
 def _of_archive(archive: ArchiveStatus) -> Iterator[_Sample]:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import faulthandler
 import logging
 import os
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from edge.clock import monotonic
+from edge.ops.alarms import Alarms
 from edge.ops.redact import redact
+from edge.ops.worker import Workers
 
 log = logging.getLogger(__name__)
 
@@ -19,22 +23,23 @@ _STATUS_CHARS = 500  # systemd passes over a message of more than 4096 bytes
 _EXTEND_EVERY_S = 10.0
 _EXTEND_BY_S = 30.0
 _PATIENCE_S = 60.0  # for a piece of a thread's work, where it asks for no other
+_LOOK_S = 5.0  # between two looks where systemd does not ask for any
 _LOADING_S = 1800.0  # of a load that takes longer nobody knows whether it will end
 
 
 class Notifier:
     """A datagram to the socket in `$NOTIFY_SOCKET` for each word; without one, nothing. Any thread may call it.
 
-    What cannot be sent is logged, once until something can be again: systemd itself acts on what it does not hear.
+    What cannot be sent is an alarm until something can be again: systemd itself acts on what it does not hear.
     """
 
-    def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
+    def __init__(self, environment: Mapping[str, str] = os.environ, alarms: Alarms | None = None) -> None:
         """Raises ValueError for an address that is none of a UNIX socket."""
         address = environment.get("NOTIFY_SOCKET", "")
         if address and address[0] not in "/@":
             raise ValueError(f"NOTIFY_SOCKET = {address}: no path and no abstract name of a socket")
         self._address = "\0" + address[1:] if address.startswith("@") else address
-        self._mute = False
+        self._alarms = alarms or Alarms()
         if address:
             self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
             self._socket.settimeout(_SEND_S)
@@ -71,15 +76,15 @@ class Notifier:
         try:
             self._socket.sendto(message.encode(errors="replace"), self._address)
         except OSError as error:
-            if not self._mute:
-                log.error("systemd cannot be told %s: %s", message, error)
-            self._mute = True
+            self._alarms.raise_("systemd", f"systemd cannot be told anything, nor that the service is well: {error}")
         else:
-            self._mute = False
+            self._alarms.clear("systemd")
 
 
 class Beat:
     """The sign of life of one thread, which alone touches it. Nothing is expected before its first sign."""
+
+    vital = True
 
     def __init__(self, name: str, patience_s: float = _PATIENCE_S) -> None:
         self.name = name
@@ -110,22 +115,27 @@ class Beat:
             return f"{self.name}: no progress for {silent:.0f} s"
         return None
 
+    def hopeless(self) -> bool:
+        """Whether the sign is missing for twice the patience."""
+        sign = self._sign
+        return sign is not None and sign[1] is not None and monotonic() - sign[1] > 2 * self.patience_s
+
 
 class Progress:
     """Whether all threads that must make progress do. Any thread may ask."""
 
-    def __init__(self) -> None:
-        self._beats: list[Beat] = []
+    def __init__(self, workers: Workers | None = None) -> None:
+        self._workers = workers or Workers()
 
     def beat(self, name: str, patience_s: float = _PATIENCE_S) -> Beat:
         """One more thread, which may take `patience_s` seconds for a piece of its work."""
         beat = Beat(name, patience_s)
-        self._beats.append(beat)
+        self._workers.add(beat)
         return beat
 
     def stalled(self) -> str | None:
         """What stands still, in words; None when nothing does."""
-        return "; ".join(found for beat in tuple(self._beats) if (found := beat.stalled())) or None
+        return self._workers.stalled()
 
 
 def watchdog_period(environment: Mapping[str, str] = os.environ) -> float | None:
@@ -138,25 +148,40 @@ def watchdog_period(environment: Mapping[str, str] = os.environ) -> float | None
 
 
 class Watchdog:
-    """Tells systemd that the service is alive for as long as it is; else it says why not, and systemd restarts it."""
+    """Looks whether the service is alive, and tells systemd so, where that asks for it, for as long as it is.
 
-    def __init__(self, notifier: Notifier, alive: Callable[[], str | None], period_s: float | None = None) -> None:
-        """Looks every `period_s` seconds, by default as systemd asks for; without either, never.
+    A service that stands still is restarted by systemd. Where that does not do it, the process ends with exit code 70
+    as soon as it is hopeless, so that whoever started it may start it anew.
+    """
+
+    def __init__(
+        self,
+        notifier: Notifier,
+        stalled: Callable[[], str | None],
+        hopeless: Callable[[], str | None] = lambda: None,
+        period_s: float | None = None,
+    ) -> None:
+        """Looks every `period_s` seconds, by default as systemd asks for, else every 5 s.
 
         Args:
-            alive: None if all is well, else what stands still, in words. It must not wait long.
+            notifier: To systemd.
+            stalled: None if all is well, else what stands still, in words. It must not wait long.
+            hopeless: None, or what has stood still for so long that the process has to end.
+            period_s: Where it is given, systemd is told in any case.
         """
+        asked = watchdog_period() if period_s is None else period_s
         self._notifier = notifier
-        self._alive = alive
-        self._period = watchdog_period() if period_s is None else period_s
+        self._stalled = stalled
+        self._hopeless = hopeless
+        self._feeds = asked is not None
+        self._period = asked or _LOOK_S
         self._halt = threading.Event()
         self._still = False
         self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
 
     def start(self) -> None:
         """Begins to look; systemd counts from READY."""
-        if self._period is not None and self._notifier.listening:
-            self._thread.start()
+        self._thread.start()
 
     def stop(self) -> None:
         """Looks no more. May be called twice, or without a start."""
@@ -173,16 +198,21 @@ class Watchdog:
     def _look(self) -> None:
         reason = self._reason()
         if reason is None:
-            self._notifier.watchdog()
+            if self._feeds:
+                self._notifier.watchdog()
             if self._still:
                 log.warning("the service makes progress again")
         elif not self._still:
-            log.critical("the service stands still, and will be restarted unless it goes on: %s", reason)
+            log.critical("the service stands still, and will be ended unless it goes on: %s", reason)
         self._still = reason is not None
+        if reason is not None and (hopeless := self._hopeless()) is not None:
+            log.critical("the service ends, as it stands still: %s", hopeless)
+            faulthandler.dump_traceback(sys.__stderr__ or 2)
+            os._exit(os.EX_SOFTWARE)  # a thread that hangs cannot be waited for
 
     def _reason(self) -> str | None:
         try:
-            return self._alive()
+            return self._stalled()
         except Exception as error:  # whoever cannot say that it is well is not
             return f"its progress cannot be told: {type(error).__name__}: {error}"
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from typing import Protocol
 
 from edge.clock import monotonic
+from edge.ops.alarms import Alarms
 from edge.ops.threads import step_back
 
 log = logging.getLogger(__name__)
@@ -15,28 +17,70 @@ PATIENCE_S = 60.0
 """A piece of a thread's work may take so many seconds, where the thread asks for no other limit."""
 
 
+_HOPELESS = 2.0  # a standstill of so many times the patience will not end by itself
+
+
+class ServiceFailedError(RuntimeError):
+    """The service has ended by itself, as a thread that it cannot do without has failed; the message names it."""
+
+
+class Watched(Protocol):
+    """A thread that has to make progress."""
+
+    name: str
+    vital: bool
+    """Whether the service is of no use without it."""
+
+    def stalled(self) -> str | None:
+        """Why it makes no progress, in words; None when it does."""
+        ...
+
+    def hopeless(self) -> bool:
+        """Whether it has made none for so long that it will not any more."""
+        ...
+
+
 class Workers:
     """All worker threads of one service. Any thread may ask it."""
 
-    def __init__(self) -> None:
+    def __init__(self, alarms: Alarms | None = None, on_failure: Callable[[], None] = lambda: None) -> None:
+        """Watches nothing yet.
+
+        Args:
+            alarms: Where a thread tells that it could not be given a lower priority.
+            on_failure: Called, in any thread, after `failed` was set.
+        """
+        self.alarms = alarms or Alarms()
         self.failed = threading.Event()
         """Set when a thread has ended by an exception: the service can keep its promises no more, and has to end."""
         self.failure: str | None = None
         """Which thread failed first, and why."""
-        self._workers: list[Worker] = []
+        self._workers: list[Watched] = []
+        self._on_failure = on_failure
 
-    def add(self, worker: Worker) -> None:
+    def add(self, worker: Watched) -> None:
         """One more thread that has to make progress."""
         self._workers.append(worker)
 
     def stalled(self) -> str | None:
-        """Which threads stand still, in words; None when none does."""
-        return "; ".join(found for worker in tuple(self._workers) if (found := worker.stalled())) or None
+        """Which vital threads stand still, in words; None when none does."""
+        found = [worker.stalled() for worker in tuple(self._workers) if worker.vital]
+        return "; ".join(reason for reason in found if reason) or None
+
+    def hopeless(self) -> str | None:
+        """Which vital threads have stood still for too long to go on, in words; None when none has."""
+        found = [worker.stalled() for worker in tuple(self._workers) if worker.vital and worker.hopeless()]
+        return "; ".join(reason for reason in found if reason) or None
+
+    def stalled_names(self) -> list[str]:
+        """The names of all threads that stand still."""
+        return [worker.name for worker in tuple(self._workers) if worker.stalled()]
 
     def fail(self, failure: str) -> None:
-        """A thread has ended by an exception."""
+        """A vital thread has ended by an exception."""
         self.failure = self.failure or failure
         self.failed.set()
+        self._on_failure()
 
 
 class Worker:
@@ -59,6 +103,7 @@ class Worker:
         *,
         patience_s: float = PATIENCE_S,
         low_priority: bool = False,
+        vital: bool = True,
     ) -> None:
         """Starts nothing yet.
 
@@ -68,8 +113,10 @@ class Worker:
             work: Its work, called in the thread only.
             patience_s: One call of `work` that takes longer counts as a standstill.
             low_priority: Whether the thread leaves the processor to the others.
+            vital: Whether the service has to end when the thread fails or stands still.
         """
         self.name = name
+        self.vital = vital
         self.failure: BaseException | None = None
         """What ended the thread."""
         self._workers = workers
@@ -101,7 +148,6 @@ class Worker:
 
     def start(self) -> None:
         """Starts the thread."""
-        self._running = True
         self._thread.start()
 
     def wake(self) -> None:
@@ -128,22 +174,33 @@ class Worker:
 
     def stalled(self) -> str | None:
         """Why it makes no progress, in words; None when it does, has not begun, or has ended as it should."""
-        since = self._busy_since  # once: the thread goes on meanwhile
         if self._running and not self._thread.is_alive():
             return f"{self.name}: its thread has ended"
-        if since is not None and (silent := monotonic() - since) > self._patience_s:
+        if (silent := self._silent_s()) > self._patience_s:
             return f"{self.name}: no progress for {silent:.0f} s"
         return None
 
+    def hopeless(self) -> bool:
+        """Whether it has stood still for twice its patience."""
+        return self._silent_s() > _HOPELESS * self._patience_s
+
+    def _silent_s(self) -> float:
+        since = self._busy_since  # once: the thread goes on meanwhile
+        return 0.0 if since is None else monotonic() - since
+
     def _run(self) -> None:
-        if self._low_priority:
-            step_back()
+        self._running = True
+        if self._low_priority and (refusal := step_back()) is not None:
+            alarms = self._workers.alarms if self._workers is not None else Alarms()
+            alarms.raise_(
+                "priority", f"the thread {self.name} keeps its priority: the kernel says {refusal}", about=self.name
+            )
         try:
             self._loop()
         except BaseException as error:
             self.failure = error
             log.critical("the thread %s has failed: %s: %s", self.name, type(error).__name__, error, exc_info=True)
-            if self._workers is not None:
+            if self._workers is not None and self.vital:
                 self._workers.fail(f"the thread {self.name} has failed: {type(error).__name__}: {error}")
             return  # still `_running`: who watches it sees that it has ended
         self._busy_since, self._running = None, False

@@ -13,18 +13,21 @@ import logging
 import os
 import threading
 from collections import Counter, deque
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 
 from PIL import Image
 
+from core.files import replacing
 from core.image import ImageError, Map, Rgb, encode_jpeg, overlay, read
 from edge.clock import monotonic
 from edge.messages import Decision, Verdict
-from edge.ops.threads import step_back
+from edge.ops.alarms import Alarms
+from edge.ops.worker import Worker, Workers
 from edge.settings import ArchiveSettings
-from edge.storage.retention import DRAFT, OVERLAY, PICTURE, ArchiveError, Quota, overlay_path, part_path
+from edge.storage.retention import OVERLAY, PICTURE, ArchiveError, Quota, overlay_path, part_path
 
 __all__ = ["Archive", "ArchiveError", "ArchiveStatus", "anomaly_overlay"]
 
@@ -54,6 +57,7 @@ class ArchiveStatus:
         skipped: Parts not kept as too many waited for the disk.
         failed: Parts not kept since the archive had a fault, or their picture could not be encoded.
         deleted: Parts that had to go, by age or for room.
+        undeletable: Files and folders that had to go, and could not be deleted.
         bytes: On disk.
         oldest: The first day that is held.
         waiting: Parts on their way to the disk, the one in work included.
@@ -64,6 +68,7 @@ class ArchiveStatus:
     skipped: int = 0
     failed: int = 0
     deleted: int = 0
+    undeletable: int = 0
     bytes: int = 0
     oldest: date | None = None
     waiting: int = 0
@@ -87,39 +92,56 @@ class _Kept:
 class Archive:
     """Keeps pictures below `settings.dir`, or nothing where there is none. Any thread may call it.
 
-    One thread of its own encodes, writes and deletes. A disk that takes no more is a fault in `status`: no verdict
-    names a picture then, and the archive tries again until it can. Nobody else ever waits for the disk.
+    A thread encodes, writes and deletes. A disk that takes no more is a fault in `status`, and the alarm `archive`: no
+    verdict names a picture then, and the archive tries again until it can. Files that cannot be deleted are passed
+    over, and are the alarm `archive_files`. Nobody else ever waits for the disk.
     """
 
-    def __init__(self, settings: ArchiveSettings, *, retry_s: float = 30.0) -> None:
-        """The quotas are looked after, and a fault is tried again, every `retry_s` seconds."""
+    def __init__(
+        self,
+        settings: ArchiveSettings,
+        workers: Workers | None = None,
+        alarms: Alarms | None = None,
+        *,
+        retry_s: float = 30.0,
+    ) -> None:
+        """Starts nothing yet.
+
+        Args:
+            settings: Where, and how much.
+            workers: Who watches the thread. It is not vital: a disk that hangs costs pictures, and no verdict.
+            alarms: Where it says what is wrong.
+            retry_s: The limits are looked after, and what failed is tried again, every so many seconds.
+        """
         self._settings = settings
-        self._retry = retry_s
-        self._changed = threading.Condition()  # guards what follows; never held while the disk works
+        self._retry_s = retry_s
+        self._alarms = alarms or Alarms()
+        self._lock = threading.Lock()  # guards what follows; never held while the disk works
         self._waiting: deque[_Kept] = deque()
         self._status = ArchiveStatus()
         self._unkept: Counter[str] = Counter()  # normal parts of each line since the last that was kept
         self._open = False
-        self._thread: threading.Thread | None = None
+        self._worker: Worker | None = None
+        if settings.dir is not None:
+            self._quota = Quota(settings.dir, settings)
+            self._worker = Worker(workers, "archive", self._work, low_priority=True, vital=False)
+        self._scanned = False  # the thread's
+        self._due = 0.0  # when what failed is tried again, seconds of `edge.clock.monotonic`; the thread's
 
     def start(self) -> None:
-        """Begins, with a look at all that is there; pictures may come at once."""
-        if self._settings.dir is None or self._thread is not None:
-            return
-        self._open = True
-        quota = Quota(self._settings.dir, self._settings)
-        self._thread = threading.Thread(target=self._run, args=[quota], name="archive", daemon=True)
-        self._thread.start()
+        """Begins, with a look at all that is there; pictures may come at once. To be called once."""
+        if self._worker is not None:
+            self._open = True
+            self._worker.start()
 
     def stop(self, timeout_s: float = 5.0) -> int:
         """Takes no more, and finishes what waits within `timeout_s` seconds; how many pictures it gave up."""
-        if self._thread is None:
+        if self._worker is None:
             return 0
-        with self._changed:
+        with self._lock:
             self._open = False
-            self._changed.notify_all()
-        self._thread.join(timeout_s)
-        with self._changed:
+        self._worker.stop(timeout_s)
+        with self._lock:
             left = len(self._waiting)
             self._waiting.clear()
         if left:
@@ -132,7 +154,7 @@ class Archive:
         Anomalies and errors are kept, and of a line's normal parts one in `ok_every`. To be asked once for each part.
         """
         normal = verdict == "normal"
-        with self._changed:
+        with self._lock:
             if not self._open or self._status.fault is not None:
                 return None
             if normal:
@@ -156,7 +178,7 @@ class Archive:
         if path is None and verdict.verdict == "error":
             day = f"{verdict.issued_at:%Y-%m-%d}"
             path = overlay_path(verdict.line, day, verdict.seq, verdict.id, normal=False)
-        with self._changed:
+        with self._lock:
             if not self._open or (path is None and verdict.verdict == "normal"):
                 return False
             if path is None or self._status.fault is not None:
@@ -167,13 +189,14 @@ class Archive:
                 return False
             shown = None if verdict.verdict == "normal" else heatmap
             self._waiting.append(_Kept(part_path(path), image, shown, verdict.threshold))
-            self._changed.notify_all()
-            return True
+        if self._worker is not None:
+            self._worker.wake()
+        return True
 
     @property
     def status(self) -> ArchiveStatus:
         """How it is now."""
-        with self._changed:
+        with self._lock:
             return replace(self._status, waiting=len(self._waiting))
 
     def picture(self, path: str) -> Rgb:
@@ -197,46 +220,46 @@ class Archive:
                 raise ArchiveError(message) from error
             raise ArchiveError(f"the picture of {path} cannot be read: {error}") from error
 
-    def _run(self, quota: Quota) -> None:
-        """The archive's thread."""
-        step_back()
-        scanned, pause = False, 0.0
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: not self._open or (self._waiting and not self._status.fault), pause)
-                last = not self._open  # nothing comes any more: what waits now is all
-            try:
-                if not scanned:
-                    began = monotonic()
-                    quota.scan()
-                    log.info("archive %s: %.1f GB, read in %.1f s", quota.root, quota.bytes / 1e9, monotonic() - began)
-                    scanned = True
-                quota.make_room(0)
-                self._finish(quota)
-                self._note(quota, None)
-            except (OSError, ArchiveError) as error:
-                # Another disk may be there the next time; a full one is still the same.
-                scanned = scanned and (isinstance(error, ArchiveError) or error.errno in _FULL)
-                self._note(quota, _in_words(error, quota.root))
-            except Exception as error:
-                self._note(quota, f"internal error: {type(error).__name__}: {error}; restart the service")
-                raise
-            if last:
-                return
-            pause = self._retry
+    def _work(self) -> float | None:
+        """What there is to do; the seconds until the limits are looked after again."""
+        quota, now = self._quota, monotonic()
+        if now < self._due and self._status.fault is not None and self._open:
+            return self._due - now  # woken by a picture that came before the fault was known
+        try:
+            if not self._scanned:
+                quota.scan()
+                log.info("archive %s: %.1f GB, read in %.1f s", quota.root, quota.bytes / 1e9, monotonic() - now)
+                self._scanned = True
+            elif now >= self._due:
+                quota.try_again()
+            quota.make_room(0)
+            self._finish()
+            self._tell(None)
+        except (OSError, ArchiveError) as error:
+            # Another disk may be there the next time; a full one is still the same.
+            self._scanned &= isinstance(error, ArchiveError) or error.errno in _FULL
+            self._tell(_in_words(error, quota.root))
+        except Exception as error:
+            self._tell(f"internal error: {type(error).__name__}: {error}; restart the service")
+            raise
+        if now >= self._due:
+            self._due = monotonic() + self._retry_s
+        return self._due - monotonic() if self._open else None
 
-    def _finish(self, quota: Quota) -> None:
+    def _finish(self) -> None:
         """Writes what waits. A part that the disk does not take goes on waiting."""
+        quota = self._quota
         while True:
-            with self._changed:
+            with self._lock:
                 if not self._waiting:
                     return
                 kept = self._waiting[0]
             try:
                 files = kept.encode()
             except Exception as error:  # one that has no picture in it must not hold up the rest
-                log.error("archive: %s was not encoded: %s: %s", kept.path, type(error).__name__, error)
-                self._done(kept, quota, failed=1)
+                message = f"a picture of {kept.path} could not be encoded: {type(error).__name__}: {error}"
+                self._alarms.count("archive", message, about="encoding")
+                self._done(kept, failed=1)
                 continue
             size = sum(map(len, files.values()))
             quota.make_room(size)
@@ -248,33 +271,38 @@ class Archive:
                 quota.delete(2 * size)  # which is no quota's fault: another program's files, or the disk's inodes
                 mtime = _write(quota.root, kept.path, files)
             quota.add(kept.path, size, mtime)
-            self._done(kept, quota, kept=1)
+            self._done(kept, kept=1)
 
-    def _done(self, part: _Kept, quota: Quota, *, kept: int = 0, failed: int = 0) -> None:
-        with self._changed:
+    def _done(self, part: _Kept, *, kept: int = 0, failed: int = 0) -> None:
+        with self._lock:
             if self._waiting and self._waiting[0] is part:  # not given up by `stop`
                 self._waiting.popleft()
             self._count(kept=kept, failed=failed)
-            self._measure(quota)
+            self._measure()
 
-    def _note(self, quota: Quota, fault: str | None) -> None:
-        """Says in the status, and once in the log, how it went."""
-        with self._changed:
-            before = self._status.fault
+    def _tell(self, fault: str | None) -> None:
+        """Says in the status and the alarms how it went."""
+        with self._lock:
             self._status = replace(self._status, fault=fault)
-            self._measure(quota)
-        if fault is not None and fault != before:
-            log.error("the archive takes no pictures: %s", fault)
-        elif fault is None and before is not None:
-            log.info("the archive takes pictures again")
+            self._measure()
+        message = f"the archive takes no pictures: {fault}" if fault is not None else None
+        self._alarms.set("archive", message, about="disk")
+        self._alarms.set("archive_files", self._quota.why_undeletable())
 
     def _count(self, *, kept: int = 0, skipped: int = 0, failed: int = 0) -> None:
         """With the lock held; so is `_measure`."""
         now = self._status
         self._status = replace(now, kept=now.kept + kept, skipped=now.skipped + skipped, failed=now.failed + failed)
 
-    def _measure(self, quota: Quota) -> None:
-        self._status = replace(self._status, deleted=quota.deleted, bytes=quota.bytes, oldest=quota.oldest)
+    def _measure(self) -> None:
+        quota = self._quota
+        self._status = replace(
+            self._status,
+            deleted=quota.deleted,
+            undeletable=len(quota.undeletable),
+            bytes=quota.bytes,
+            oldest=quota.oldest,
+        )
 
 
 def anomaly_overlay(image: Rgb, heatmap: Map, threshold: float) -> Rgb:
@@ -307,17 +335,11 @@ def _write(root: Path, path: str, files: dict[str, bytes]) -> float:
         folder.mkdir(mode=0o750, exist_ok=True)
         if folder.is_symlink():
             raise ArchiveError(f"{folder} is a link, and the archive follows none; mount the other disk there instead")
-    drafts = [folder / f"{stem}{suffix}{DRAFT}" for suffix in files]
-    try:
-        for draft, data in zip(drafts, files.values(), strict=True):
-            draft.write_bytes(data)
-        mtime = drafts[-1].stat().st_mtime
-        for draft in drafts:
-            draft.replace(draft.with_suffix(""))
-    finally:
-        for draft in drafts:
-            draft.unlink(missing_ok=True)
-    return mtime
+    with ExitStack() as stack:
+        for suffix in reversed(files):  # the last to be made takes its place first
+            draft = stack.enter_context(replacing(folder / f"{stem}{suffix}"))
+            draft.write_bytes(files[suffix])
+        return draft.stat().st_mtime
 
 
 def _in_words(error: OSError | ArchiveError, root: Path) -> str:

@@ -7,13 +7,14 @@ import importlib
 import json
 import sqlite3
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from core.database import Database, DatabaseError
+from core.files import remove_drafts, replacing
 from edge.clock import iso_ms
 from edge.storage.verdict_database import FILE, MARK_COPY, stamp
 
@@ -180,18 +181,15 @@ class History:
         kinds = {".csv": _csv, ".parquet": _parquet}
         if target.suffix.lower() not in kinds:
             raise ExportError(f"{target}: name a file that ends in {' or '.join(kinds)}")
-        draft, count = target.with_name(f".{target.name}.part"), 0
+        count = 0
         try:
-            with kinds[target.suffix.lower()](draft) as write:
+            remove_drafts(target.parent, target.name)
+            with replacing(target) as draft, kinds[target.suffix.lower()](draft) as write:
                 for batch in self._batches(line, since, until):
                     write(batch)
                     count += len(batch)
-            draft.replace(target)
         except OSError as error:
             raise ExportError(f"{target}: {error.strerror or error}; name a file that can be written") from error
-        finally:
-            with suppress(OSError):  # where it could not be made
-                draft.unlink(missing_ok=True)
         return count
 
     def backup(self, folder: Path) -> Path:

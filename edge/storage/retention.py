@@ -7,13 +7,15 @@ import heapq
 import os
 import re
 import shutil
+import stat
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from datetime import date, datetime, timezone
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
+from core.files import finished_name
 from edge.clock import utc_now
 from edge.settings import ArchiveSettings
 
@@ -21,8 +23,6 @@ OVERLAY = ".jpg"
 """Ends the name of what people look at: the picture under its heatmap."""
 PICTURE = ".picture.jpg"
 """Ends the name of the picture as the camera took it."""
-DRAFT = ".part"
-"""Ends the name of a file that is not finished."""
 
 _NORMAL = "ok"  # the folder, inside a day's, of the parts that were judged normal
 _LINE = re.compile(r"[a-z0-9-]{1,64}")
@@ -33,6 +33,7 @@ _PATH = re.compile(rf"({_LINE.pattern}/{_DAY.pattern}/(?:{_NORMAL}/)?{_STEM}){re
 
 _GB = 1e9
 _DAY_S = 86400.0
+_DISK = (errno.EIO, errno.EROFS)  # the whole disk's trouble, rather than one file's
 
 
 class ArchiveError(RuntimeError):
@@ -84,15 +85,20 @@ class Quota:
 
     Only files that the archive has named are counted, moved or deleted, and no link is followed.
 
+    A file that cannot be deleted is passed over, and holds up no other; see `undeletable`.
+
     Attributes:
         bytes: That the parts take.
         deleted: Parts that had to go.
+        undeletable: The files and folders that should be gone, and why each is not; the first that was met comes first.
     """
 
     def __init__(self, root: Path, settings: ArchiveSettings) -> None:
         self.root = root
         self.bytes = 0
         self.deleted = 0
+        self.undeletable: dict[Path, str] = {}
+        self._passed_over: list[Part] = []  # those of which something could not be deleted
         self._settings = settings
         self._days: Counter[date] = Counter()  # parts of each day that is held
         self._normal: list[Part] = []  # heaps: the oldest part comes first
@@ -112,7 +118,9 @@ class Quota:
         self.root.mkdir(mode=0o750, parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=self.root):  # a disk that takes nothing is known before the first picture
             pass
-        parts = list(_scan(self.root))
+        self.undeletable.clear()
+        self._passed_over.clear()
+        parts = list(self._scan())
         self._days = Counter(part.day for part in parts)
         self.bytes = sum(part.bytes for part in parts)
         self._normal = [part for part in parts if part.normal]
@@ -127,12 +135,27 @@ class Quota:
         self.bytes += size
         heapq.heappush(self._normal if part.normal else self._rest, part)
 
+    def try_again(self) -> None:
+        """Deletes what could not be deleted before, where it can be now.
+
+        Raises:
+            OSError: the disk cannot be written.
+        """
+        left_over, self.undeletable = self.undeletable, {}
+        parts, self._passed_over = self._passed_over, []
+        for part in parts:
+            self._delete(part)
+        files = {file for part in parts for file in self._files(part)}
+        for path in left_over:
+            if path not in files:
+                self._remove_empty(path) if path.is_dir() else self._unlink(path)
+
     def make_room(self, size: int) -> None:
         """Deletes what is too old, and as much as it takes for `size` more bytes to be within the limits.
 
         Raises:
-            OSError: a file cannot be deleted, or the disk not be asked.
-            ArchiveError: there is nothing left to delete, and it is still too much.
+            OSError: the disk cannot be written, or not be asked.
+            ArchiveError: there is nothing left that can be deleted, and it is still too much.
         """
         self._expire()
         settings = self._settings
@@ -140,6 +163,11 @@ class Quota:
         short = size + settings.min_free_gb * _GB - shutil.disk_usage(self.root).free
         # Reckoned once: a disk that frees its space late must not cost the whole archive.
         if self.delete(max(over, short)) > 0:
+            if self._passed_over:
+                raise ArchiveError(
+                    f"{len(self._passed_over)} of its parts cannot be deleted, and without them nothing is left that "
+                    f"could make room; {self.why_undeletable()}"
+                )
             raise ArchiveError(
                 f"archive.max_gb ({settings.max_gb:g}) is less than one picture takes; raise it"
                 if over > short
@@ -151,12 +179,19 @@ class Quota:
         """Deletes the oldest normal parts, then the oldest of the rest, until `size` bytes are gone; what is missing.
 
         Raises:
-            OSError: a file cannot be deleted.
+            OSError: the disk cannot be written.
         """
         while size > 0 and (heap := self._normal or self._rest):
-            size -= heap[0].bytes
-            self._delete_first(heap)
+            size -= self._delete_first(heap)
         return size
+
+    def why_undeletable(self) -> str | None:
+        """Which file cannot be deleted, and what to do; None where all could be."""
+        if not self.undeletable:
+            return None
+        file, reason = next(iter(self.undeletable.items()))
+        others = "" if len(self.undeletable) == 1 else ", and others"
+        return f"{file}{others}: cannot be deleted: {reason}; delete it, or check its owner, mode and attributes"
 
     def _expire(self) -> None:
         """Deletes what is older than it may be by the last day but one that is held, or by today if that is earlier.
@@ -172,49 +207,82 @@ class Quota:
             while heap and heap[0].stamp < limit:
                 self._delete_first(heap)
 
-    def _delete_first(self, heap: list[Part]) -> None:
-        part = heap[0]
-        overlay = self.root / f"{part.path}{OVERLAY}"
-        overlay.unlink(missing_ok=True)
-        (self.root / f"{part.path}{PICTURE}").unlink(missing_ok=True)
-        heapq.heappop(heap)  # not before: what could not be deleted is still there
+    def _delete_first(self, heap: list[Part]) -> int:
+        """Deletes the oldest part of a heap, or passes it over; how many bytes that frees."""
+        freed = self._delete(heap[0])
+        heapq.heappop(heap)  # not before: where the disk cannot be written, the part is still there
+        return freed
+
+    def _delete(self, part: Part) -> int:
+        """Deletes a part, or passes it over; how many bytes that frees."""
+        deleted = [self._unlink(file) for file in self._files(part)]  # all of them: each makes room
+        if not all(deleted):
+            left = part._replace(bytes=sum(map(_size, self._files(part))))
+            self.bytes -= part.bytes - left.bytes
+            self._passed_over.append(left)
+            return part.bytes - left.bytes
         self.bytes -= part.bytes
         self.deleted += 1
         self._days[part.day] -= 1
         if not self._days[part.day]:
             del self._days[part.day]
-        _remove_empty(overlay.parent)
+        folder = (self.root / part.path).parent
+        self._remove_empty(folder)
         if part.normal:
-            _remove_empty(overlay.parent.parent)
+            self._remove_empty(folder.parent)
+        return part.bytes
 
+    def _files(self, part: Part) -> tuple[Path, Path]:
+        return self.root / f"{part.path}{OVERLAY}", self.root / f"{part.path}{PICTURE}"
 
-def _scan(root: Path) -> Iterator[Part]:
-    """The parts below `root`; drafts that a crash has left, and days that are empty, are removed."""
-    for line in _folders(root, _LINE):
-        for day in _folders(line, _DAY):
-            if not _is_date(day.name):
-                continue
-            for folder in (*_folders(day, re.compile(_NORMAL)), day):
-                yield from _parts(root, folder, day.name)
-                _remove_empty(folder)
+    def _unlink(self, file: Path) -> bool:
+        """Deletes a file; whether it is gone."""
+        try:
+            file.unlink(missing_ok=True)
+        except OSError as error:
+            return self._pass_over(file, error)
+        return True
 
+    def _remove_empty(self, folder: Path) -> None:
+        try:
+            folder.rmdir()
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT):
+                self._pass_over(folder, error)
 
-def _parts(root: Path, folder: Path, day: str) -> Iterator[Part]:
-    found: dict[str, tuple[int, float]] = {}
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            name = _FILE.fullmatch(entry.name.removesuffix(DRAFT))
-            if name is None or not entry.is_file(follow_symlinks=False):
-                continue
-            file = entry.stat(follow_symlinks=False)
-            if entry.name.endswith(DRAFT) or not file.st_size:  # a power cut can leave a file without its bytes
-                Path(entry).unlink()
-                continue
-            size, mtime = found.get(name[1], (0, 0.0))
-            found[name[1]] = size + file.st_size, max(mtime, file.st_mtime)
-    below = folder.relative_to(root).as_posix()
-    for stem, (size, mtime) in found.items():
-        yield Part(_stamp(day, mtime), f"{below}/{stem}", size)
+    def _pass_over(self, path: Path, error: OSError) -> Literal[False]:
+        if error.errno in _DISK:
+            raise error
+        self.undeletable[path] = error.strerror or str(error)
+        return False
+
+    def _scan(self) -> Iterator[Part]:
+        """The parts that are there; drafts that a crash has left, and days that are empty, are removed."""
+        for line in _folders(self.root, _LINE):
+            for day in _folders(line, _DAY):
+                if not _is_date(day.name):
+                    continue
+                for folder in (*_folders(day, re.compile(_NORMAL)), day):
+                    yield from self._parts(folder, day.name)
+                    self._remove_empty(folder)
+
+    def _parts(self, folder: Path, day: str) -> Iterator[Part]:
+        found: dict[str, tuple[int, float]] = {}
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                finished = finished_name(entry.name)
+                name = _FILE.fullmatch(finished or entry.name)
+                if name is None or not entry.is_file(follow_symlinks=False):
+                    continue
+                file = entry.stat(follow_symlinks=False)
+                if finished is not None or not file.st_size:  # a power cut can leave a file without its bytes
+                    self._unlink(Path(entry))
+                    continue
+                size, mtime = found.get(name[1], (0, 0.0))
+                found[name[1]] = size + file.st_size, max(mtime, file.st_mtime)
+        below = folder.relative_to(self.root).as_posix()
+        for stem, (size, mtime) in found.items():
+            yield Part(_stamp(day, mtime), f"{below}/{stem}", size)
 
 
 def _folders(folder: Path, name: re.Pattern[str]) -> list[Path]:
@@ -222,12 +290,13 @@ def _folders(folder: Path, name: re.Pattern[str]) -> list[Path]:
         return [Path(one) for one in entries if name.fullmatch(one.name) and one.is_dir(follow_symlinks=False)]
 
 
-def _remove_empty(folder: Path) -> None:
+def _size(file: Path) -> int:
+    """Bytes of a file; 0 for one that is not there, or is none."""
     try:
-        folder.rmdir()
-    except OSError as error:
-        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT):
-            raise
+        status = file.lstat()
+    except FileNotFoundError:
+        return 0
+    return status.st_size if stat.S_ISREG(status.st_mode) else 0
 
 
 def _is_date(name: str) -> bool:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -18,6 +17,7 @@ from urllib.parse import urlsplit
 import openai
 from pydantic import BaseModel, Field, ValidationError
 
+from core.files import remove_drafts, replacing
 from core.pack_queries import (
     as_defect,
     as_phrase,
@@ -378,12 +378,12 @@ def write_draft(pack: PromptPack, folder: Path, name: str, overwrite: bool = Fal
     """
     mark = f"{_MARK} read and mend every line, take this one away, and call the file {name}.toml."
     try:
-        with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=folder) as work:
-            part = Path(work) / "pack.toml"
-            part.write_text(f"{mark}\n\n{dump_pack(pack)}", "utf-8")
-            load_pack(str(part))
-            path = draft_path(folder, name, overwrite)  # the answers took minutes: what is there now?
-            part.replace(path)
+        path = draft_path(folder, name, overwrite)
+        remove_drafts(folder, path.name)
+        with replacing(path) as file:
+            file.write_text(f"{mark}\n\n{dump_pack(pack)}", "utf-8")
+            load_pack(str(file.absolute()))
+            draft_path(folder, name, overwrite)  # the answers took minutes: what is there now?
     except OSError as error:
         raise GenerationError(f"--out {folder}: cannot be written to: {error.strerror or error}") from None
     return path

@@ -14,7 +14,9 @@ from PIL import Image
 
 from core.alfa import Inspection
 from edge.mqtt.heatmaps import Heatmaps
+from edge.ops.alarms import Alarms
 from edge.ops.metrics import Metrics
+from edge.ops.worker import Workers
 from tests.support.mosquitto import Mosquitto, eventually, subscribe
 from tests.support.publisher import ANOMALY, LINE, Publishers, connected, verdict
 
@@ -94,6 +96,27 @@ def test_what_waits_at_the_end_is_still_sent(
     heatmaps.send(publisher, verdict(2), inspection())
     assert counted(metrics, "sent") == 1
     assert counted(metrics, "dropped") == 0
+
+
+def test_one_that_cannot_be_made_is_counted_and_holds_up_no_other(
+    mosquitto: Mosquitto, publisher_of: Publishers, metrics: Metrics
+) -> None:
+    publisher, alarms = publisher_of(mosquitto.port), Alarms()
+    workers = Workers(alarms)
+    heatmaps = Heatmaps(metrics, workers, alarms)
+    publisher.start()
+    connected(publisher)
+    damaged = inspection(size=(0, 64))
+    for seq in range(1, 3):
+        heatmaps.send(publisher, verdict(seq), damaged)
+    heatmaps.start()
+    eventually(lambda: counted(metrics, "dropped") == 2)
+    heatmaps.send(publisher, verdict(3), inspection())
+    eventually(lambda: counted(metrics, "sent") == 1)
+    assert workers.stalled_names() == []
+    (alarm,) = alarms.every()
+    assert (alarm.code, alarm.line, alarm.count) == ("heatmaps", LINE, 2)
+    heatmaps.stop()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="threads have priorities of their own on Linux")

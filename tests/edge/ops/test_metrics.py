@@ -12,7 +12,6 @@ import urllib.request
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
 from urllib.error import HTTPError
 
 import pytest
@@ -20,9 +19,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from edge import __version__
 from edge.messages import Model, Timing
-from edge.ops import metrics_server
-from edge.ops.metrics import BUCKETS, METRICS, STAGES, Gauges, Metrics
-from edge.ops.metrics_server import MetricsServer
+from edge.ops.alarms import Alarms
+from edge.ops.metrics import BUCKETS, METRICS, STAGES, Gauges, Metrics, MetricsServer
+from edge.ops.worker import Worker, Workers
 from edge.settings import MetricsSettings
 from edge.settings_file import ConfigError
 from edge.storage.archive import ArchiveStatus
@@ -49,8 +48,13 @@ ALL = Gauges(
 
 
 @pytest.fixture
-def metrics() -> Metrics:
-    return Metrics()
+def alarms() -> Alarms:
+    return Alarms()
+
+
+@pytest.fixture
+def metrics(alarms: Alarms) -> Metrics:
+    return Metrics(alarms)
 
 
 @pytest.fixture
@@ -169,9 +173,13 @@ def test_several_sources_of_one_line_add_up_and_never_say_a_thing_twice(metrics:
 
 
 def test_a_source_that_fails_is_absent_counted_and_logged_once(
-    metrics: Metrics, served: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    metrics: Metrics, alarms: Alarms, served: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    well = False
+
     def fails() -> Gauges:
+        if well:
+            return ALL
         raise RuntimeError("no longer there")
 
     metrics.watch("press-1", fails)
@@ -186,11 +194,25 @@ def test_a_source_that_fails_is_absent_counted_and_logged_once(
         assert found["alfa_edge_scrape_errors_total", ()] == count
     assert len(caplog.records) == 2
     assert "no figures of line press-1: RuntimeError: no longer there" in caplog.text
+    assert [alarm.code for alarm in alarms.every()] == ["metrics"] * 2
+    well = True
+    assert scrape(served)["alfa_edge_queue", ("press-1",)] == 2
+    assert [alarm.about for alarm in alarms.every()] == [f"the disk of {tmp_path / 'not-there'}"]
 
 
 def test_every_figure_is_in_the_table_and_every_field_is_a_figure(
-    metrics: Metrics, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    metrics: Metrics, alarms: Alarms, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def fail() -> None:
+        raise RuntimeError("broken")
+
+    workers = Workers()
+    worker = Worker(workers, "test", fail)
+    worker.start()
+    assert workers.failed.wait(10)
+    eventually(lambda: not worker.alive)
+    metrics.watch_workers(workers)
+    alarms.raise_("archive", "its disk is full")
     zone = tmp_path / "thermal_zone3"
     zone.mkdir()
     (zone / "type").write_text("GPU-therm\n")
@@ -371,19 +393,12 @@ def closed(connection: socket.socket) -> bool:
         return True
 
 
-def test_who_says_nothing_is_cut_off_and_others_are_served_again(
-    metrics: Metrics, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(metrics_server, "_TIMEOUT_S", 1.0)
-    server = metrics.serve(MetricsSettings(port=(port := free_port())))
-    silent = [dial(port) for _ in range(4)]
+def test_a_scraper_that_says_nothing_does_not_hold_up_another(served: int) -> None:
+    silent = [dial(served) for _ in range(20)]
     silent[0].sendall(b"GET /met")
-    assert closed(dial(port)), "who comes after them finds no place"
+    assert scrape(served)
     for connection in silent:
-        assert closed(connection)
         connection.close()
-    eventually(lambda: can_scrape(port))
-    server.stop()
 
 
 def can_scrape(port: int) -> bool:
@@ -449,9 +464,37 @@ def test_a_gauge_that_hangs_leaves_the_service_alone(metrics: Metrics, served: i
 
 def test_stop_does_not_wait_for_a_scrape(metrics: Metrics) -> None:
     server: MetricsServer = metrics.serve(MetricsSettings(port=(port := free_port())))
-    with dial(port) as connection:
+    with dial(port):
         time.sleep(0.2)
-        began: Any = time.monotonic()
+        began = time.monotonic()
         server.stop()
         assert time.monotonic() - began < 5
-        assert closed(connection)
+
+
+def test_what_is_wrong_is_a_figure_while_it_lasts(served: int, metrics: Metrics, alarms: Alarms) -> None:
+    alarms.raise_("archive", "its disk is full")
+    alarms.raise_("broker_topic", "refuses stats", "press-1", about="stats")
+    alarms.raise_("broker_topic", "refuses status", "press-1", about="status")
+    found = {labels: value for (name, labels), value in scrape(served).items() if name == "alfa_edge_alarms"}
+    assert found == {("", "archive"): 1, ("press-1", "broker_topic"): 1}
+    alarms.clear("archive")
+    assert ("alfa_edge_alarms", ("", "archive")) not in scrape(served)
+
+
+def test_a_thread_that_stands_still_is_a_figure_while_it_does(served: int, metrics: Metrics) -> None:
+    workers, goes_on = Workers(), threading.Event()
+
+    def work() -> None:
+        goes_on.wait(20)
+
+    slow = Worker(workers, "slow", work, patience_s=0.05)
+    well = Worker(workers, "well", lambda: None, patience_s=0.05)
+    metrics.watch_workers(workers)
+    for worker in (slow, well):
+        worker.start()
+    eventually(lambda: ("alfa_edge_stalled", ("slow",)) in scrape(served))
+    assert [labels for name, labels in scrape(served) if name == "alfa_edge_stalled"] == [("slow",)]
+    goes_on.set()
+    eventually(lambda: not any(name == "alfa_edge_stalled" for name, _ in scrape(served)))
+    for worker in (slow, well):
+        worker.stop()

@@ -7,12 +7,15 @@ import os
 import re
 import secrets
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from edge.ops.alarms import Alarms
 from edge.ops.systemd import Notifier, Progress, Watchdog, loading, watchdog_period
 from tests.support.mosquitto import eventually
 
@@ -89,20 +92,20 @@ def test_an_address_that_is_no_unix_socket_is_refused() -> None:
         Notifier({"NOTIFY_SOCKET": "vsock:2:1"})
 
 
-def test_a_systemd_that_is_away_is_logged_once_and_harms_nothing(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    address = str(tmp_path / "notify")
-    notifier = Notifier({"NOTIFY_SOCKET": address})
+def test_a_systemd_that_is_away_is_an_alarm_and_harms_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    address, alarms = str(tmp_path / "notify"), Alarms()
+    notifier = Notifier({"NOTIFY_SOCKET": address}, alarms)
     for _ in range(3):
         notifier.watchdog()
+    assert [alarm.code for alarm in alarms.every()] == ["systemd"]
     systemd = Systemd(address)
     notifier.watchdog()
     assert systemd.hear() == "WATCHDOG=1"
+    assert alarms.every() == []
     systemd.socket.close()
     notifier.watchdog()
-    assert [one.levelno for one in caplog.records] == [logging.ERROR] * 2
-    assert "systemd cannot be told WATCHDOG=1" in caplog.text
+    assert [record.levelno for record in caplog.records] == [logging.WARNING] * 2, "once each time"
+    assert "systemd cannot be told anything" in caplog.text
 
 
 def test_the_watchdogs_period_is_systemds() -> None:
@@ -129,7 +132,7 @@ def test_the_watchdog_is_fed_while_all_is_well_and_only_then(
         asked.release()
         return found[0]
 
-    watchdog = Watchdog(Notifier(systemd.environment), alive, 0.01)
+    watchdog = Watchdog(Notifier(systemd.environment), alive, period_s=0.01)
     watchdog.start()
     assert [systemd.hear() for _ in range(3)] == ["WATCHDOG=1"] * 3
     found[0] = "line press-1: no progress for 31 s"
@@ -157,7 +160,7 @@ def test_a_check_that_fails_is_no_sign_of_life(tmp_path: Path, caplog: pytest.Lo
     def alive() -> str | None:
         raise RuntimeError("who knows")
 
-    watchdog = Watchdog(Notifier(systemd.environment), alive, 0.01)
+    watchdog = Watchdog(Notifier(systemd.environment), alive, period_s=0.01)
     watchdog.start()
     eventually(lambda: "its progress cannot be told: RuntimeError: who knows" in caplog.text)
     watchdog.stop()
@@ -165,17 +168,67 @@ def test_a_check_that_fails_is_no_sign_of_life(tmp_path: Path, caplog: pytest.Lo
     systemd.socket.close()
 
 
-def test_a_watchdog_that_nobody_asked_for_does_not_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_watchdog_that_systemd_did_not_ask_for_looks_all_the_same_and_tells_it_nothing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.delenv("WATCHDOG_USEC", raising=False)
+    monkeypatch.setattr("edge.ops.systemd._LOOK_S", 0.01)
     systemd = Systemd(str(tmp_path / "notify"))
-    for watchdog in (
-        Watchdog(Notifier(systemd.environment), lambda: None),
-        Watchdog(Notifier({}), lambda: None, 0.01),
-    ):
+    for environment in (systemd.environment, {}):
+        caplog.clear()
+        found: list[str | None] = [None]
+        looked = threading.Semaphore(0)
+
+        def stalled(found: list[str | None] = found, looked: threading.Semaphore = looked) -> str | None:
+            looked.release()
+            return found[0]
+
+        watchdog = Watchdog(Notifier(environment), stalled)
         watchdog.start()
-        assert not any(one.name == "watchdog" for one in threading.enumerate())
+        for _ in range(3):
+            assert looked.acquire(timeout=10)
+        assert systemd.silent()
+        found[0] = "scorer: no progress for 61 s"
+        eventually(lambda: "stands still, and will be ended unless it goes on: scorer" in caplog.text)
         watchdog.stop()
     systemd.socket.close()
+
+
+HANGS = """
+import sys, time
+from edge.ops import systemd
+from edge.ops.logs import setup_logs
+from edge.ops.worker import Worker, Workers
+
+setup_logs(format="text")
+systemd._LOOK_S = 0.05
+workers = Workers()
+patience_s, vital = float(sys.argv[1]), sys.argv[2] == "vital"
+Worker(workers, "scorer", lambda: time.sleep(60), patience_s=patience_s, vital=vital).start()
+systemd.Watchdog(systemd.Notifier({}), workers.stalled, workers.hopeless).start()
+time.sleep(2)
+sys.stdout.write("went on")
+"""
+
+
+def hang(patience_s: float, vital: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", HANGS, str(patience_s), vital]
+    environment = {key: value for key, value in os.environ.items() if key != "WATCHDOG_USEC"}
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment, check=False)
+
+
+def test_a_process_whose_thread_hangs_for_good_ends_without_systemd_too() -> None:
+    ended = hang(0.2, "vital")
+    assert ended.returncode == 70
+    assert "CRITICAL edge.ops.systemd: the service ends, as it stands still: scorer: no progress for" in ended.stderr
+    assert "time.sleep(60)" in ended.stderr or "<string>" in ended.stderr, "where it hangs"
+    assert ended.stdout == ""
+
+
+@pytest.mark.parametrize(("patience_s", "vital"), [(1.5, "vital"), (0.1, "not vital")])
+def test_one_that_may_yet_go_on_or_that_is_not_needed_ends_nothing(patience_s: float, vital: str) -> None:
+    ended = hang(patience_s, vital)
+    assert (ended.returncode, ended.stdout) == (0, "went on")
 
 
 class Worker:
@@ -241,7 +294,7 @@ def test_progress_feeds_the_watchdog(tmp_path: Path, caplog: pytest.LogCaptureFi
     systemd = Systemd(str(tmp_path / "notify"))
     progress = Progress()
     worker, beat = Worker(), progress.beat("outbox", 0.1)
-    watchdog = Watchdog(Notifier(systemd.environment), progress.stalled, 0.02)
+    watchdog = Watchdog(Notifier(systemd.environment), progress.stalled, period_s=0.02)
     worker.do(beat.touch)
     watchdog.start()
     assert systemd.hear() == "WATCHDOG=1"

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
 
 import pytest
 
+from edge.ops import worker as module
+from edge.ops.alarms import Alarms
 from edge.ops.worker import Worker, Workers
 
 
@@ -88,3 +94,100 @@ def test_may_be_stopped_without_a_start() -> None:
     worker = Worker(None, "idle", lambda: pytest.fail("nothing was to be done"))
     assert worker.stop()
     assert worker.stop()
+
+
+def test_a_failure_is_told_to_who_waits_and_one_of_a_thread_that_is_not_vital_is_none_of_the_services() -> None:
+    told = threading.Event()
+    workers = Workers(on_failure=told.set)
+
+    def fail() -> float | None:
+        raise ValueError("broken")
+
+    extra = Worker(workers, "extra", fail, vital=False)
+    extra.start()
+    until(lambda: not extra.alive)
+    assert workers.stalled_names() == ["extra"]
+    assert workers.stalled() is None
+    assert not workers.failed.is_set()
+    assert not told.is_set()
+    Worker(workers, "vital", fail).start()
+    assert told.wait(2.0)
+    assert workers.failed.is_set()
+
+
+def test_a_standstill_of_twice_the_patience_is_hopeless(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(module, "monotonic", lambda: now[0])
+    workers, begun, goes_on = Workers(), threading.Event(), threading.Event()
+
+    def work() -> float | None:
+        begun.set()
+        goes_on.wait(5.0)
+        return None
+
+    worker = Worker(workers, "slow", work, patience_s=10.0)
+    worker.start()
+    assert begun.wait(2.0)
+    for silent_s, stalled, hopeless in ((9.0, False, False), (19.0, True, False), (21.0, True, True)):
+        now[0] = 100.0 + silent_s
+        assert bool(workers.stalled()) is stalled
+        assert bool(workers.hopeless()) is hopeless
+    goes_on.set()
+    assert worker.stop(2.0)
+    assert workers.hopeless() is None
+
+
+NICE = """
+import os, sys, threading
+from edge.ops.worker import Worker, Workers
+
+if os.geteuid() == 0 and sys.argv[2] == "nobody":
+    os.setuid(65534)
+os.nice(int(sys.argv[1]))
+workers, done, priorities = Workers(), threading.Event(), set()
+
+def work():
+    priorities.add(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+    done.set()
+
+worker = Worker(workers, "archive", work, low_priority=True)
+worker.start()
+done.wait(10)
+assert worker.stop(10)
+assert workers.alarms.every() == []
+print(*priorities)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have priorities of their own on Linux")
+@pytest.mark.parametrize("user", ["nobody", "the same"])
+@pytest.mark.parametrize(("nice", "expected"), [(0, 10), (5, 10), (10, 10), (15, 15), (19, 19)])
+def test_a_thread_of_low_priority_works_however_low_the_services_own_is(nice: int, expected: int, user: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", NICE, str(nice), user], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) == expected
+
+
+def test_a_kernel_that_refuses_the_priority_is_an_alarm_and_the_thread_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(which: int, who: int, priority: int) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(os, "getpriority", lambda which, who: 0)
+    monkeypatch.setattr(os, "setpriority", refuse)
+    alarms, worked = Alarms(), threading.Event()
+
+    def work() -> float | None:
+        worked.set()
+        return None
+
+    worker = Worker(Workers(alarms), "archive", work, low_priority=True)
+    worker.start()
+    assert worked.wait(2.0)
+    assert worker.stop(2.0)
+    (alarm,) = alarms.every()
+    assert (alarm.code, alarm.message) == (
+        "priority",
+        "the thread archive keeps its priority: the kernel says Permission denied",
+    )

@@ -21,6 +21,8 @@ from PIL import Image, JpegImagePlugin
 from core.image import Map, Rgb
 from core.simline import render
 from edge.messages import CameraFrame, Decision, Fault, Heatmap, Model, Recipe, Scores, Timing, Verdict, uuid7
+from edge.ops.alarms import Alarms
+from edge.ops.worker import Workers
 from edge.settings import ArchiveSettings
 from edge.storage import retention as archive_quota
 from edge.storage.archive import Archive, ArchiveError
@@ -39,13 +41,18 @@ def picture() -> Rgb:
 
 
 @pytest.fixture
-def opened() -> Iterator[Callable[..., Archive]]:
+def alarms() -> Alarms:
+    return Alarms()
+
+
+@pytest.fixture
+def opened(alarms: Alarms) -> Iterator[Callable[..., Archive]]:
     """Makes archives that are started, look after themselves every 50 ms, and are stopped at the end."""
     archives: list[Archive] = []
 
     def make(folder: Path, **more: Any) -> Archive:
         limits = {"min_free_gb": 0.0} | more
-        archive = Archive(ArchiveSettings(dir=folder, **limits), retry_s=0.05)
+        archive = Archive(ArchiveSettings(dir=folder, **limits), alarms=alarms, retry_s=0.05)
         archive.start()
         archives.append(archive)
         return archive
@@ -338,7 +345,7 @@ def test_the_disk_keeps_its_free_space(
         foreign = 0
         eventually(lambda: archive.status.fault is None, 30)
     store(archive, picture)
-    assert [record.levelname for record in caplog.records if "pictures" in record.message] == ["ERROR", "INFO"]
+    assert [record.levelname for record in caplog.records if "pictures" in record.message] == ["WARNING", "INFO"]
 
 
 def scanned(root: Path, **limits: Any) -> Quota:
@@ -390,13 +397,108 @@ def test_what_a_pause_has_aged_goes_when_the_second_day_after_it_begins(tmp_path
     assert not old.exists()
 
 
+def undeletable(path: Path) -> None:
+    """Nobody can delete what is at `path`, root neither: it is a folder that holds something."""
+    path.unlink()
+    path.mkdir()
+    (path / "lost+found").touch()
+
+
+@pytest.mark.parametrize("which", [".jpg", ".picture.jpg"])
+def test_a_file_that_cannot_be_deleted_is_passed_over_and_tried_again(
+    opened: Callable[..., Archive], tmp_path: Path, picture: Rgb, alarms: Alarms, which: str
+) -> None:
+    old = [lay(tmp_path, "2026-06-01", seq) for seq in range(1, 5)]
+    stuck = old[0].with_suffix(which)
+    undeletable(stuck)
+    archive = opened(tmp_path, max_gb=12_000 / 1e9)
+    eventually(lambda: archive.status.undeletable == 1, 30)
+    eventually(lambda: archive.status.deleted >= 1, 30)
+    assert stuck.exists()
+    assert not old[0].with_suffix({".jpg": ".picture.jpg"}.get(which, ".jpg")).exists(), "it would have made room, too"
+    assert not old[1].exists(), "the next oldest goes in its place"
+    (alarm,) = alarms.every()
+    assert alarm.code == "archive_files"
+    assert str(stuck) in alarm.message
+    store(archive, picture, 9)
+    assert archive.status.fault is None
+    assert archive.status.bytes == sum((tmp_path / file).stat().st_size for file in files(tmp_path)), "no file is lost"
+    (stuck / "lost+found").unlink()
+    stuck.rmdir()
+    eventually(lambda: archive.status.undeletable == 0, 30)
+    assert alarms.every() == []
+
+
+@pytest.fixture
+def held() -> Iterator[Callable[[Path], None]]:
+    """Has the kernel refuse to delete a file, until the end: something is mounted on it."""
+    if os.geteuid() != 0:
+        pytest.skip("mounting takes root")
+    mounted: list[Path] = []
+
+    def hold(path: Path) -> None:
+        if subprocess.run(["mount", "--bind", path, path], capture_output=True, check=False).returncode:
+            pytest.skip("nothing can be mounted here")
+        mounted.append(path)
+
+    yield hold
+    for path in mounted:
+        subprocess.run(["umount", "--lazy", path], check=True)
+
+
+def test_what_a_crash_left_and_cannot_be_deleted_holds_up_nothing(
+    opened: Callable[..., Archive], tmp_path: Path, picture: Rgb, alarms: Alarms, held: Callable[[Path], None]
+) -> None:
+    kept = lay(tmp_path, "2026-06-01", 1)
+    draft = kept.with_name(f".{kept.name}.abc_1234.part")
+    draft.write_bytes(b"torn")
+    held(draft)
+    archive = opened(tmp_path)
+    eventually(lambda: archive.status.undeletable == 1, 30)
+    store(archive, picture, 2)
+    (alarm,) = alarms.every()
+    assert (alarm.code, str(draft) in alarm.message) == ("archive_files", True)
+
+
+def test_where_only_what_cannot_be_deleted_is_left_the_fault_says_so(
+    tmp_path: Path, held: Callable[[Path], None]
+) -> None:
+    old = [lay(tmp_path, "2026-06-01", seq) for seq in (1, 2)]
+    for path in old:
+        held(path)
+        held(path.with_suffix(".picture.jpg"))
+    quota = scanned(tmp_path, max_gb=8000 / 1e9)
+    with pytest.raises(ArchiveError, match=f"^2 of its parts cannot be deleted.*{old[0]}.*busy"):
+        quota.make_room(0)
+    assert (quota.deleted, quota.bytes) == (0, 10_000)
+    assert len(files(tmp_path)) == 4
+
+
+def test_the_archive_s_thread_is_watched_and_ends_no_service(
+    tmp_path: Path, picture: Rgb, monkeypatch: pytest.MonkeyPatch, alarms: Alarms
+) -> None:
+    workers = Workers(alarms)
+    archive = Archive(ArchiveSettings(dir=tmp_path, min_free_gb=0.0), workers, alarms, retry_s=0.05)
+
+    def fail(self: Quota, size: int) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Quota, "make_room", fail)
+    archive.start()
+    eventually(lambda: workers.stalled_names() == ["archive"], 30)
+    assert not workers.failed.is_set()
+    assert workers.stalled() is None
+    assert "internal error: ZeroDivisionError" in str(archive.status.fault)
+    assert [alarm.code for alarm in alarms.every()] == ["archive"]
+
+
 def test_drafts_of_a_crash_are_removed_and_other_files_are_left_and_not_counted(
     opened: Callable[..., Archive], tmp_path: Path
 ) -> None:
     kept = lay(tmp_path, "2026-06-01", 1)
     torn = lay(tmp_path, "2026-06-02", 2)
     for file in (torn, torn.with_suffix(".picture.jpg")):
-        file.rename(f"{file}.part")
+        file.rename(file.with_name(f".{file.name}.abc_1234.part"))
     empty = lay(tmp_path, "2026-06-03", 3, "normal")
     empty.write_bytes(b"")  # as a power cut leaves it
     empty.with_suffix(".picture.jpg").unlink()
@@ -515,7 +617,7 @@ def test_a_file_in_the_folder_s_place_is_a_fault_until_it_is_moved(
     root.unlink()
     eventually(lambda: archive.status.fault is None, 30)
     store(archive, picture)
-    assert [record.levelname for record in caplog.records if "takes no pictures" in record.message] == ["ERROR"]
+    assert [record.levelname for record in caplog.records if "takes no pictures" in record.message] == ["WARNING"]
 
 
 def test_a_picture_that_the_disk_refused_is_written_once_it_can_be(
