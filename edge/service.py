@@ -1,4 +1,4 @@
-"""The service: reads packs and model once, then runs scorer and lines until it is told to stop."""
+"""The service: reads packs and model once, then runs inference and lines until it is told to stop."""
 
 from __future__ import annotations
 
@@ -12,45 +12,52 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from core.packs import PromptPack, load_pack
+from core.packs import load_pack
 from edge import __version__
 from edge.camera.supervisor import Camera
 from edge.control.server import ConsoleServer
 from edge.inference import Inference
 from edge.inspection.line import Line
-from edge.inspection.porch import Porch
-from edge.inspection.status import Services
+from edge.inspection.services import Services
+from edge.mqtt.delivery import Delivery
 from edge.mqtt.heatmaps import Heatmaps
+from edge.mqtt.inbound import Router
 from edge.mqtt.publisher import Publisher
+from edge.ops.alarms import Alarms
 from edge.ops.lock import hold_state
+from edge.ops.logs import line_log
 from edge.ops.metrics import Metrics
-from edge.ops.systemd import Notifier, Progress, Watchdog, loading
+from edge.ops.systemd import Notifier, Watchdog, loading
 from edge.ops.threads import share_memory
+from edge.ops.worker import ServiceFailedError, Workers
 from edge.settings import Settings, console_dir, state_dir
 from edge.storage.archive import Archive
 from edge.storage.history import History
 from edge.storage.outbox import Outbox
 
 if TYPE_CHECKING:
-    from edge.control.dispatcher import Desk
+    from edge.control.dispatcher import Dispatcher
 
 log = logging.getLogger(__name__)
 
+_TOLD_S = 0.5  # that a broker may take to tell the lines' last numbers
 
-class Daemon:
+
+class Service:
     """All lines of one configuration."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.lines: dict[str, Line] = {}
-        self.desk: Desk | None = None
+        self.alarms = Alarms()
+        self.dispatcher: Dispatcher | None = None
         """Where commands are done; None until parts are taken."""
         self.unacknowledged = 0
         """Verdicts that the broker had not acknowledged when the service stopped; the next run sends them."""
+        self._publishers: dict[str, Publisher] = {}
 
     def run(self, stop: threading.Event) -> None:
         """Runs until `stop` is set.
@@ -58,16 +65,18 @@ class Daemon:
         Raises:
             PackError, ModelError, ConfigError, BatchTooLargeError, ValueError: what is configured cannot run.
             BankError, DatabaseError, LockError, ConsoleError: the state cannot be used. No line was started.
+            ServiceFailedError: a thread has failed that the service cannot do without.
         """
         share_memory()
-        settings = self.settings
-        notifier, progress, metrics = Notifier(), Progress(), Metrics()
-        packs = {name: load_pack(line.pack) for name, line in settings.lines.items()}
+        notifier, metrics = Notifier(alarms=self.alarms), Metrics(self.alarms)
+        workers = Workers(self.alarms, on_failure=stop.set)
+        for line in self.settings.lines.values():
+            load_pack(line.pack)  # what is wrong with it is said before anything is started
         with ExitStack() as stack:
-            stack.callback(metrics.serve(settings.metrics).stop)
+            stack.callback(metrics.serve(self.settings.metrics).stop)
             with loading(notifier):
-                self._start(stack, packs, progress, metrics)
-            watchdog = Watchdog(notifier, progress.stalled)
+                router = self._start(stack, workers, metrics)
+            watchdog = Watchdog(notifier, workers.stalled, workers.hopeless)
             stack.callback(watchdog.stop)
             notifier.ready()
             notifier.status(f"{len(self.lines)} lines")
@@ -76,91 +85,122 @@ class Daemon:
             log.info("stopping")
             notifier.stopping()
             watchdog.stop()
-            for one in self.lines.values():
-                one.halt()
-            for one in self.lines.values():
-                one.join()
+            router.close()
+            for line in self.lines.values():
+                line.halt()
+            for line in self.lines.values():
+                line.join()
+        if workers.failure is not None:
+            raise ServiceFailedError(workers.failure)
 
-    def _start(self, stack: ExitStack, packs: dict[str, PromptPack], progress: Progress, metrics: Metrics) -> None:
+    def _start(self, stack: ExitStack, workers: Workers, metrics: Metrics) -> Router:
         """Everything, until the lines take parts; `stack` ends it in turn."""
-        settings = self.settings
+        settings, alarms = self.settings, self.alarms
         folder = state_dir(settings.service.state_dir)
         runtime = stack.enter_context(_runtime_dir(settings.service.runtime_dir))
-        cameras = {name: Camera(name, line.camera, runtime, line.health) for name, line in settings.lines.items()}
+        cameras = {
+            name: Camera(name, line.camera, runtime, line.health, alarms) for name, line in settings.lines.items()
+        }
         for camera in cameras.values():  # they come up while the model is loaded
             stack.callback(camera.stop)
             camera.start()
         stack.callback(hold_state(folder).close)
-        outbox = Outbox(folder, settings.history)
+        outbox = Outbox(folder, settings.history, workers, alarms)
         stack.callback(outbox.stop)
         outbox.start()
-        archive = Archive(settings.archive)
+        archive = Archive(settings.archive, workers, alarms)
         stack.callback(archive.stop)
         archive.start()
-        porches = {name: Porch() for name in settings.lines}
-        publishers = self._publishers(stack, outbox, porches)
-        heatmaps = Heatmaps(metrics, progress.beat("heatmaps"))
+        router = Router(settings.lines, alarms)
+        self._connect(stack, outbox, router, workers)
+        heatmaps = Heatmaps(metrics, workers, alarms, settings.heatmap, settings.picture)
         stack.callback(heatmaps.stop)
         heatmaps.start()
         with _no_collection():  # torch takes seconds: not before the cameras
+            from edge.control.command_queue import CommandQueue
             from edge.control.commands import COMMANDS
-            from edge.control.dispatcher import Desk
+            from edge.control.dispatcher import Dispatcher
             from edge.control.enrolment import Enrolment
+            from edge.control.machine_commands import MachineCommands
+            from edge.control.stored_settings import load_packs, stored_settings
             from edge.inspection.recipe_loader import Recipes, make_alfa, model_part
-            from edge.storage.settings_database import StateThread
+            from edge.inspection.triggers import Triggers
+            from edge.storage.settings_database import SettingsDatabase
 
-        self._state = StateThread(folder)
-        stack.callback(self._state.stop)
-        opening = self._state.begin()
+        database = SettingsDatabase(folder)
+        stack.callback(database.stop)
+        opening = database.begin()
         alfa = make_alfa(settings.model, settings.method)
-        self._recipes = Recipes(alfa, settings.model)
+        opening.result()
+        stored = stored_settings(database, settings.lines)
+        packs = load_packs(settings.lines, stored)
+        batch = min(settings.model.batch, len(settings.lines))
+        inference = Inference(alfa, batch, workers)
+        self._recipes = Recipes(alfa, settings.model, inference)
         recipes = {name: self._recipes.load(line, packs[name]) for name, line in settings.lines.items()}
         self._recipes.release()
-        batch = min(settings.model.batch, len(settings.lines))
         alfa.warm_up(batch)
-        scorer = Inference(alfa, batch, progress.beat("scorer"))
-        scorer.start()
-        stack.callback(scorer.stop)
-        opening.result()
-        self._enrolment = Enrolment(alfa, scorer, self.lines, settings.lines)
+        inference.start()
+        stack.callback(inference.stop)
+        self._enrolment = Enrolment(alfa, inference, database, self.lines, settings.lines)
         model = model_part(alfa.backbone, alfa.method, alfa.tower)
         for name, line in settings.lines.items():
             services = Services(
-                scorer,
-                publishers[name],
+                inference,
+                self._publishers[name],
                 outbox,
                 archive,
                 heatmaps,
                 metrics,
-                progress,
+                alarms,
+                workers,
                 settings.service.stats_interval_s,
             )
-            recipe = self._state.run(partial(self._enrolment.recipe, line=name, recipe=recipes[name]))
-            one = self.lines[name] = Line(name, line, recipe, model, cameras[name], services)
-            metrics.watch(name, one.gauges)
+            recipe = self._enrolment.recipe(name, recipes[name])
+            self.lines[name] = Line(name, line, recipe, model, cameras[name], services)
+            metrics.watch(name, self.lines[name].gauges)
+            paused_by = stored[name].paused_by
+            if paused_by is not None:
+                self.lines[name].pause(paused_by)
         metrics.build(model)
         metrics.watch_device(model.device)
         metrics.watch_archive(lambda: archive.status)
+        metrics.watch_workers(workers)
         metrics.watch_disk("state", folder)
         if settings.archive.dir is not None:
             metrics.watch_disk("archive", settings.archive.dir)
-        desk = Desk(COMMANDS, self.lines, self._state, self._enrolment, History(folder), archive, self.change_pack)
-        self._open(stack, desk, porches, publishers)
-        self.desk = desk
-        log.info("%d lines on %s (%s, %s)", len(self.lines), model.name, model.device, model.dtype)
-
-    def _open(self, stack: ExitStack, desk: Desk, porches: dict[str, Porch], publishers: dict[str, Publisher]) -> None:
-        """Begins to take parts, triggers and commands."""
-        from edge.inspection.triggers import LineInbox
-
-        console = ConsoleServer(console_dir(self.settings.service), desk.answer)
+        triggers = Triggers(
+            self.lines,
+            outbox,
+            metrics,
+            alarms,
+            compensate_sender_clock=settings.mqtt.compensate_sender_clock,
+        )
+        dispatcher = Dispatcher(
+            COMMANDS,
+            self.lines,
+            triggers,
+            database,
+            self._enrolment,
+            History(folder),
+            archive,
+            alarms,
+            configured_packs={name: line.pack for name, line in settings.lines.items()},
+            change_pack=self.change_pack,
+            forget=self.forget,
+        )
+        self._number_on()
+        commands = CommandQueue(dispatcher.answer, dispatcher.is_quick)
+        console = ConsoleServer(console_dir(settings.service), commands, alarms)
         stack.callback(console.stop)
+        stack.callback(commands.stop)  # before the console, which sends the last replies
         console.start()
-        for name, line in self.lines.items():
-            line.start()
-            inbox = LineInbox(line, self.settings.lines[name].deadline_ms, desk, publishers[name].publish_reply)
-            stack.callback(inbox.close)
-            porches[name].open(inbox)
+        for one in self.lines.values():
+            one.start()
+        router.open(triggers, MachineCommands(commands, self._publishers), self._publishers)
+        self.dispatcher = dispatcher
+        log.info("%d lines on %s (%s, %s)", len(self.lines), model.name, model.device, model.dtype)
+        return router
 
     def change_pack(self, line: str, name: str) -> None:
         """The line judges by another pack from its next frame on, with its shots, and by the configured threshold
@@ -172,27 +212,49 @@ class Daemon:
         pack = load_pack(name)
         recipe = self._recipes.load(self.settings.lines[line], pack)
         self._recipes.release()
-        self._state.run(partial(self._enrolment.change, line=line, recipe=recipe))
-        log.info("line %s: pack %s %s", line, pack.name, pack.version)
+        self._enrolment.change(line, recipe)
+        line_log(__name__, line).info("pack %s %s", pack.name, pack.version)
 
-    def _publishers(self, stack: ExitStack, outbox: Outbox, porches: dict[str, Porch]) -> dict[str, Publisher]:
-        """One connected publisher a line; each says `stopped` at the end."""
+    def forget(self, line: str) -> None:
+        """Clears what the broker keeps of a line that is not configured.
+
+        Raises:
+            ConnectionError: there is no connection to the broker.
+        """
+        if not any(publisher.forget(line) for publisher in self._publishers.values()):
+            raise ConnectionError("there is no connection to the broker; try again when there is one")
+
+    def _connect(self, stack: ExitStack, outbox: Outbox, router: Router, workers: Workers) -> None:
+        """One connection a line; each says `stopped` at the end."""
         service, mqtt = self.settings.service, self.settings.mqtt
-        publishers = {
-            name: Publisher(mqtt, name, service.node, __version__, outbox, porch) for name, porch in porches.items()
+        delivery = Delivery(workers)
+        self._publishers = {
+            name: Publisher(mqtt, name, service.node, __version__, outbox, delivery, self.alarms, router)
+            for name in self.settings.lines
         }
-        stack.callback(self._stop, publishers)
-        for publisher in publishers.values():
+        stack.callback(delivery.stop)
+        stack.callback(self._disconnect)
+        for publisher in self._publishers.values():
             publisher.start()
-        return publishers
 
-    def _stop(self, publishers: dict[str, Publisher]) -> None:
-        """Stops them side by side: each may have to wait for its broker."""
-        with ThreadPoolExecutor(len(publishers)) as pool:
-            for line, left in zip(publishers, pool.map(Publisher.stop, publishers.values()), strict=True):
+    def _disconnect(self) -> None:
+        """Stops the publishers side by side: each may have to wait for its broker."""
+        with ThreadPoolExecutor(len(self._publishers)) as pool:
+            for line, left in zip(self._publishers, pool.map(Publisher.stop, self._publishers.values()), strict=True):
                 if left:
                     self.unacknowledged += left
-                    log.warning("line %s: %d verdicts wait on disk for the broker; the next run sends them", line, left)
+                    line_log(__name__, line).warning(
+                        "%d verdicts wait on disk for the broker; the next run sends them", left
+                    )
+
+    def _number_on(self) -> None:
+        """Numbers that the broker knows and the disk does not, as of a restored state, are not given again."""
+        for name, publisher in self._publishers.items():
+            subscriptions = publisher.subscriptions
+            assert subscriptions is not None
+            if publisher.connected:
+                subscriptions.told.wait(_TOLD_S)
+            self.lines[name].number_on(subscriptions.last_seq)
 
 
 @contextlib.contextmanager
