@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from core.packs import load_pack
 from edge import __version__
 from edge.camera.supervisor import Camera
+from edge.clock import monotonic
 from edge.control.server import ConsoleServer
 from edge.inference import Inference
 from edge.inspection.line import Line
@@ -249,11 +250,12 @@ class Service:
 
     def _number_on(self) -> None:
         """Numbers that the broker knows and the disk does not, as of a restored state, are not given again."""
+        until = monotonic() + _TOLD_S
         for name, publisher in self._publishers.items():
             subscriptions = publisher.subscriptions
             assert subscriptions is not None
             if publisher.connected:
-                subscriptions.told.wait(_TOLD_S)
+                subscriptions.told.wait(max(0.0, until - monotonic()))
             self.lines[name].number_on(subscriptions.last_seq)
 
 
