@@ -30,6 +30,7 @@ from edge.ops.lock import hold_state
 from edge.ops.metrics import Metrics
 from edge.ops.systemd import Notifier, Progress, Watchdog, loading
 from edge.ops.threads import share_memory
+from edge.ops.worker import Workers
 from edge.settings import Settings, console_dir, state_dir
 from edge.storage.archive import Archive
 from edge.storage.history import History
@@ -47,6 +48,7 @@ class Daemon:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.lines: dict[str, Line] = {}
+        self._workers = Workers()
         self.desk: Desk | None = None
         """Where commands are done; None until parts are taken."""
         self.unacknowledged = 0
@@ -67,7 +69,7 @@ class Daemon:
             stack.callback(metrics.serve(settings.metrics).stop)
             with loading(notifier):
                 self._start(stack, packs, progress, metrics)
-            watchdog = Watchdog(notifier, progress.stalled)
+            watchdog = Watchdog(notifier, lambda: progress.stalled() or self._workers.stalled())
             stack.callback(watchdog.stop)
             notifier.ready()
             notifier.status(f"{len(self.lines)} lines")
@@ -118,7 +120,7 @@ class Daemon:
         self._recipes.release()
         batch = min(settings.model.batch, len(settings.lines))
         alfa.warm_up(batch)
-        scorer = Inference(alfa, batch, progress.beat("scorer"))
+        scorer = Inference(alfa, batch, self._workers)
         scorer.start()
         stack.callback(scorer.stop)
         opening.result()
