@@ -73,10 +73,11 @@ def to_host(
         grids: Rows and columns of the map, and of the descriptors' indices.
         sizes: Height and width of each frame.
     """
-    parts = [scores.clamp(0, 1), s_map.clamp(0, 1), labels.normal.float(), labels.abnormal.float(), *likeness]
+    parts = [scores, s_map, labels.normal.float(), labels.abnormal.float(), *likeness]
     packed = torch.cat(parts, 1).cpu().numpy()
     ends = np.cumsum([part.shape[1] for part in parts])[:-1]
     score, local, normal, abnormal, *like = np.split(packed, ends, axis=1)
+    score, local = _to_unit(score), _to_unit(local)
     return [
         Inspection(
             score=float(score[row, 0]),
@@ -91,3 +92,8 @@ def to_host(
         )
         for row, size in enumerate(sizes)
     ]
+
+
+def _to_unit(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Rounding may leave [0, 1]; what is infinite stays so, as it is no rounding and has to be refused."""
+    return np.where(np.isfinite(values), values.clip(0, 1), values)

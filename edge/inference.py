@@ -1,17 +1,22 @@
-"""The one thread that owns the device: frames of all lines in, inspections out."""
+"""The one thread that owns the device: frames of all lines in, inspections out, and whatever else needs the model."""
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import numpy as np
+
 from core.image import Rgb
 from edge.clock import monotonic
-from edge.ops.systemd import Beat
+from edge.frame_queue import FrameQueue, Job
+from edge.ops.worker import Worker, Workers
+from edge.pass_times import PassTimes
 
 if TYPE_CHECKING:
     from core.adaptation import TextFeatures
@@ -19,6 +24,8 @@ if TYPE_CHECKING:
     from core.memory import Index
 
 T = TypeVar("T")
+
+_DOUBT_S = 1.0  # after so long without a pass, how long one takes is measured anew
 
 
 @dataclass(frozen=True)
@@ -31,18 +38,7 @@ class Scored:
 
 
 @dataclass(frozen=True, eq=False)
-class _Job:
-    image: Rgb
-    text: TextFeatures
-    index: Index | None
-    line: str
-    due: float | None
-    submitted: float
-    result: Future[Scored]
-
-
-@dataclass(frozen=True, eq=False)
-class _Errand:
+class _Call:
     """Something else for the thread that owns the device."""
 
     work: Callable[[Alfa], Any]
@@ -50,139 +46,244 @@ class _Errand:
 
 
 class InferenceStoppedError(RuntimeError):
-    """The service is stopping; the frame was not scored."""
+    """The service is stopping; the frame was not inspected."""
 
 
 class TooLateError(RuntimeError):
-    """The frame was not scored: its answer was due before its turn came."""
+    """The frame was not inspected: its result could not be ready when it was due."""
+
+
+class NotFiniteError(ArithmeticError):
+    """What the model says of the frame is no number."""
 
 
 class Inference:
-    """Scores what waits, up to `batch` frames in one pass, and lets no line crowd out another.
+    """Inspects frames that wait, up to `batch` in one pass, and lets no line crowd out another.
 
-    Each pass takes the lines in turn, the one that has waited longest for its turn first, and of each its oldest frame;
-    a frame whose answer is due already costs no pass.
+    It measures how long a pass takes, and begins none whose result would come too late: such a frame gets its
+    `TooLateError` as soon as that is certain. `FrameQueue` says which frames are next. Any thread may call it.
     """
 
-    def __init__(self, alfa: Alfa, batch: int, beat: Beat | None = None) -> None:
-        self._beat = beat or Beat("scorer")
+    def __init__(self, alfa: Alfa, batch: int, workers: Workers | None = None) -> None:
+        """Starts nothing yet.
+
+        Args:
+            alfa: The method on the model, which from now on only this thread uses.
+            batch: The most frames in a pass.
+            workers: Who watches the thread.
+        """
         self._alfa = alfa
-        self._batch = batch
-        self._changed = threading.Condition()
-        self._jobs: dict[str, deque[_Job]] = {}  # by line, in the order of their turns
-        self._errands: deque[_Errand] = deque()
+        self._worker = Worker(workers, "inference", self._work)
+        self._lock = threading.Lock()  # guards what follows
+        self._pass_times = PassTimes()
+        self._call_times = PassTimes()
+        self._frames: FrameQueue = FrameQueue(batch, self._pass_times)
+        self._calls: dict[str, deque[_Call]] = {}  # by line, in the order of their turns
+        self._calls_turn = True  # calls and passes alternate
+        self._busy_until: float | None = None  # when what is in work will probably end
+        self._last_pass = -math.inf
         self._stopped = False
-        self._thread = threading.Thread(target=self._run, name="scorer", daemon=True)
 
     def start(self) -> None:
         """Starts the thread."""
-        self._thread.start()
+        self._worker.start()
 
     def stop(self) -> None:
-        """Scores what waits, refuses what comes, and ends the thread."""
-        with self._changed:
+        """Does what waits, refuses what comes, and ends the thread."""
+        with self._lock:
             self._stopped = True
-            self._changed.notify()
-        if self._thread.is_alive():
-            self._thread.join()
+        self._worker.stop()
+        with self._lock:  # of a thread that has failed, or was never started
+            left = [job.result for job in self._frames.clear()]
+            left += [call.result for calls in self._calls.values() for call in calls]
+            self._calls.clear()
+        for result in left:
+            _fail(result, InferenceStoppedError("inference has stopped"))
 
     @property
     def waiting(self) -> int:
         """Frames that wait for their turn."""
-        with self._changed:
-            return sum(map(len, self._jobs.values()))
+        with self._lock:
+            return len(self._frames)
+
+    def ready_at(self, line: str) -> float:
+        """When a frame that `line` submitted now would be ready, seconds of `edge.clock.monotonic`; an estimate.
+
+        Now, while nothing is known: at the start, and after a second without a pass.
+        """
+        now = monotonic()
+        with self._lock:
+            if self._doubts(now):
+                return now
+            pause = self._pause()
+            return self._frames.ready_at(line, max(now, self._busy_until or now) + pause, pause)
 
     def submit(
         self, image: Rgb, text: TextFeatures, index: Index | None = None, *, line: str = "", due: float | None = None
     ) -> Future[Scored]:
-        """The inspection of `image` to come; a failure of the pass is the future's exception.
+        """The inspection of `image` to come; it may be cancelled until its pass begins.
 
         Args:
             image: RGB, H x W x 3, `uint8`.
             text: Of the pack.
             index: The line's shots.
             line: Whose turn it takes.
-            due: Seconds of `edge.clock.monotonic`; a frame not begun by then is not scored (`TooLateError`).
+            due: When the result has to be there, seconds of `edge.clock.monotonic`.
+
+        Returns:
+            A future, whose exception is `TooLateError` where it cannot be ready when it is due, `NotFiniteError` where
+            the model's answer is no number, else the failure of the pass. Its callbacks hold up all frames.
 
         Raises:
             InferenceStoppedError: after `stop`.
         """
-        job = _Job(image, text, index, line, due, monotonic(), Future())
-        with self._changed:
+        now = monotonic()
+        job: Job = Job(image, text, index, line, math.inf if due is None else due, now, Future())
+        with self._lock:
             self._refuse_after_stop()
-            self._jobs.setdefault(line, deque()).append(job)
-            self._changed.notify()
+            begins = now if self._busy_until is None else max(now, self._busy_until)
+            too_late = self._busy_until is not None and job.due < begins + self._pass_times.cautious(1)
+            if not too_late:
+                self._frames.add(job)
+            takes = self._pass_times.typical(1)
+        if too_late:
+            _give_up(job, now, takes)
+        else:
+            self._worker.wake()
         return job.result
 
-    def ask(self, work: Callable[[Alfa], T]) -> Future[T]:
-        """What `work` makes of the method, between two passes; frames wait meanwhile, so it has to be short.
+    def ask(self, work: Callable[[Alfa], T], *, line: str = "") -> Future[T]:
+        """What `work` makes of the method. Frames wait meanwhile, so it has to be short.
+
+        Between two calls there is a pass where frames wait; calls of several lines take turns, those of one keep their
+        order. A thread that waits for the result must not be this one.
 
         Raises:
             InferenceStoppedError: after `stop`.
         """
-        errand = _Errand(work, Future())
-        with self._changed:
+        call = _Call(work, Future())
+        with self._lock:
             self._refuse_after_stop()
-            self._errands.append(errand)
-            self._changed.notify()
-        return errand.result
+            self._calls.setdefault(line, deque()).append(call)
+        self._worker.wake()
+        return call.result
 
     def _refuse_after_stop(self) -> None:
         if self._stopped:
-            raise InferenceStoppedError("the scorer has stopped")
+            raise InferenceStoppedError("inference has stopped")
 
-    def _run(self) -> None:
-        self._work()
-        self._beat.done()  # of one that has failed the watchdog is to notice that it has ended
+    def _doubts(self, now: float) -> bool:
+        """Whether the durations may hold no more: nothing is in work, and the last pass was long ago."""
+        return self._busy_until is None and now - self._last_pass > _DOUBT_S
 
-    def _work(self) -> None:
-        while True:
-            with self._changed:
-                self._beat.idle()
-                self._changed.wait_for(lambda: self._jobs or self._errands or self._stopped)
-                if not self._jobs and not self._errands:
-                    return
-                self._beat.touch()
-                errand = self._errands.popleft() if self._errands else None
-                jobs = self._pick()
-            if errand is not None:
-                self._do(errand)
-            now = monotonic()
-            for job in jobs:
-                if job.due is not None and job.due <= now:
-                    job.result.set_exception(TooLateError("its answer was due before its turn came"))
-            jobs = [job for job in jobs if not job.result.done()]
-            if jobs:
-                self._score(jobs)
+    def _pause(self) -> float:
+        """Seconds that calls take between two passes."""
+        return self._call_times.typical(1) if self._calls else 0.0
 
-    def _pick(self) -> list[_Job]:
-        """The next batch; the lines in it go to the end of the queue. `_changed` is held."""
-        picked: list[_Job] = []
-        while self._jobs and len(picked) < self._batch:
-            line = next(iter(self._jobs))
-            jobs = self._jobs.pop(line)
-            picked.append(jobs.popleft())
-            if jobs:
-                self._jobs[line] = jobs
-        return picked
+    def _work(self) -> float | None:
+        """One call or one pass."""
+        call: _Call | None = None
+        batch: list[Job] = []
+        given_up: list[Job] = []
+        now = monotonic()
+        with self._lock:
+            takes, cautious = self._pass_times.typical(1), self._pass_times.cautious(1)
+            if self._calls and (self._calls_turn or not len(self._frames)):
+                call = self._next_call()
+                self._busy_until = now + self._call_times.typical(1)
+            elif len(self._frames):
+                batch, given_up = self._frames.take(now, self._pause(), doubt=self._doubts(now))
+                self._busy_until = now + self._pass_times.typical(len(batch))
+            self._calls_turn = call is None
+        for job in given_up:
+            _give_up(job, now, takes)
+        if call is not None:
+            self._answer(call)
+        elif batch := [job for job in batch if job.alone or job.result.set_running_or_notify_cancel()]:
+            self._inspect(batch, anew=batch[0].due < now + cautious)
+        with self._lock:
+            self._busy_until = None
+            return 0.0 if self._calls or len(self._frames) else None
 
-    def _do(self, errand: _Errand) -> None:
-        try:
-            errand.result.set_result(errand.work(self._alfa))
-        except Exception as error:  # the future carries it to who asked
-            errand.result.set_exception(error)
+    def _next_call(self) -> _Call:
+        line = next(iter(self._calls))
+        calls = self._calls.pop(line)
+        call = calls.popleft()
+        if calls:
+            self._calls[line] = calls
+        return call
 
-    def _score(self, jobs: list[_Job]) -> None:
+    def _answer(self, call: _Call) -> None:
+        if not call.result.set_running_or_notify_cancel():
+            return
         started = monotonic()
         try:
-            inspections = self._alfa.inspect(*zip(*((job.image, job.text, job.index) for job in jobs), strict=True))
+            value = call.work(self._alfa)
+        except Exception as error:  # the future carries it to who asked
+            call.result.set_exception(error)
+        else:
+            call.result.set_result(value)
+        ended = monotonic()
+        with self._lock:
+            self._call_times.note(1, ended - started, ended)
+
+    def _inspect(self, batch: Sequence[Job], *, anew: bool) -> None:
+        started = monotonic()
+        try:
+            found = self._alfa.inspect(*zip(*((job.image, job.text, job.index) for job in batch), strict=True))
+            inspections = list(zip(batch, found, strict=True))
         except Exception as error:  # the future carries it to the line, which answers `error`
-            if len(jobs) > 1:  # one bad frame must not cost the others their verdict
-                for job in jobs:
-                    self._score([job])
-            else:
-                jobs[0].result.set_exception(error)
+            with self._lock:
+                self._last_pass = monotonic()
+                if len(batch) > 1:  # a bad frame must not cost the others their verdict
+                    self._frames.put_back(list(batch))
+            if len(batch) == 1:
+                batch[0].result.set_exception(error)
             return
-        took = (monotonic() - started) * 1000
-        for job, inspection in zip(jobs, inspections, strict=True):
-            job.result.set_result(Scored(inspection, (started - job.submitted) * 1000, took))
+        ended = monotonic()
+        with self._lock:
+            self._last_pass = ended
+            if anew:
+                self._pass_times.forget()
+            self._pass_times.note(len(batch), ended - started, ended)
+        for job, inspection in inspections:
+            if (name := _not_finite(inspection)) is not None:
+                job.result.set_exception(NotFiniteError(f"{name} is not a finite number; {self._remedy()}"))
+            else:
+                job.result.set_result(Scored(inspection, (started - job.submitted) * 1000, (ended - started) * 1000))
+
+    def _remedy(self) -> str:
+        backbone = self._alfa.backbone
+        if backbone.dtype != "fp32":
+            return f'the model {backbone.name} may overflow in {backbone.dtype}: set model.dtype = "fp32"'
+        return f"the weights of the model {backbone.name} may be damaged: fetch them again"
+
+
+def _give_up(job: Job, now: float, takes: float) -> None:
+    waited, left = (round(seconds * 1000) for seconds in (now - job.submitted, job.due - now))
+    message = f"its result is due in {left} ms, it has waited for {waited} ms, and a pass takes {takes * 1000:.0f} ms"
+    _fail(job.result, TooLateError(message), running=job.alone)
+
+
+def _fail(result: Future[Any], error: Exception, *, running: bool = False) -> None:
+    """Answers a future with `error`, unless who waited for it has given up."""
+    if running or result.set_running_or_notify_cancel():
+        result.set_exception(error)
+
+
+def _not_finite(inspection: Inspection) -> str | None:
+    """What of an inspection is no finite number, in words; None when all is well."""
+    numbers = {
+        "the score": inspection.score,
+        "the global score": inspection.global_score,
+        "the local score": inspection.local_score,
+        "the score against the shots": inspection.memory_score,
+    }
+    for name, number in numbers.items():
+        if number is not None and not math.isfinite(number):
+            return f"{name} ({number})"
+    if not np.isfinite(inspection.patch_map).all():
+        return "a value of the heatmap"
+    if inspection.likeness is not None and not np.isfinite(inspection.likeness.image).all():
+        return "the similarity to a descriptor"
+    return None

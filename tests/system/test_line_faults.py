@@ -14,7 +14,8 @@ from core.alfa import Alfa
 from core.backbone import load_backbone
 from edge.inference import Inference
 from edge.messages import Verdict
-from edge.ops.systemd import Beat, Progress
+from edge.ops.systemd import Beat
+from edge.ops.worker import Workers
 from edge.settings import CameraSettings, LineSettings
 from edge.storage.verdict_database import Ledger
 from tests.support.hall import Hall
@@ -96,9 +97,9 @@ def test_a_scorer_that_has_failed_stands_still_for_the_watchdog() -> None:
         def inspect(self, *_: object) -> None:
             raise SystemExit
 
-    progress = Progress()
-    scorer = Inference(Broken(), 1, progress.beat("scorer", 60.0))  # type: ignore[arg-type]
+    workers = Workers()
+    scorer = Inference(Broken(), 1, workers)  # type: ignore[arg-type]
     scorer.start()
-    eventually(lambda: progress.stalled() is None)
+    eventually(lambda: workers.stalled() is None)
     scorer.submit(None, None)  # type: ignore[arg-type]
-    eventually(lambda: progress.stalled() == "scorer: its thread has ended")
+    eventually(lambda: workers.stalled() == "inference: its thread has ended")
