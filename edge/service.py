@@ -12,7 +12,6 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +25,7 @@ from edge.inspection.porch import Porch
 from edge.inspection.status import Services
 from edge.mqtt.heatmaps import Heatmaps
 from edge.mqtt.publisher import Publisher
+from edge.ops.alarms import Alarms
 from edge.ops.lock import hold_state
 from edge.ops.metrics import Metrics
 from edge.ops.systemd import Notifier, Progress, Watchdog, loading
@@ -36,7 +36,7 @@ from edge.storage.history import History
 from edge.storage.outbox import Outbox
 
 if TYPE_CHECKING:
-    from edge.control.dispatcher import Desk
+    from edge.control.dispatcher import Dispatcher
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +47,8 @@ class Daemon:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.lines: dict[str, Line] = {}
-        self.desk: Desk | None = None
+        self.alarms = Alarms()
+        self.dispatcher: Dispatcher | None = None
         """Where commands are done; None until parts are taken."""
         self.unacknowledged = 0
         """Verdicts that the broker had not acknowledged when the service stopped; the next run sends them."""
@@ -104,16 +105,20 @@ class Daemon:
         heatmaps.start()
         with _no_collection():  # torch takes seconds: not before the cameras
             from edge.control.commands import COMMANDS
-            from edge.control.dispatcher import Desk
+            from edge.control.dispatcher import Dispatcher
             from edge.control.enrolment import Enrolment
+            from edge.control.stored_settings import load_packs, stored_settings
             from edge.inspection.recipes import Recipes, make_alfa, model_part
-            from edge.storage.settings_database import StateThread
+            from edge.storage.settings_database import SettingsDatabase
 
-        self._state = StateThread(folder)
-        stack.callback(self._state.stop)
-        opening = self._state.begin()
+        database = SettingsDatabase(folder)
+        stack.callback(database.stop)
+        opening = database.begin()
         alfa = make_alfa(settings.model, settings.method)
         self._recipes = Recipes(alfa, settings.model)
+        opening.result()
+        stored = stored_settings(database, settings.lines)
+        packs = load_packs(settings.lines, stored)
         recipes = {name: self._recipes.load(line, packs[name]) for name, line in settings.lines.items()}
         self._recipes.release()
         batch = min(settings.model.batch, len(settings.lines))
@@ -121,8 +126,7 @@ class Daemon:
         scorer = Scorer(alfa, batch, progress.beat("scorer"))
         scorer.start()
         stack.callback(scorer.stop)
-        opening.result()
-        self._enrolment = Enrolment(alfa, scorer, self.lines, settings.lines)
+        self._enrolment = Enrolment(alfa, scorer, database, self.lines, settings.lines)
         model = model_part(alfa.backbone, alfa.method, alfa.tower)
         for name, line in settings.lines.items():
             services = Services(
@@ -135,8 +139,11 @@ class Daemon:
                 progress,
                 settings.service.stats_interval_s,
             )
-            recipe = self._state.run(partial(self._enrolment.recipe, line=name, recipe=recipes[name]))
+            recipe = self._enrolment.recipe(name, recipes[name])
             one = self.lines[name] = Line(name, line, recipe, model, cameras[name], services)
+            paused_by = stored[name].paused_by
+            if paused_by is not None:
+                one.pause(paused_by)
             metrics.watch(name, one.gauges)
         metrics.build(model)
         metrics.watch_device(model.device)
@@ -144,21 +151,41 @@ class Daemon:
         metrics.watch_disk("state", folder)
         if settings.archive.dir is not None:
             metrics.watch_disk("archive", settings.archive.dir)
-        desk = Desk(COMMANDS, self.lines, self._state, self._enrolment, History(folder), archive, self.change_pack)
-        self._open(stack, desk, porches, publishers)
-        self.desk = desk
+        dispatcher = Dispatcher(
+            COMMANDS,
+            self.lines,
+            database,
+            self._enrolment,
+            History(folder),
+            archive,
+            self.alarms,
+            configured_packs={name: line.pack for name, line in settings.lines.items()},
+            change_pack=self.change_pack,
+            forget=self.forget,
+        )
+        self._open(stack, dispatcher, porches, publishers)
+        self.dispatcher = dispatcher
         log.info("%d lines on %s (%s, %s)", len(self.lines), model.name, model.device, model.dtype)
 
-    def _open(self, stack: ExitStack, desk: Desk, porches: dict[str, Porch], publishers: dict[str, Publisher]) -> None:
+    def _open(
+        self,
+        stack: ExitStack,
+        dispatcher: Dispatcher,
+        porches: dict[str, Porch],
+        publishers: dict[str, Publisher],
+    ) -> None:
         """Begins to take parts, triggers and commands."""
+        from edge.control.command_queue import CommandQueue
         from edge.inspection.triggers import LineInbox
 
-        console = ConsoleServer(console_dir(self.settings.service), desk.answer)
+        commands = CommandQueue(dispatcher.answer, dispatcher.is_quick)
+        console = ConsoleServer(console_dir(self.settings.service), commands, self.alarms)
         stack.callback(console.stop)
+        stack.callback(commands.stop)  # before the console, which sends the last replies
         console.start()
         for name, line in self.lines.items():
             line.start()
-            inbox = LineInbox(line, self.settings.lines[name].deadline_ms, desk, publishers[name].publish_reply)
+            inbox = LineInbox(line, self.settings.lines[name].deadline_ms, dispatcher, publishers[name].publish_reply)
             stack.callback(inbox.close)
             porches[name].open(inbox)
 
@@ -172,8 +199,12 @@ class Daemon:
         pack = load_pack(name)
         recipe = self._recipes.load(self.settings.lines[line], pack)
         self._recipes.release()
-        self._state.run(partial(self._enrolment.change, line=line, recipe=recipe))
+        self._enrolment.change(line, recipe)
         log.info("line %s: pack %s %s", line, pack.name, pack.version)
+
+    def forget(self, line: str) -> None:
+        """Clears what the broker keeps of a line that is not configured."""
+        raise NotImplementedError(line)
 
     def _publishers(self, stack: ExitStack, outbox: Outbox, porches: dict[str, Porch]) -> dict[str, Publisher]:
         """One connected publisher a line; each says `stopped` at the end."""

@@ -12,7 +12,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 
 from edge.clock import utc_now
 from edge.control.commands import COMMANDS
-from edge.control.dispatcher import Desk
+from edge.control.dispatcher import Dispatcher
 from edge.control.protocol import Refusal, Reply, Request
 from edge.inspection.line import Line
 
@@ -43,12 +43,12 @@ class CommandMessage(BaseModel):
 
 
 class LineInbox:
-    """Passes triggers to the line and commands to the desk, and answers on the line's reply topic."""
+    """Passes triggers to the line and commands to the dispatcher, and answers on the line's reply topic."""
 
-    def __init__(self, line: Line, deadline_ms: int, desk: Desk, reply: Callable[[bytes], object]) -> None:
+    def __init__(self, line: Line, deadline_ms: int, dispatcher: Dispatcher, reply: Callable[[bytes], object]) -> None:
         self._line = line
         self._deadline_ms = deadline_ms
-        self._desk = desk
+        self._dispatcher = dispatcher
         self._reply = reply
         self._worker = ThreadPoolExecutor(1, f"commands-{line.line}")
         self._waiting = 0
@@ -103,7 +103,7 @@ class LineInbox:
 
     def _do(self, request: Request) -> None:
         try:
-            reply, _ = self._desk.answer(request, ())
+            reply, _ = self._dispatcher.answer(request, ())
         except Exception as error:  # who asked is told; the line goes on
             log.exception("line %s: command %s", self._line.line, request.command)
             reply = Reply(id=request.id, refusal=Refusal(code="failed", message=f"{type(error).__name__}: {error}"))
