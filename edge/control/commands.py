@@ -191,7 +191,7 @@ COMMANDS: dict[str, Command] = {
     "resume": Command(OfLine, _resume, changes=True, machines=True, quick=True),
     "recipe_list": Command(NoArguments, _recipes, machines=True, quick=True),
     "recipe_set": Command(SetRecipe, _set_recipe, changes=True, machines=True),
-    "recipe_reset": Command(OfLine, _reset_recipe, changes=True, machines=True),
+    "recipe_reset": Command(OfLine, _reset_recipe, changes=True),
     "line_forget": Command(OfLine, _forget_line, changes=True),
     **SHOT_COMMANDS,
     **LEARN_COMMANDS,

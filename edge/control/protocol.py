@@ -12,6 +12,7 @@ MAX_BYTES = 64 * 1024 * 1024
 """Of one message with all its parts."""
 MAX_PARTS = 256
 """Pictures behind a request or reply."""
+_MAX_HEAD = 1024 * 1024  # bytes that a request may have besides its pictures
 MAX_ID = 64
 """Characters."""
 NO_ID = "-"
@@ -83,3 +84,16 @@ def too_large_in_words(parts: Sequence[bytes]) -> str | None:
         f"{len(parts) - 1} pictures, {size / (1 << 20):.1f} MiB in all; one request takes at most {MAX_PARTS} pictures "
         f"and {MAX_BYTES >> 20} MiB"
     )
+
+
+def batches(pictures: Sequence[bytes]) -> list[list[bytes]]:
+    """`pictures` in their order, divided so that each list fits into one request; one that fits nowhere is alone."""
+    found: list[list[bytes]] = []
+    size = 0
+    for picture in pictures:
+        if not found or len(found[-1]) == MAX_PARTS or size + len(picture) > MAX_BYTES - _MAX_HEAD:
+            found.append([])
+            size = 0
+        found[-1].append(picture)
+        size += len(picture)
+    return found
