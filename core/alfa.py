@@ -16,7 +16,7 @@ from core.adaptation import Labels, TextFeatures, adapt, keep_all
 from core.aligner import ALIGNERS
 from core.backbone import DTYPES, Backbone
 from core.compiled import CompiledPack
-from core.evidence import gather
+from core.evidence import Steps, finish, gather_in_steps
 from core.feature_maps import FeatureMaps
 from core.graph import GraphedPass
 from core.image import Rgb
@@ -140,7 +140,6 @@ class Alfa:
             tuple(one.cpu().clone() for one in maps),
         )
 
-    @torch.inference_mode()
     def index(
         self,
         memories: Sequence[Memory],
@@ -160,13 +159,26 @@ class Alfa:
         Raises:
             ValueError: as `make_index` and `evidence.gather`.
         """
+        return finish(self.index_in_steps(memories, owners, shape, limit=limit))
+
+    @torch.inference_mode()
+    def index_in_steps(
+        self,
+        memories: Sequence[Memory],
+        owners: Sequence[int],
+        shape: tuple[int, int],
+        *,
+        limit: int | None = None,
+    ) -> Steps[Index]:
+        """As `index`, in steps of about the cost of one part each, so that the device can judge parts in between."""
         device = self.backbone.device
         if self.method.few_shot == "alfa":
             return make_index(memories, device, limit)
         kinds = [kind.name for kind in self.feature_maps(shape).kinds]
         maps = [torch.cat(one).to(device) for one in zip(*(memory.maps for memory in memories), strict=True)]
         nothing = torch.empty(0, device=device)
-        return Index((), nothing, gather(kinds, maps, owners, limit), shape)
+        evidence = yield from gather_in_steps(kinds, maps, owners, limit)
+        return Index((), nothing, evidence, shape)
 
     @torch.inference_mode()
     def text_scores(self, frame: Rgb, text: TextFeatures) -> tuple[float, float]:

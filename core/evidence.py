@@ -20,8 +20,9 @@ that adds to the score, and that all else is normal takes nothing from it: a fix
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -29,6 +30,10 @@ from torch import Tensor
 
 from core.coreset import select
 from core.scorers import check_finite, check_maps, nearest, nearest_both, top_mean
+
+T = TypeVar("T")
+Steps = Generator[None, None, T]
+"""Work in short steps; its value is the result."""
 
 SHARES = (0.0, 0.005)
 """Extents of pooling: the most anomalous patch, and the mean of the most anomalous 0.5 %."""
@@ -174,6 +179,13 @@ def gather(names: Sequence[str], maps: Sequence[Tensor], owners: Sequence[int], 
     Raises:
         ValueError: there is no shot, counts do not fit, or not all numbers are finite.
     """
+    return finish(gather_in_steps(names, maps, owners, limit))
+
+
+def gather_in_steps(
+    names: Sequence[str], maps: Sequence[Tensor], owners: Sequence[int], limit: int | None = None
+) -> Steps[Evidence]:
+    """As `gather`, in steps of about the cost of one part each, so that the device can judge parts in between."""
     if not len(owners) or any(len(one) != len(owners) for one in maps) or len(names) != len(maps):
         raise ValueError(
             f"{len(owners)} views of shots, maps of {[len(one) for one in maps]}: at least one, and as many"
@@ -182,20 +194,30 @@ def gather(names: Sequence[str], maps: Sequence[Tensor], owners: Sequence[int], 
         check_maps(name, one)
         check_finite(name, one)
     keep = _keep(maps, owners, limit)
+    yield
     kept = [one[keep].float() for one in maps]
     whose = torch.tensor(list(owners), device=kept[0].device)[keep]
     firsts = _firsts(whose)
     levels, left_out = [], []
     for name, bank in zip(names, kept, strict=True):
-        free, held = _leave_out(bank, whose, firsts)
+        free, held = yield from _leave_out(bank, whose, firsts)
         unrelated = _unrelated(bank)
         for how, found in ((FREE, free), (PLACE, held)):
             levels.append(_level(f"{name} {how}", found, unrelated))
             left_out.append(found)
-    left_out.append(_missing(kept[0], whose, firsts))
+    left_out.append((yield from _missing(kept[0], whose, firsts)))
     levels.append(_level_of_missing(f"{names[0]} {MISSING}", left_out[-1], _unrelated(kept[0])))
     left = tuple(int(whose[place]) for place in firsts)
     return Evidence(tuple(kept), tuple(levels), left, tuple(left_out))
+
+
+def finish(steps: Steps[T]) -> T:
+    """The result of all `steps`, one after the other."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
 
 
 def to_score(z: Tensor) -> Tensor:
@@ -227,7 +249,7 @@ def _firsts(owners: Tensor) -> list[int]:
     return [places[round(step * (len(places) - 1) / (_MOST_LEFT_OUT - 1))] for step in range(_MOST_LEFT_OUT)]
 
 
-def _leave_out(bank: Tensor, owners: Tensor, firsts: list[int]) -> tuple[Tensor, Tensor]:
+def _leave_out(bank: Tensor, owners: Tensor, firsts: list[int]) -> Steps[tuple[Tensor, Tensor]]:
     """What shots reach, [S, R, C], when they are left out: free, and held to the place.
 
     One shot alone is compared with itself, other places only: how strange one patch of a good part is to the others.
@@ -236,17 +258,26 @@ def _leave_out(bank: Tensor, owners: Tensor, firsts: list[int]) -> tuple[Tensor,
     if len(set(owners.tolist())) == 1:
         alone = _elsewhere(bank[0], within)[None]
         return alone, alone
-    free, held = nearest_both(bank[firsts], bank, within)
-    own = (owners[firsts][:, None] == owners[None, :])[:, :, None, None]
-    return free.masked_fill(own, torch.inf).amin(1), held.masked_fill(own, torch.inf).amin(1)
+    free: list[Tensor] = []
+    held: list[Tensor] = []
+    for place in firsts:
+        own = (owners == owners[place])[None, :, None, None]
+        for distances, reached in zip(nearest_both(bank[[place]], bank, within), (free, held), strict=True):
+            reached.append(distances.masked_fill(own, torch.inf).amin(1))
+        yield
+    return torch.cat(free), torch.cat(held)
 
 
-def _missing(bank: Tensor, owners: Tensor, firsts: list[int]) -> Tensor:
+def _missing(bank: Tensor, owners: Tensor, firsts: list[int]) -> Steps[Tensor]:
     """What is missing of the others, [S, R, C], in shots that are left out; of one shot alone as `_leave_out`."""
     if len(set(owners.tolist())) == 1:
         return _elsewhere(bank[0], _within(bank))[None]
-    own = (owners[:, None] == owners[firsts][None, :])[:, :, None, None]
-    return _least(nearest(bank, bank[firsts]).masked_fill(own, torch.inf))
+    missing = []
+    for place in firsts:
+        own = (owners == owners[place])[:, None, None, None]
+        missing.append(_least(nearest(bank, bank[[place]]).masked_fill(own, torch.inf)))
+        yield
+    return torch.cat(missing)
 
 
 def _least(missing: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
+from typing import Any, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -16,6 +17,14 @@ from core.memory import Memory
 from core.shot_checks import Flag
 
 _MANIFEST = "shots.json"
+
+
+class ShotStore(Protocol):
+    """What an import needs of a bank: `Bank`, or what passes its calls on to the thread that has it."""
+
+    def shots(self, line: str) -> list[Shot]: ...
+
+    def add(self, *arguments: Any, **named: Any) -> Shot: ...
 
 
 class _Entry(BaseModel):
@@ -63,7 +72,7 @@ def export_shots(bank: Bank, line: str, folder: Path) -> list[Shot]:
 
 
 def import_shots(
-    bank: Bank,
+    bank: ShotStore,
     folder: Path,
     line: str,
     encoding: Callable[[Rgb], Encoding],

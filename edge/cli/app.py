@@ -68,6 +68,7 @@ for ask in (
 app.command("history")(history)
 app.add_typer(cli_shots.shots_app, name="shots")
 app.add_typer(cli_console.recipe_app, name="recipe")
+app.add_typer(cli_console.line_app, name="line")
 packs_app.command("compile")(compile_packs)
 packs_app.command("generate")(generate)
 app.add_typer(packs_app, name="packs")

@@ -54,12 +54,13 @@ def _offline(
 ) -> tuple[dict[str, Any], Sequence[bytes]]:
     """Does on the state itself what no service is there for."""
     from edge.control.client import RefusedError
-    from edge.control.offline import offline_desk
+    from edge.control.offline import offline_dispatcher
     from edge.control.protocol import Request
 
-    with offline_desk(settings, bare=command in ("shots_reembed", "shots_remove")) as desk:
+    bare, stored_packs = command in ("shots_reembed", "shots_remove"), command != "recipe_reset"
+    with offline_dispatcher(settings, bare, stored_packs) as dispatcher:
         request = Request(id="offline", command=command, arguments=arguments, who=getpass.getuser())
-        reply, pictures = desk.answer(request, blobs)
+        reply, pictures = dispatcher.answer(request, blobs)
     if reply.refusal is not None:
         raise RefusedError(reply.refusal.code, reply.refusal.message)
     return reply.result or {}, pictures

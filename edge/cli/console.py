@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated, Any, Optional
 
 import typer
 from rich.table import Table
@@ -13,6 +13,7 @@ from edge.cli.explained import explained
 from edge.messages import NOT_CALIBRATED
 
 recipe_app = typer.Typer(help="What lines judge by.", no_args_is_help=True)
+line_app = typer.Typer(help="Lines that are not configured any more.", no_args_is_help=True)
 
 
 def status(config: ConfigFile, as_json: Json = False) -> None:
@@ -65,14 +66,17 @@ def snapshot(
 
 
 def pause(config: ConfigFile, line: Line) -> None:
-    """Have a line judge no parts; triggers are answered `error` `paused`."""
-    ask_service(config, "pause", {"line": line})
+    """Have a line judge no parts, also after a restart; triggers are answered `error` `paused`."""
+    found = ask_service(config, "pause", {"line": line})
     out.print(f"line {line} is paused; `alfa-edge resume` goes on")
+    _warn_unless_kept(found)
 
 
 def resume(config: ConfigFile, line: Line) -> None:
     """Have a paused line judge again."""
-    out.print(f"line {line}: {ask_service(config, 'resume', {'line': line})['state']}")
+    found = ask_service(config, "resume", {"line": line})
+    out.print(f"line {line}: {found['state']}")
+    _warn_unless_kept(found)
 
 
 @recipe_app.command("list")
@@ -96,11 +100,36 @@ def recipe_set(
     pack: Annotated[str, typer.Argument(help="Name of a pack, or path of a pack file.")],
     timeout: Wait = 120.0,
 ) -> None:
-    """Have a line judge by another pack from its next part on. It lasts until the service stops."""
-    found = ask_service(config, "recipe_set", {"line": line, "pack": pack}, timeout=timeout)
+    """Have a line judge by another pack from its next part on, until the configuration names another one."""
+    _say_recipe(line, ask_service(config, "recipe_set", {"line": line, "pack": pack}, timeout=timeout))
+
+
+@recipe_app.command("reset")
+def recipe_reset(config: ConfigFile, line: Line, timeout: Wait = 120.0) -> None:
+    """Have a line judge by the pack in the configuration again."""
+    _say_recipe(line, ask_service(config, "recipe_reset", {"line": line}, timeout=timeout))
+
+
+def _say_recipe(line: str, found: dict[str, Any]) -> None:
     recipe = found["recipe"]
     words = f"threshold {found['threshold']:.4f} ({recipe['threshold_source']})"
     out.print(f"line {line}: {recipe['pack']} {recipe['pack_version']}, {words}", soft_wrap=True)
+    _warn_unless_kept(found)
+
+
+def _warn_unless_kept(found: dict[str, Any]) -> None:
+    if not found.get("kept", True):
+        out.print("[yellow]the disk of the state does not take that, so that a restart would undo it[/]")
+
+
+@line_app.command("forget")
+def line_forget(
+    config: ConfigFile,
+    line: Annotated[str, typer.Argument(metavar="NAME", help="A line that was renamed or taken out.")],
+) -> None:
+    """Clear what the broker still shows of a line that is not configured any more. Its history and shots stay."""
+    ask_service(config, "line_forget", {"line": line})
+    out.print(f"the broker shows nothing of line {line} any more")
 
 
 def audit(

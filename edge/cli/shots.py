@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated, Any, Optional
 
 import typer
 from rich.table import Table
@@ -29,16 +29,17 @@ def enroll(
     """Enrol normal parts: the line compares its parts with them from the next one on. Exit code 1 when one was not."""
     paths = files or []
     with explained():
+        from edge.control.protocol import batches
+
         blobs = [path.read_bytes() for path in paths]
-    arguments = {
-        "line": line,
-        "shots": shots,
-        "names": [path.name for path in paths],
-        "note": note,
-        "sure": yes,
-        "timeout_s": timeout,
-    }
-    found = ask_service(config, "enroll", arguments, blobs, timeout)
+    arguments = {"line": line, "shots": shots, "note": note, "sure": yes, "timeout_s": timeout}
+    pictures: list[dict[str, Any]] = []
+    for some in batches(blobs) or [[]]:  # each no larger than one request may be
+        first = len(pictures)
+        names = [path.name for path in paths[first : first + len(some)]]
+        found = ask_service(config, "enroll", arguments | {"names": names}, some, timeout)
+        pictures += found["pictures"]
+    found["pictures"] = pictures
     if as_json:
         show_json(found)
     else:

@@ -11,7 +11,7 @@ from typing import Any
 import zmq
 
 from edge.clock import monotonic
-from edge.control.protocol import Reply, Request
+from edge.control.protocol import NO_ID, Reply, Request, too_large_in_words
 
 
 class NoAnswerError(RuntimeError):
@@ -33,20 +33,22 @@ def ask(
 
     Raises:
         NoAnswerError: there is no service, or it took longer than `timeout_s`; it may still do what was asked.
-        RefusedError: it refused.
+        RefusedError: it refused, or the request is too large to be sent.
     """
     if not path.is_socket():
         raise NoAnswerError(f"no service listens at {path}; is it running, with this configuration?")
     request = Request(id=uuid.uuid4().hex, command=command, arguments=arguments, who=getpass.getuser())
+    if too_large := too_large_in_words(parts := request.to_parts(blobs)):
+        raise RefusedError("too_large", f"{too_large}; send fewer at a time")
     end = monotonic() + timeout_s
     with zmq.Context() as context, context.socket(zmq.DEALER) as socket:
         socket.setsockopt(zmq.LINGER, 0)
         socket.connect(f"ipc://{path}")
-        socket.send_multipart(request.to_parts(blobs))
+        socket.send_multipart(parts)
         while (left := end - monotonic()) > 0 and socket.poll(int(left * 1000) + 1):
             head, *pictures = socket.recv_multipart()
             reply = Reply.model_validate_json(head)
-            if reply.id not in (request.id, "-"):
+            if reply.id not in (request.id, NO_ID):
                 continue  # the answer to an earlier question of this client
             if reply.refusal is not None:
                 raise RefusedError(reply.refusal.code, reply.refusal.message)

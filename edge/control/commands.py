@@ -10,9 +10,11 @@ from pydantic import AwareDatetime, Field
 
 from core.image import encode_png
 from core.packs import list_packs
-from edge.control.dispatcher import Arguments, Asked, Command, CommandError, Desk, NoArguments, OfLine, Result
+from edge.control.dispatcher import Arguments, Caller, Command, CommandError, Dispatcher, NoArguments, OfLine, Result
 from edge.control.learn_commands import LEARN_COMMANDS
-from edge.control.shot_commands import SHOT_COMMANDS, next_parts
+from edge.control.next_parts import next_parts
+from edge.control.shot_commands import SHOT_COMMANDS, score_and_peak
+from edge.topics import line_name
 
 
 class Trigger(OfLine):
@@ -56,9 +58,9 @@ class Backup(Arguments):
     """Absolute; made if need be. The service writes `state.db` and `verdicts.db` there."""
 
 
-def _status(desk: Desk, _arguments: NoArguments, _asked: Asked) -> Result:
+def _status(dispatcher: Dispatcher, _arguments: NoArguments, _caller: Caller) -> Result:
     lines = {}
-    for name, line in desk.lines.items():
+    for name, line in dispatcher.lines.items():
         recipe, (state, reason) = line.recipe, line.state()
         lines[name] = {
             "state": state,
@@ -75,57 +77,98 @@ def _status(desk: Desk, _arguments: NoArguments, _asked: Asked) -> Result:
     return {"lines": lines}, ()
 
 
-def _snapshot(desk: Desk, arguments: OfLine, _asked: Asked) -> Result:
-    (image, (score, peak)), *_ = next_parts(desk, arguments.line, 1, 10.0)
-    return {"score": score, "peak": peak}, [encode_png(image, {})]
+def _snapshot(dispatcher: Dispatcher, arguments: OfLine, _caller: Caller) -> Result:
+    with next_parts(dispatcher, arguments.line, 1, 10.0) as parts:
+        seen = parts.next(0)
+    score, peak = score_and_peak(seen)
+    return {"score": score, "peak": peak}, [encode_png(seen.image, {})]
 
 
-def _trigger(desk: Desk, arguments: Trigger, _asked: Asked) -> Result:
-    ticket = desk.line(arguments.line).trigger(arguments.part_id, arguments.deadline_ms)
-    assert ticket is not None
+def _trigger(dispatcher: Dispatcher, arguments: Trigger, _caller: Caller) -> Result:
+    part = dispatcher.line(arguments.line).trigger(arguments.part_id, arguments.deadline_ms)
+    assert part is not None
     try:
-        verdict = ticket.answer.result(max(0.0, ticket.left()) + 10.0)
+        verdict = part.answer.result(max(0.0, part.left()) + 10.0)
     except concurrent.futures.TimeoutError:
         raise CommandError(f"line {arguments.line} has not answered; is it stopping?") from None
     return {"verdict": verdict.model_dump(mode="json", exclude_none=True)}, ()
 
 
-def _pause(desk: Desk, arguments: OfLine, asked: Asked) -> Result:
-    desk.line(arguments.line).pause(asked.who)
-    return {"state": "paused"}, ()
+def _pause(dispatcher: Dispatcher, arguments: OfLine, caller: Caller) -> Result:
+    name, line = arguments.line, dispatcher.line(arguments.line)
+    with dispatcher.pausing:
+        line.pause(caller.who)
+        kept = dispatcher.keep(
+            name, lambda tables: tables.set_paused(name, caller.who), f"line {name} is paused by {caller.who}"
+        )
+    return {"state": "paused"} | _unless(kept), ()
 
 
-def _resume(desk: Desk, arguments: OfLine, _asked: Asked) -> Result:
-    line = desk.line(arguments.line)
-    line.resume()
-    return {"state": line.state()[0]}, ()
+def _resume(dispatcher: Dispatcher, arguments: OfLine, _caller: Caller) -> Result:
+    name, line = arguments.line, dispatcher.line(arguments.line)
+    with dispatcher.pausing:
+        line.resume()
+        kept = dispatcher.keep(name, lambda tables: tables.set_paused(name, None), f"line {name} was resumed")
+    return {"state": line.state()[0]} | _unless(kept), ()
 
 
-def _recipes(desk: Desk, _arguments: NoArguments, _asked: Asked) -> Result:
+def _unless(kept: bool) -> dict[str, bool]:
+    """What a reply says besides, where the disk did not take what was set."""
+    return {} if kept else {"kept": False}
+
+
+def _recipes(dispatcher: Dispatcher, _arguments: NoArguments, _caller: Caller) -> Result:
     return {
         "packs": list_packs(),
-        "lines": {name: line.recipe.wire.model_dump(mode="json") for name, line in desk.lines.items()},
+        "lines": {name: line.recipe.wire.model_dump(mode="json") for name, line in dispatcher.lines.items()},
     }, ()
 
 
-def _set_recipe(desk: Desk, arguments: SetRecipe, _asked: Asked) -> Result:
-    desk.line(arguments.line)
-    desk.change_pack(arguments.line, arguments.pack)
-    recipe = desk.line(arguments.line).recipe
-    return {"recipe": recipe.wire.model_dump(mode="json"), "threshold": recipe.threshold}, ()
+def _set_recipe(dispatcher: Dispatcher, arguments: SetRecipe, _caller: Caller) -> Result:
+    is_file = "/" in arguments.pack or arguments.pack.endswith(".toml")
+    pack = str(Path(arguments.pack).expanduser().absolute()) if is_file else arguments.pack
+    return _change_pack(dispatcher, arguments.line, pack)
 
 
-def _history(desk: Desk, arguments: ReadHistory, _asked: Asked) -> Result:
-    desk.line(arguments.line)
-    found = desk.history.verdicts(arguments.line, since=arguments.since, until=arguments.until, count=arguments.count)
+def _reset_recipe(dispatcher: Dispatcher, arguments: OfLine, _caller: Caller) -> Result:
+    return _change_pack(dispatcher, arguments.line, None)
+
+
+def _change_pack(dispatcher: Dispatcher, name: str, pack: str | None) -> Result:
+    """Has the line judge by a pack, None: by the configured one, now and after a restart."""
+    line = dispatcher.line(name)
+    configured = dispatcher.configured_packs[name]
+    with dispatcher.enrolment.changing(name):
+        dispatcher.change_pack(name, pack or configured)
+        kept = dispatcher.keep(
+            name, lambda tables: tables.set_pack(name, pack, configured), f"line {name} judges by {pack or configured}"
+        )
+    recipe = line.recipe
+    return {"recipe": recipe.wire.model_dump(mode="json"), "threshold": recipe.threshold} | _unless(kept), ()
+
+
+def _forget_line(dispatcher: Dispatcher, arguments: OfLine, _caller: Caller) -> Result:
+    name = line_name(arguments.line)
+    if name in dispatcher.lines:
+        raise CommandError(f"line {name} is configured; take it out of the configuration first, and start again")
+    dispatcher.forget(name)
+    dispatcher.database.run(lambda tables: tables.forget_settings(name))
+    return {"line": name}, ()
+
+
+def _history(dispatcher: Dispatcher, arguments: ReadHistory, _caller: Caller) -> Result:
+    dispatcher.line(arguments.line)
+    found = dispatcher.history.verdicts(
+        arguments.line, since=arguments.since, until=arguments.until, count=arguments.count
+    )
     return {"verdicts": [one.to_dict() for one in found]}, ()
 
 
-def _audit(desk: Desk, arguments: Audit, _asked: Asked) -> Result:
-    return {"entries": desk.state.run(lambda state: state.audit(arguments.count))}, ()
+def _audit(dispatcher: Dispatcher, arguments: Audit, _caller: Caller) -> Result:
+    return {"entries": dispatcher.database.run(lambda tables: tables.audit(arguments.count))}, ()
 
 
-def _backup(desk: Desk, arguments: Backup, _asked: Asked) -> Result:
+def _backup(dispatcher: Dispatcher, arguments: Backup, _caller: Caller) -> Result:
     folder = arguments.folder
     if not folder.is_absolute():
         raise CommandError(f"{folder}: name it from the root; the service has a working directory of its own")
@@ -133,18 +176,23 @@ def _backup(desk: Desk, arguments: Backup, _asked: Asked) -> Result:
         folder.mkdir(mode=0o750, parents=True, exist_ok=True)
     except OSError as error:
         raise CommandError(f"{folder}: {error.strerror}; name a folder that the service can write") from error
-    files = [desk.state.backup(folder), desk.history.backup(folder)]  # beside the writers, in this thread
+    files = [
+        dispatcher.database.backup(folder),
+        dispatcher.history.backup(folder),
+    ]  # beside the writers, in this thread
     return {"files": {str(path): path.stat().st_size for path in files}}, ()
 
 
 COMMANDS: dict[str, Command] = {
-    "status": Command(NoArguments, _status, machines=True),
+    "status": Command(NoArguments, _status, machines=True, quick=True),
     "snapshot": Command(OfLine, _snapshot),
     "trigger": Command(Trigger, _trigger),
-    "pause": Command(OfLine, _pause, changes=True, machines=True),
-    "resume": Command(OfLine, _resume, changes=True, machines=True),
-    "recipe_list": Command(NoArguments, _recipes, machines=True),
+    "pause": Command(OfLine, _pause, changes=True, machines=True, quick=True),
+    "resume": Command(OfLine, _resume, changes=True, machines=True, quick=True),
+    "recipe_list": Command(NoArguments, _recipes, machines=True, quick=True),
     "recipe_set": Command(SetRecipe, _set_recipe, changes=True, machines=True),
+    "recipe_reset": Command(OfLine, _reset_recipe, changes=True),
+    "line_forget": Command(OfLine, _forget_line, changes=True),
     **SHOT_COMMANDS,
     **LEARN_COMMANDS,
     "history": Command(ReadHistory, _history),

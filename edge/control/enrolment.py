@@ -3,35 +3,33 @@
 from __future__ import annotations
 
 import hashlib
-import logging
-from collections.abc import Callable, Mapping, Sequence, Set
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from core.alfa import Alfa
-from core.augment import augment, turns, variants
-from core.bank import FeaturesOfOthersError, Shot
+from core.augment import turns
+from core.bank import Shot
 from core.calibration import calibrate, leave_one_out, pixel_threshold
 from core.drift import DriftTest
-from core.encoding import Encoding, encoding_of
 from core.image import Rgb
-from core.memory import Index, Memory
 from core.shot_checks import Flag, Look, check_shot, look_at
 from core.shot_folder import import_shots
 from edge.clock import utc_now
 from edge.control import provisional
+from edge.control.shot_features import ShotFeatures
 from edge.inference import Inference
 from edge.messages import Bank
+from edge.ops.logs import line_log
 from edge.settings import LineSettings
-from edge.storage.settings_database import LineCalibration, State
+from edge.storage.settings_database import LineCalibration, SettingsDatabase
 
 if TYPE_CHECKING:
-    from edge.inspection.judge import Judge
+    from edge.control.line_control import LineControl
     from edge.inspection.recipe import LoadedRecipe
-
-log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -48,15 +46,36 @@ class Enrolled:
 
 
 class Enrolment:
-    """Changes the normal shots and the threshold of running lines. All but `scores` is for the state's thread."""
+    """Changes the normal shots and the threshold of lines, in the thread of the command.
 
-    def __init__(self, alfa: Alfa, scorer: Inference, lines: Mapping[str, Judge], settings: Mapping[str, LineSettings]):
+    The changes of one line are made one after the other; those of other lines go on meanwhile.
+    """
+
+    def __init__(
+        self,
+        alfa: Alfa,
+        scorer: Inference,
+        database: SettingsDatabase,
+        lines: Mapping[str, LineControl],
+        settings: Mapping[str, LineSettings],
+    ) -> None:
         self._alfa = alfa
-        self._scorer = scorer
+        self._database = database
         self._lines = lines
         self._settings = settings
+        self._features = ShotFeatures(alfa, scorer, database, settings)
         self._looks: dict[int, Look] = {}
         self._drifts: dict[str, tuple[LineCalibration, DriftTest]] = {}
+        self._locks_guard = threading.Lock()
+        self._locks: dict[str, threading.RLock] = {}
+
+    @contextmanager
+    def changing(self, line: str) -> Iterator[None]:
+        """Keeps the line's shots, pack and calibration from being changed by another command; waits for its turn."""
+        with self._locks_guard:
+            lock = self._locks.setdefault(line, threading.RLock())
+        with lock:
+            yield
 
     @property
     def fingerprint(self) -> str:
@@ -67,20 +86,25 @@ class Enrolment:
         """Whether the line answers every part with an error until it has shots: without windows there is no map."""
         return self._alfa.method.windows == "none" and self._lines[line].recipe.index is None
 
-    def recipe(self, state: State, line: str, recipe: LoadedRecipe) -> LoadedRecipe:
+    def recipe(self, line: str, recipe: LoadedRecipe) -> LoadedRecipe:
         """`recipe` with the line's shots and its last calibration, if that is of this pack and all else scores are of.
 
         Raises:
             BankError: features of a shot are missing or damaged.
         """
-        bank = Bank(shots=len(state.bank.shots(line)), revision=state.bank.revision(line))
-        index = self._heard(state, line, recipe, self._index(state, line, self._memories(state, line)))
+        bank, kept = self._database.run(
+            lambda tables: (
+                Bank(shots=len(tables.bank.shots(line)), revision=tables.bank.revision(line)),
+                tables.calibration(line),
+            )
+        )
+        index = self._features.index(line, self._features.views(line))
+        index = self._features.hear(line, recipe, index, (self._basis(line), recipe.wire.pack_sha256))
         changed = replace(recipe, index=index, bank=bank, drift=None)
-        kept = state.calibration(line)
         if kept is None:
-            return self._uncalibrated(state, line, changed)
+            return self._uncalibrated(line, changed)
         if (kept.fingerprint, kept.pack_sha256) != (self._basis(line), recipe.wire.pack_sha256):
-            return self._uncalibrated(state, line, changed, _OTHER_BASIS)
+            return self._uncalibrated(line, changed, _OTHER_BASIS)
         holds = kept.revision == bank.revision
         wire = recipe.wire.model_copy(
             update={
@@ -99,71 +123,29 @@ class Enrolment:
             drift=drift,
         )
 
-    def _uncalibrated(self, state: State, line: str, recipe: LoadedRecipe, note: str = "") -> LoadedRecipe:
+    def _uncalibrated(self, line: str, recipe: LoadedRecipe, note: str = "") -> LoadedRecipe:
         """`recipe` with the configured threshold, or, where that means nothing and there are shots, with theirs."""
         plain = provisional.configured(recipe, self._settings[line], note)
         if not plain.provisional or plain.bank.shots < 2:
             return plain
-        return provisional.from_shots(plain, self._against_each_other(state, line, plain), note)
+        return provisional.from_shots(plain, self._against_each_other(line, plain), note)
 
-    def _against_each_other(self, state: State, line: str, recipe: LoadedRecipe) -> Sequence[tuple[float, float]]:
+    def _against_each_other(self, line: str, recipe: LoadedRecipe) -> Sequence[tuple[float, float]]:
         """What the line's shots score against the others.
 
-        By evidence that is known as soon as there is an index. The paper's way takes a pass for each, so that the state
-        keeps the scores: they are made anew only when shots, pack, model, method, region or use of
+        By evidence that is known as soon as there is an index. The paper's way takes a pass for each, so that the
+        database keeps the scores: they are made anew only when shots, pack, model, method, region or use of
         shots have changed.
         """
         if recipe.index is not None and recipe.index.evidence is not None:
-            return self.leave_one_out(state, line, recipe)
+            return self.leave_one_out(line, recipe)
         basis = (self._basis(line), recipe.wire.pack_sha256, recipe.bank.revision)
-        scores = state.shot_scores(line, *basis)
-        if scores is None:
-            scores = tuple(self.leave_one_out(state, line, recipe, provisional.MOST_SHOTS))
-            state.keep_shot_scores(line, *basis, scores)
+        kept = self._database.run(lambda tables: tables.shot_scores(line, *basis))
+        if kept is not None:
+            return kept
+        scores = tuple(self.leave_one_out(line, recipe, provisional.MOST_SHOTS))
+        self._database.run(lambda tables: tables.keep_shot_scores(line, *basis, scores))
         return scores
-
-    def _memories(self, state: State, line: str) -> list[tuple[Shot, int, Memory]]:
-        """The features of the line's shots: those that others made, or that are not there, are made anew first.
-
-        So are those of shots that lack a view that the line's settings want; views that they do not are left out.
-        """
-        encoding = self._encoding(state, line)
-        wanted = set(variants(self._settings[line].shots.augment))
-        try:
-            found = state.bank.memory(line, encoding)
-            if len([one for one in found if one[1] in wanted]) == len(wanted) * len({shot.id for shot, _, _ in found}):
-                return [one for one in found if one[1] in wanted]
-            log.info("line %s: views of shots are made from their pictures", line)
-        except FeaturesOfOthersError as error:
-            log.warning("line %s: features are made anew from the shots' pictures: %s", line, error)
-        self.embed_missing(state, line)
-        return [one for one in state.bank.memory(line, encoding) if one[1] in wanted]
-
-    def _encoding(self, state: State, line: str, image: Rgb | None = None) -> Encoding:
-        """What the line's features are made by; for a line that has no shot yet, those of `image`."""
-        return encoding_of(self._alfa, self._shape(state, line, image))
-
-    def _shape(self, state: State, line: str, image: Rgb | None = None) -> tuple[int, int] | None:
-        """Height and width of the pictures that the line's feature maps are made for."""
-        shape = state.bank.shape(line)
-        if shape is None and image is not None:
-            shape = (image.shape[0], image.shape[1])
-        return shape
-
-    def _heard(self, state: State, line: str, recipe: LoadedRecipe, index: Index | None) -> Index | None:
-        """`index` with what the text side says of the shots; the state keeps that, as each takes a pass."""
-        if index is None or index.evidence is None:
-            return index
-        basis = (self._basis(line), recipe.wire.pack_sha256)
-        texts = []
-        for shot in index.evidence.owners:
-            found = state.shot_texts(shot, *basis)
-            if found is None:
-                image = state.bank.image(shot)
-                found = self._scorer.ask(partial(Alfa.text_scores, frame=image, text=recipe.text)).result()
-                state.keep_shot_texts(shot, *basis, found)
-            texts.append(found)
-        return self._alfa.hear(index, texts)
 
     def _basis(self, line: str) -> str:
         """SHA-256, hexadecimal, of what a line's scores depend on besides pack and shots.
@@ -188,9 +170,8 @@ class Enrolment:
 
     def enrol(
         self,
-        state: State,
         line: str,
-        pictures: Sequence[tuple[str, Rgb]],
+        pictures: Iterable[tuple[str, Rgb]],
         *,
         who: str,
         note: str,
@@ -205,58 +186,84 @@ class Enrolment:
             DuplicateShotError: a picture is a shot already; those before it are enrolled.
         """
         found: list[Enrolled] = []
-        try:
-            for name, image in pictures:
-                recipe = self._lines[line].recipe
-                others = [self._look(state, shot) for shot in state.bank.shots(line)]
-                score = self.score(image, recipe)[0] if recipe.index is not None else None
-                # Of few shots many a good part is above the rest.
-                limit = self._settings[line].threshold if recipe.from_shots else recipe.threshold
-                covered = turns(self._settings[line].shots.augment)
-                flags = check_shot(image, others, score, limit, covered)
-                shot = None
-                if sure or all(flag.code in accepted for flag in flags):
-                    shot = state.bank.add(
-                        line,
-                        recipe.wire.pack,
-                        image,
-                        self._features(state, line, image),
-                        self._encoding(state, line, image),
-                        at=utc_now(),
-                        who=who,
-                        source=name,
-                        note=note,
-                        flags=flags,
-                    )
-                found.append(Enrolled(name, shot, flags))
-        finally:
-            self.refresh(state, line)
+        with self.changing(line):
+            try:
+                for name, image in pictures:
+                    flags = self._flags(line, image)
+                    shot = None
+                    if sure or all(flag.code in accepted for flag in flags):
+                        shot = self._add(line, image, who=who, source=name, note=note, flags=flags)
+                    found.append(Enrolled(name, shot, flags))
+            finally:
+                self.refresh(line)
         return found
 
-    def refresh(self, state: State, line: str) -> None:
-        """Has the line judge by the shots and the calibration as they are in the state now, from its next frame on."""
-        self.change(state, line, self._lines[line].recipe)
+    def _flags(self, line: str, image: Rgb) -> tuple[Flag, ...]:
+        """What speaks against enrolling a picture."""
+        recipe, settings = self._lines[line].recipe, self._settings[line]
+        others = [self._look(shot) for shot in self._database.run(lambda tables: tables.bank.shots(line))]
+        score = self.score(image, recipe)[0] if recipe.index is not None else None
+        # Of few shots many a good part is above the rest.
+        limit = settings.threshold if recipe.from_shots else recipe.threshold
+        return tuple(check_shot(image, others, score, limit, turns(settings.shots.augment)))
 
-    def change(self, state: State, line: str, recipe: LoadedRecipe) -> None:
+    def _add(self, line: str, image: Rgb, **known: Any) -> Shot:
+        """Puts a picture and its features into the bank."""
+        features, encoding = self._features.make(line, image), self._features.encoding(line, image)
+        pack = self._lines[line].recipe.wire.pack
+        return self._database.run(
+            lambda tables: tables.bank.add(line, pack, image, features, encoding, at=utc_now(), **known)
+        )
+
+    def remove(self, shot: int, who: str) -> Shot:
+        """Puts a shot aside; its line goes on without it from its next frame on.
+
+        Raises:
+            BankError: there is no such active shot.
+        """
+        return self._change_shot(shot, lambda bank: bank.remove(shot, utc_now(), who))
+
+    def restore(self, shot: int, who: str) -> Shot:
+        """Takes a shot back that was put aside.
+
+        Raises:
+            BankError: there is no such removed shot, or the same picture is an active one by now.
+        """
+        return self._change_shot(shot, lambda bank: bank.restore(shot, utc_now(), who))
+
+    def _change_shot(self, shot: int, change: Callable[[Any], Shot]) -> Shot:
+        line = self._database.run(lambda tables: tables.bank.shot(shot)).line
+        with self.changing(line):
+            changed = self._database.run(lambda tables: change(tables.bank))
+            if line in self._lines:
+                self.refresh(line)
+        return changed
+
+    def refresh(self, line: str) -> None:
+        """Has the line judge by its shots and its calibration as they are kept now, from its next frame on."""
+        with self.changing(line):
+            self.change(line, self._lines[line].recipe)
+
+    def change(self, line: str, recipe: LoadedRecipe) -> None:
         """Has the line judge by `recipe` with its shots and its calibration, from its next frame on."""
-        self._lines[line].change_recipe(self.recipe(state, line, recipe))
+        with self.changing(line):
+            self._lines[line].change_recipe(self.recipe(line, recipe))
 
     def ask(self, work: Callable[[Alfa], T]) -> T:
         """What `work` makes of the method; safe from any thread, and short, as frames wait meanwhile."""
-        return self._scorer.ask(work).result()
+        return self._features.ask(work)
 
     def score(self, image: Rgb, recipe: LoadedRecipe) -> tuple[float, float]:
         """S of a picture and the peak of its heatmap, as the line would find them; safe from any thread."""
-        seen = self._scorer.ask(lambda alfa: alfa.inspect([image], [recipe.text], [recipe.index])[0]).result()
+        seen = self.ask(lambda alfa: alfa.inspect([image], [recipe.text], [recipe.index])[0])
         return seen.score, float(seen.patch_map.max())
 
     def leave_one_out(
-        self, state: State, line: str, recipe: LoadedRecipe | None = None, most: int | None = None
+        self, line: str, recipe: LoadedRecipe | None = None, most: int | None = None
     ) -> list[tuple[float, float]]:
         """What each of the line's shots scores against the others: S and the peak of the heatmap.
 
         Args:
-            state: The state.
             line: Its name.
             recipe: Whose prompts are used; by default the line's own, of now.
             most: Only the latest so many are scored, against all others.
@@ -265,121 +272,119 @@ class Enrolment:
             ValueError: there are fewer than two.
         """
         recipe = recipe or self._lines[line].recipe
-        if recipe.index is not None and recipe.index.evidence is not None:
+        evidence = None if recipe.index is None else recipe.index.evidence
+        if evidence is not None:
             if recipe.bank.shots < 2:
                 raise ValueError(f"leaving one out takes 2 shots or more, not {recipe.bank.shots}; enrol another")
-            scores, maps = recipe.index.evidence.shots()
-            return list(zip(scores.tolist(), maps.amax((1, 2)).tolist(), strict=True))
-        kept = self._memories(state, line)
-        shots = state.bank.shots(line)
-        found: dict[int, tuple[float, float]] = {}
 
-        first = max(0, len(shots) - (most or len(shots)))
+            def read(_alfa: Alfa) -> list[tuple[float, float]]:
+                scores, maps = evidence.shots()
+                return list(zip(scores.tolist(), maps.amax((1, 2)).tolist(), strict=True))
 
-        def one(place: int, others: tuple[int, ...]) -> float:
-            if place < first:
-                return 0.0
-            near = {shots[other].id for other in others}
-            index = self._index(state, line, [one for one in kept if one[0].id in near])
-            found[place] = self.score(state.bank.image(shots[place].id), replace(recipe, index=index))
-            return found[place][0]
+            return self.ask(read)
+        with self.changing(line):
+            views = self._features.views(line)
+            shots = self._database.run(lambda tables: tables.bank.shots(line))
+            first = max(0, len(shots) - (most or len(shots)))
+            found: dict[int, tuple[float, float]] = {}
 
-        leave_one_out(len(shots), one)
+            def score(place: int, others: tuple[int, ...]) -> float:
+                if place < first:
+                    return 0.0
+                near = {shots[other].id for other in others}
+                index = self._features.index(line, [view for view in views if view[0].id in near])
+                found[place] = self.score(self._features.picture(shots[place].id), replace(recipe, index=index))
+                return found[place][0]
+
+            leave_one_out(len(shots), score)
         return [found[place] for place in range(first, len(shots))]
 
     def calibrate(
-        self, state: State, line: str, scores: Sequence[tuple[float, float]], rate: float, source: str, who: str
+        self, line: str, scores: Sequence[tuple[float, float]], rate: float, source: str, who: str
     ) -> LineCalibration:
         """Sets the line's thresholds from what normal parts score (S and the heatmap's peak), and keeps them.
 
         Raises:
             ValueError: no scores, or a rate outside (0, 1).
         """
-        recipe = self._lines[line].recipe
         image = calibrate([score for score, _ in scores], rate)
         pixel = pixel_threshold([peak for _, peak in scores], rate)
         words = f"{100 * image.rate:.3g} % false alarms, from {image.count} {source}"
         thresholds = min(1.0, image.threshold), min(1.0, pixel)
-        return self._keep(state, line, recipe, thresholds, image.rate, tuple(score for score, _ in scores), words, who)
+        return self._keep(line, thresholds, image.rate, tuple(score for score, _ in scores), words, who)
 
-    def set_threshold(self, state: State, line: str, threshold: float, who: str) -> LineCalibration:
+    def set_threshold(self, line: str, threshold: float, who: str) -> LineCalibration:
         """Sets the line's threshold by hand; it promises nothing."""
-        recipe = self._lines[line].recipe
-        return self._keep(state, line, recipe, (threshold, threshold), None, (), f"set by {who}", who)
+        return self._keep(line, (threshold, threshold), None, (), f"set by {who}", who)
 
     def _keep(
         self,
-        state: State,
         line: str,
-        recipe: LoadedRecipe,
         thresholds: tuple[float, float],
         rate: float | None,
         scores: tuple[float, ...],
         source: str,
         who: str,
     ) -> LineCalibration:
-        calibration = LineCalibration(
-            *thresholds,
-            rate=rate,
-            count=len(scores),
-            scores=scores,
-            source=source,
-            fingerprint=self._basis(line),
-            pack_sha256=recipe.wire.pack_sha256,
-            revision=state.bank.revision(line),
-        )
-        state.calibrate(line, calibration, who)
-        self._drifts.pop(line, None)  # it may be equal to the last one, from the same shots
-        self.refresh(state, line)
+        with self.changing(line):
+            calibration = LineCalibration(
+                *thresholds,
+                rate=rate,
+                count=len(scores),
+                scores=scores,
+                source=source,
+                fingerprint=self._basis(line),
+                pack_sha256=self._lines[line].recipe.wire.pack_sha256,
+                revision=self._database.run(lambda tables: tables.bank.revision(line)),
+            )
+            self._database.run(lambda tables: tables.calibrate(line, calibration, who))
+            self._drifts.pop(line, None)  # it may be equal to the last one, from the same shots
+            self.refresh(line)
         return calibration
 
-    def import_folder(self, state: State, line: str, folder: Path, who: str) -> list[Shot]:
+    def import_folder(self, line: str, folder: Path, who: str) -> list[Shot]:
         """Enrols what `shots export` wrote. The line uses it when this returns; what it holds already is passed over.
 
         Raises:
             BankError: the folder is no export, or was altered.
         """
-        pack = self._lines[line].recipe.wire.pack
-        log.info("line %s (%s): shots from %s", line, pack, folder)
-        try:
-            return import_shots(
-                state.bank,
-                folder,
-                line,
-                lambda image: self._encoding(state, line, image),
-                lambda image: self._features(state, line, image),
-                at=utc_now(),
-                who=who,
-            )
-        finally:
-            self.refresh(state, line)
+        line_log(__name__, line).info("shots from %s", folder)
+        with self.changing(line):
+            try:
+                return import_shots(
+                    _BankInItsThread(self._database),
+                    folder,
+                    line,
+                    lambda image: self._features.encoding(line, image),
+                    lambda image: self._features.make(line, image),
+                    at=utc_now(),
+                    who=who,
+                )
+            finally:
+                self.refresh(line)
 
-    def embed_missing(self, state: State, line: str) -> list[Shot]:
-        """Makes the features of shots that have none of this model, or damaged ones, anew from the kept pictures."""
-        encoding = self._encoding(state, line)
-        missing = state.bank.missing(line, encoding, variants(self._settings[line].shots.augment))
-        for shot in missing:
-            state.bank.embed(shot.id, self._features(state, line, state.bank.image(shot.id)), encoding)
-        return missing
+    def embed_missing(self, line: str) -> list[Shot]:
+        """Makes the features of shots that have none of this model, or damaged ones, anew; the line then uses them."""
+        with self.changing(line):
+            made = self._features.embed_missing(line)
+            self.refresh(line)
+        return made
 
-    def _look(self, state: State, shot: Shot) -> Look:
+    def _look(self, shot: Shot) -> Look:
         """What a new shot is compared with; a shot's picture never changes, and is decoded once."""
         if shot.id not in self._looks:
-            self._looks[shot.id] = look_at(state.bank.image(shot.id), f"shot {shot.id}")
+            self._looks[shot.id] = look_at(self._features.picture(shot.id), f"shot {shot.id}")
         return self._looks[shot.id]
 
-    def _index(self, state: State, line: str, kept: Sequence[tuple[Shot, int, Memory]]) -> Index | None:
-        shape = self._shape(state, line)
-        if not kept or shape is None:
-            return None
-        memories, owners = [memory for _, _, memory in kept], [shot.id for shot, _, _ in kept]
-        return self._alfa.index(memories, owners, shape, limit=self._settings[line].shots.limit)
 
-    def _features(self, state: State, line: str, image: Rgb) -> dict[int, Memory]:
-        """Of the picture and, as the line's settings want, of it turned and mirrored; on the CPU."""
-        shape = self._shape(state, line, image)
-        found = {}
-        for variant in variants(self._settings[line].shots.augment):  # one by one: frames wait meanwhile
-            view = augment(image, variant)
-            found[variant] = self._scorer.ask(partial(Alfa.remember, frame=view, shape=shape)).result()
-        return found
+class _BankInItsThread:
+    """The bank for an import: each call is a job of its own, so that the database is free in between."""
+
+    def __init__(self, database: SettingsDatabase) -> None:
+        self._database = database
+
+    def shots(self, line: str) -> list[Shot]:
+        return self._database.run(lambda tables: tables.bank.shots(line))
+
+    def add(self, *arguments: Any, **named: Any) -> Shot:
+        return self._database.run(lambda tables: tables.bank.add(*arguments, **named))

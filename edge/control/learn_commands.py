@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import queue
 from dataclasses import asdict
 from typing import Any
 
 from pydantic import Field
 
-from core.image import Rgb, decode, encode_png
-from edge.clock import monotonic
-from edge.control.dispatcher import Asked, Command, Desk, OfLine, Result
+from core.image import encode_png
+from edge.control.dispatcher import Caller, Command, Dispatcher, OfLine, Result
 from edge.control.enrolment import Enrolled
-from edge.control.shot_commands import refuse_without_shots
+from edge.control.kept_pictures import KeptPictures
+from edge.control.next_parts import next_parts
+from edge.control.shot_commands import sent_pictures
 from edge.tools.first_run import (
     PARTS,
     RATE,
@@ -55,21 +55,20 @@ class Suggest(OfLine):
     """How long to wait for the line's parts."""
 
 
-def _learn(desk: Desk, arguments: Learn, asked: Asked) -> Result:
-    refuse_taught(desk, arguments.line)
-    line = desk.line(arguments.line)
-    sent = len(asked.blobs)
+def _learn(dispatcher: Dispatcher, arguments: Learn, caller: Caller) -> Result:
+    refuse_taught(dispatcher, arguments.line)
+    line = dispatcher.line(arguments.line)
+    sent = len(caller.blobs)
     check_count(sent or arguments.parts, arguments.rate, arguments.sure, "good parts")
     guide = Guide(sent or arguments.parts)
     try:
         if sent:
-            names = (*arguments.names, *(f"picture {place + 1}" for place in range(len(arguments.names), sent)))
-            for name, blob in zip(names, asked.blobs, strict=False):
-                guide.show(name, decode(blob, name))
+            for name, image in sent_pictures(caller.blobs, arguments.names):
+                guide.show(name, image)
             check_count(len(guide.kept), arguments.rate, arguments.sure, "good parts without empty scenes")
         else:
-            _watch(desk, arguments, guide)
-        found = learn(desk, arguments.line, guide, rate=arguments.rate, who=asked.who, progress=line.say)
+            _watch(dispatcher, arguments, guide)
+        found = learn(dispatcher, arguments.line, guide, rate=arguments.rate, who=caller.who, progress=line.say)
     finally:
         line.say(None)
     kept = found.calibration
@@ -81,60 +80,48 @@ def _learn(desk: Desk, arguments: Learn, asked: Asked) -> Result:
     }, ()
 
 
-def _watch(desk: Desk, arguments: Learn, guide: Guide) -> None:
+def _watch(dispatcher: Dispatcher, arguments: Learn, guide: Guide) -> None:
     """Shows the guide the line's next parts."""
-    refuse_without_shots(desk, arguments.line)
-    line, end = desk.line(arguments.line), monotonic() + arguments.timeout_s
-    with line.watch() as seen:
+    line = dispatcher.line(arguments.line)
+    with next_parts(dispatcher, arguments.line, arguments.parts, arguments.timeout_s) as parts:
         line.say(guide.words())
         while not guide.full:
-            line.say(guide.show(f"line {arguments.line}", _next(seen, arguments, len(guide.kept), end)[1]))
+            line.say(guide.show(f"line {arguments.line}", parts.next(len(guide.kept)).image))
 
 
-def _suggest(desk: Desk, arguments: Suggest, asked: Asked) -> Result:
-    line, end = desk.line(arguments.line), monotonic() + arguments.timeout_s
+def _suggest(dispatcher: Dispatcher, arguments: Suggest, caller: Caller) -> Result:
+    line = dispatcher.line(arguments.line)
     if arguments.count > (arguments.parts + 1) // 2:
         raise FirstRunError(
             f"{arguments.count} of {arguments.parts} parts: only the half that is most typical is proposed; "
             f"ask for {2 * arguments.count} parts, or for fewer proposals"
         )
-    refuse_without_shots(desk, arguments.line)
-    with line.watch() as seen:
-        shown: list[tuple[int, Rgb, float]] = []
-        while len(shown) < arguments.parts:
-            shown.append(_next(seen, arguments, len(shown), end))
-    images = [image for _, image, _ in shown]
-    ranked = rank(desk, images)
-    chosen = choose(images, ranked.order, arguments.count)
+    kept, seqs, scores = KeptPictures(), list[int](), list[float]()
+    with next_parts(dispatcher, arguments.line, arguments.parts, arguments.timeout_s) as parts:
+        while len(kept) < arguments.parts:
+            seen = parts.next(len(kept))
+            kept.append(f"line {arguments.line}, verdict {seen.seq}", seen.image)
+            seqs.append(seen.seq)
+            scores.append(seen.inspection.score)
+    ranked = rank(dispatcher, kept.images())
+    chosen = choose(kept.images(), ranked.order, arguments.count)
     found: list[Enrolled] = []
     if arguments.enrol:
-        pictures = [(f"line {arguments.line}, verdict {shown[one][0]}", images[one]) for one in chosen]
-        found = desk.state.run(
-            lambda state: desk.enrolment.enrol(
-                state, arguments.line, pictures, who=asked.who, note="suggested", sure=False, accepted={"anomalous"}
-            )
+        found = dispatcher.enrolment.enrol(
+            arguments.line,
+            (kept[place] for place in chosen),
+            who=caller.who,
+            note="suggested",
+            sure=False,
+            accepted={"anomalous"},
         )
-    suggested = [{"seq": shown[one][0], "score": shown[one][2], "unlike": ranked.unlike[one]} for one in chosen]
+    suggested = [{"seq": seqs[place], "score": scores[place], "unlike": ranked.unlike[place]} for place in chosen]
     return {
         "suggested": suggested,
-        "parts": len(shown),
+        "parts": len(kept),
         "pictures": [_enrolled(one) for one in found],
         "bank": line.recipe.bank.model_dump(),
-    }, [encode_png(images[one], {}) for one in chosen]
-
-
-def _next(seen: queue.SimpleQueue[Any], arguments: Learn | Suggest, count: int, end: float) -> tuple[int, Rgb, float]:
-    """Sequence number, picture and score of the line's next part."""
-    try:
-        one = seen.get(timeout=max(0.0, end - monotonic()))
-    except queue.Empty:
-        raise FirstRunError(
-            f"line {arguments.line} has shown {count} of {arguments.parts} parts within {arguments.timeout_s:g} s; "
-            "is it running, with parts under its camera?"
-        ) from None
-    if one is None:
-        raise FirstRunError(f"line {arguments.line} has ended after {count} of {arguments.parts} parts")
-    return one.seq, one.image, one.inspection.score
+    }, [encode_png(image, {}) for image in kept.images(chosen)]
 
 
 def _enrolled(one: Enrolled) -> dict[str, Any]:

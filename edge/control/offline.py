@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import queue
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from functools import partial
 
-from core.packs import load_pack
 from edge.control.commands import COMMANDS
-from edge.control.dispatcher import CommandError, Desk
+from edge.control.dispatcher import CommandError, Dispatcher
 from edge.control.enrolment import Enrolment
+from edge.control.line_control import SeenQueue, TriggeredPart
+from edge.control.stored_settings import load_packs, stored_settings
 from edge.inference import Inference
-from edge.inspection.recipe import LoadedRecipe, Seen
+from edge.inspection.recipe import LoadedRecipe
 from edge.inspection.recipe_loader import Recipes, make_alfa
-from edge.inspection.request import Ticket
 from edge.messages import State
+from edge.ops.alarms import Alarms
 from edge.ops.lock import hold_state
 from edge.settings import Settings, state_dir
 from edge.storage.archive import Archive
 from edge.storage.history import History
-from edge.storage.settings_database import StateThread
+from edge.storage.settings_database import SettingsDatabase
 
 
 class LineAtRest:
@@ -35,7 +34,7 @@ class LineAtRest:
         """As of a running line."""
         self.recipe = recipe
 
-    def watch(self) -> AbstractContextManager[queue.SimpleQueue[Seen | None]]:
+    def watch(self) -> AbstractContextManager[SeenQueue]:
         """Raises CommandError: it has no parts."""
         raise CommandError(f"line {self._name} is not running, so that it has no next parts; name pictures instead")
 
@@ -50,7 +49,7 @@ class LineAtRest:
         """It does not run."""
         return "stopped", "no service is running"
 
-    def trigger(self, part_id: str, deadline_ms: int | None = None) -> Ticket | None:
+    def trigger(self, part_id: str, deadline_ms: int | None = None) -> TriggeredPart | None:
         """Raises CommandError: nobody would answer."""
         raise self._not_running()
 
@@ -67,37 +66,58 @@ class LineAtRest:
 
 
 @contextmanager
-def offline_desk(settings: Settings, bare: bool = False) -> Iterator[Desk]:
-    """A desk on the state of `settings`, with the configured model; `bare`, the lines have no shots yet.
+def offline_dispatcher(settings: Settings, bare: bool = False, stored_packs: bool = True) -> Iterator[Dispatcher]:
+    """The commands on the state of `settings`, with the configured model.
+
+    Args:
+        settings: Of the service that is not running.
+        bare: The lines have no shots yet, for a command that mends them.
+        stored_packs: The lines have the packs that commands have set; False: those in the configuration.
 
     Raises:
         LockError: a service is running, or another command.
         BankError: features of a shot are missing or damaged, and not `bare`.
-        PackError, ModelError, DatabaseError: what is configured cannot be had.
+        PackError, ModelError, DatabaseError: what is configured or set cannot be had.
     """
     with ExitStack() as stack:
         folder = state_dir(settings.service.state_dir)
         stack.callback(hold_state(folder).close)
-        state = StateThread(folder)
-        stack.callback(state.stop)
-        state.start()
+        database = SettingsDatabase(folder)
+        stack.callback(database.stop)
+        database.start()
+        packs = load_packs(settings.lines, stored_settings(database, settings.lines) if stored_packs else {})
         alfa = make_alfa(settings.model, settings.method)
         recipes = Recipes(alfa, settings.model)
-        history = History(state.folder)
+        history = History(folder)
         lines = {
-            name: LineAtRest(name, recipes.load(line, load_pack(line.pack)), history.last_seq(name))
+            name: LineAtRest(name, recipes.load(line, packs[name]), history.last_seq(name))
             for name, line in settings.lines.items()
         }
         recipes.release()
         scorer = Inference(alfa, 1)
         scorer.start()
         stack.callback(scorer.stop)
-        enrolment = Enrolment(alfa, scorer, lines, settings.lines)
+        enrolment = Enrolment(alfa, scorer, database, lines, settings.lines)
         for name in () if bare else lines:
-            state.run(partial(enrolment.refresh, line=name))
-        yield Desk(COMMANDS, lines, state, enrolment, history, Archive(settings.archive), _keep_pack)
+            enrolment.refresh(name)
+        configured = {name: line.pack for name, line in settings.lines.items()}
 
+        def change_pack(line: str, pack: str) -> None:
+            if pack != configured[line]:
+                raise CommandError(f"no service is running; set lines.{line}.pack = {pack!r} in the configuration")
 
-def _keep_pack(line: str, pack: str) -> None:
-    """Raises CommandError: without a service the pack is what the configuration says."""
-    raise CommandError(f"no service is running; set lines.{line}.pack = {pack!r} in the configuration")
+        def forget(line: str) -> None:
+            raise CommandError(f"no service is running that could tell the broker to forget line {line}; start it")
+
+        yield Dispatcher(
+            COMMANDS,
+            lines,
+            database,
+            enrolment,
+            history,
+            Archive(settings.archive),
+            Alarms(),
+            configured_packs=configured,
+            change_pack=change_pack,
+            forget=forget,
+        )

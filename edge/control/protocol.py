@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +12,11 @@ MAX_BYTES = 64 * 1024 * 1024
 """Of one message with all its parts."""
 MAX_PARTS = 256
 """Pictures behind a request or reply."""
+_MAX_HEAD = 1024 * 1024  # bytes that a request may have besides its pictures
+MAX_ID = 64
+"""Characters."""
+NO_ID = "-"
+"""Of a reply to what has no id."""
 
 
 class _Message(BaseModel):
@@ -24,7 +30,7 @@ class _Message(BaseModel):
 class Request(_Message):
     """What is asked, and by whom; pictures may follow as parts of their own."""
 
-    id: str = Field(min_length=1, max_length=64)
+    id: str = Field(min_length=1, max_length=MAX_ID)
     command: str = Field(min_length=1, max_length=64)
     arguments: dict[str, Any] = {}
     who: str = Field(default="unknown", min_length=1, max_length=64)
@@ -47,14 +53,47 @@ class Reply(_Message):
     refusal: Refusal | None = None
 
 
+def identity_of(document: bytes) -> str:
+    """The `id` of a message that is refused, for the reply; `-` where there is none that can be used."""
+    try:
+        found = json.loads(document)
+    except (ValueError, RecursionError):
+        return NO_ID
+    identity = found.get("id") if isinstance(found, dict) else None
+    return identity if isinstance(identity, str) and 1 <= len(identity) <= MAX_ID else NO_ID
+
+
 def read_request(parts: Sequence[bytes]) -> Request | Reply:
-    """The request of a multipart message, or the reply that refuses it."""
-    if not parts or len(parts) > MAX_PARTS + 1 or sum(map(len, parts)) > MAX_BYTES:
-        size = sum(map(len, parts))
-        message = f"{len(parts)} parts of {size} bytes; at most {MAX_PARTS} pictures and {MAX_BYTES >> 20} MiB"
-        return Reply(id="-", refusal=Refusal(code="too_large", message=message))
+    """The request of a message of one part or more, or the reply that refuses it."""
+    identity = identity_of(parts[0])
+    if too_large := too_large_in_words(parts):
+        return Reply(id=identity, refusal=Refusal(code="too_large", message=too_large))
     try:
         return Request.model_validate_json(parts[0])
     except (ValidationError, RecursionError) as error:
         reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else "nested too deeply"
-        return Reply(id="-", refusal=Refusal(code="bad_request", message=f"no request: {reason}"))
+        return Reply(id=identity, refusal=Refusal(code="bad_request", message=f"no request: {reason}"))
+
+
+def too_large_in_words(parts: Sequence[bytes]) -> str | None:
+    """What is too large about a message; None when nothing is."""
+    size = sum(map(len, parts))
+    if len(parts) <= MAX_PARTS + 1 and size <= MAX_BYTES:
+        return None
+    return (
+        f"{len(parts) - 1} pictures, {size / (1 << 20):.1f} MiB in all; one request takes at most {MAX_PARTS} pictures "
+        f"and {MAX_BYTES >> 20} MiB"
+    )
+
+
+def batches(pictures: Sequence[bytes]) -> list[list[bytes]]:
+    """`pictures` in their order, divided so that each list fits into one request; one that fits nowhere is alone."""
+    found: list[list[bytes]] = []
+    size = 0
+    for picture in pictures:
+        if not found or len(found[-1]) == MAX_PARTS or size + len(picture) > MAX_BYTES - _MAX_HEAD:
+            found.append([])
+            size = 0
+        found[-1].append(picture)
+        size += len(picture)
+    return found

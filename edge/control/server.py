@@ -1,26 +1,29 @@
-"""The service's end of the channel: one socket, one thread that reads it, one that does what is asked."""
+"""The service's end of the channel: a socket for consoles, whose requests the command queue does."""
 
 from __future__ import annotations
 
 import os
-import threading
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
 import zmq
 
-from edge.control.protocol import MAX_BYTES, Refusal, Reply, Request, read_request
+from edge.control.command_queue import CommandQueue, Send
+from edge.control.protocol import MAX_BYTES, MAX_PARTS, Reply, read_request
+from edge.control.relay import MessageMeter, Relay
+from edge.ops.alarms import Alarms
 from edge.ops.lock import hold
+from edge.ops.worker import Worker, Workers
 
 SOCKET = "console.sock"
+_INNER_SOCKET = "console.zmq"  # what the relay connects to; as long a name, for the limit below
 _LOCK = "console.lock"
 _PATH_LIMIT = 107  # bytes, of a UNIX socket's name
-_AT_ONCE = 4  # requests that are done side by side: one may wait for the line's next parts
-_WAITING = 64  # requests that may wait to be done; more are refused at once
-
-Answer = Callable[[Request, Sequence[bytes]], tuple[Reply, Sequence[bytes]]]
+_POLL_MS = 100
+# A message that is a little too large is refused in words, one that is much too large ends its connection.
+_MOST_BYTES, _MOST_PARTS = MAX_BYTES + (4 << 20), 2 * MAX_PARTS
+_LINGER_MS = 500
 
 
 class ConsoleError(RuntimeError):
@@ -28,21 +31,33 @@ class ConsoleError(RuntimeError):
 
 
 class ConsoleServer:
-    """Listens on `console.sock` in `folder` and answers requests by `answer`, a few side by side.
+    """Listens on `console.sock` in a folder, and has requests done by the command queue, side by side.
 
     A second service does not get the socket: a lock file beside it is held for as long as this one listens.
     """
 
-    def __init__(self, folder: Path, answer: Answer) -> None:
+    def __init__(
+        self, folder: Path, commands: CommandQueue, alarms: Alarms | None = None, workers: Workers | None = None
+    ) -> None:
+        """Opens nothing yet.
+
+        Args:
+            folder: Of the socket.
+            commands: Does what is asked. It is stopped before this server, which sends its last replies.
+            alarms: Where it is said that connections were refused.
+            workers: Watches the two threads.
+        """
         self.path = folder / SOCKET
-        self._answer = answer
+        self._commands = commands
+        self._alarms = alarms or Alarms()
         self._lock_path = folder / _LOCK
         self._lock: IO[bytes] | None = None
+        self._inner = folder / _INNER_SOCKET
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._serve, name="console", daemon=True)
-        self._worker = ThreadPoolExecutor(_AT_ONCE, "console-work")
-        self._busy = 0
+        self._poller = zmq.Poller()
+        self._relay = Relay(self.path, self._inner, lambda: MessageMeter(_MOST_BYTES, _MOST_PARTS), self._refused)
+        self._serving = Worker(workers, "console", self._serve)
+        self._relaying = Worker(workers, "console-relay", self._pass_on)
 
     def start(self) -> None:
         """Opens the socket.
@@ -55,62 +70,60 @@ class ConsoleServer:
             raise ConsoleError(f"{self.path}: a socket's path has at most {_PATH_LIMIT} bytes; set service.runtime_dir")
         self._lock = hold(self._lock_path)
         self._socket = self._context.socket(zmq.ROUTER)
-        self._socket.setsockopt(zmq.MAXMSGSIZE, MAX_BYTES)
-        self._socket.setsockopt(zmq.LINGER, 500)
+        self._socket.setsockopt(zmq.MAXMSGSIZE, _MOST_BYTES)
+        self._socket.setsockopt(zmq.LINGER, _LINGER_MS)
         self._socket.setsockopt(zmq.ROUTER_MANDATORY, 0)  # a console that is gone does not get its answer
-        before = os.umask(0o117)  # the owner and the group may connect
+        before = os.umask(0o177)  # others connect to the relay
         try:
-            self._socket.bind(f"ipc://{self.path}")
-        except zmq.ZMQError as error:
+            self._socket.bind(f"ipc://{self._inner}")
+            self._relay.open()
+        except (zmq.ZMQError, OSError) as error:
             raise ConsoleError(f"{self.path}: {error}") from error
         finally:
             os.umask(before)
         self._done = self._context.socket(zmq.PULL)
         self._done.bind("inproc://done")
-        self._thread.start()
+        for one in (self._socket, self._done):
+            self._poller.register(one, zmq.POLLIN)
+        self._serving.start()
+        self._relaying.start()
 
     def stop(self) -> None:
-        """Refuses what waits, finishes what is being done, and closes the socket."""
-        self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join()
-        self._worker.shutdown(cancel_futures=True)
-        self._context.destroy(500)
+        """Closes the socket."""
+        self._serving.stop()
+        self._context.destroy(_LINGER_MS)
+        self._relaying.stop()  # last: it carries what the others have sent
         if self._lock is not None:
+            self._relay.close()
             self._lock.close()
 
-    def _serve(self) -> None:
-        poller = zmq.Poller()
-        for socket in (self._socket, self._done):
-            poller.register(socket, zmq.POLLIN)
-        while not self._stop.is_set():
-            ready = dict(poller.poll(100))
-            if self._done in ready:
-                self._busy -= 1
-                self._socket.send_multipart(self._done.recv_multipart())
-            if self._socket in ready:
-                client, *parts = self._socket.recv_multipart()
-                self._take(client, parts)
+    def _pass_on(self) -> float | None:
+        busy = self._relay.pass_on()
+        return None if self._relaying.stopping and not busy else 0.0
 
-    def _take(self, client: bytes, parts: list[bytes]) -> None:
-        request = read_request(parts)
-        if isinstance(request, Request) and self._busy >= _WAITING:
-            message = f"{_WAITING} requests wait already; ask again later"
-            request = Reply(id=request.id, refusal=Refusal(code="busy", message=message))
-        if isinstance(request, Reply):
-            self._socket.send_multipart([client, *request.to_parts()])
-        else:
-            self._busy += 1
-            self._worker.submit(self._work, client, request, parts[1:])
+    def _serve(self) -> float | None:
+        ready = dict(self._poller.poll(_POLL_MS))
+        if self._done in ready:
+            self._socket.send_multipart(self._done.recv_multipart())
+        if self._socket in ready:
+            client, *parts = self._socket.recv_multipart()
+            request = read_request(parts)
+            if isinstance(request, Reply):
+                self._socket.send_multipart([client, *request.to_parts()])
+            else:
+                self._commands.submit(request, parts[1:], self._sender(client))
+        return None if self._serving.stopping and not ready else 0.0
 
-    def _work(self, client: bytes, request: Request, blobs: Sequence[bytes]) -> None:
-        """Does what is asked, and hands the answer to the thread that owns the socket."""
-        try:
-            reply, pictures = self._answer(request, blobs)
-        except Exception as error:  # a command must not take the channel with it; who asked is told
-            message = f"{type(error).__name__}: {error}"
-            reply, pictures = Reply(id=request.id, refusal=Refusal(code="failed", message=message)), ()
-        with self._context.socket(zmq.PUSH) as push:
-            push.setsockopt(zmq.LINGER, 500)
-            push.connect("inproc://done")
-            push.send_multipart([client, *reply.to_parts(pictures)])
+    def _sender(self, client: bytes) -> Send:
+        """Hands a reply to the thread that owns the socket."""
+
+        def send(reply: Reply, pictures: Sequence[bytes]) -> None:
+            with self._context.socket(zmq.PUSH) as push:
+                push.setsockopt(zmq.LINGER, _LINGER_MS)
+                push.connect("inproc://done")
+                push.send_multipart([client, *reply.to_parts(pictures)])
+
+        return send
+
+    def _refused(self, why: str) -> None:
+        self._alarms.count("messages_refused", f"the console has ended a connection: {why}", about="console")

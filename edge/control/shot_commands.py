@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import queue
-from collections.abc import Callable
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -14,14 +13,17 @@ from pydantic import AwareDatetime, Field
 from core.calibration import fewest
 from core.image import Rgb, decode, encode_png
 from core.shot_folder import export_shots
-from edge.clock import iso_ms, monotonic, utc_now
-from edge.control.dispatcher import Arguments, Asked, Command, CommandError, Desk, OfLine, Result
+from edge.clock import iso_ms, utc_now
+from edge.control.dispatcher import Arguments, Caller, Command, CommandError, Dispatcher, OfLine, Result
 from edge.control.enrolment import Enrolled
+from edge.control.kept_pictures import KeptPictures
+from edge.control.next_parts import next_parts
 from edge.storage.retention import ArchiveError
-from edge.storage.settings_database import LineCalibration, State
+from edge.storage.settings_database import LineCalibration
 
 if TYPE_CHECKING:
     from core.bank import Shot
+    from edge.inspection.recipe import Seen
     from edge.storage.history import Entry
 
 
@@ -98,95 +100,92 @@ class Feedback(OfLine):
     """Enrol the picture even if it is flagged as blurred, badly exposed or a near-duplicate."""
 
 
-def _enrol(desk: Desk, arguments: Enrol, asked: Asked) -> Result:
-    desk.line(arguments.line)
-    if bool(arguments.shots) == bool(asked.blobs):
+def _enrol(dispatcher: Dispatcher, arguments: Enrol, caller: Caller) -> Result:
+    line = dispatcher.line(arguments.line)
+    if bool(arguments.shots) == bool(caller.blobs):
         raise CommandError("enroll takes pictures, or a number of the line's next parts; one of the two")
+    pictures: Iterator[tuple[str, Rgb]]
     if arguments.shots:
-        taken = next_parts(desk, arguments.line, arguments.shots, arguments.timeout_s)
-        pictures = [(f"line {arguments.line}", image) for image, _ in taken]
+        kept = KeptPictures()
+        with next_parts(dispatcher, arguments.line, arguments.shots, arguments.timeout_s) as parts:
+            while len(kept) < arguments.shots:
+                kept.append(f"line {arguments.line}", parts.next_by_now(len(kept)).image)
+        pictures = iter(kept)
     else:
-        names = (*arguments.names, *(f"picture {place + 1}" for place in range(len(arguments.names), len(asked.blobs))))
-        pictures = [(name, decode(blob, name)) for name, blob in zip(names, asked.blobs, strict=False)]
-    found = desk.state.run(
-        lambda state: desk.enrolment.enrol(
-            state, arguments.line, pictures, who=asked.who, note=arguments.note, sure=arguments.sure
-        )
+        for _ in sent_pictures(caller.blobs, arguments.names):  # all of them, before the first is enrolled
+            pass
+        pictures = sent_pictures(caller.blobs, arguments.names)
+    found = dispatcher.enrolment.enrol(
+        arguments.line, pictures, who=caller.who, note=arguments.note, sure=arguments.sure
     )
-    return {
-        "pictures": [_enrolled(one) for one in found],
-        "bank": desk.line(arguments.line).recipe.bank.model_dump(),
-    }, ()
+    return {"pictures": [_enrolled(one) for one in found], "bank": line.recipe.bank.model_dump()}, ()
 
 
-def _shots(desk: Desk, arguments: ListShots, _asked: Asked) -> Result:
-    desk.line(arguments.line)
-    shots = desk.state.run(lambda state: state.bank.shots(arguments.line, active_only=not arguments.all))
-    return {"shots": [_shot(one) for one in shots], "weights": desk.line(arguments.line).recipe.weights}, ()
+def sent_pictures(blobs: Sequence[bytes], names: Sequence[str]) -> Iterator[tuple[str, Rgb]]:
+    """The pictures that were sent along, and their names, one by one: decoded, all of them may be gigabytes.
+
+    Raises:
+        ImageError: one is no picture.
+    """
+    for place, blob in enumerate(blobs):
+        name = names[place] if place < len(names) else f"picture {place + 1}"
+        yield name, decode(blob, name)
 
 
-def _show_shot(desk: Desk, arguments: OfShot, _asked: Asked) -> Result:
-    shot, image = desk.state.run(lambda state: (state.bank.shot(arguments.shot), state.bank.image(arguments.shot)))
+def _shots(dispatcher: Dispatcher, arguments: ListShots, _caller: Caller) -> Result:
+    line = dispatcher.line(arguments.line)
+    shots = dispatcher.database.run(lambda tables: tables.bank.shots(arguments.line, active_only=not arguments.all))
+    return {"shots": [_shot(one) for one in shots], "weights": line.recipe.weights}, ()
+
+
+def _show_shot(dispatcher: Dispatcher, arguments: OfShot, _caller: Caller) -> Result:
+    shot, image = dispatcher.database.read(
+        lambda tables: (tables.bank.shot(arguments.shot), tables.bank.image(arguments.shot))
+    )
     return {"shot": _shot(shot)}, [encode_png(image, {})]
 
 
-def _remove(desk: Desk, arguments: OfShot, asked: Asked) -> Result:
-    return _changed(desk, lambda state: state.bank.remove(arguments.shot, utc_now(), asked.who))
+def _remove(dispatcher: Dispatcher, arguments: OfShot, caller: Caller) -> Result:
+    return {"shot": _shot(dispatcher.enrolment.remove(arguments.shot, caller.who))}, ()
 
 
-def _restore(desk: Desk, arguments: OfShot, asked: Asked) -> Result:
-    return _changed(desk, lambda state: state.bank.restore(arguments.shot, utc_now(), asked.who))
+def _restore(dispatcher: Dispatcher, arguments: OfShot, caller: Caller) -> Result:
+    return {"shot": _shot(dispatcher.enrolment.restore(arguments.shot, caller.who))}, ()
 
 
-def _reembed(desk: Desk, arguments: OfLine, _asked: Asked) -> Result:
-    desk.line(arguments.line)
-
-    def work(state: State) -> list[Shot]:
-        made = desk.enrolment.embed_missing(state, arguments.line)
-        desk.enrolment.refresh(state, arguments.line)
-        return made
-
-    return {"shots": [one.id for one in desk.state.run(work)]}, ()
+def _reembed(dispatcher: Dispatcher, arguments: OfLine, _caller: Caller) -> Result:
+    dispatcher.line(arguments.line)
+    return {"shots": [shot.id for shot in dispatcher.enrolment.embed_missing(arguments.line)]}, ()
 
 
-def _changed(desk: Desk, change: Callable[[State], Shot]) -> Result:
-    def work(state: State) -> Shot:
-        shot = change(state)
-        if shot.line in desk.lines:
-            desk.enrolment.refresh(state, shot.line)
-        return shot
-
-    return {"shot": _shot(desk.state.run(work))}, ()
-
-
-def _calibrate(desk: Desk, arguments: Calibrate, asked: Asked) -> Result:
-    line = desk.line(arguments.line)
+def _calibrate(dispatcher: Dispatcher, arguments: Calibrate, caller: Caller) -> Result:
+    line = dispatcher.line(arguments.line)
     before = (line.recipe.bank, line.recipe.wire.pack_sha256)
     if arguments.parts and (arguments.since or arguments.until):
         raise CommandError("calibrate takes parts or a stretch of the history, not both")
     if arguments.until and not arguments.since:
         raise CommandError("until says where a stretch of the history ends; say with since where it begins")
-    taken = None
+    scores: list[tuple[float, float]] = []
+    source = "parts declared good"
     if arguments.parts:
         _suffice(arguments.parts, arguments)  # before anybody waits for them
-        taken = next_parts(desk, arguments.line, arguments.parts, arguments.timeout_s)
-
-    def work(state: State) -> dict[str, Any]:
+        with next_parts(dispatcher, arguments.line, arguments.parts, arguments.timeout_s) as parts:
+            while len(scores) < arguments.parts:
+                scores.append(score_and_peak(parts.next_by_now(len(scores))))
+    enrolment = dispatcher.enrolment
+    with enrolment.changing(arguments.line):
         if (line.recipe.bank, line.recipe.wire.pack_sha256) != before:
             raise CommandError(f"the shots or the pack of line {arguments.line} changed meanwhile; calibrate again")
-        if taken is not None:
-            scores, source = [score for _, score in taken], "parts declared good"
-        elif arguments.since is not None:
-            scores, source = _from_history(desk, arguments, arguments.since)
+        if arguments.since is not None:
+            scores, source = _from_history(dispatcher, arguments, arguments.since)
             _suffice(len(scores), arguments)
-        else:
+        elif not arguments.parts:
             if line.recipe.bank.shots > 1:  # of one or none there is nothing to leave out
                 _suffice(line.recipe.bank.shots, arguments)
-            scores, source = desk.enrolment.leave_one_out(state, arguments.line), "shots, each against the others"
+            scores, source = enrolment.leave_one_out(arguments.line), "shots, each against the others"
             _suffice(len(scores), arguments)  # of many shots not all are scored
-        return _calibration(desk.enrolment.calibrate(state, arguments.line, scores, arguments.rate, source, asked.who))
-
-    return {"calibration": desk.state.run(work)}, ()
+        kept = enrolment.calibrate(arguments.line, scores, arguments.rate, source, caller.who)
+    return {"calibration": _calibration(kept)}, ()
 
 
 def _suffice(count: int, arguments: Calibrate) -> None:
@@ -201,22 +200,22 @@ def _suffice(count: int, arguments: Calibrate) -> None:
     )
 
 
-def _threshold(desk: Desk, arguments: Threshold, asked: Asked) -> Result:
-    desk.line(arguments.line)
-    kept = desk.state.run(
-        lambda state: desk.enrolment.set_threshold(state, arguments.line, arguments.threshold, asked.who)
-    )
+def _threshold(dispatcher: Dispatcher, arguments: Threshold, caller: Caller) -> Result:
+    dispatcher.line(arguments.line)
+    kept = dispatcher.enrolment.set_threshold(arguments.line, arguments.threshold, caller.who)
     return {"calibration": _calibration(kept)}, ()
 
 
-def _from_history(desk: Desk, arguments: Calibrate, since: datetime) -> tuple[list[tuple[float, float]], str]:
+def _from_history(
+    dispatcher: Dispatcher, arguments: Calibrate, since: datetime
+) -> tuple[list[tuple[float, float]], str]:
     """What parts of the history scored that were judged as the line judges now."""
-    recipe, until = desk.line(arguments.line).recipe, arguments.until or utc_now()
-    scores = desk.history.scores(
+    recipe, until = dispatcher.line(arguments.line).recipe, arguments.until or utc_now()
+    scores = dispatcher.history.scores(
         arguments.line,
         since=since,
         until=until,
-        fingerprint=desk.enrolment.fingerprint,
+        fingerprint=dispatcher.enrolment.fingerprint,
         pack_sha256=recipe.wire.pack_sha256,
         bank_revision=recipe.bank.revision,
     )
@@ -227,76 +226,78 @@ def _from_history(desk: Desk, arguments: Calibrate, since: datetime) -> tuple[li
     return scores, f"parts of the history {stretch}, declared good"
 
 
-def _feedback(desk: Desk, arguments: Feedback, asked: Asked) -> Result:
-    desk.line(arguments.line)
-    entry = desk.history.entry(arguments.line, arguments.seq)
+def _feedback(dispatcher: Dispatcher, arguments: Feedback, caller: Caller) -> Result:
+    dispatcher.line(arguments.line)
+    entry = dispatcher.history.entry(arguments.line, arguments.seq)
     if entry.score is None:
         raise CommandError(f"verdict {arguments.seq} of line {arguments.line} is an error: nothing was judged")
     if arguments.kind == "false_alarm" and entry.verdict != "anomaly":
         raise CommandError(f"verdict {arguments.seq} of line {arguments.line} is {entry.verdict}, no alarm")
     if arguments.kind == "missed" and entry.verdict != "normal":
         raise CommandError(f"verdict {arguments.seq} of line {arguments.line} is {entry.verdict}: it missed nothing")
-    picture, missing = _archived(desk, entry)
+    picture, missing = _archived(dispatcher, entry)
     if arguments.kind == "false_alarm" and picture is None:
         raise CommandError(f"verdict {arguments.seq} of line {arguments.line} has no picture to enrol: {missing}")
     name = f"verdict {arguments.seq}"
 
-    def work(state: State) -> tuple[int, list[Enrolled]]:
-        found: list[Enrolled] = []
+    found: list[Enrolled] = []
+    with dispatcher.enrolment.changing(arguments.line):
         if arguments.kind == "false_alarm" and picture is not None:
-            found = desk.enrolment.enrol(
-                state,
+            found = dispatcher.enrolment.enrol(
                 arguments.line,
                 [(name, picture)],
-                who=asked.who,
+                who=caller.who,
                 note=arguments.note,
                 sure=arguments.sure,
                 accepted={"anomalous"},  # that it looks so is what the feedback is about
             )
         shot = next((one.shot.id for one in found if one.shot is not None), None)
         png = encode_png(picture, {}) if arguments.kind == "missed" and picture is not None else None
-        kept = state.feed_back(
-            arguments.line, arguments.seq, arguments.kind, who=asked.who, note=arguments.note, shot=shot, picture=png
+        kept = dispatcher.database.run(
+            lambda tables: tables.feed_back(
+                arguments.line,
+                arguments.seq,
+                arguments.kind,
+                who=caller.who,
+                note=arguments.note,
+                shot=shot,
+                picture=png,
+            )
         )
-        return kept, found
-
-    kept, found = desk.state.run(work)
     return {
         "feedback": kept,
         "score": entry.score,
         "threshold": entry.threshold,
-        "threshold_now": desk.line(arguments.line).recipe.threshold,
+        "threshold_now": dispatcher.line(arguments.line).recipe.threshold,
         "picture": picture is not None,
         "missing": missing,
         "pictures": [_enrolled(one) for one in found],
-        "bank": desk.line(arguments.line).recipe.bank.model_dump(),
+        "bank": dispatcher.line(arguments.line).recipe.bank.model_dump(),
     }, ()
 
 
-def _archived(desk: Desk, entry: Entry) -> tuple[Rgb | None, str | None]:
+def _archived(dispatcher: Dispatcher, entry: Entry) -> tuple[Rgb | None, str | None]:
     """A verdict's picture; or none, and why."""
     if entry.archive is None:
         return None, "it was not archived; archive.dir and archive.ok_every say what is"
     try:
-        return desk.archive.picture(entry.archive), None
+        return dispatcher.archive.picture(entry.archive), None
     except ArchiveError as error:
         return None, str(error)
 
 
-def _export(desk: Desk, arguments: OfFolder, _asked: Asked) -> Result:
-    desk.line(arguments.line)
+def _export(dispatcher: Dispatcher, arguments: OfFolder, _caller: Caller) -> Result:
+    dispatcher.line(arguments.line)
     _absolute(arguments.folder)
-    shots = desk.state.run(lambda state: export_shots(state.bank, arguments.line, arguments.folder))
+    shots = dispatcher.database.read(lambda tables: export_shots(tables.bank, arguments.line, arguments.folder))
     return {"shots": [one.id for one in shots]}, ()
 
 
-def _import(desk: Desk, arguments: OfFolder, asked: Asked) -> Result:
-    desk.line(arguments.line)
+def _import(dispatcher: Dispatcher, arguments: OfFolder, caller: Caller) -> Result:
+    line = dispatcher.line(arguments.line)
     _absolute(arguments.folder)
-    shots = desk.state.run(
-        lambda state: desk.enrolment.import_folder(state, arguments.line, arguments.folder, asked.who)
-    )
-    return {"shots": [one.id for one in shots], "bank": desk.line(arguments.line).recipe.bank.model_dump()}, ()
+    shots = dispatcher.enrolment.import_folder(arguments.line, arguments.folder, caller.who)
+    return {"shots": [one.id for one in shots], "bank": line.recipe.bank.model_dump()}, ()
 
 
 def _absolute(path: Path) -> None:
@@ -308,34 +309,9 @@ def _calibration(kept: LineCalibration) -> dict[str, Any]:
     return {name: value for name, value in asdict(kept).items() if name != "scores"}
 
 
-def refuse_without_shots(desk: Desk, line: str) -> None:
-    """Raises CommandError where parts cannot be waited for: without windows a line judges none before it has shots."""
-    if desk.enrolment.needs_shots(line):
-        raise CommandError(
-            f"line {line} judges no part before it has shots, as method.windows is none; show it pictures (`alfa-edge "
-            "learn --good DIR`), or leave the windows in"
-        )
-
-
-def next_parts(desk: Desk, line: str, count: int, timeout_s: float) -> list[tuple[Rgb, tuple[float, float]]]:
-    """The line's next parts, as it judges them by then: pictures, scores and peaks of the heatmap."""
-    refuse_without_shots(desk, line)
-    end = monotonic() + timeout_s
-    taken: list[tuple[Rgb, tuple[float, float]]] = []
-    with desk.line(line).watch() as seen:
-        while len(taken) < count:
-            try:
-                one = seen.get(timeout=max(0.0, end - monotonic()))
-            except queue.Empty:
-                message = f"line {line} has shown {len(taken)} of {count} parts within {timeout_s:g} s; is it running?"
-                raise CommandError(message) from None
-            if one is None:
-                raise CommandError(f"line {line} has ended after {len(taken)} of {count} parts")
-            now, found = desk.line(line).recipe, one.inspection
-            if (one.recipe.bank, one.recipe.wire.pack_sha256) != (now.bank, now.wire.pack_sha256):
-                continue  # it was on its way as the shots or the pack changed
-            taken.append((one.image, (found.score, float(found.patch_map.max()))))
-    return taken
+def score_and_peak(seen: Seen) -> tuple[float, float]:
+    """S of a part, and the peak of its heatmap."""
+    return seen.inspection.score, float(seen.inspection.patch_map.max())
 
 
 def _enrolled(one: Enrolled) -> dict[str, Any]:

@@ -51,6 +51,7 @@ ALARMS = {
     "drift": AlarmKind("warning", "The line has left what its calibration promised."),
     "uncalibrated": AlarmKind("warning", "The line's verdicts are provisional, or it asks something of people."),
     "priority": AlarmKind("warning", "A thread could not be given a lower priority."),
+    "line_settings": AlarmKind("warning", "What was set on the line is not on disk, so that a restart would undo it."),
     "audit": AlarmKind("warning", "What was done could not be written to the audit."),
     "metrics": AlarmKind("warning", "Some figures for Prometheus cannot be read."),
     "systemd": AlarmKind("warning", "systemd cannot be told how the service is."),

@@ -1,9 +1,9 @@
-"""What the service remembers: one database, and the one thread that uses it."""
+"""What people have set and shown, in one database, and the one thread that writes it."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -76,6 +76,14 @@ STATE_TABLES = migrations(
         PRIMARY KEY (shot, fingerprint, pack_sha256)
     ) STRICT, WITHOUT ROWID;
     """,
+    """
+    CREATE TABLE line_settings (
+        line TEXT PRIMARY KEY,
+        paused_by TEXT,
+        pack TEXT,
+        configured_pack TEXT
+    ) STRICT, WITHOUT ROWID;
+    """,
 )
 
 
@@ -105,7 +113,7 @@ class LineCalibration:
     """The normal scores."""
 
 
-class State:
+class SettingsTables:
     """The database's tables; for the thread that opened it."""
 
     def __init__(self, database: Database) -> None:
@@ -169,6 +177,50 @@ class State:
         with self.database.transaction():
             self.database.tables.execute("INSERT OR REPLACE INTO shot_texts VALUES (?, ?, ?, ?, ?)", row)
 
+    def paused(self, line: str) -> str | None:
+        """Who paused the line; None: it is not paused."""
+        found = list(self.database.tables.query("SELECT paused_by FROM line_settings WHERE line = ?", [line]))
+        return cast("str | None", found[0]["paused_by"]) if found else None
+
+    def set_paused(self, line: str, who: str | None) -> None:
+        """Keeps who paused the line; None: it was resumed."""
+        with self.database.transaction():
+            self.database.tables.execute(
+                "INSERT INTO line_settings (line, paused_by) VALUES (?, ?)"
+                " ON CONFLICT (line) DO UPDATE SET paused_by = excluded.paused_by",
+                [line, who],
+            )
+
+    def pack(self, line: str) -> str | None:
+        """The pack that a command set for the line; None: the configured one."""
+        found = list(self.database.tables.query("SELECT pack FROM line_settings WHERE line = ?", [line]))
+        return cast("str | None", found[0]["pack"]) if found else None
+
+    def set_pack(self, line: str, pack: str | None, configured: str) -> None:
+        """Keeps the pack that a command set, None: the configured one; `configured` is that of the moment."""
+        with self.database.transaction():
+            self.database.tables.execute(
+                "INSERT INTO line_settings (line, pack, configured_pack) VALUES (?, ?, ?) ON CONFLICT (line)"
+                " DO UPDATE SET pack = excluded.pack, configured_pack = excluded.configured_pack",
+                [line, pack, configured],
+            )
+
+    def drop_older_packs(self, configured: Mapping[str, str]) -> None:
+        """Drops the packs that were set before a line's configured pack changed: that is the newer decision.
+
+        Args:
+            configured: The configured pack of each line, now.
+        """
+        query = "UPDATE line_settings SET pack = NULL, configured_pack = NULL WHERE line = ? AND configured_pack != ?"
+        with self.database.transaction():
+            for line, pack in configured.items():
+                self.database.tables.execute(query, [line, pack])
+
+    def forget_settings(self, line: str) -> None:
+        """Drops pause and pack of a line that is gone; its shots, calibrations and feedback stay."""
+        with self.database.transaction():
+            self.database.tables.execute("DELETE FROM line_settings WHERE line = ?", [line])
+
     def note(self, who: str, command: str, arguments: dict[str, Any], outcome: str) -> None:
         """Writes to the audit who asked for what, and what came of it."""
         row = {"at": iso_ms(utc_now()), "who": who, "command": command, "outcome": outcome}
@@ -195,17 +247,17 @@ class State:
         return int(cast(Any, self.database.tables[table]).insert(row).last_pk)
 
 
-class StateThread:
-    """Opens the state in `folder` and does with it what others ask for, one thing after the other.
+class SettingsDatabase:
+    """Opens `state.db` in a folder. One thread writes it, one job after the other; any thread may ask for that.
 
-    Its maker holds the folder's lock (`edge.ops.lock.hold_state`), which keeps a second service, or an offline
-    command, from the same state.
+    Jobs are short: a job reads or writes, and computes nothing. Its maker holds the folder's lock
+    (`edge.ops.lock.hold_state`), which keeps a second service, or an offline command, from the same file.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._worker = ThreadPoolExecutor(1, "state")
-        self._state: State | None = None
+        self._executor = ThreadPoolExecutor(1, "settings")
+        self._tables: SettingsTables | None = None
 
     def start(self) -> None:
         """Opens the database, and makes it where there is none.
@@ -217,20 +269,23 @@ class StateThread:
 
     def begin(self) -> Future[None]:
         """As `start`, but does not wait for it."""
-        return self._worker.submit(self._open)
+        return self._executor.submit(self._open)
 
     def _open(self) -> None:
-        self._state = State(open_database(self.folder / FILE, [BANK_TABLES, STATE_TABLES]))
+        self._tables = SettingsTables(open_database(self.folder / FILE, [BANK_TABLES, STATE_TABLES]))
 
-    def submit(self, work: Callable[[State], T]) -> Future[T]:
-        """What `work` will return, in the state's thread."""
-        state = self._state
-        assert state is not None, "the state was not opened"
-        return self._worker.submit(work, state)
+    def run(self, job: Callable[[SettingsTables], T]) -> T:
+        """What `job` returns in the database's thread; waits for it."""
+        return self._executor.submit(job, self._opened()).result()
 
-    def run(self, work: Callable[[State], T]) -> T:
-        """What `work` returns; waits for it."""
-        return self.submit(work).result()
+    def read(self, job: Callable[[SettingsTables], T]) -> T:
+        """What `job` reads in the calling thread, beside what others write: for what takes longer.
+
+        Raises:
+            DatabaseError: the file cannot be read.
+        """
+        with self._opened().database.reader() as database:
+            return job(SettingsTables(database))
 
     def backup(self, folder: Path) -> Path:
         """Copies all that is committed now into `folder`, beside what goes on; safe from any thread.
@@ -238,13 +293,17 @@ class StateThread:
         Raises:
             DatabaseError: it cannot be written there.
         """
-        assert self._state is not None, "the state was not opened"
-        self._state.database.backup(folder / FILE)
+        self._opened().database.backup(folder / FILE)
         return folder / FILE
 
     def stop(self) -> None:
         """Finishes what was asked for, and closes the database. May be called twice."""
-        if self._state is not None:
-            self._worker.submit(self._state.database.close).result()
-            self._state = None
-        self._worker.shutdown()
+        if self._tables is not None:
+            self._executor.submit(self._tables.database.close).result()
+            self._tables = None
+        self._executor.shutdown()
+
+    def _opened(self) -> SettingsTables:
+        tables = self._tables
+        assert tables is not None, "the database was not opened"
+        return tables

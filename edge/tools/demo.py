@@ -25,8 +25,8 @@ from core.image import read
 from core.simline import render
 from edge import topics
 from edge.clock import monotonic
-from edge.control.dispatcher import Desk
-from edge.control.offline import offline_desk
+from edge.control.dispatcher import Dispatcher
+from edge.control.offline import offline_dispatcher
 from edge.control.protocol import Request
 from edge.ops.redact import redact
 from edge.service import Daemon
@@ -172,20 +172,20 @@ def _teach_from(console: Console, settings: Settings, paths: Sequence[Path]) -> 
     for path in paths:
         guide.show(path.name, read(path))
     check_count(len(guide.kept), RATE, True, "good parts without empty scenes")
-    with offline_desk(settings) as desk:
-        found = learn(desk, _CAMERA, guide, rate=RATE, who="first run")
+    with offline_dispatcher(settings) as dispatcher:
+        found = learn(dispatcher, _CAMERA, guide, rate=RATE, who="first run")
     _say_learned(console, found, len(guide.kept))
 
 
 def _guide(console: Console, daemon: Daemon, stop: threading.Event, parts: int) -> None:
     """The guided start on the parts that the running line shows; what it asks for is in the line's state."""
-    while daemon.desk is None:
+    while daemon.dispatcher is None:
         if stop.wait(0.05):
             return
     arguments = {"line": _CAMERA, "parts": parts, "rate": RATE, "sure": True, "timeout_s": 86_400}
     request = Request(id="first-run", command="learn", arguments=arguments, who="first run")
     try:
-        reply, _ = daemon.desk.answer(request, ())
+        reply, _ = daemon.dispatcher.answer(request, ())
     except Exception as error:
         if not stop.is_set():  # else it ends with the service
             console.print(f"[red]first run: {type(error).__name__}: {error}[/red]", soft_wrap=True)
@@ -218,26 +218,24 @@ def _simulated(rate: float) -> dict[str, LineSettings]:
 
 def _set_up(console: Console, settings: Settings) -> None:
     """What an operator does on the first day."""
-    with offline_desk(settings) as desk:
+    with offline_dispatcher(settings) as dispatcher:
         for name, one in _PARTS.items():
-            kept = _teach(desk, name, one)
+            kept = _teach(dispatcher, name, one)
             console.print(
                 f"line {name}: {_SHOTS} simulated normals enrolled; threshold {kept.threshold:.4f}, {kept.source}",
                 soft_wrap=True,
             )
 
 
-def _teach(desk: Desk, line: str, one: Simulated) -> LineCalibration:
+def _teach(dispatcher: Dispatcher, line: str, one: Simulated) -> LineCalibration:
     """Enrols good parts that the line will not show, and sets the threshold from others."""
     good = [render(one.part, one.seed, _FIRST_NORMAL + index, 0.0).image for index in range(_NORMALS)]
     shots = [(f"simulated normal {index + 1}", image) for index, image in enumerate(good[:_SHOTS])]
-    enrolment = desk.enrolment
-    desk.state.run(lambda state: enrolment.enrol(state, line, shots, who="demo", note="", sure=True))
-    recipe = desk.line(line).recipe
+    enrolment = dispatcher.enrolment
+    enrolment.enrol(line, shots, who="demo", note="", sure=True)
+    recipe = dispatcher.line(line).recipe
     scores = [enrolment.score(image, recipe) for image in good[_SHOTS:]]
-    return desk.state.run(
-        lambda state: enrolment.calibrate(state, line, scores, _FALSE_ALARMS, "simulated normals", "demo")
-    )
+    return enrolment.calibrate(line, scores, _FALSE_ALARMS, "simulated normals", "demo")
 
 
 def _line(source: str, pack: str, rate: float) -> LineSettings:

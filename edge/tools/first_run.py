@@ -16,9 +16,10 @@ from core.image import Rgb
 from core.mutual import mutual, suggest
 from core.scorers import top_mean
 from core.shot_checks import Look, check_shot, look_at
-from edge.control.dispatcher import CommandError, Desk
+from edge.control.dispatcher import CommandError, Dispatcher
 from edge.control.enrolment import Enrolled
-from edge.storage.settings_database import LineCalibration, State
+from edge.control.kept_pictures import KeptPictures
+from edge.storage.settings_database import LineCalibration
 
 if TYPE_CHECKING:
     from core.alfa import Alfa
@@ -75,7 +76,7 @@ class Guide:
 
     def __init__(self, parts: int) -> None:
         self.wanted = parts
-        self.kept: list[tuple[str, Rgb]] = []
+        self.kept = KeptPictures()
         self.empty = 0
         """Pictures that were refused."""
         self._looks: list[Look] = []
@@ -90,7 +91,7 @@ class Guide:
             look = look_at(image, name)
             self._different = bool(self._looks) and not _same(image, self._looks)
             self._looks.append(look)
-        self.kept.append((name, image))
+        self.kept.append(name, image)
         return self.words()
 
     def words(self) -> str:
@@ -149,7 +150,9 @@ def check_count(count: int, rate: float, sure: bool, what: str) -> None:
         )
 
 
-def rank(desk: Desk, images: Sequence[Rgb], progress: Callable[[str], None] = lambda _words: None) -> Ranked:
+def rank(
+    dispatcher: Dispatcher, images: Sequence[Rgb], progress: Callable[[str], None] = lambda _words: None
+) -> Ranked:
     """Which of some unlabelled parts to propose as shots: the most typical one, then the most different ones.
 
     Only the half that is most typical is looked at, as what is unlike all others may be a defect. The others stay
@@ -161,7 +164,7 @@ def rank(desk: Desk, images: Sequence[Rgb], progress: Callable[[str], None] = la
     maps, wholes = [], []
     for place, image in enumerate(images):
         progress(f"looking at good parts: {place + 1} of {len(images)}")
-        patches, whole = desk.enrolment.ask(lambda alfa, image=image: _features(alfa, image))  # type: ignore[misc]
+        patches, whole = dispatcher.enrolment.ask(lambda alfa, image=image: _features(alfa, image))  # type: ignore[misc]
         maps.append(patches)
         wholes.append(whole)
     unlike = top_mean(mutual(torch.stack(maps)))
@@ -188,7 +191,7 @@ def choose(images: Sequence[Rgb], order: Sequence[int], count: int = SHOTS) -> l
 
 
 def learn(
-    desk: Desk,
+    dispatcher: Dispatcher,
     line: str,
     guide: Guide,
     *,
@@ -202,39 +205,33 @@ def learn(
         CommandError: the shots or the pack of the line changed meanwhile.
         ValueError: the guide has fewer than two parts.
     """
-    names, images = [name for name, _ in guide.kept], [image for _, image in guide.kept]
-    refuse_taught(desk, line)
-    count = min(len(images), _RANKED)
-    looked_at = [place * len(images) // count for place in range(count)]
-    few = [images[place] for place in looked_at]
-    chosen = [looked_at[one] for one in choose(few, rank(desk, few, progress).order)]
-    shots = [(names[one], images[one]) for one in chosen]
-    enrolment, judge = desk.enrolment, desk.line(line)
-
-    def enrol(state: State) -> list[Enrolled]:
-        refuse_taught(desk, line)
-        return enrolment.enrol(state, line, shots, who=who, note="first run", sure=True)
-
-    found = desk.state.run(enrol)
-    recipe = judge.recipe
-    rest = [image for place, image in enumerate(images) if place not in chosen]
+    refuse_taught(dispatcher, line)
+    count = min(len(guide.kept), _RANKED)
+    looked_at = [place * len(guide.kept) // count for place in range(count)]
+    few = guide.kept.images(looked_at)
+    chosen = [looked_at[place] for place in choose(few, rank(dispatcher, few, progress).order)]
+    enrolment = dispatcher.enrolment
+    with enrolment.changing(line):
+        refuse_taught(dispatcher, line)
+        shots = (guide.kept[place] for place in chosen)
+        found = enrolment.enrol(line, shots, who=who, note="first run", sure=True)
+    recipe = dispatcher.line(line).recipe
+    rest = guide.kept.images([place for place in range(len(guide.kept)) if place not in chosen])
     scores = []
     for place, image in enumerate(rest):
         progress(f"setting the threshold: good part {place + 1} of {len(rest)}")
         scores.append(enrolment.score(image, recipe))
-
-    def calibrate(state: State) -> LineCalibration:
-        now = judge.recipe
+    with enrolment.changing(line):
+        now = dispatcher.line(line).recipe
         if (now.bank, now.wire.pack_sha256) != (recipe.bank, recipe.wire.pack_sha256):
             raise FirstRunError(f"the shots or the pack of line {line} changed meanwhile; calibrate it anew")
-        return enrolment.calibrate(state, line, scores, rate, "good parts of the first run", who)
+        kept = enrolment.calibrate(line, scores, rate, "good parts of the first run", who)
+    return Learned(found, kept, guide.notes())
 
-    return Learned(found, desk.state.run(calibrate), guide.notes())
 
-
-def refuse_taught(desk: Desk, line: str) -> None:
+def refuse_taught(dispatcher: Dispatcher, line: str) -> None:
     """Raises FirstRunError: the line has shots, so that this is not its first run."""
-    if shots := desk.line(line).recipe.bank.shots:
+    if shots := dispatcher.line(line).recipe.bank.shots:
         raise FirstRunError(
             f"line {line} has {shots} shots already, and a first run is for a line without: put them aside with "
             "`alfa-edge shots remove`, or go on with `alfa-edge enroll` and `alfa-edge calibrate`"

@@ -9,7 +9,7 @@ import pytest
 
 from core.models import BUNDLED
 from core.simline import render
-from edge.control.offline import offline_desk
+from edge.control.offline import offline_dispatcher
 from edge.settings_file import load_settings
 from tests.support.mosquitto import Mosquitto, eventually, subscribe
 from tests.support.service import Service, toml
@@ -84,14 +84,10 @@ def measure(folder: Path, model: dict[str, Any], method: dict[str, Any], shots: 
 
 def enrol(config: Path, shots: int) -> None:
     """Good parts that the lines do not show."""
-    with offline_desk(load_settings(config)) as desk:
+    with offline_dispatcher(load_settings(config)) as dispatcher:
         for part in PARTS:
             good = [(str(index), render(part, 1, FIRST_NORMAL + index, 0.0).image) for index in range(shots)]
-            desk.state.run(
-                lambda state, part=part, good=good: desk.enrolment.enrol(
-                    state, part, good, who="benchmark", note="", sure=True
-                )
-            )
+            dispatcher.enrolment.enrol(part, good, who="benchmark", note="", sure=True)
 
 
 def peak_mib(process: int) -> float:

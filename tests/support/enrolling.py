@@ -24,7 +24,7 @@ from core.bank import BANK_TABLES, Bank
 from core.database import open_database
 from core.encoding import encoding_of
 from core.image import encode_png
-from edge.control.offline import offline_desk
+from edge.control.offline import offline_dispatcher
 from edge.control.protocol import Reply, Request
 from edge.inspection.recipe_loader import make_alfa
 from edge.settings_file import load_settings
@@ -64,18 +64,18 @@ def enrolment(number: int) -> tuple[Request, bytes]:
 
 def enrol(config: Path, first: int, say: Connection) -> None:
     """A process that enrols on the state itself, as the command line does, and says what was acknowledged to it."""
-    with offline_desk(load_settings(config)) as desk:
+    with offline_dispatcher(load_settings(config)) as dispatcher:
         for number in itertools.count(first):
             asked, picture = enrolment(number)
             begun = time.monotonic()
-            reply, _ = desk.answer(asked, [picture])
+            reply, _ = dispatcher.answer(asked, [picture])
             say.send((number, reply.result, time.monotonic() - begun))
 
 
 def reembed(config: Path, _first: int, say: Connection) -> None:
     """A process that makes features anew on the state itself, as the command line does, and says of which shots."""
-    with offline_desk(load_settings(config), bare=True) as desk:
-        reply, _ = desk.answer(Request(id="reembed", command="shots_reembed", arguments=LINE, who="test"), ())
+    with offline_dispatcher(load_settings(config), bare=True) as dispatcher:
+        reply, _ = dispatcher.answer(Request(id="reembed", command="shots_reembed", arguments=LINE, who="test"), ())
         assert reply.result is not None
         say.send(reply.result["shots"])
         threading.Event().wait()

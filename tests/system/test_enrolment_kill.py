@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from edge.cli.app import app
-from edge.control.offline import offline_desk
+from edge.control.offline import offline_dispatcher
 from edge.settings_file import load_settings
 from tests.support.enrolling import BAD_INPUT, endure, enrolment, refusal, write_config
 from tests.support.mosquitto import Mosquitto
@@ -35,10 +35,10 @@ def enrolled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("enrolled")
     with Mosquitto() as broker:
         config = write_config(folder, broker)
-        with offline_desk(load_settings(config)) as desk:
+        with offline_dispatcher(load_settings(config)) as dispatcher:
             for number in (1, 2):
                 asked, picture = enrolment(number)
-                assert desk.answer(asked, [picture])[0].refusal is None
+                assert dispatcher.answer(asked, [picture])[0].refusal is None
         shutil.copytree(folder / "state", folder / "copy")
         yield config
 

@@ -11,17 +11,17 @@ import pytest
 
 from core import evidence
 from core.simline import render
-from edge.control.dispatcher import CommandError, Desk
-from edge.control.offline import offline_desk
+from edge.control.dispatcher import CommandError, Dispatcher
+from edge.control.next_parts import next_parts
+from edge.control.offline import offline_dispatcher
 from edge.control.protocol import Request
-from edge.control.shot_commands import next_parts
 from edge.settings import Settings
 
 SHOTS = [(str(number), render("bottle", 1, 5000 + number, 0.0).image) for number in range(3)]
 
 
 @contextmanager
-def desk(folder: Path, **line: Any) -> Iterator[Desk]:
+def at_rest(folder: Path, **line: Any) -> Iterator[Dispatcher]:
     """A line at rest, with what `folder` holds of it."""
     settings = Settings(
         service={"state_dir": folder / "state"},
@@ -29,31 +29,31 @@ def desk(folder: Path, **line: Any) -> Iterator[Desk]:
         method={"scales": [3], "stride": 3},
         lines={"one": {"pack": "bottle", "camera": {"source": "sim:bottle"}} | line},
     )
-    with offline_desk(settings) as one:
+    with offline_dispatcher(settings) as one:
         yield one
 
 
-def enrol(one: Desk) -> None:
-    one.state.run(lambda state: one.enrolment.enrol(state, "one", SHOTS, who="eva", note="", sure=True))
+def enrol(one: Dispatcher) -> None:
+    one.enrolment.enrol("one", SHOTS, who="eva", note="", sure=True)
 
 
-def calibrate(one: Desk, **arguments: Any) -> Any:
+def calibrate(one: Dispatcher, **arguments: Any) -> Any:
     asked = Request(id="1", command="calibrate", arguments={"line": "one", **arguments}, who="eva")
     return one.answer(asked, ())[0]
 
 
 @pytest.mark.parametrize("shots", [{"augment": "flips"}, {"limit": 1}])
 def test_a_calibration_does_not_hold_for_shots_that_are_used_otherwise(tmp_path: Path, shots: dict[str, Any]) -> None:
-    with desk(tmp_path) as one:
+    with at_rest(tmp_path) as one:
         enrol(one)
         assert calibrate(one, rate=0.25).result is not None
         assert not one.line("one").recipe.provisional
-    with desk(tmp_path, shots=shots) as one:
+    with at_rest(tmp_path, shots=shots) as one:
         recipe = one.line("one").recipe
         assert recipe.provisional
         assert recipe.wire.false_alarm_rate is None
         assert "use of shots; calibrate anew" in recipe.wire.threshold_source
-    with desk(tmp_path) as one:
+    with at_rest(tmp_path) as one:
         assert not one.line("one").recipe.provisional
 
 
@@ -61,7 +61,7 @@ def test_a_rate_that_the_shots_that_are_scored_cannot_promise_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(evidence, "_MOST_LEFT_OUT", 2)
-    with desk(tmp_path) as one:
+    with at_rest(tmp_path) as one:
         enrol(one)
         refusal = calibrate(one, rate=0.25).refusal
         assert refusal is not None
@@ -77,10 +77,10 @@ def test_without_windows_parts_cannot_be_waited_for_before_there_are_shots(tmp_p
         method={"windows": "none"},
         lines={"one": {"pack": "bottle", "camera": {"source": "sim:bottle?seed=1"}}},
     )
-    with offline_desk(settings) as desk:
+    with offline_dispatcher(settings) as dispatcher:
         with pytest.raises(CommandError, match=r"as method\.windows is none; show it pictures"):
-            next_parts(desk, "one", 1, 600.0)
-        assert desk.enrolment.needs_shots("one")
+            next_parts(dispatcher, "one", 1, 600.0).__enter__()
+        assert dispatcher.enrolment.needs_shots("one")
         pictures = [(str(one), render("bottle", 1, 5000 + one, 0.0).image) for one in range(2)]
-        desk.state.run(lambda state: desk.enrolment.enrol(state, "one", pictures, who="eva", note="", sure=True))
-        assert not desk.enrolment.needs_shots("one")
+        dispatcher.enrolment.enrol("one", pictures, who="eva", note="", sure=True)
+        assert not dispatcher.enrolment.needs_shots("one")

@@ -15,10 +15,9 @@ from core.alfa import Alfa
 from core.calibration import provisional_threshold
 from core.image import Rgb
 from core.simline import render
-from edge.clock import utc_now
 from edge.control import provisional
-from edge.control.dispatcher import Desk
-from edge.control.offline import offline_desk
+from edge.control.dispatcher import Dispatcher
+from edge.control.offline import offline_dispatcher
 from edge.control.provisional import MOST_SHOTS, configured, from_shots
 from edge.inspection.recipe import LoadedRecipe
 from edge.messages import Bank
@@ -69,7 +68,7 @@ def test_shots_give_a_threshold_above_all_of_them() -> None:
 
 
 @contextmanager
-def desk(folder: Path, few_shot: str = "evidence", **line: Any) -> Iterator[Desk]:
+def at_rest(folder: Path, few_shot: str = "evidence", **line: Any) -> Iterator[Dispatcher]:
     """A line at rest, with what `folder` holds of it."""
     settings = Settings(
         service={"state_dir": folder / "state"},
@@ -77,13 +76,13 @@ def desk(folder: Path, few_shot: str = "evidence", **line: Any) -> Iterator[Desk
         method={"scales": [3], "stride": 3, "few_shot": few_shot},
         lines={"one": {"pack": "bottle", "camera": CAMERA} | line},
     )
-    with offline_desk(settings) as one:
+    with offline_dispatcher(settings) as one:
         yield one
 
 
-def enrol(desk: Desk, *numbers: int, sure: bool = True) -> list[Any]:
+def enrol(dispatcher: Dispatcher, *numbers: int, sure: bool = True) -> list[Any]:
     pictures: list[tuple[str, Rgb]] = [(str(one), render("bottle", 1, 5000 + one, 0.0).image) for one in numbers]
-    return desk.state.run(lambda state: desk.enrolment.enrol(state, "one", pictures, who="eva", note="", sure=sure))
+    return dispatcher.enrolment.enrol("one", pictures, who="eva", note="", sure=sure)
 
 
 @pytest.fixture
@@ -106,22 +105,22 @@ def passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def test_from_two_shots_on_the_threshold_comes_from_them(tmp_path: Path) -> None:
-    with desk(tmp_path) as one:
+    with at_rest(tmp_path) as one:
         assert (one.line("one").recipe.threshold, one.line("one").recipe.provisional) == (0.5, True)
         enrol(one, 0)
         alone = one.line("one").recipe
         assert (alone.threshold, alone.wire.threshold_source, alone.provisional) == (0.5, "uncalibrated", True)
         enrol(one, 1, 2)
         found = one.line("one").recipe
-        scores = one.state.run(lambda state: one.enrolment.leave_one_out(state, "one"))
+        scores = one.enrolment.leave_one_out("one")
         assert len(scores) == 3
         assert found.threshold == provisional_threshold([score for score, _ in scores])
         assert all(peak < found.pixel_threshold for _, peak in scores)
         assert found.wire.threshold_source == "provisional: from 3 shots, each against the others"
         assert found.drift is None
-        one.state.run(lambda state: (state.bank.remove(1, utc_now(), "eva"), one.enrolment.refresh(state, "one")))
+        one.enrolment.remove(1, "eva")
         assert one.line("one").recipe.wire.threshold_source == FROM_TWO
-        one.state.run(lambda state: (state.bank.remove(2, utc_now(), "eva"), one.enrolment.refresh(state, "one")))
+        one.enrolment.remove(2, "eva")
         back = one.line("one").recipe
         assert (back.threshold, back.pixel_threshold, back.wire.threshold_source) == (0.5, 0.5, "uncalibrated")
 
@@ -136,20 +135,20 @@ def heard_of(recipe: LoadedRecipe) -> list[list[float]]:
 
 
 def test_a_start_scores_no_shot_that_was_scored_before(tmp_path: Path, passes: list[int]) -> None:
-    with desk(tmp_path) as one:
+    with at_rest(tmp_path) as one:
         enrol(one, 0, 1)
         before = one.line("one").recipe
         assert len(passes) == 2
     passes.clear()
-    with desk(tmp_path) as one:
+    with at_rest(tmp_path) as one:
         after = one.line("one").recipe
         assert (after.threshold, after.wire) == (before.threshold, before.wire)
-        one.state.run(lambda state: one.enrolment.refresh(state, "one"))
+        one.enrolment.refresh("one")
         assert passes == []
-    with desk(tmp_path, pack="tile") as one:  # other prompts: the text side says something else
+    with at_rest(tmp_path, pack="tile") as one:  # other prompts: the text side says something else
         assert heard_of(one.line("one").recipe) != heard_of(before)
         assert len(passes) == 2
-    with desk(tmp_path, roi={"x": 0, "y": 0, "width": 16, "height": 16}) as one:
+    with at_rest(tmp_path, roi={"x": 0, "y": 0, "width": 16, "height": 16}) as one:
         assert len(passes) == 4
 
 
@@ -158,25 +157,25 @@ def test_many_shots_cost_no_more_passes_than_a_few(
 ) -> None:
     assert MOST_SHOTS >= 2
     monkeypatch.setattr(provisional, "MOST_SHOTS", 2)
-    with desk(tmp_path, few_shot="alfa") as one:
+    with at_rest(tmp_path, few_shot="alfa") as one:
         enrol(one, 0, 1, 2, 3)
         assert len(passes) == 2
         words = one.line("one").recipe.wire.threshold_source
         assert words == "provisional: from 2 of 4 shots, each against the others"
-        both = one.state.run(lambda state: one.enrolment.leave_one_out(state, "one"))[2:]
+        both = one.enrolment.leave_one_out("one")[2:]
         assert np.isclose(one.line("one").recipe.threshold, max(score for score, _ in both))
 
 
 def test_a_line_whose_threshold_was_set_on_purpose_keeps_it(tmp_path: Path, passes: list[int]) -> None:
-    with desk(tmp_path, few_shot="alfa", threshold=0.7, threshold_source="trial of 31 January") as one:
+    with at_rest(tmp_path, few_shot="alfa", threshold=0.7, threshold_source="trial of 31 January") as one:
         enrol(one, 0, 1)
         kept = one.line("one").recipe
         assert (kept.threshold, kept.wire.threshold_source) == (0.7, "trial of 31 January")
         assert not kept.provisional
         assert passes == []
-    with desk(tmp_path) as one:
+    with at_rest(tmp_path) as one:
         assert one.line("one").recipe.provisional
-        one.state.run(lambda state: one.enrolment.set_threshold(state, "one", 0.6, "eva"))
+        one.enrolment.set_threshold("one", 0.6, "eva")
         assert (one.line("one").recipe.threshold, one.line("one").recipe.provisional) == (0.6, False)
         enrol(one, 2)
         assert (one.line("one").recipe.threshold, one.line("one").recipe.provisional) == (0.6, False)
@@ -184,7 +183,7 @@ def test_a_line_whose_threshold_was_set_on_purpose_keeps_it(tmp_path: Path, pass
 
 def test_a_provisional_threshold_flags_no_good_part(tmp_path: Path) -> None:
     """Of n + 1 good parts each is as likely as another to score above the rest."""
-    with desk(tmp_path, threshold=1.0) as one:
+    with at_rest(tmp_path, threshold=1.0) as one:
         enrol(one, 0, 1)
         assert one.line("one").recipe.threshold < 1
         scored = {flag.code for found in enrol(one, *range(10, 16), sure=False) for flag in found.flags}
@@ -192,7 +191,7 @@ def test_a_provisional_threshold_flags_no_good_part(tmp_path: Path) -> None:
 
 
 def test_shots_that_cannot_be_scored_leave_the_line_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with desk(tmp_path) as one:
+    with at_rest(tmp_path) as one:
         before = one.line("one").recipe
 
         def fail(*_: object, **__: object) -> None:
@@ -204,5 +203,5 @@ def test_shots_that_cannot_be_scored_leave_the_line_as_it_was(tmp_path: Path, mo
             with pytest.raises(RuntimeError, match="device lost"):
                 enrol(one, 0, 1)
         assert one.line("one").recipe is before
-        one.state.run(lambda state: one.enrolment.refresh(state, "one"))  # nothing half done was kept
+        one.enrolment.refresh("one")  # nothing half done was kept
         assert one.line("one").recipe.wire.threshold_source == FROM_TWO

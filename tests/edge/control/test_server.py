@@ -5,12 +5,14 @@ import stat
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import zmq
 
 from edge.control.client import NoAnswerError, RefusedError, ask
+from edge.control.command_queue import CommandQueue
 from edge.control.protocol import MAX_BYTES, MAX_PARTS, Reply, Request
 from edge.control.server import ConsoleError, ConsoleServer
 from edge.ops.lock import LockError
@@ -24,12 +26,22 @@ def answer(request: Request, blobs: Sequence[bytes]) -> tuple[Reply, Sequence[by
     return Reply(id=request.id, result={"who": request.who, "blobs": len(blobs)}), blobs
 
 
+@contextmanager
+def serving(folder: Path) -> Iterator[ConsoleServer]:
+    commands = CommandQueue(answer)
+    server = ConsoleServer(folder, commands)
+    try:
+        server.start()
+        yield server
+    finally:
+        commands.stop()
+        server.stop()
+
+
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[ConsoleServer]:
-    server = ConsoleServer(tmp_path, answer)
-    server.start()
-    yield server
-    server.stop()
+    with serving(tmp_path) as server:
+        yield server
 
 
 def raw(server: ConsoleServer, *parts: bytes) -> Reply:
@@ -95,20 +107,16 @@ def test_rubbish_is_refused(server: ConsoleServer, parts: Sequence[bytes], code:
 
 
 def test_a_second_server_is_refused_and_a_dead_ones_socket_taken_over(tmp_path: Path) -> None:
-    first = ConsoleServer(tmp_path, answer)
-    first.start()
-    with pytest.raises(LockError, match="another alfa-edge"):
-        ConsoleServer(tmp_path, answer).start()
-    assert ask(first.path, "echo", {})[0]["blobs"] == 0
-    first.stop()
-    second = ConsoleServer(tmp_path, answer)
-    second.start()
-    assert ask(second.path, "echo", {})[0]["blobs"] == 0
-    second.stop()
+    with serving(tmp_path) as first:
+        with pytest.raises(LockError, match="another alfa-edge"), serving(tmp_path):
+            pass
+        assert ask(first.path, "echo", {})[0]["blobs"] == 0
+    with serving(tmp_path) as second:
+        assert ask(second.path, "echo", {})[0]["blobs"] == 0
 
 
 def test_a_path_that_is_too_long_is_named(tmp_path: Path) -> None:
     deep = tmp_path / ("x" * 100)
     deep.mkdir()
     with pytest.raises(ConsoleError, match=r"at most 107 bytes.*runtime_dir"):
-        ConsoleServer(deep, answer).start()
+        ConsoleServer(deep, CommandQueue(answer)).start()

@@ -4,14 +4,14 @@ import pytest
 
 from core.database import DatabaseError
 from edge.ops.lock import LockError, hold_state
-from edge.storage.settings_database import FILE, LineCalibration, StateThread
+from edge.storage.settings_database import FILE, LineCalibration, SettingsDatabase
 
 KEPT = LineCalibration(0.5, 0.25, 0.05, 19, "from 19 parts declared good", "f" * 64, "a" * 64, 3, (0.25, 0.5))
 
 
 def test_calibrations_and_audit_are_kept(tmp_path: Path) -> None:
     for start in range(2):
-        state = StateThread(tmp_path / "state")
+        state = SettingsDatabase(tmp_path / "state")
         state.start()
         if start == 0:
             assert state.run(lambda one: one.calibration("one")) is None
@@ -28,7 +28,7 @@ def test_calibrations_and_audit_are_kept(tmp_path: Path) -> None:
 def test_what_shots_score_is_kept_for_just_these_shots(tmp_path: Path) -> None:
     basis, scores = ("f" * 64, "a" * 64, 3), ((0.25, 0.5), (0.5, 0.75))
     for start in range(2):
-        state = StateThread(tmp_path / "state")
+        state = SettingsDatabase(tmp_path / "state")
         state.start()
         if start == 0:
             assert state.run(lambda one: one.shot_scores("one", *basis)) is None
@@ -56,7 +56,7 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
 
 
 def test_feedback_is_kept_with_its_evidence(tmp_path: Path) -> None:
-    state = StateThread(tmp_path)
+    state = SettingsDatabase(tmp_path)
     state.start()
     kept = state.run(lambda one: one.feed_back("one", 7, "missed", who="eva", note="a dent", shot=None, picture=b"png"))
     [row] = state.run(lambda one: list(one.database.tables.query("SELECT * FROM feedback")))
@@ -66,13 +66,13 @@ def test_feedback_is_kept_with_its_evidence(tmp_path: Path) -> None:
 
 
 def test_a_copy_is_made_beside_what_goes_on(tmp_path: Path) -> None:
-    state = StateThread(tmp_path / "state")
+    state = SettingsDatabase(tmp_path / "state")
     state.start()
     state.run(lambda one: one.calibrate("one", KEPT, "eva"))
     (tmp_path / "backup").mkdir()
     copy = state.backup(tmp_path / "backup")
     state.stop()
-    restored = StateThread(copy.parent)
+    restored = SettingsDatabase(copy.parent)
     restored.start()
     assert restored.run(lambda one: one.calibration("one")) == KEPT
     restored.stop()
@@ -80,7 +80,7 @@ def test_a_copy_is_made_beside_what_goes_on(tmp_path: Path) -> None:
 
 def test_a_file_that_is_no_database_is_refused_and_kept(tmp_path: Path) -> None:
     (tmp_path / FILE).write_text("something else")
-    state = StateThread(tmp_path)
+    state = SettingsDatabase(tmp_path)
     with pytest.raises(DatabaseError, match=r"state\.db"):
         state.start()
     state.stop()

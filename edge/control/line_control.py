@@ -1,0 +1,52 @@
+"""What commands need of a line."""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Mapping
+from concurrent.futures import Future
+from contextlib import AbstractContextManager
+from typing import Protocol, TypeAlias
+
+from edge.inspection.recipe import LoadedRecipe, Seen
+from edge.messages import State, Verdict
+
+SeenQueue: TypeAlias = "queue.Queue[Seen | None] | queue.SimpleQueue[Seen | None]"
+"""What a line has judged, as it comes; None when the line has ended. Read with `get(timeout=...)` alone."""
+
+
+class TriggeredPart(Protocol):
+    """A part that was triggered, and will be answered."""
+
+    @property
+    def answer(self) -> Future[Verdict]: ...
+
+    def left(self) -> float:
+        """Seconds until it must be answered."""
+        ...
+
+
+class LineControl(Protocol):
+    """A line as commands see it: one that runs, or one at rest. Any thread may call it."""
+
+    @property
+    def seq(self) -> int: ...
+
+    @property
+    def recipe(self) -> LoadedRecipe: ...
+
+    def change_recipe(self, recipe: LoadedRecipe) -> None: ...
+
+    def watch(self) -> AbstractContextManager[SeenQueue]: ...
+
+    def stats_so_far(self) -> Mapping[str, int]: ...
+
+    def say(self, words: str | None) -> None: ...
+
+    def state(self) -> tuple[State, str | None]: ...
+
+    def trigger(self, part_id: str, deadline_ms: int | None = None) -> TriggeredPart | None: ...
+
+    def pause(self, who: str) -> None: ...
+
+    def resume(self) -> None: ...

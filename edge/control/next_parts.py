@@ -1,0 +1,74 @@
+"""A line's next parts, one after the other."""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from edge.clock import monotonic
+from edge.control.dispatcher import CommandError, Dispatcher
+from edge.control.line_control import SeenQueue
+from edge.inspection.recipe import Seen
+
+_LOOK_S = 1.0  # how often it is looked whether the line has ended
+
+
+class NextParts:
+    """What a line judges from now on, until enough was seen or the time is over."""
+
+    def __init__(self, dispatcher: Dispatcher, line: str, seen: SeenQueue, wanted: int, timeout_s: float) -> None:
+        self._line = dispatcher.line(line)
+        self._name = line
+        self._seen = seen
+        self._wanted = wanted
+        self._timeout_s = timeout_s
+        self._end = monotonic() + timeout_s
+
+    def next(self, shown: int) -> Seen:
+        """The line's next part.
+
+        Args:
+            shown: How many of those wanted were seen so far.
+
+        Raises:
+            CommandError: the line has ended, or shows none in time.
+        """
+        while (left := self._end - monotonic()) > 0:
+            try:
+                seen = self._seen.get(timeout=min(left, _LOOK_S))
+            except queue.Empty:
+                if self._line.state()[0] in ("stopping", "stopped"):
+                    seen = None
+                else:
+                    continue
+            if seen is None:
+                raise CommandError(f"line {self._name} has ended after {shown} of {self._wanted} parts")
+            return seen
+        raise CommandError(
+            f"line {self._name} has shown {shown} of {self._wanted} parts within {self._timeout_s:g} s; is it running, "
+            "with parts under its camera?"
+        )
+
+    def next_by_now(self, shown: int) -> Seen:
+        """As `next`, but passes over parts that were on their way as the shots or the pack changed."""
+        while True:
+            seen, now = self.next(shown), self._line.recipe
+            if (seen.recipe.bank, seen.recipe.wire.pack_sha256) == (now.bank, now.wire.pack_sha256):
+                return seen
+
+
+@contextmanager
+def next_parts(dispatcher: Dispatcher, line: str, wanted: int, timeout_s: float) -> Iterator[NextParts]:
+    """Watches the line for as long as the context is open.
+
+    Raises:
+        CommandError: the line judges no part before it has shots, or does not run.
+    """
+    if dispatcher.enrolment.needs_shots(line):
+        raise CommandError(
+            f"line {line} judges no part before it has shots, as method.windows is none; show it pictures (`alfa-edge "
+            "learn --good DIR`), or leave the windows in"
+        )
+    with dispatcher.line(line).watch() as seen:
+        yield NextParts(dispatcher, line, seen, wanted, timeout_s)

@@ -1,0 +1,231 @@
+"""Passes the console's connections on to its ZeroMQ socket, and ends one that sends a message that is too large.
+
+libzmq hands a message over when all its parts have come, and has no limit for their sum: MAXMSGSIZE holds for each
+part, RCVHWM for whole messages. So the bytes are counted on their way, by the framing of ZMTP 3.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import cast
+
+_CHUNK = 256 * 1024  # bytes of one connection in one direction that are here at a time
+_LOOK_S = 0.1
+_CONNECTIONS = 64
+_GREETING = 64  # bytes before the first frame
+_MORE, _LONG, _COMMAND = 1, 2, 4  # bits of a frame's first byte
+_MOST_OF_COMMAND = 4096  # bytes of a command of ZMTP itself
+
+
+class ProtocolError(ValueError):
+    """What came is no ZMTP 3, or a message is too large."""
+
+
+class MessageMeter:
+    """Counts the bytes and parts of each message of a ZMTP 3 stream, as far as it has come."""
+
+    def __init__(self, most_bytes: int, most_parts: int) -> None:
+        self._most_bytes = most_bytes
+        self._most_parts = most_parts
+        self._header = bytearray()
+        self._greeted = False
+        self._skip = 0  # bytes until the next header
+        self._bytes = self._parts = 0  # of the message that is coming
+
+    def read(self, data: bytes) -> None:
+        """Counts the next bytes of the stream.
+
+        Raises:
+            ProtocolError: a message is larger than the limits, or this is no ZMTP 3.
+        """
+        place = 0
+        while place < len(data):
+            if self._skip:
+                step = min(self._skip, len(data) - place)
+                self._skip -= step
+            else:
+                step = min(self._header_size - len(self._header), len(data) - place)
+                self._header += data[place : place + step]
+                if len(self._header) == self._header_size:
+                    self._begin()
+            place += step
+
+    @property
+    def _header_size(self) -> int:
+        if not self._greeted:
+            return _GREETING
+        if not self._header:
+            return 1
+        return 9 if self._header[0] & _LONG else 2
+
+    def _begin(self) -> None:
+        """A greeting or the header of a frame has come."""
+        header = bytes(self._header)
+        if not self._greeted:
+            if header[0] != 0xFF or not header[9] & 1 or header[10] < 3:
+                raise ProtocolError("no ZMTP 3")
+            self._greeted = True
+            self._header.clear()
+            return
+        flags, size = header[0], int.from_bytes(header[1:], "big")
+        self._header.clear()
+        self._skip = size
+        if flags & _COMMAND:
+            if size > _MOST_OF_COMMAND:
+                raise ProtocolError(f"a command of ZMTP of {size} bytes")
+            return
+        self._bytes += size
+        self._parts += 1
+        if self._bytes > self._most_bytes or self._parts > self._most_parts:
+            raise ProtocolError(f"a message of more than {self._most_bytes >> 20} MiB or {self._most_parts} parts")
+        if not flags & _MORE:
+            self._bytes = self._parts = 0
+
+
+@dataclass(eq=False)
+class _End:
+    """One end of a connection.
+
+    Attributes:
+        meter: Of what comes in here; None: it is not counted.
+        pending: What the other end has sent, and this one has not taken yet.
+        over: Whether it has sent all that it will.
+    """
+
+    socket: socket.socket
+    meter: MessageMeter | None = None
+    pending: memoryview = field(default_factory=lambda: memoryview(b""))
+    over: bool = False
+    other: _End = field(init=False)
+
+    @property
+    def events(self) -> int:
+        """What it waits for: no more is read than the other end has taken."""
+        read = selectors.EVENT_READ if not self.over and not self.other.pending else 0
+        return read | (selectors.EVENT_WRITE if self.pending else 0)
+
+
+class Relay:
+    """Listens on one UNIX socket, and connects each client to another one. For the thread that calls `pass_on`."""
+
+    def __init__(self, path: Path, target: Path, meter: Callable[[], MessageMeter], refused: Callable[[str], None]):
+        """Opens nothing yet.
+
+        Args:
+            path: Where clients connect.
+            target: Where they are connected to.
+            meter: Makes the meter of what a client sends.
+            refused: Is told why a connection was ended.
+        """
+        self._path = path
+        self._target = target
+        self._meter = meter
+        self._refused = refused
+        self._selector = selectors.DefaultSelector()
+        self._ends: set[_End] = set()
+        self._listener: socket.socket | None = None
+
+    def open(self) -> None:
+        """Begins to listen; a socket that an ended process has left there is replaced.
+
+        Raises:
+            OSError: there can be no socket.
+        """
+        self._path.unlink(missing_ok=True)
+        self._listener = listener = socket.socket(socket.AF_UNIX)
+        before = os.umask(0o117)  # the owner and the group may connect
+        try:
+            listener.bind(str(self._path))
+        finally:
+            os.umask(before)
+        listener.listen(_CONNECTIONS)
+        listener.setblocking(False)
+        self._selector.register(listener, selectors.EVENT_READ)
+
+    def pass_on(self) -> bool:
+        """Passes on what there is, or waits a little for something; whether there was something."""
+        found = self._selector.select(_LOOK_S)
+        for key, ready in found:
+            if key.data is None:
+                self._accept(cast(socket.socket, key.fileobj))
+                continue
+            end = cast(_End, key.data)
+            if end not in self._ends:  # ended in this round
+                continue
+            try:
+                self._move(end, ready)
+            except ProtocolError as error:
+                self._refused(str(error))
+                self._close(end)
+            except OSError:  # it is gone
+                self._close(end)
+        return bool(found)
+
+    def close(self) -> None:
+        """Ends all connections."""
+        for end in tuple(self._ends):
+            self._close(end)
+        if self._listener is not None:
+            self._listener.close()
+            self._path.unlink(missing_ok=True)
+        self._selector.close()
+
+    def _accept(self, listener: socket.socket) -> None:
+        try:
+            client, _ = listener.accept()
+        except OSError:  # it has gone again, or the process has no descriptors left
+            return
+        if len(self._ends) >= 2 * _CONNECTIONS:
+            self._refused(f"more than {_CONNECTIONS} connections")
+            client.close()
+            return
+        try:
+            inner = socket.socket(socket.AF_UNIX)
+            inner.connect(str(self._target))
+        except OSError:  # the service is stopping, or has no descriptors left
+            client.close()
+            return
+        ends = _End(client, self._meter()), _End(inner)
+        for end, other in (ends, ends[::-1]):
+            end.other = other
+            end.socket.setblocking(False)
+            self._ends.add(end)
+        for end in ends:
+            self._selector.register(end.socket, selectors.EVENT_READ, end)
+
+    def _move(self, end: _End, ready: int) -> None:
+        if ready & selectors.EVENT_WRITE:
+            end.pending = end.pending[end.socket.send(end.pending) :]
+        if ready & selectors.EVENT_READ and not end.other.pending:
+            data = end.socket.recv(_CHUNK)
+            end.over = not data
+            if end.meter is not None:
+                end.meter.read(data)
+            end.other.pending = memoryview(data)
+        if any(one.over and not one.other.pending for one in (end, end.other)):
+            self._close(end)
+            return
+        for one in (end, end.other):
+            self._watch(one)
+
+    def _watch(self, end: _End) -> None:
+        """Has the selector wait for what the end waits for."""
+        known = end.socket in self._selector.get_map()
+        if end.events and known:
+            self._selector.modify(end.socket, end.events, end)
+        elif end.events:
+            self._selector.register(end.socket, end.events, end)
+        elif known:
+            self._selector.unregister(end.socket)
+
+    def _close(self, end: _End) -> None:
+        for one in (end, end.other):
+            if one.socket in self._selector.get_map():
+                self._selector.unregister(one.socket)
+            one.socket.close()
+            self._ends.discard(one)

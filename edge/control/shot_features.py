@@ -1,0 +1,154 @@
+"""The features of lines' shots: made on the device one view at a time, kept in the database."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, TypeVar
+
+from core.alfa import Alfa
+from core.augment import augment, variants
+from core.bank import FeaturesOfOthersError, Shot
+from core.encoding import Encoding, encoding_of
+from core.evidence import Steps
+from core.image import Rgb
+from core.memory import Index, Memory
+from edge.inference import Inference
+from edge.inspection.recipe import LoadedRecipe
+from edge.ops.logs import line_log
+from edge.settings import LineSettings
+from edge.storage.settings_database import SettingsDatabase
+
+T = TypeVar("T")
+
+ShotView = tuple[Shot, int, Memory]
+"""A shot, the variant of its picture, and the features of that."""
+
+
+class ShotFeatures:
+    """Makes and reads the features of shots, for the thread that changes the line's shots.
+
+    The device's thread gets one pass at a time, so that the parts of all lines are judged in between; the database's
+    thread gets jobs that only write.
+    """
+
+    def __init__(
+        self, alfa: Alfa, scorer: Inference, database: SettingsDatabase, settings: Mapping[str, LineSettings]
+    ) -> None:
+        self._alfa = alfa
+        self._scorer = scorer
+        self._database = database
+        self._settings = settings
+
+    def ask(self, work: Callable[[Alfa], T]) -> T:
+        """What `work` makes of the method in the device's thread; it is short, as parts wait meanwhile."""
+        return self._scorer.ask(work).result()
+
+    def make(self, line: str, image: Rgb) -> dict[int, Memory]:
+        """Of a picture and, as the line's settings want, of it turned and mirrored; on the CPU."""
+        shape = self._shape(line, image)
+        found = {}
+        for variant in variants(self._settings[line].shots.augment):
+            view = augment(image, variant)
+            found[variant] = self.ask(partial(Alfa.remember, frame=view, shape=shape))
+        return found
+
+    def encoding(self, line: str, image: Rgb | None = None) -> Encoding:
+        """What the line's features are made by; for a line that has no shot yet, those of `image`."""
+        return encoding_of(self._alfa, self._shape(line, image))
+
+    def views(self, line: str) -> list[ShotView]:
+        """The features of the line's shots: those that others made, or that are not there, are made anew first.
+
+        So are those of shots that lack a view that the line's settings want; views that they do not are left out.
+
+        Raises:
+            BankError: a shot's picture or features are damaged.
+        """
+        encoding = self.encoding(line)
+        wanted = set(variants(self._settings[line].shots.augment))
+
+        try:
+            found = self._database.read(lambda tables: tables.bank.memory(line, encoding))
+            wanted_views = [view for view in found if view[1] in wanted]
+            if len(wanted_views) == len(wanted) * len({shot.id for shot, _, _ in found}):
+                return wanted_views
+            line_log(__name__, line).info("views of shots are made from their pictures")
+        except FeaturesOfOthersError as error:
+            line_log(__name__, line).warning("features are made anew from the shots' pictures: %s", error)
+        self.embed_missing(line)
+        found = self._database.read(lambda tables: tables.bank.memory(line, encoding))
+        return [view for view in found if view[1] in wanted]
+
+    def embed_missing(self, line: str) -> list[Shot]:
+        """Makes the features of shots that have none of this model, or damaged ones, anew from the kept pictures."""
+        encoding, wanted = self.encoding(line), variants(self._settings[line].shots.augment)
+        missing = self._database.read(lambda tables: tables.bank.missing(line, encoding, wanted))
+        for shot in missing:
+            self._embed(line, shot.id, encoding)
+        return missing
+
+    def _embed(self, line: str, shot: int, encoding: Encoding) -> None:
+        features = self.make(line, self.picture(shot))
+        self._database.run(lambda tables: tables.bank.embed(shot, features, encoding))
+
+    def picture(self, shot: int) -> Rgb:
+        """The picture of a shot.
+
+        Raises:
+            BankError: there is no such shot, or its picture is damaged.
+        """
+        return self._database.read(lambda tables: tables.bank.image(shot))
+
+    def index(self, line: str, views: Sequence[ShotView]) -> Index | None:
+        """What the line's parts are compared with; None without views."""
+        shape = self._shape(line)
+        if not views or shape is None:
+            return None
+        memories, owners = [memory for _, _, memory in views], [shot.id for shot, _, _ in views]
+        limit = self._settings[line].shots.limit
+        return self._in_steps(self._alfa.index_in_steps(memories, owners, shape, limit=limit))
+
+    def hear(self, line: str, recipe: LoadedRecipe, index: Index | None, basis: tuple[str, str]) -> Index | None:
+        """`index` with what the text side says of the shots; the database keeps that, as each shot takes a pass.
+
+        Args:
+            line: Its name.
+            recipe: Whose prompts are used.
+            index: Of the line's shots.
+            basis: What the scores depend on besides the shot, as `SettingsTables.shot_texts` takes it.
+        """
+        if index is None or index.evidence is None:
+            return index
+        texts = [self._text_scores(shot, recipe, basis) for shot in index.evidence.owners]
+        return self.ask(lambda alfa: alfa.hear(index, texts))
+
+    def _text_scores(self, shot: int, recipe: LoadedRecipe, basis: tuple[str, str]) -> tuple[float, float]:
+        kept = self._database.run(lambda tables: tables.shot_texts(shot, *basis))
+        if kept is not None:
+            return kept
+        scores = self.ask(partial(Alfa.text_scores, frame=self.picture(shot), text=recipe.text))
+        self._database.run(lambda tables: tables.keep_shot_texts(shot, *basis, scores))
+        return scores
+
+    def _shape(self, line: str, image: Rgb | None = None) -> tuple[int, int] | None:
+        """Height and width of the pictures that the line's feature maps are made for."""
+        shape = self._database.run(lambda tables: tables.bank.shape(line))
+        if shape is None and image is not None:
+            shape = (image.shape[0], image.shape[1])
+        return shape
+
+    def _in_steps(self, steps: Steps[T]) -> T:
+        """The result of `steps`, each of them done in the device's thread when it is its turn."""
+        result: list[Any] = []
+
+        def step(_alfa: Alfa) -> bool:
+            try:
+                next(steps)
+            except StopIteration as end:
+                result.append(end.value)
+            return not result
+
+        while self.ask(step):
+            pass
+        return result[0]  # type: ignore[no-any-return]
