@@ -228,10 +228,10 @@ def demo(
             good=good,
             good_parts=good_parts if source is not None else 0,
         )
-        from edge.tools.ground_truth import Sorted
+        from edge.tools.ground_truth import FolderScore
     out.print(summary(seen.counts, seen.provisional), soft_wrap=True)
-    if source is None or isinstance(seen.truth, Sorted):
-        out.print(str(seen.truth), soft_wrap=True)
+    if source is None or isinstance(seen.score, FolderScore):
+        out.print(str(seen.score), soft_wrap=True)
     if not seen.counts:
         raise typer.Exit(1)
 
