@@ -35,11 +35,7 @@ Stamp = Annotated[
 Unit = Annotated[float, Field(ge=0.0, le=1.0)]
 Milliseconds = Annotated[float, Field(ge=0.0)]
 Generation = Annotated[
-    int,
-    Field(
-        ge=1,
-        description="Numbers are gap-free within a generation; a restored backup begins a new one.",
-    ),
+    int, Field(ge=1, description="Numbers are gap-free within a generation; a restored backup begins a new one.")
 ]
 Decision = Literal["normal", "anomaly", "error"]
 State = Literal["starting", "ready", "running", "paused", "fault", "stopping", "stopped", "offline"]

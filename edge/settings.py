@@ -86,7 +86,7 @@ class HeatmapSettings(Section):
     """Heatmaps over MQTT, on `line/<line>/anomaly/heatmap`."""
 
     enabled: bool = True
-    """Send them. Those of the archive are kept all the same."""
+    """Send heatmaps. The archive keeps them all the same."""
 
 
 class PictureSettings(Section):

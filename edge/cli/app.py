@@ -108,10 +108,10 @@ def run(
     faulthandler.enable(2)  # stderr: systemd's watchdog ends what hangs by SIGABRT: with every thread's stack
     with _explained():
         settings = load_settings(config)
-        from edge.service import Daemon
+        from edge.service import Service
 
-        daemon = Daemon(settings)
-        daemon.run(_stop_on_signals())
+        service = Service(settings)
+        service.run(_stop_on_signals())
 
 
 @app.command()
@@ -229,10 +229,10 @@ def demo(
             good=good,
             good_parts=good_parts if source is not None else 0,
         )
-        from edge.tools.ground_truth import Sorted
+        from edge.tools.ground_truth import FolderScore
     out.print(summary(seen.counts, seen.provisional), soft_wrap=True)
-    if source is None or isinstance(seen.truth, Sorted):
-        out.print(str(seen.truth), soft_wrap=True)
+    if source is None or isinstance(seen.score, FolderScore):
+        out.print(str(seen.score), soft_wrap=True)
     if not seen.counts:
         raise typer.Exit(1)
 

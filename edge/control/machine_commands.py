@@ -34,7 +34,8 @@ class MachineCommands:
         command = COMMANDS.get(given.command)
         if command is None or not command.machines:
             known = ", ".join(name for name, one in COMMANDS.items() if one.machines)
-            raise MessageError("unknown_command", f"no command {given.command!r} for machines; known: {known}", given.id)
+            message_text = f"no command {given.command!r} for machines; known: {known}"
+            raise MessageError("unknown_command", message_text, given.id)
         message.acknowledge()
         voice = self._voices[message.line]
         age_s = message.waited_s + monotonic() - message.received

@@ -92,7 +92,7 @@ class Triggers:
     def _age(
         self, message: InboundMessage, trigger: TriggerMessage, now: float, received_at: datetime
     ) -> tuple[float, str | None]:
-        """Seconds since the trigger was given, at most, and how that is known, where it is said by more than a count."""
+        """Seconds since the trigger was given, at most; and in words how that is known, where there is more to say."""
         kept_s = now - message.received
         if trigger.at is not None:
             with self._lock:

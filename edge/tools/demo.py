@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Literal
 
 from paho.mqtt.client import Client, ConnectFlags, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion
@@ -29,7 +29,7 @@ from edge.control.dispatcher import Dispatcher
 from edge.control.offline import offline_dispatcher
 from edge.control.protocol import Request
 from edge.ops.redact import redact
-from edge.service import Daemon
+from edge.service import Service
 from edge.settings import (
     ArchiveSettings,
     CameraSettings,
@@ -42,7 +42,7 @@ from edge.settings import (
 from edge.storage.settings_database import LineCalibration
 from edge.tools.broker import EmbeddedBroker
 from edge.tools.first_run import RATE, Guide, Learned, check_count, learn
-from edge.tools.ground_truth import Simulated, Sorted, Truth
+from edge.tools.ground_truth import FolderScore, SimulatedLine, SimulatedScore
 from edge.tools.playlist import Playlist, good_pictures, make_playlist
 
 _NORMALS = 50
@@ -56,14 +56,14 @@ _ENDED = "the source has ended"
 _LAST_S = 10.0  # so long the last verdicts may take once the source has ended
 _PROVISIONAL = "not calibrated: the verdicts are provisional"
 _STYLES = {"normal": "green", "anomaly": "bold red", "error": "bold yellow"}
-_PARTS = {"plate-1": Simulated("metal_plate", 6, _DEFECTS), "wood-1": Simulated("wood", 5, _DEFECTS)}
+_PARTS = {"plate-1": SimulatedLine("metal_plate", 6, _DEFECTS), "wood-1": SimulatedLine("wood", 5, _DEFECTS)}
 
 
 @dataclass
 class Seen:
     """What the table has heard; filled by the subscriber's thread, read by the table's."""
 
-    truth: Truth | Sorted
+    score: SimulatedScore | FolderScore
     counts: Counter[tuple[str, str]] = field(default_factory=Counter)
     recent: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=_SHOWN))
     provisional: set[str] = field(default_factory=set)  # lines whose last verdict was
@@ -73,7 +73,7 @@ class Seen:
     def take(self, verdict: dict[str, Any]) -> None:
         """Notes one verdict."""
         with self.lock:
-            self.truth.take(verdict)
+            self.score.take(verdict)
             self.counts[verdict["line"], verdict["verdict"]] += 1
             self.recent.append(verdict)
             (self.provisional.add if verdict.get("provisional") else self.provisional.discard)(verdict["line"])
@@ -114,10 +114,11 @@ def run_demo(
     plays = make_playlist(Path(source), good, good_parts) if source is not None and Path(source).is_dir() else None
     if plays is not None and plays.samples is not None:
         parts = min(parts or len(plays.samples), len(plays.samples))
+    version: Literal["3.1.1", "5"] = "5"
     with ExitStack() as stack:
         if broker is None:
             embedded = stack.enter_context(EmbeddedBroker())
-            broker = embedded.host, embedded.port
+            broker, version = (embedded.host, embedded.port), "3.1.1"  # it knows no other
         state = Path(stack.enter_context(TemporaryDirectory(prefix="alfa-edge-")))
         if source is None:
             lines = _simulated(1.0 if rate is None else rate)
@@ -127,7 +128,7 @@ def run_demo(
             service=ServiceSettings(state_dir=state),
             archive=ArchiveSettings(dir=out, min_free_gb=0.1),
             model=model,
-            mqtt=MqttSettings(host=broker[0], port=broker[1], client_id="alfa-edge-demo"),
+            mqtt=MqttSettings(host=broker[0], port=broker[1], client_id="alfa-edge-demo", version=version),
             lines=lines,
         )
         if source is None:
@@ -141,11 +142,13 @@ def run_demo(
             soft_wrap=True,
         )
         labels = plays.samples if plays is not None else None
-        seen = Seen(Truth(_PARTS if source is None else {}) if labels is None else Sorted(_CAMERA, labels))
+        seen = Seen(
+            SimulatedScore(_PARTS if source is None else {}) if labels is None else FolderScore(_CAMERA, labels)
+        )
         subscriber = _subscribe(broker, seen, console, lines)
         stack.callback(subscriber.loop_stop)
         stack.callback(subscriber.disconnect)
-        daemon = Daemon(settings)
+        daemon = Service(settings)
         if source is not None and good_parts and plays is None and good is None:
             guide = threading.Thread(target=_guide, args=(console, daemon, stop, good_parts), name="guide", daemon=True)
             guide.start()
@@ -161,7 +164,7 @@ def _camera(source: str, plays: Playlist | None, pack: str, rate: float | None, 
     pace = (0.0 if known else 1.0) if rate is None else rate
     camera = CameraSettings(source=str(plays.write(folder / "pictures")), rate=pace, loop=not known)
     samples = plays.samples or ()
-    defective = sum(one.anomalous for one in samples) / max(1, len(samples))
+    defective = sum(sample.anomalous for sample in samples) / max(1, len(samples))
     usual = LineSettings.model_fields["expected_defects"].default
     return LineSettings(camera=camera, pack=pack, expected_defects=min(0.95, max(usual, defective)))
 
@@ -177,7 +180,7 @@ def _teach_from(console: Console, settings: Settings, paths: Sequence[Path]) -> 
     _say_learned(console, found, len(guide.kept))
 
 
-def _guide(console: Console, daemon: Daemon, stop: threading.Event, parts: int) -> None:
+def _guide(console: Console, daemon: Service, stop: threading.Event, parts: int) -> None:
     """The guided start on the parts that the running line shows; what it asks for is in the line's state."""
     while daemon.dispatcher is None:
         if stop.wait(0.05):
@@ -211,25 +214,25 @@ def _say(console: Console, shots: int, parts: int, threshold: float, source: str
 def _simulated(rate: float) -> dict[str, LineSettings]:
     """Two simulated lines."""
     return {
-        name: _line(f"sim:{one.part}?defects={one.defects}&seed={one.seed}", one.part, rate)
-        for name, one in _PARTS.items()
+        name: _line(f"sim:{line.part}?defects={line.defects}&seed={line.seed}", line.part, rate)
+        for name, line in _PARTS.items()
     }
 
 
 def _set_up(console: Console, settings: Settings) -> None:
     """What an operator does on the first day."""
     with offline_dispatcher(settings) as dispatcher:
-        for name, one in _PARTS.items():
-            kept = _teach(dispatcher, name, one)
+        for name, simulated in _PARTS.items():
+            kept = _teach(dispatcher, name, simulated)
             console.print(
                 f"line {name}: {_SHOTS} simulated normals enrolled; threshold {kept.threshold:.4f}, {kept.source}",
                 soft_wrap=True,
             )
 
 
-def _teach(dispatcher: Dispatcher, line: str, one: Simulated) -> LineCalibration:
+def _teach(dispatcher: Dispatcher, line: str, simulated: SimulatedLine) -> LineCalibration:
     """Enrols good parts that the line will not show, and sets the threshold from others."""
-    good = [render(one.part, one.seed, _FIRST_NORMAL + index, 0.0).image for index in range(_NORMALS)]
+    good = [render(simulated.part, simulated.seed, _FIRST_NORMAL + index, 0.0).image for index in range(_NORMALS)]
     shots = [(f"simulated normal {index + 1}", image) for index, image in enumerate(good[:_SHOTS])]
     enrolment = dispatcher.enrolment
     enrolment.enrol(line, shots, who="demo", note="", sure=True)
@@ -274,7 +277,7 @@ def _subscribe(broker: tuple[str, int], seen: Seen, console: Console, lines: Col
 
 def _run_service(
     console: Console,
-    daemon: Daemon,
+    daemon: Service,
     stop: threading.Event,
     seen: Seen,
     model: str,

@@ -18,12 +18,13 @@ from core.packs import PackError, list_packs, load_pack
 from core.store import Store
 from core.weights import ModelError, check_name, find
 from edge.inspection.recipe_loader import make_tower
-from edge.mqtt.publisher import probe
 from edge.ops.redact import is_url, redact
 from edge.settings import Settings, store_dir
+from edge.tools.broker_check import BrokerReport, check_broker
 
 _BROKER_TIMEOUT_S = 3.0
 _LEAST_FREE = 1 << 30
+_AMPLE_PACKET = 1 << 20  # bytes; heatmaps of large frames are some 100 kB
 _NO_GSTREAMER = "this OpenCV has no GStreamer; install one that was built with it (-D WITH_GSTREAMER=ON)"
 _BACKENDS = (
     (cv2.CAP_FFMPEG, "network streams and video files"),
@@ -71,9 +72,7 @@ def configured(settings: Settings) -> Iterator[Check]:
         except PackError as error:
             yield Check(f"line {name}: pack", "fail", str(error))
         yield _source(name, line.camera.source)
-    reason = probe(settings.mqtt, _BROKER_TIMEOUT_S)
-    where = f"{settings.mqtt.host}:{settings.mqtt.port}"
-    yield Check("broker", "fail" if reason else "ok", f"{where}: {reason}" if reason else f"{where} accepts us")
+    yield from _broker(settings, check_broker(settings.mqtt, _BROKER_TIMEOUT_S))
     if settings.archive.dir is not None:
         yield _disk(settings.archive.dir)
 
@@ -129,6 +128,46 @@ def _source(name: str, source: str) -> Check:
     if not os.access(path, os.R_OK):
         return Check(label, "fail", f"{source}: not readable for this user (group video for cameras)")
     return Check(label, "ok", source)
+
+
+def _broker(settings: Settings, report: BrokerReport) -> Iterator[Check]:
+    where = f"{settings.mqtt.host}:{settings.mqtt.port}"
+    if report.refusal is not None:
+        yield Check("broker", "fail", f"{where}: {report.refusal}")
+        return
+    yield Check("broker", "ok", f"{where} accepts us")
+    if report.version == "5":
+        yield Check("broker: version", "ok", "MQTT 5")
+    else:
+        asked = "as mqtt.version says" if settings.mqtt.version == "3.1.1" else "since the broker refuses MQTT 5"
+        unseen = "verdicts that its access control refuses are lost unseen"
+        yield Check("broker: version", "note", f"MQTT 3.1.1, {asked}; {unseen}")
+    yield _packets(report)
+    yield _clients(settings, report)
+
+
+def _packets(report: BrokerReport) -> Check:
+    name = "broker: packets"
+    if report.max_packet is None:
+        told = "it tells no limit" if report.version == "5" else "MQTT 3.1.1 tells no limit; the service finds out"
+        return Check(name, "ok", told)
+    limit = f"up to {report.max_packet} bytes"
+    if report.max_packet >= _AMPLE_PACKET:
+        return Check(name, "ok", limit)
+    return Check(name, "note", f"{limit}; larger heatmaps and pictures are left out: raise its limit (max_packet_size)")
+
+
+def _clients(settings: Settings, report: BrokerReport) -> Check:
+    name = "broker: clients"
+    if not report.one_client_a_user:
+        return Check(name, "ok", "two clients of this user are connected side by side")
+    trouble = (
+        "the broker takes the user for the client id, so that a second client of the user throws the first one out; "
+        "switch that off in the broker (mosquitto: use_username_as_clientid false)"
+    )
+    if len(settings.lines) == 1:
+        return Check(name, "note", f"{trouble}, or give every client a user of its own")
+    return Check(name, "fail", f"{trouble}, or run a service with a user of its own for each line")
 
 
 def _disk(root: Path) -> Check:

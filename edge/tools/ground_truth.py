@@ -15,7 +15,7 @@ _PATCHES = (15, 15)  # of the bundled model
 
 
 @dataclass(frozen=True)
-class Simulated:
+class SimulatedLine:
     """One simulated line: `render`'s arguments."""
 
     part: str
@@ -23,10 +23,10 @@ class Simulated:
     defects: float
 
 
-class Truth:
+class SimulatedScore:
     """Holds verdicts on simulated parts against what was simulated. Not for several threads at once."""
 
-    def __init__(self, lines: dict[str, Simulated]) -> None:
+    def __init__(self, lines: dict[str, SimulatedLine]) -> None:
         self._lines = lines
         self.parts = 0
         """Verdicts seen, errors left out."""
@@ -65,7 +65,7 @@ class Truth:
         )
 
 
-class Sorted:
+class FolderScore:
     """Holds verdicts on a folder's pictures against the folders that they are sorted into. Not for several threads."""
 
     def __init__(self, line: str, samples: Sequence[Sample]) -> None:

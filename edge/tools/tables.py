@@ -1,4 +1,4 @@
-"""The settings as documentation: an example file, and the README's table, both from the settings' own words."""
+"""What can be set, sent and read, as documentation: the README's tables and an example file, from the code's words."""
 
 from __future__ import annotations
 
@@ -11,13 +11,28 @@ from typing import Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
+from edge.messages import json_schemas
+from edge.ops.alarms import ALARMS
 from edge.ops.metrics import METRICS
 from edge.ops.redact import redact
 from edge.settings import ENV_PREFIX, LineSettings, Settings
-from edge.topics import TOPICS
+from edge.topics import ANOMALY, COMMAND, REPLY, STATS, STATUS, TOPICS, TRIGGER
 
 _EXAMPLE_LINE = "press-1"
+_MESSAGE_TOPICS = {
+    "verdict": ANOMALY,
+    "status": STATUS,
+    "stats": STATS,
+    "reply": REPLY,
+    "trigger": TRIGGER,
+    "command": COMMAND,
+}
 _EXAMPLE_SOURCE = "rtsp://camera.local/stream"
+
+
+def setting_names() -> list[str]:
+    """Every setting, with its dotted key."""
+    return [key for key, _ in _fields(Settings)]
 
 
 def settings_table() -> str:
@@ -31,9 +46,28 @@ def settings_table() -> str:
 def metrics_table() -> str:
     """A Markdown table of the figures for Prometheus: name, kind, labels, meaning."""
     rows = ["| metric | kind | labels | meaning |", "| --- | --- | --- | --- |"]
-    for name, one in METRICS.items():
-        labels = ", ".join(f"`{label}`" for label in one.labels)
-        rows.append(f"| `{name}` | {one.kind} | {labels} | {one.help} |")
+    for name, metric in METRICS.items():
+        labels = ", ".join(f"`{label}`" for label in metric.labels)
+        rows.append(f"| `{name}` | {metric.kind} | {labels} | {metric.help} |")
+    return "\n".join(rows)
+
+
+def alarms_table() -> str:
+    """A Markdown table of what can be wrong: code, severity, meaning."""
+    rows = ["| alarm | severity | meaning |", "| --- | --- | --- |"]
+    rows += [f"| `{code}` | {alarm.severity} | {alarm.help} |" for code, alarm in ALARMS.items()]
+    return "\n".join(rows)
+
+
+def messages_table() -> str:
+    """A Markdown table of the JSON messages: name of the schema, topic, what the message is."""
+    rows = ["| message | topic | schema | fields |", "| --- | --- | --- | --- |"]
+    for name, schema in json_schemas().items():
+        required = set(schema.get("required", ()))
+        fields = (f"`{field}`" if field in required else f"`{field}`?" for field in schema["properties"])
+        rows.append(
+            f"| {name} | `{_MESSAGE_TOPICS[name].pattern}` | `edge/schemas/{name}.json` | {', '.join(fields)} |"
+        )
     return "\n".join(rows)
 
 
@@ -99,9 +133,9 @@ def _model(field: FieldInfo) -> type[BaseModel] | None:
 def _kind(kind: Any) -> str:
     origin, args = get_origin(kind), get_args(kind)
     if origin in (Union, types.UnionType):
-        return " or ".join(_kind(one) for one in args if one is not type(None))
+        return " or ".join(_kind(arg) for arg in args if arg is not type(None))
     if origin is Literal:
-        return ", ".join(f"`{one}`" for one in args)
+        return ", ".join(f"`{value}`" for value in args)
     if origin is tuple:
         return "list of integers"
     names = {
@@ -149,7 +183,13 @@ def topics_table() -> str:
     return "\n".join(rows)
 
 
-TABLES = {"settings": settings_table, "topics": topics_table, "metrics": metrics_table}
+TABLES = {
+    "settings": settings_table,
+    "topics": topics_table,
+    "messages": messages_table,
+    "alarms": alarms_table,
+    "metrics": metrics_table,
+}
 
 
 def with_tables(text: str) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from edge.control.client import ask
-from edge.service import Daemon
+from edge.service import Service
 from edge.settings import Settings
 from tests.support.mosquitto import Mosquitto, Subscription, subscribe
 
@@ -24,7 +24,7 @@ class Running:
     """A service with one line, its verdicts, and its console."""
 
     settings: Settings
-    daemon: Daemon
+    service: Service
     messages: Subscription
     socket: Path
 
@@ -69,10 +69,10 @@ def settings_of(mosquitto: Mosquitto, folder: Path, **line: Any) -> Settings:
 def service(mosquitto: Mosquitto, folder: Path, **line: Any) -> Iterator[Running]:
     """The service for as long as the context is open; `line` are settings of its line."""
     settings = settings_of(mosquitto, folder, **line)
-    daemon, stop = Daemon(settings), threading.Event()
-    thread = threading.Thread(target=daemon.run, args=(stop,))
+    service, stop = Service(settings), threading.Event()
+    thread = threading.Thread(target=service.run, args=(stop,))
     with subscribe(mosquitto.port, "line/#") as messages:
-        one = Running(settings, daemon, messages, folder / "console.sock")
+        one = Running(settings, service, messages, folder / "console.sock")
         thread.start()
         try:
             one.started()

@@ -16,7 +16,7 @@ from core.simline import render
 from edge.cli.app import app
 from edge.control.client import NoAnswerError, RefusedError, ask
 from edge.ops.lock import LockError
-from edge.service import Daemon
+from edge.service import Service
 from tests.support.mosquitto import Mosquitto
 from tests.support.running import Running, service
 
@@ -110,7 +110,7 @@ def test_no_picture_is_refused(running: Running) -> None:
 
 def test_a_second_service_does_not_get_the_state(running: Running) -> None:
     with pytest.raises(LockError, match="another alfa-edge"):
-        Daemon(running.settings).run(threading.Event())
+        Service(running.settings).run(threading.Event())
     assert running.ask("status")["lines"]["one"]["seq"] > 0
 
 

@@ -10,21 +10,21 @@ from typing import Any
 import pytest
 
 from core.packs import PackError, load_pack
-from edge.service import Daemon
+from edge.service import Service
 from edge.settings import Settings
 from tests.support.mosquitto import Mosquitto, subscribe
 
 
 @pytest.fixture
-def running(mosquitto: Mosquitto, tmp_path: Path) -> Iterator[tuple[Daemon, Callable[[], list[dict[str, Any]]]]]:
+def running(mosquitto: Mosquitto, tmp_path: Path) -> Iterator[tuple[Service, Callable[[], list[dict[str, Any]]]]]:
     """A line that judges bottles, and its verdicts so far."""
     settings = Settings(
         model={"name": "untrained", "weights": None, "device": "cpu", "dtype": "fp32", "store": tmp_path / "models"},
         mqtt={"host": mosquitto.host, "port": mosquitto.port},
         lines={"one": {"pack": "bottle", "camera": {"source": "sim:bottle?seed=1&rate=20"}}},
     )
-    daemon, stop = Daemon(settings), threading.Event()
-    thread = threading.Thread(target=daemon.run, args=(stop,))
+    service, stop = Service(settings), threading.Event()
+    thread = threading.Thread(target=service.run, args=(stop,))
     with subscribe(mosquitto.port, "line/one/anomaly") as messages:
         thread.start()
 
@@ -33,7 +33,7 @@ def running(mosquitto: Mosquitto, tmp_path: Path) -> Iterator[tuple[Daemon, Call
 
         try:
             more(verdicts, 2)
-            yield daemon, verdicts
+            yield service, verdicts
         finally:
             stop.set()
             thread.join(30)
@@ -48,12 +48,12 @@ def more(verdicts: Callable[[], list[dict[str, Any]]], count: int) -> list[dict[
     return verdicts()
 
 
-Running = tuple[Daemon, Callable[[], list[dict[str, Any]]]]
+Running = tuple[Service, Callable[[], list[dict[str, Any]]]]
 
 
 def test_it_takes_effect_between_two_frames(running: Running) -> None:
-    daemon, verdicts = running
-    daemon.change_pack("one", "tile")
+    service, verdicts = running
+    service.change_pack("one", "tile")
     found = more(verdicts, 4)
     packs = [one["recipe"]["pack"] for one in found]
     assert packs == sorted(packs)  # bottles, then tiles, and never back
@@ -63,15 +63,15 @@ def test_it_takes_effect_between_two_frames(running: Running) -> None:
         pack = load_pack(one["recipe"]["pack"])
         assert one["recipe"]["pack_sha256"] == pack.sha256
         assert {reason["text"] for reason in one["explanation"]} <= set(pack.descriptors)
-    assert not daemon._recipes.text_loaded
+    assert not service._recipes.text_loaded
 
 
 def test_a_pack_that_is_not_right_leaves_the_old_one(running: Running, tmp_path: Path) -> None:
-    daemon, verdicts = running
+    service, verdicts = running
     broken = tmp_path / "broken.toml"
     broken.write_text("schema = 1\n")
     with pytest.raises(PackError, match=r"broken\.toml"):
-        daemon.change_pack("one", str(broken))
+        service.change_pack("one", str(broken))
     found = more(verdicts, 3)
     assert {one["recipe"]["pack"] for one in found} == {"bottle"}
     assert {one["verdict"] for one in found} <= {"normal", "anomaly"}

@@ -8,7 +8,7 @@ from collections import Counter
 from rich.console import Console
 
 from edge.tools.demo import Seen, _sentence, _table, summary
-from edge.tools.ground_truth import Truth
+from edge.tools.ground_truth import SimulatedScore
 from tests.support.verdicts import verdict
 
 NOTE = "not calibrated: the verdicts are provisional"
@@ -23,7 +23,7 @@ def shown(seen: Seen) -> str:
 
 
 def test_a_line_that_is_not_calibrated_is_said_to_be_until_it_is() -> None:
-    seen = Seen(Truth({}))
+    seen = Seen(SimulatedScore({}))
     assert NOTE not in shown(seen)
     for line, provisional in (("camera", True), ("other", False)):
         seen.take(json.loads(verdict(line, 1, provisional=provisional).to_json()))
@@ -41,7 +41,7 @@ def test_each_provisional_verdict_says_so_where_there_is_no_table() -> None:
     assert _sentence(told | {"provisional": False}).endswith("model untrained")
     del told["provisional"]  # of a service of an earlier version, on a broker that others use, too
     assert _sentence(told).endswith("model untrained")
-    Seen(Truth({})).take(told)
+    Seen(SimulatedScore({})).take(told)
 
 
 def test_a_summary_without_verdicts() -> None:
