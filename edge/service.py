@@ -87,10 +87,10 @@ class Service:
             notifier.stopping()
             watchdog.stop()
             router.close()
-            for line in self.lines.values():
-                line.halt()
-            for line in self.lines.values():
-                line.join()
+            for stopping in self.lines.values():
+                stopping.halt()
+            for stopping in self.lines.values():
+                stopping.join()
         if workers.failure is not None:
             raise ServiceFailedError(workers.failure)
 
@@ -180,7 +180,6 @@ class Service:
         dispatcher = Dispatcher(
             COMMANDS,
             self.lines,
-            triggers,
             database,
             self._enrolment,
             History(folder),

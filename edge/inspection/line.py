@@ -71,6 +71,20 @@ class Line:
         self._acquisition.join(timeout_s)
         self._services.publisher.publish_stats(self.stats())
 
+    def trigger(self, part_id: str, deadline_ms: int | None = None) -> InspectionRequest:
+        """Asks for the answer to one part, as a console does; returns at once.
+
+        Raises:
+            ValueError: `part_id` is no text that can be written as UTF-8.
+        """
+        part_id.encode()
+        now = monotonic()
+        due = now + (deadline_ms or self.settings.deadline_ms) / 1000
+        request = InspectionRequest("trigger", part_id, due, received=now)
+        request.acceptance = self._services.outbox.accept(self.line, part_id, request.received_at)
+        self.take(request)
+        return request
+
     def take(self, request: InspectionRequest, *, late: str | None = None) -> None:
         """Judges a part, or answers at once why not. `late`: why the part is not to be judged any more."""
         self.counters.triggers += 1

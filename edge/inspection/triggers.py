@@ -1,4 +1,4 @@
-"""The one way in for a trigger: checked, given to the disk and its line, acknowledged once it is on disk."""
+"""The one way in for a trigger over MQTT: checked, given to disk and line, acknowledged once it is on disk."""
 
 from __future__ import annotations
 
@@ -38,22 +38,6 @@ class Triggers:
         self._alarms = alarms
         self._lock = threading.Lock()  # guards the clocks
         self._clocks = {name: SenderClock(compensate_sender_clock) for name in lines}
-
-    def trigger(self, line: str, part_id: str, deadline_ms: int | None = None) -> InspectionRequest:
-        """Asks for the answer to one part; returns at once.
-
-        Raises:
-            KeyError: there is no such line.
-            ValueError: `part_id` is no text that can be written as UTF-8.
-        """
-        part_id.encode()
-        taking = self._lines[line]
-        now = monotonic()
-        due = now + (deadline_ms or taking.settings.deadline_ms) / 1000
-        request = InspectionRequest("trigger", part_id, due, received=now)
-        request.acceptance = self._outbox.accept(line, part_id, utc_now())
-        taking.take(request)
-        return request
 
     def receive(self, message: InboundMessage) -> None:
         """Takes a trigger that came over MQTT.

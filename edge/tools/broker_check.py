@@ -75,13 +75,13 @@ class _Connection:
         self.max_packet: int | None = None
         self._settings = settings
         self._outcomes: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        self._client = client_of(settings, name)
+        self._client = client_of(settings, name, settings.version)
         self._client.on_connect = self._answered
         self._client.on_connect_fail = self._failed
         self._client.on_disconnect = self._disconnected
 
     def __enter__(self) -> _Connection:
-        connect(self._client, self._settings)
+        connect(self._client, self._settings, self._settings.version)
         return self
 
     def __exit__(self, *_: object) -> None:

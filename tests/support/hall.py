@@ -15,11 +15,13 @@ from edge.inference import Inference
 from edge.inspection.line import Line
 from edge.inspection.recipe import LoadedRecipe
 from edge.inspection.recipe_loader import model_part, recipe_part
-from edge.inspection.status import Services
+from edge.inspection.services import Services
+from edge.mqtt.delivery import Delivery
 from edge.mqtt.heatmaps import Heatmaps
 from edge.mqtt.publisher import Publisher
+from edge.ops.alarms import Alarms
 from edge.ops.metrics import Metrics
-from edge.ops.systemd import Progress
+from edge.ops.worker import Workers
 from edge.settings import ArchiveSettings, HistorySettings, LineSettings, MqttSettings
 from edge.storage.archive import Archive
 from edge.storage.outbox import Outbox
@@ -41,14 +43,15 @@ class Hall:
         pack = load_pack("magnetic_tile")
         text = alfa.text(compile_pack(alfa.backbone, pack))
         self.heard = heard
-        self.outbox = Outbox(folder / "state", HistorySettings())
+        self.alarms, self.workers = Alarms(), Workers()
+        self.outbox = Outbox(folder / "state", HistorySettings(), self.workers, self.alarms)
         self.outbox.start()
-        self.scorer = Inference(alfa, 1)
+        self.inference = Inference(alfa, 1, self.workers)
         self.archive = Archive(ArchiveSettings(dir=folder / "archive", min_free_gb=0))
         self.heatmaps = Heatmaps(Metrics())
-        self.publisher = Publisher(
-            MqttSettings(host=mosquitto.host, port=mosquitto.port), "one", "box", "0", self.outbox
-        )
+        self.delivery = Delivery(self.workers)
+        mqtt = MqttSettings(host=mosquitto.host, port=mosquitto.port)
+        self.publisher = Publisher(mqtt, "one", "box", "0", self.outbox, self.delivery, self.alarms)
         self.line = Line(
             "one",
             settings,
@@ -56,13 +59,21 @@ class Hall:
             model_part(alfa.backbone, alfa.method, alfa.tower),
             Camera("one", settings.camera, folder, settings.health),
             Services(
-                self.scorer, self.publisher, self.outbox, self.archive, self.heatmaps, Metrics(), Progress(), 60.0
+                self.inference,
+                self.publisher,
+                self.outbox,
+                self.archive,
+                self.heatmaps,
+                Metrics(),
+                self.alarms,
+                self.workers,
+                60.0,
             ),
         )
 
     def __enter__(self) -> Hall:
         self.publisher.start()
-        self.scorer.start()
+        self.inference.start()
         self.archive.start()
         self.heatmaps.start()
         self.line.start()
@@ -73,10 +84,11 @@ class Hall:
     ) -> None:
         self.line.halt()
         self.line.join(20)
-        self.scorer.stop()
+        self.inference.stop()
         self.heatmaps.stop()
         self.archive.stop()
         self.publisher.stop()
+        self.delivery.stop()
         self.outbox.stop()
 
     def verdicts(self, count: int = 0) -> list[dict[str, Any]]:

@@ -72,7 +72,9 @@ def test_a_message_that_is_too_large_is_noticed_as_it_comes(message: bytes, piec
         read(GREETING + READY + frame(1000) + message, pieces)
 
 
-@pytest.mark.parametrize("stream", [b"GET / HTTP/1.1\r\n" + bytes(64), bytes(64), b"\xff" + bytes(8) + b"\x7f\x01" + bytes(64)])
+@pytest.mark.parametrize(
+    "stream", [b"GET / HTTP/1.1\r\n" + bytes(64), bytes(64), b"\xff" + bytes(8) + b"\x7f\x01" + bytes(64)]
+)
 def test_another_protocol_is_noticed(stream: bytes) -> None:
     with pytest.raises(ProtocolError, match="no ZMTP 3"):
         read(stream)
@@ -115,9 +117,7 @@ def serving(folder: Path, alarms: Alarms) -> Iterator[ConsoleServer]:
         server.stop()
 
 
-@pytest.mark.parametrize(
-    ("parts", "size"), [(40, 20_000_000), (8_000, 100_000)], ids=["40 x 20 MB", "8,000 x 100 kB"]
-)
+@pytest.mark.parametrize(("parts", "size"), [(40, 20_000_000), (8_000, 100_000)], ids=["40 x 20 MB", "8,000 x 100 kB"])
 def test_800_mb_in_one_message_are_not_taken(tmp_path: Path, parts: int, size: int) -> None:
     alarms = Alarms()
     with serving(tmp_path, alarms) as server, Peak() as peak:

@@ -1,8 +1,12 @@
 """One line, with a real camera process, a real scorer, a real disk and a real broker: one answer for every part."""
 
+import json
+import logging
 import sqlite3
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +18,10 @@ from core.alfa import Alfa
 from core.backbone import Backbone, load_backbone
 from core.simline import render
 from edge.clock import utc_now
+from edge.inspection import issuer
 from edge.settings import CameraSettings, LineSettings, Roi
-from edge.storage.verdict_database import Ledger
+from edge.storage.history import History
+from edge.storage.verdict_database import VerdictDatabase
 from tests.support.hall import ANOMALY, Hall
 from tests.support.mosquitto import Mosquitto, Subscription, eventually, subscribe
 
@@ -133,8 +139,8 @@ def test_each_trigger_is_answered_once_and_in_sequence(
     backbone: Backbone, mosquitto: Mosquitto, heard: Subscription, tmp_path: Path
 ) -> None:
     with Hall(triggered(deadline_ms=30_000), Alfa(backbone), mosquitto, heard, tmp_path) as hall:
-        tickets = [hall.line.trigger(f"part-{number}") for number in range(6)]
-        answers = [ticket.answer.result(30) for ticket in tickets if ticket is not None]
+        requests = [hall.line.trigger(f"part-{number}") for number in range(6)]
+        answers = [request.answer.result(30) for request in requests]
         found = hall.verdicts(6)
         assert hall.line.stats().triggers == 6
     assert [one.part_id for one in answers] == [f"part-{number}" for number in range(6)]
@@ -150,8 +156,6 @@ def test_a_part_that_is_not_scored_in_time_is_an_error_and_holds_up_no_other(
     with Hall(triggered(deadline_ms=60_000), alfa, mosquitto, heard, tmp_path) as hall:
         first = hall.line.trigger("patient")
         second = hall.line.trigger("hurried", deadline_ms=300)
-        assert first is not None
-        assert second is not None
         began = time.monotonic()
         late = second.answer.result(10)
         assert time.monotonic() - began < 1.2, "it did not wait for the pass"
@@ -167,53 +171,29 @@ def test_what_finds_no_room_or_no_line_is_answered_at_once(
 ) -> None:
     alfa = slow(Alfa(backbone), monkeypatch, 0.5)
     with Hall(triggered(deadline_ms=60_000, queue=2), alfa, mosquitto, heard, tmp_path) as hall:
-        tickets = [hall.line.trigger(f"part-{number}") for number in range(3)]
-        full = tickets[2]
-        assert full is not None
+        requests = [hall.line.trigger(f"part-{number}") for number in range(3)]
+        full = requests[2]
         refused = full.answer.result(10)
         assert refused.error is not None
         assert refused.error.code == "queue_full"
         assert refused.seq == 1
         hall.line.pause("eva")
         paused = hall.line.trigger("part-3")
-        assert paused is not None
         answer = paused.answer.result(10)
         assert answer.error is not None
         assert (answer.error.code, answer.error.message) == ("paused", "the line is paused by eva")
         eventually(lambda: hall.state() == ("paused", "by eva"), 10)
         hall.line.resume()
         again = hall.line.trigger("part-3")
-        assert again is not None
         assert again.answer.result(30).duplicate, "that part_id was used before"
-        stale = hall.line.trigger("part-4", stale=True)
-        assert stale is not None
-        late = stale.answer.result(10)
-        assert late.error is not None
-        assert late.error.code == "late"
-
-
-def test_a_redelivered_trigger_is_not_answered_twice(
-    backbone: Backbone, mosquitto: Mosquitto, heard: Subscription, tmp_path: Path
-) -> None:
-    with Hall(triggered(deadline_ms=30_000), Alfa(backbone), mosquitto, heard, tmp_path) as hall:
-        once = hall.line.trigger("part-1")
-        assert once is not None
-        once.answer.result(30)
-        assert hall.line.trigger("part-1", again=True) is None
-        fresh = hall.line.trigger("part-2", again=True)
-        assert fresh is not None
-        assert fresh.answer.result(30).part_id == "part-2"
-        assert [one["part_id"] for one in hall.verdicts(2)] == ["part-1", "part-2"]
-    assert hall.outbox.last_seq("one") == 2
 
 
 def test_a_line_in_free_run_answers_triggers_with_an_error(
     parts: Path, backbone: Backbone, mosquitto: Mosquitto, heard: Subscription, tmp_path: Path
 ) -> None:
     with Hall(free(parts), Alfa(backbone), mosquitto, heard, tmp_path) as hall:
-        ticket = hall.line.trigger("part-1")
-        assert ticket is not None
-        answer = ticket.answer.result(10)
+        request = hall.line.trigger("part-1")
+        answer = request.answer.result(10)
         assert answer.error is not None
         assert answer.error.code == "free_run"
 
@@ -223,9 +203,8 @@ def test_without_a_camera_a_trigger_is_answered_at_once(
 ) -> None:
     settings = LineSettings(camera=CameraSettings(source="/dev/video77"), mode="trigger", deadline_ms=60_000)
     with Hall(settings, Alfa(backbone), mosquitto, heard, tmp_path) as hall:
-        ticket = hall.line.trigger("part-1")
-        assert ticket is not None
-        answer = ticket.answer.result(20)
+        request = hall.line.trigger("part-1")
+        answer = request.answer.result(20)
         assert answer.error is not None
         assert answer.error.code == "camera_no_frame"
         assert "video77" in answer.error.message
@@ -235,10 +214,9 @@ def test_the_run_before_left_triggers_and_a_sequence(
     backbone: Backbone, mosquitto: Mosquitto, heard: Subscription, tmp_path: Path
 ) -> None:
     with Hall(triggered(deadline_ms=30_000), Alfa(backbone), mosquitto, heard, tmp_path) as hall:
-        ticket = hall.line.trigger("part-1")
-        assert ticket is not None
-        ticket.answer.result(30)
-        hall.outbox.accept("one", "part-2", utc_now()).result(10)  # and there it ended
+        request = hall.line.trigger("part-1")
+        request.answer.result(30)
+        hall.outbox.accept("one", "part-2", utc_now()).future.result(10)  # and there it ended
     with Hall(triggered(deadline_ms=30_000), Alfa(backbone), mosquitto, heard, tmp_path) as hall:
         found = hall.verdicts(2)
     assert [(one["seq"], one["part_id"]) for one in found] == [(1, "part-1"), (2, "part-2")]
@@ -255,17 +233,15 @@ def test_a_disk_that_takes_no_verdicts_is_a_fault_and_parts_are_answered_all_the
             raise sqlite3.OperationalError("database or disk is full")
 
         with monkeypatch.context() as patch:
-            patch.setattr(Ledger, "issue", full)
-            ticket = hall.line.trigger("part-1")
-            assert ticket is not None
-            answer = ticket.answer.result(30)
+            patch.setattr(VerdictDatabase, "issue", full)
+            request = hall.line.trigger("part-1")
+            answer = request.answer.result(30)
             assert answer.error is not None
             assert (answer.seq, answer.error.code) == (1, "state_failed")
             eventually(lambda: hall.state()[0] == "fault", 10)
             assert "make room on its disk" in (hall.state()[1] or "")
-        ticket = hall.line.trigger("part-2")
-        assert ticket is not None
-        assert ticket.answer.result(30).seq == 2
+        request = hall.line.trigger("part-2")
+        assert request.answer.result(30).seq == 2
         eventually(lambda: hall.state()[0] == "running", 10)
         assert [one["part_id"] for one in hall.verdicts(2)] == ["part-1", "part-2"]
 
@@ -275,8 +251,118 @@ def test_parts_that_wait_when_the_line_ends_are_answered(
 ) -> None:
     alfa = slow(Alfa(backbone), monkeypatch, 0.7)
     with Hall(triggered(deadline_ms=60_000), alfa, mosquitto, heard, tmp_path) as hall:
-        tickets = [hall.line.trigger(f"part-{number}") for number in range(4)]
+        requests = [hall.line.trigger(f"part-{number}") for number in range(4)]
         time.sleep(0.2)
-    answers = [ticket.answer.result(0) for ticket in tickets if ticket is not None]
+    answers = [request.answer.result(0) for request in requests]
     assert sorted(one.seq for one in answers) == [1, 2, 3, 4]
     assert len(heard.of(ANOMALY)) == 4
+
+
+def test_a_failure_while_a_verdict_is_made_costs_that_part_only(
+    backbone: Backbone, mosquitto: Mosquitto, heard: Subscription, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Hall(triggered(deadline_ms=30_000), Alfa(backbone), mosquitto, heard, tmp_path) as hall:
+
+        def fail(*_: object, **__: object) -> None:
+            raise ZeroDivisionError("a test")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(issuer, "make_verdict", fail)
+            answer = hall.line.trigger("part-1").answer.result(30)
+        assert answer.error is not None
+        assert (answer.seq, answer.error.code) == (1, "internal")
+        assert "ZeroDivisionError: a test" in answer.error.message
+        assert hall.line.trigger("part-2").answer.result(30).verdict != "error"
+        assert hall.workers.stalled() is None
+
+
+def test_a_score_that_is_no_number_costs_that_part_only(
+    backbone: Backbone, mosquitto: Mosquitto, heard: Subscription, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alfa = Alfa(backbone)
+    inspect = alfa.inspect
+
+    def no_number(*arguments: Any) -> Any:
+        return [replace(found, score=float("nan")) for found in inspect(*arguments)]
+
+    with Hall(triggered(deadline_ms=30_000), alfa, mosquitto, heard, tmp_path) as hall:
+        with monkeypatch.context() as patch:
+            patch.setattr(alfa, "inspect", no_number)
+            answer = hall.line.trigger("part-1").answer.result(30)
+        assert answer.error is not None
+        assert (answer.seq, answer.error.code) == (1, "internal")
+        assert hall.line.trigger("part-2").answer.result(30).verdict != "error"
+
+
+class SlowDisk:
+    """Commits take their time."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.seconds = 0.0
+        transaction = VerdictDatabase.transaction
+
+        @contextmanager
+        def slow_transaction(database: VerdictDatabase) -> Iterator[None]:
+            with transaction(database):
+                yield
+                time.sleep(self.seconds)
+
+        monkeypatch.setattr(VerdictDatabase, "transaction", slow_transaction)
+
+
+def test_a_disk_that_is_slow_is_answered_as_one_that_failed(
+    backbone: Backbone, mosquitto: Mosquitto, heard: Subscription, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = SlowDisk(monkeypatch)
+    with Hall(triggered(deadline_ms=1000), Alfa(backbone), mosquitto, heard, tmp_path) as hall:
+        hall.line.trigger("warm", 30_000).answer.result(30)
+        disk.seconds = 2.5
+        for number in range(5):
+            began = time.monotonic()
+            answer = hall.line.trigger(f"part-{number}").answer.result(10)
+            assert time.monotonic() - began < 1.3
+            assert answer.error is not None
+            assert answer.error.code == "state_failed"
+        eventually(lambda: hall.state()[0] == "fault", 10)
+        disk.seconds = 0.0
+        time.sleep(5.0)  # what is under way
+        good = hall.line.trigger("good", 30_000).answer.result(10)
+        assert (good.seq, good.error) == (7, None)
+        eventually(lambda: hall.state()[0] == "running", 10)
+        found = hall.verdicts(7)
+    first = {one["id"]: one for one in reversed(found)}
+    assert sorted(one["seq"] for one in first.values()) == [1, 2, 3, 4, 5, 6, 7]
+    history = History(tmp_path / "state")
+    assert [one.error_code for one in history.verdicts("one")][::-1] == [None, *["state_failed"] * 5, None]
+    assert hall.outbox.last_seq("one") == 7
+
+
+def test_the_frame_in_work_in_free_run_gets_its_verdict_at_the_end(
+    parts: Path,
+    backbone: Backbone,
+    mosquitto: Mosquitto,
+    heard: Subscription,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (parts / "1.png").unlink()
+    alfa = slow(Alfa(backbone), monkeypatch, 0.7)
+    with Hall(free(parts), alfa, mosquitto, heard, tmp_path) as hall:
+        eventually(lambda: hall.line.stats().open == 1, 10)
+        time.sleep(0.2)
+    assert [json.loads(one.payload)["verdict"] != "error" for one in heard.of(ANOMALY)] == [True]
+
+
+def test_parts_that_err_are_logged_once_a_minute(
+    backbone: Backbone, mosquitto: Mosquitto, heard: Subscription, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    with Hall(triggered(deadline_ms=30_000), Alfa(backbone), mosquitto, heard, tmp_path) as hall:
+        hall.line.pause("eva")
+        for number in range(30):
+            hall.line.trigger(f"part-{number}").answer.result(10)
+        (alarm,) = [alarm for alarm in hall.alarms.of("one") if alarm.code == "errors"]
+        assert alarm.count == 30
+    records = [record for record in caplog.records if "paused" in record.getMessage()]
+    assert len(records) == 1
+    assert records[0].__dict__["line"] == "one"

@@ -8,49 +8,75 @@ from typing import Any, cast
 import pytest
 
 from core.drift import DriftTest
-from edge.inspection.counters import Tally
-from edge.inspection.recipe import LoadedRecipe
-from edge.inspection.status import Condition, Services
+from edge.camera.supervisor import Camera
+from edge.inspection.counters import Counters
+from edge.inspection.issuer import Issuer
+from edge.inspection.recipe import CurrentRecipe, LoadedRecipe
+from edge.inspection.services import Services
+from edge.inspection.status import Status
 from edge.messages import NOT_CALIBRATED, Fault
+from edge.ops.alarms import Alarms
 from edge.storage.outbox import Depth
 from tests.support.verdicts import RECIPE
 
 DRIFT = SimpleNamespace(state=SimpleNamespace(drifting=True, reason="30 % of the last 100 parts alarmed"))
 
 
-def condition(
-    archive: str | None = None, broker: str | None = None, camera: str = "running", fault: Fault | None = None
-) -> Condition:
-    """Of a line whose archive and broker have these troubles."""
-    status = SimpleNamespace(state=camera, reason="gone", reconnects=2, restarts=0, health=SimpleNamespace(fault=fault))
+def status(
+    *,
+    provisional: bool = False,
+    drift: Any = None,
+    camera: str = "running",
+    fault: Fault | None = None,
+    alarms: dict[str, str] | None = None,
+) -> Status:
+    """Of a line with these troubles."""
+    of_camera = SimpleNamespace(
+        state=camera, reason="gone", reconnects=2, restarts=0, health=SimpleNamespace(fault=fault)
+    )
+    raised = Alarms()
+    for code, message in (alarms or {}).items():
+        raised.raise_(code, message, "one")
     services = SimpleNamespace(
-        archive=SimpleNamespace(status=SimpleNamespace(fault=archive)),
+        archive=SimpleNamespace(status=None),
         publisher=SimpleNamespace(
-            state=SimpleNamespace(trouble=broker, connected=True, last_puback_age_s=None), rejected={}
+            state=SimpleNamespace(connected=True, last_puback_age_s=None), rejected={}, set_status=lambda *_, **__: None
         ),
         outbox=SimpleNamespace(depth=lambda _: Depth(0, None, 0)),
+        alarms=raised,
     )
-    return Condition("one", Tally(), cast(Any, SimpleNamespace(status=status)), cast(Services, services))
-
-
-def recipe(provisional: bool, drift: Any = None) -> LoadedRecipe:
-    return LoadedRecipe(cast(Any, None), 0.5, 0.5, RECIPE, provisional=provisional, drift=cast(DriftTest, drift))
+    recipe = LoadedRecipe(cast(Any, None), 0.5, 0.5, RECIPE, provisional=provisional, drift=cast(DriftTest, drift))
+    return Status(
+        "one",
+        Counters(),
+        cast(Camera, SimpleNamespace(status=of_camera)),
+        CurrentRecipe(recipe),
+        cast(Issuer, SimpleNamespace(open=0, seq=0, generation=1)),
+        cast(Services, services),
+    )
 
 
 @pytest.mark.parametrize(("camera", "state"), [("running", "running"), ("starting", "ready")])
 def test_a_line_that_is_not_calibrated_says_so_and_goes_on(camera: str, state: str) -> None:
-    assert condition(camera=camera).state(recipe(True)) == (
+    assert status(provisional=True, camera=camera).state() == (
         state,
         "not calibrated: show it good parts with `alfa-edge learn`",
     )
-    assert condition(camera=camera).state(recipe(False)) == (state, None)
+    assert status(camera=camera).state() == (state, None)
 
 
 def test_graver_troubles_come_first() -> None:
-    found = condition(archive="the disk is full", broker="nothing listens").state(recipe(True))
-    assert found == ("running", f"archive: the disk is full; broker: nothing listens; {NOT_CALIBRATED}")
-    state, reason = condition(broker="nothing listens").state(recipe(False, DRIFT))
-    assert (state, reason) == ("running", f"drift: {DRIFT.state.reason}; calibrate anew; broker: nothing listens")
+    troubles = {"archive": "the disk is full", "broker": "nothing listens"}
+    found = status(provisional=True, alarms=troubles)
+    assert found.state() == ("running", f"archive: the disk is full; broker: nothing listens; {NOT_CALIBRATED}")
+    assert status(drift=DRIFT).state() == ("running", f"drift: {DRIFT.state.reason}; calibrate anew")
+    found.ask("show it four good parts")
+    assert (found.state()[1] or "").endswith("; show it four good parts")
+    assert [alarm.code for alarm in found.alarms()] == ["archive", "broker", "uncalibrated"]
+
+
+def test_events_are_alarms_but_do_not_change_the_reason() -> None:
+    assert status(alarms={"errors": "no frame", "messages_refused": "no trigger"}).state() == ("running", None)
 
 
 @pytest.mark.parametrize(
@@ -62,9 +88,20 @@ def test_graver_troubles_come_first() -> None:
     ],
 )
 def test_a_line_that_cannot_judge_says_only_that(camera: str, fault: Fault | None, state: str, reason: str) -> None:
-    assert condition(camera=camera, fault=fault).state(recipe(True)) == (state, reason)
+    assert status(provisional=True, camera=camera, fault=fault).state() == (state, reason)
+
+
+def test_what_a_person_wants_stands_before_the_camera_and_a_failed_disk_before_both() -> None:
+    found = status(camera="fault")
+    found.pause("by eva")
+    assert found.state() == ("paused", "by eva")
+    failed = status(camera="fault", alarms={"state_disk": "make room on its disk"})
+    failed.pause("by eva")
+    assert failed.state() == ("fault", "make room on its disk")
+    failed.halt()
+    assert failed.state() == ("stopping", None)
 
 
 @pytest.mark.parametrize("provisional", [True, False])
 def test_the_gauge_is_what_the_verdicts_say(provisional: bool) -> None:
-    assert condition().gauges("running", 0, recipe(provisional)).provisional is provisional
+    assert status(provisional=provisional).gauges().provisional is provisional
