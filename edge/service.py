@@ -115,14 +115,14 @@ class Daemon:
         stack.callback(self._state.stop)
         opening = self._state.begin()
         alfa = make_alfa(settings.model, settings.method)
-        self._recipes = Recipes(alfa, settings.model)
-        recipes = {name: self._recipes.load(line, packs[name]) for name, line in settings.lines.items()}
-        self._recipes.release()
         batch = min(settings.model.batch, len(settings.lines))
-        alfa.warm_up(batch)
         scorer = Inference(alfa, batch, self._workers)
-        scorer.start()
         stack.callback(scorer.stop)
+        scorer.start()
+        self._recipes = Recipes(alfa, settings.model, scorer)
+        with self._recipes.text_half():
+            recipes = {name: self._recipes.load(line, packs[name]) for name, line in settings.lines.items()}
+        scorer.ask(lambda alfa: alfa.warm_up(batch)).result()
         opening.result()
         self._enrolment = Enrolment(alfa, scorer, self.lines, settings.lines)
         model = model_part(alfa.backbone, alfa.method, alfa.tower)
@@ -173,7 +173,6 @@ class Daemon:
         """
         pack = load_pack(name)
         recipe = self._recipes.load(self.settings.lines[line], pack)
-        self._recipes.release()
         self._state.run(partial(self._enrolment.change, line=line, recipe=recipe))
         log.info("line %s: pack %s %s", line, pack.name, pack.version)
 

@@ -82,16 +82,16 @@ def offline_desk(settings: Settings, bare: bool = False) -> Iterator[Desk]:
         stack.callback(state.stop)
         state.start()
         alfa = make_alfa(settings.model, settings.method)
-        recipes = Recipes(alfa, settings.model)
-        history = History(state.folder)
-        lines = {
-            name: LineAtRest(name, recipes.load(line, load_pack(line.pack)), history.last_seq(name))
-            for name, line in settings.lines.items()
-        }
-        recipes.release()
         scorer = Inference(alfa, 1)
-        scorer.start()
         stack.callback(scorer.stop)
+        scorer.start()
+        recipes = Recipes(alfa, settings.model, scorer)
+        history = History(state.folder)
+        with recipes.text_half():
+            lines = {
+                name: LineAtRest(name, recipes.load(line, load_pack(line.pack)), history.last_seq(name))
+                for name, line in settings.lines.items()
+            }
         enrolment = Enrolment(alfa, scorer, lines, settings.lines)
         for name in () if bare else lines:
             state.run(partial(enrolment.refresh, line=name))
