@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,13 +36,15 @@ class CompiledPack:
     phrases: tuple[str, ...]
 
 
-def compile_pack(
-    backbone: Backbone, pack: PromptPack, done: Callable[[int], None] = lambda count: None
-) -> CompiledPack:
-    """Embeds the pack's sentences; `done` is told after each batch how many it held."""
+Embed = Callable[[Sequence[str]], Tensor]
+"""Sentences to g(t) before normalisation, float32 [P, d]."""
+
+
+def compile_pack(backbone: Backbone, pack: PromptPack, embed: Embed | None = None) -> CompiledPack:
+    """The pack's sentences, embedded by `embed`: by default the text tower, in this thread."""
+    embed = embed or backbone.text.embed
     prompts = pack.prompts()
-    normal, abnormal = (backbone.text.embed(side, done) for side in (prompts.normal, prompts.abnormal))
-    return CompiledPack(normal, abnormal, backbone.text.embed(pack.descriptors, done), pack.descriptors)
+    return CompiledPack(embed(prompts.normal), embed(prompts.abnormal), embed(pack.descriptors), pack.descriptors)
 
 
 class CompiledPacks:
@@ -55,10 +57,8 @@ class CompiledPacks:
         """The file, whether it is there or not."""
         return self.folder / f"{pack.name}-{pack.sha256[:16]}-{backbone.fingerprint[:16]}.safetensors"
 
-    def get(
-        self, backbone: Backbone, pack: PromptPack, done: Callable[[int], None] = lambda count: None
-    ) -> CompiledPack:
-        """The compiled pack, from its file, or made and kept there. A file that is damaged is made anew.
+    def get(self, backbone: Backbone, pack: PromptPack, embed: Embed | None = None) -> CompiledPack:
+        """The compiled pack, from its file, or made by `embed` and kept there. A file that is damaged is made anew.
 
         Raises:
             ModelError: the folder takes no file, or the text tower cannot be read.
@@ -66,7 +66,7 @@ class CompiledPacks:
         path = self.path(backbone, pack)
         if (found := _read(path, _identity(backbone, pack), pack)) is not None:
             return found
-        made = compile_pack(backbone, pack, done)
+        made = compile_pack(backbone, pack, embed)
         try:
             _write(path, made, _identity(backbone, pack))
         except OSError as error:

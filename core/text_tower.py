@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ _BATCH = 16  # prompts at a time: more are no faster, and would be the peak of m
 
 
 class TextTower:
-    """Embeds sentences on the CPU, so that the device's memory and time are the frames' own.
+    """Embeds sentences on the CPU, so that the device's memory and time are the frames' own. Safe for several threads.
 
     Args:
         model: A CLIP of open_clip, whose vision half may be gone.
@@ -26,16 +27,29 @@ class TextTower:
         self._model = model
         self._tokenize = tokenize
         self._reload = reload
+        self._loading = threading.Lock()
 
     @property
     def loaded(self) -> bool:
         """Whether its weights are in memory."""
         return self._model is not None
 
+    def load(self) -> Any:
+        """Reads the weights, unless they are in memory; gives the model.
+
+        Raises:
+            ModelError: they cannot be read again.
+        """
+        with self._loading:
+            if self._model is None and self._reload is not None:
+                self._model = self._reload()
+            return self._model
+
     def release(self) -> None:
         """Lets go of the weights; they are read again when there is something to embed."""
-        if self._reload is not None:
-            self._model = None
+        with self._loading:
+            if self._reload is not None:
+                self._model = None
 
     @torch.inference_mode()
     def embed(self, sentences: Sequence[str], done: Callable[[int], None] = lambda count: None) -> Tensor:
@@ -46,11 +60,10 @@ class TextTower:
         Raises:
             ModelError: the weights cannot be read again.
         """
-        if self._model is None and self._reload is not None:
-            self._model = self._reload()
+        model = self.load()  # and holds it, whoever lets go of it meanwhile
         rows = []
         for start in range(0, len(sentences), _BATCH):
             part = list(sentences[start : start + _BATCH])
-            rows.append(self._model.encode_text(self._tokenize(part)).float())
+            rows.append(model.encode_text(self._tokenize(part)).float())
             done(len(part))
         return torch.cat(rows)

@@ -7,7 +7,6 @@ from bisect import insort
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from heapq import merge
 from typing import TYPE_CHECKING
 
 from core.image import Rgb
@@ -84,8 +83,9 @@ class FrameQueue:
             doubt: The durations may hold no more: rather than none, a frame is begun that they say is too late.
         """
         given_up = self._too_late(now, 0.0 if doubt else self._times.cautious(1))
-        if self._all_ready(now, pause):
-            batch = self._choose(self._by_due(), now)
+        by_due = sorted(self._in_turn(), key=lambda job: job.due)
+        if self._all_ready(by_due, now, pause):
+            batch = self._choose(by_due, now)
         else:
             given_up += self._make_way(now, pause)
             batch = self._choose(self._in_turn(), now)
@@ -120,16 +120,12 @@ class FrameQueue:
             del jobs[:count]
         return given_up
 
-    def _all_ready(self, now: float, pause: float) -> bool:
-        """Whether all that wait can be ready in time, in the order in which they are due."""
-        typical = self._times.typical(min(self._batch, len(self)))
+    def _all_ready(self, jobs: Sequence[Job], now: float, pause: float) -> bool:
+        """Whether all of `jobs` can be ready in time, in their order."""
+        typical = self._times.typical(min(self._batch, len(jobs)))
         return all(
-            now + number // self._batch * (typical + pause) + typical <= job.due
-            for number, job in enumerate(self._by_due())
+            now + number // self._batch * (typical + pause) + typical <= job.due for number, job in enumerate(jobs)
         )
-
-    def _by_due(self) -> Iterator[Job]:
-        return merge(*self._lines.values(), key=lambda job: job.due)
 
     def _make_way(self, now: float, pause: float) -> list[Job]:
         """Of each line, takes the oldest frames that keep a newer one from being ready in time."""

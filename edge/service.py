@@ -137,12 +137,12 @@ class Service:
         packs = load_packs(settings.lines, stored)
         batch = min(settings.model.batch, len(settings.lines))
         inference = Inference(alfa, batch, workers)
-        self._recipes = Recipes(alfa, settings.model, inference)
-        recipes = {name: self._recipes.load(line, packs[name]) for name, line in settings.lines.items()}
-        self._recipes.release()
-        alfa.warm_up(batch)
-        inference.start()
         stack.callback(inference.stop)
+        inference.start()
+        self._recipes = Recipes(alfa, settings.model, inference)
+        with self._recipes.text_half():
+            recipes = {name: self._recipes.load(line, packs[name]) for name, line in settings.lines.items()}
+        inference.ask(lambda alfa: alfa.warm_up(batch)).result()
         self._enrolment = Enrolment(alfa, inference, database, self.lines, settings.lines)
         model = model_part(alfa.backbone, alfa.method, alfa.tower)
         for name, line in settings.lines.items():
@@ -211,7 +211,6 @@ class Service:
         """
         pack = load_pack(name)
         recipe = self._recipes.load(self.settings.lines[line], pack)
-        self._recipes.release()
         self._enrolment.change(line, recipe)
         line_log(__name__, line).info("pack %s %s", pack.name, pack.version)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -42,7 +43,7 @@ def compile_packs(
         with Progress(console=out, transient=True) as progress:
             task = progress.add_task(f"compiling for {backbone.name}", total=sum(sentences.values()))
             for place, pack in enumerate(packs):
-                compiled.get(backbone, pack, lambda count: progress.advance(task, count))
+                compiled.get(backbone, pack, partial(backbone.text.embed, done=partial(progress.advance, task)))
                 progress.update(task, completed=sum(sentences[one.name] for one in packs[: place + 1]))
                 path = compiled.path(backbone, pack)
                 table.add_row(pack.name, pack.version, str(sentences[pack.name]), path.name)

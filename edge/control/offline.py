@@ -87,17 +87,17 @@ def offline_dispatcher(settings: Settings, bare: bool = False, stored_packs: boo
         database.start()
         packs = load_packs(settings.lines, stored_settings(database, settings.lines) if stored_packs else {})
         alfa = make_alfa(settings.model, settings.method)
-        recipes = Recipes(alfa, settings.model)
+        inference = Inference(alfa, 1)
+        stack.callback(inference.stop)
+        inference.start()
+        recipes = Recipes(alfa, settings.model, inference)
         history = History(folder)
-        lines = {
-            name: LineAtRest(name, recipes.load(line, packs[name]), history.last_seq(name))
-            for name, line in settings.lines.items()
-        }
-        recipes.release()
-        scorer = Inference(alfa, 1)
-        scorer.start()
-        stack.callback(scorer.stop)
-        enrolment = Enrolment(alfa, scorer, database, lines, settings.lines)
+        with recipes.text_half():
+            lines = {
+                name: LineAtRest(name, recipes.load(line, packs[name]), history.last_seq(name))
+                for name, line in settings.lines.items()
+            }
+        enrolment = Enrolment(alfa, inference, database, lines, settings.lines)
         for name in () if bare else lines:
             enrolment.refresh(name)
         configured = {name: line.pack for name, line in settings.lines.items()}

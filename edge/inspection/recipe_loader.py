@@ -2,6 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from functools import partial
+
+import torch
+from torch import Tensor
+
 from core.adaptation import TextFeatures
 from core.alfa import Alfa, Method
 from core.backbone import BUNDLED, Backbone, load_backbone
@@ -11,9 +20,12 @@ from core.packs import PromptPack
 from core.store import Store
 from core.towers import LITE0, Tower, load_tower
 from edge.control.provisional import is_provisional, thresholds
+from edge.inference import Inference
 from edge.inspection.recipe import LoadedRecipe
 from edge.messages import Model, Recipe
 from edge.settings import LineSettings, MethodSettings, ModelSettings, store_dir
+
+_SENTENCES = 4  # embedded at a time while frames wait: the fewer, the shorter they wait, and the longer it takes
 
 
 def make_alfa(model: ModelSettings, method: MethodSettings) -> Alfa:
@@ -77,33 +89,82 @@ def recipe_part(pack: PromptPack, threshold_source: str) -> Recipe:
 
 
 class Recipes:
-    """Loads recipes; lines whose packs are the same share what the model makes of them, and a pass."""
+    """Loads recipes; lines whose packs are the same share what the model makes of them, and a pass.
 
-    def __init__(self, alfa: Alfa, model: ModelSettings) -> None:
-        self._alfa = alfa
+    Any thread may call it. Whatever uses the model goes through the inference thread, a few sentences at a time, so
+    that frames go between.
+    """
+
+    def __init__(self, alfa: Alfa, model: ModelSettings, inference: Inference) -> None:
+        """`inference` is that of `alfa`; it has to run before a recipe is loaded."""
+        self._backbone = alfa.backbone
+        self._inference = inference
         self._packs = CompiledPacks(store_dir(model.store) / "compiled")
-        self._texts: dict[str, TextFeatures] = {}
+        self._lock = threading.Lock()  # guards what follows
+        self._texts: dict[str, Future[TextFeatures]] = {}  # by the SHA-256 of the pack
+        self._users = 0  # of the text half
 
     def load(self, line: LineSettings, pack: PromptPack) -> LoadedRecipe:
-        """The recipe of a line with `pack`.
+        """The recipe of a line with `pack`; waits while that is compiled.
 
         Raises:
             ModelError: the pack is not compiled yet, and cannot be.
+            InferenceStoppedError: the service is stopping.
         """
-        if pack.sha256 not in self._texts:
-            self._texts[pack.sha256] = self._alfa.text(self._packs.get(self._alfa.backbone, pack))
         return LoadedRecipe(
-            self._texts[pack.sha256],
+            self._text(pack),
             *thresholds(line),
             wire=recipe_part(pack, line.threshold_source),
             provisional=is_provisional(line),
         )
 
-    def release(self) -> None:
-        """Lets go of the text half of the model, which compiled packs do not need."""
-        self._alfa.backbone.text.release()
+    @contextmanager
+    def text_half(self) -> Iterator[None]:
+        """Inside, the text half of the model stays in memory once it was needed; the last to leave lets go of it."""
+        with self._lock:
+            self._users += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._users -= 1
+                if self._users == 0:
+                    self._backbone.text.release()
 
     @property
     def text_loaded(self) -> bool:
         """Whether the text half of the model is in memory."""
-        return self._alfa.backbone.text.loaded
+        return self._backbone.text.loaded
+
+    def _text(self, pack: PromptPack) -> TextFeatures:
+        with self._lock:
+            text = self._texts.get(pack.sha256)
+            mine = text is None
+            if text is None:
+                text = self._texts[pack.sha256] = Future()
+        if mine:
+            try:
+                text.set_result(self._compile(pack))
+            except BaseException as error:
+                with self._lock:
+                    del self._texts[pack.sha256]  # the next load tries again
+                text.set_exception(error)
+        return text.result()
+
+    def _compile(self, pack: PromptPack) -> TextFeatures:
+        with self.text_half():
+            compiled = self._packs.get(self._backbone, pack, partial(self._embed, pack.name))
+        return self._inference.ask(lambda alfa: alfa.text(compiled), line=pack.name).result()
+
+    def _embed(self, pack: str, sentences: Sequence[str]) -> Tensor:
+        """In the inference thread, with passes between."""
+        self._backbone.text.load()  # here: no frame is to wait for the disk
+        rows = []
+        for start in range(0, len(sentences), _SENTENCES):
+            part = sentences[start : start + _SENTENCES]
+            rows.append(self._inference.ask(partial(_embed_part, sentences=part), line=pack).result())
+        return torch.cat(rows)
+
+
+def _embed_part(alfa: Alfa, sentences: Sequence[str]) -> Tensor:
+    return alfa.backbone.text.embed(sentences)

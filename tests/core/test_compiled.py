@@ -1,3 +1,4 @@
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,9 +19,9 @@ def pack() -> PromptPack:
 def test_a_compiled_pack_gives_the_same_texts(backbone: Backbone, pack: PromptPack, tmp_path: Path) -> None:
     packs = CompiledPacks(tmp_path / "compiled")
     told: list[int] = []
-    packs.get(backbone, pack, told.append)
+    packs.get(backbone, pack, partial(backbone.text.embed, done=told.append))
     assert sum(told) == len(pack.prompts().normal) + len(pack.prompts().abnormal) + len(pack.descriptors)
-    again = packs.get(backbone, pack, lambda count: pytest.fail("embedded again"))
+    again = packs.get(backbone, pack, lambda sentences: pytest.fail("embedded again"))
     for method in (Method(), Method(llm_prompts=False), Method(unit_prompts=False)):
         alfa = Alfa(backbone, method)
         text, live = alfa.text(again), alfa.embed(pack.prompts(method.llm_prompts))
