@@ -26,10 +26,12 @@ from edge.inspection.porch import Porch
 from edge.inspection.status import Services
 from edge.mqtt.heatmaps import Heatmaps
 from edge.mqtt.publisher import Publisher
+from edge.ops.alarms import Alarms
 from edge.ops.lock import hold_state
 from edge.ops.metrics import Metrics
 from edge.ops.systemd import Notifier, Progress, Watchdog, loading
-from edge.ops.threads import share_memory
+from edge.ops.threads import Loading, end_after, share_memory
+from edge.ops.worker import ServiceFailedError, Workers
 from edge.settings import Settings, console_dir, state_dir
 from edge.storage.archive import Archive
 from edge.storage.history import History
@@ -40,6 +42,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_STOP_S = 15.0  # for an orderly end after a failure, of which whoever waits for the failed thread might make none
+
 
 class Daemon:
     """All lines of one configuration."""
@@ -47,32 +51,50 @@ class Daemon:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.lines: dict[str, Line] = {}
+        self._cameras: dict[str, Camera] = {}
         self.desk: Desk | None = None
         """Where commands are done; None until parts are taken."""
+        self.loaded = threading.Event()
+        """Set when the lines take parts. A run that was stopped before that leaves a thread in work, which only the end
+        of the process ends."""
         self.unacknowledged = 0
         """Verdicts that the broker had not acknowledged when the service stopped; the next run sends them."""
 
     def run(self, stop: threading.Event) -> None:
-        """Runs until `stop` is set.
+        """Runs until `stop` is set, which the service does itself where it cannot go on.
 
         Raises:
+            ServiceFailedError: a thread that it cannot do without has failed.
             PackError, ModelError, ConfigError, BatchTooLargeError, ValueError: what is configured cannot run.
             BankError, DatabaseError, LockError, ConsoleError: the state cannot be used. No line was started.
         """
         share_memory()
         settings = self.settings
-        notifier, progress, metrics = Notifier(), Progress(), Metrics()
+        self._alarms = alarms = Alarms()
+        self._workers = workers = Workers(alarms, stop.set)
+        notifier, progress, metrics = Notifier(alarms=alarms), Progress(workers), Metrics(alarms)
+        metrics.watch_workers(workers)
         packs = {name: load_pack(line.pack) for name, line in settings.lines.items()}
         with ExitStack() as stack:
             stack.callback(metrics.serve(settings.metrics).stop)
             with loading(notifier):
-                self._start(stack, packs, progress, metrics)
-            watchdog = Watchdog(notifier, progress.stalled)
+                load = Loading(lambda: self._start(stack, packs, progress, metrics), stack.close)
+                if not load.wait(stop):
+                    log.info("stopping before all was loaded")
+                    notifier.stopping()
+                    for camera in self._cameras.values():
+                        camera.stop(0.0)  # one that is starting takes a second to hear of it
+                    return
+            self.loaded.set()
+            watchdog = Watchdog(notifier, workers.stalled, workers.hopeless)
             stack.callback(watchdog.stop)
             notifier.ready()
             notifier.status(f"{len(self.lines)} lines")
             watchdog.start()
             stop.wait()
+            if workers.failed.is_set():
+                end = end_after(_STOP_S, os.EX_SOFTWARE, "the service did not stop in order after a failure")
+                stack.callback(end.cancel)
             log.info("stopping")
             notifier.stopping()
             watchdog.stop()
@@ -80,13 +102,18 @@ class Daemon:
                 one.halt()
             for one in self.lines.values():
                 one.join()
+        if workers.failure is not None:
+            raise ServiceFailedError(workers.failure)
 
     def _start(self, stack: ExitStack, packs: dict[str, PromptPack], progress: Progress, metrics: Metrics) -> None:
         """Everything, until the lines take parts; `stack` ends it in turn."""
         settings = self.settings
         folder = state_dir(settings.service.state_dir)
         runtime = stack.enter_context(_runtime_dir(settings.service.runtime_dir))
-        cameras = {name: Camera(name, line.camera, runtime, line.health) for name, line in settings.lines.items()}
+        cameras = {
+            name: Camera(name, line.camera, runtime, line.health, self._alarms) for name, line in settings.lines.items()
+        }
+        self._cameras = cameras
         for camera in cameras.values():  # they come up while the model is loaded
             stack.callback(camera.stop)
             camera.start()
@@ -94,12 +121,12 @@ class Daemon:
         outbox = Outbox(folder, settings.history)
         stack.callback(outbox.stop)
         outbox.start()
-        archive = Archive(settings.archive)
+        archive = Archive(settings.archive, self._workers, self._alarms)
         stack.callback(archive.stop)
         archive.start()
         porches = {name: Porch() for name in settings.lines}
         publishers = self._publishers(stack, outbox, porches)
-        heatmaps = Heatmaps(metrics, progress.beat("heatmaps"))
+        heatmaps = Heatmaps(metrics, self._workers, self._alarms)
         stack.callback(heatmaps.stop)
         heatmaps.start()
         with _no_collection():  # torch takes seconds: not before the cameras
