@@ -32,7 +32,7 @@ from edge.ops.lock import hold_state
 from edge.ops.logs import line_log
 from edge.ops.metrics import Metrics
 from edge.ops.systemd import Notifier, Watchdog, loading
-from edge.ops.threads import share_memory
+from edge.ops.threads import Loading, end_after, share_memory
 from edge.ops.worker import ServiceFailedError, Workers
 from edge.settings import Settings, console_dir, state_dir
 from edge.storage.archive import Archive
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _TOLD_S = 0.5  # that a broker may take to tell the lines' last numbers
+_STOP_S = 15.0  # for an orderly end after a failure, of which whoever waits for the failed thread might make none
 
 
 class Service:
@@ -56,12 +57,17 @@ class Service:
         self.alarms = Alarms()
         self.dispatcher: Dispatcher | None = None
         """Where commands are done; None until parts are taken."""
+        self.loaded = threading.Event()
+        """Set when the lines take parts. A run that was stopped before that leaves a thread in work, which only the end
+        of the process ends."""
         self.unacknowledged = 0
         """Verdicts that the broker had not acknowledged when the service stopped; the next run sends them."""
+        self._cameras: dict[str, Camera] = {}
         self._publishers: dict[str, Publisher] = {}
+        self._router = Router(settings.lines, self.alarms)
 
     def run(self, stop: threading.Event) -> None:
-        """Runs until `stop` is set.
+        """Runs until `stop` is set, which the service does itself where it cannot go on.
 
         Raises:
             PackError, ModelError, ConfigError, BatchTooLargeError, ValueError: what is configured cannot run.
@@ -76,17 +82,28 @@ class Service:
         with ExitStack() as stack:
             stack.callback(metrics.serve(self.settings.metrics).stop)
             with loading(notifier):
-                router = self._start(stack, workers, metrics)
+                load = Loading(lambda: self._start(stack, workers, metrics), stack.close)
+                if not load.wait(stop):
+                    log.info("stopping before all was loaded")
+                    notifier.stopping()
+                    self._router.close()
+                    for camera in self._cameras.values():
+                        camera.stop(0.0)  # one that is starting takes a second to hear of it
+                    return
+            self.loaded.set()
             watchdog = Watchdog(notifier, workers.stalled, workers.hopeless)
             stack.callback(watchdog.stop)
             notifier.ready()
             notifier.status(f"{len(self.lines)} lines")
             watchdog.start()
             stop.wait()
+            if workers.failed.is_set():
+                end = end_after(_STOP_S, os.EX_SOFTWARE, "the service did not stop in order after a failure")
+                stack.callback(end.cancel)
             log.info("stopping")
             notifier.stopping()
             watchdog.stop()
-            router.close()
+            self._router.close()
             for stopping in self.lines.values():
                 stopping.halt()
             for stopping in self.lines.values():
@@ -94,12 +111,12 @@ class Service:
         if workers.failure is not None:
             raise ServiceFailedError(workers.failure)
 
-    def _start(self, stack: ExitStack, workers: Workers, metrics: Metrics) -> Router:
+    def _start(self, stack: ExitStack, workers: Workers, metrics: Metrics) -> None:
         """Everything, until the lines take parts; `stack` ends it in turn."""
         settings, alarms = self.settings, self.alarms
         folder = state_dir(settings.service.state_dir)
         runtime = stack.enter_context(_runtime_dir(settings.service.runtime_dir))
-        cameras = {
+        cameras = self._cameras = {
             name: Camera(name, line.camera, runtime, line.health, alarms) for name, line in settings.lines.items()
         }
         for camera in cameras.values():  # they come up while the model is loaded
@@ -112,8 +129,7 @@ class Service:
         archive = Archive(settings.archive, workers, alarms)
         stack.callback(archive.stop)
         archive.start()
-        router = Router(settings.lines, alarms)
-        self._connect(stack, outbox, router, workers)
+        self._connect(stack, outbox, workers)
         heatmaps = Heatmaps(metrics, workers, alarms, settings.heatmap, settings.picture)
         stack.callback(heatmaps.stop)
         heatmaps.start()
@@ -197,10 +213,9 @@ class Service:
         console.start()
         for one in self.lines.values():
             one.start()
-        router.open(triggers, MachineCommands(commands, self._publishers), self._publishers)
+        self._router.open(triggers, MachineCommands(commands, self._publishers), self._publishers)
         self.dispatcher = dispatcher
         log.info("%d lines on %s (%s, %s)", len(self.lines), model.name, model.device, model.dtype)
-        return router
 
     def change_pack(self, line: str, name: str) -> None:
         """The line judges by another pack from its next frame on, with its shots, and by the configured threshold
@@ -223,12 +238,12 @@ class Service:
         if not any(publisher.forget(line) for publisher in self._publishers.values()):
             raise ConnectionError("there is no connection to the broker; try again when there is one")
 
-    def _connect(self, stack: ExitStack, outbox: Outbox, router: Router, workers: Workers) -> None:
+    def _connect(self, stack: ExitStack, outbox: Outbox, workers: Workers) -> None:
         """One connection a line; each says `stopped` at the end."""
         service, mqtt = self.settings.service, self.settings.mqtt
         delivery = Delivery(workers)
         self._publishers = {
-            name: Publisher(mqtt, name, service.node, __version__, outbox, delivery, self.alarms, router)
+            name: Publisher(mqtt, name, service.node, __version__, outbox, delivery, self.alarms, self._router)
             for name in self.settings.lines
         }
         stack.callback(delivery.stop)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import secrets
 import signal
@@ -16,18 +15,19 @@ from typing import IO
 import zmq
 
 from edge.camera.frame import Frame
-from edge.camera.protocol import Order, Report, Request, pair, read_report
+from edge.camera.protocol import FrameRequest, Order, Report, pair, read_report
 from edge.clock import monotonic
+from edge.ops.logs import LineLog, line_log
 from edge.ops.redact import redact
 from edge.settings import ENV_PREFIX, CameraSettings, HealthSettings
-
-log = logging.getLogger(__name__)
 
 START_S = 30.0  # for a process to say its first word; importing OpenCV takes seconds on a small box
 SILENCE_S = 5.0  # without a word, after which a process counts as hung
 KILL_S = 2.0  # for the kernel to end a killed process
 _MAX_PATH = 107  # bytes of a UNIX socket's address
 _MAX_LINE = 16384
+_LINES = 10  # that a process may print in `_WINDOW_S`; a decoder that complains of each frame must not fill the log
+_WINDOW_S = 60.0
 
 
 class CameraError(Exception):
@@ -92,9 +92,9 @@ class Child:
             self.process.stdin.write(order.model_dump_json().encode())
             self.process.stdin.close()
         except BrokenPipeError:
-            log.warning("line %s: the camera process ended before it had its order", line)  # failure() tells how
+            line_log(__name__, line).warning("the camera process ended before it had its order")  # failure() tells how
 
-    def request(self, request: Request) -> bool:
+    def request(self, request: FrameRequest) -> bool:
         """Sends `request`; False while the process takes none."""
         try:
             self._socket.send(request.model_dump_json().encode(), zmq.NOBLOCK)
@@ -141,7 +141,7 @@ class Child:
     def stop(self, timeout_s: float) -> bool:
         """Asks the process to end, then makes it; within about `timeout_s` and `KILL_S` seconds."""
         deadline = monotonic() + timeout_s
-        if self.request(Request(stop=True)) and self._reap(timeout_s / 2):
+        if self.request(FrameRequest(stop=True)) and self._reap(timeout_s / 2):
             return True
         self.process.terminate()
         return self._reap(deadline - monotonic()) or self.kill(KILL_S)
@@ -176,13 +176,30 @@ def _environment() -> dict[str, str]:
 
 
 def _log_lines(line: str, stderr: IO[bytes]) -> None:
-    """Logs what a process prints, without credentials, until it ends."""
+    """Logs what a process prints, without credentials, until it ends: `_LINES` in `_WINDOW_S`, and how many more."""
+    log = line_log(__name__, line)
+    since, printed = monotonic(), 0
     with stderr:
         whole = True
         while text := stderr.readline(_MAX_LINE):
             begins, whole = whole, text.endswith(b"\n")
-            if begins and whole:
-                log.warning("line %s: camera process: %s", line, redact(text.decode(errors="replace").rstrip()))
-            elif begins:
+            if not begins:
+                continue
+            now = monotonic()
+            if now - since >= _WINDOW_S:
+                _log_left_out(log, printed)
+                since, printed = now, 0
+            printed += 1
+            if printed > _LINES:
+                continue
+            if whole:
+                log.warning("camera process: %s", redact(text.decode(errors="replace").rstrip()))
+            else:
                 # An address cut in two would not be recognised.
-                log.warning("line %s: camera process: a line of more than %d bytes was left out", line, _MAX_LINE)
+                log.warning("camera process: a line of more than %d bytes was left out", _MAX_LINE)
+    _log_left_out(log, printed)
+
+
+def _log_left_out(log: LineLog, printed: int) -> None:
+    if printed > _LINES:
+        log.warning("camera process: %d more lines were left out", printed - _LINES)

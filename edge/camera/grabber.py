@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from statistics import median
 
 from core.image import Rgb
 from edge.camera.errors import SourceError
@@ -18,6 +20,8 @@ from edge.ops.redact import redact
 from edge.settings import CameraSettings, HealthSettings
 
 MARGIN_S = 3.0  # what a native call may take beyond the timeout it was given
+_INTERVALS = 31  # of which the median is taken; odd, so that one of them is it
+_FEW = 3  # fewer tell nothing
 LOOK_S = 1.0  # between two looks: at a live picture that nobody asks for, or for a source that is absent
 
 
@@ -48,6 +52,7 @@ class Grabber(threading.Thread):
         self._changed = threading.Condition()
         self._wanted: int | None = None
         self._closing = False
+        self._intervals: deque[float] = deque(maxlen=_INTERVALS)  # between the grabs of a live source, seconds
         self._report = Report(state="starting")
         self._call: tuple[str, float] | None = None  # the native call under way, and when it is overdue
 
@@ -105,6 +110,7 @@ class Grabber(threading.Thread):
 
     def _read(self, source: Source) -> None:
         number = delivered = 0
+        self._intervals.clear()
         look_at = 0.0  # a source is running when its first frame could be decoded
         grabbed = monotonic(), utc_now()
         if not source.live:
@@ -116,6 +122,8 @@ class Grabber(threading.Thread):
             with self._native("reading a frame", self._settings.read_timeout_s):
                 more = source.grab()
             before, grabbed = grabbed, (monotonic(), utc_now())
+            if source.live and number:
+                self._intervals.append(grabbed[0] - before[0])
             captured, captured_at = before if source.lags else grabbed
             if not more:
                 self._wanted = None
@@ -170,11 +178,12 @@ class Grabber(threading.Thread):
     def _tell(self, live: bool, picture: Rgb, health: Health) -> None:
         """Reports what is new of the picture; figures that vary from frame to frame go with the next beat."""
         height, width, _ = picture.shape
+        interval_s = median(self._intervals) if len(self._intervals) >= _FEW else None
         told = self._report
         if (told.state, told.width, told.height, told.health.fault) == ("running", width, height, health.fault):
-            self._report = told.model_copy(update={"health": health})
+            self._report = told.model_copy(update={"health": health, "interval_s": interval_s})
         else:
-            self._set("running", live=live, width=width, height=height, health=health)
+            self._set("running", live=live, width=width, height=height, health=health, interval_s=interval_s)
 
     def _pause(self, error: SourceError) -> None:
         """Waits before the next attempt: longer with each failure, but for a source that was absent no longer than

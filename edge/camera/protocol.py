@@ -44,7 +44,7 @@ class Order(Message):
     health: HealthSettings = HealthSettings()
 
 
-class Request(Message):
+class FrameRequest(Message):
     """From the handle."""
 
     want: int | None = None
@@ -67,6 +67,8 @@ class Report(Message):
     """Pixels."""
     height: int | None = None
     """Pixels."""
+    interval_s: float | None = None
+    """Between two frames of a live source, seconds: the median of the last ones."""
     health: Health = UNSEEN
     """Of the newest frame that was looked at."""
     hung: str | None = None
@@ -85,14 +87,14 @@ def pair(context: zmq.Context[zmq.Socket[bytes]], receives_frames: bool) -> zmq.
     return socket
 
 
-def read_request(data: bytes) -> Request:
+def read_request(data: bytes) -> FrameRequest:
     """A request from its JSON.
 
     Raises:
         LinkError: it is none.
     """
     try:
-        return Request.model_validate_json(data)
+        return FrameRequest.model_validate_json(data)
     except ValidationError as error:
         raise LinkError(f"not a request: {error}") from error
 

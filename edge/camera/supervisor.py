@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from dataclasses import dataclass, replace
@@ -13,12 +12,12 @@ from types import TracebackType
 from edge.camera.child import CameraError, Child, socket_path
 from edge.camera.frame import Frame, FrameError
 from edge.camera.health import UNSEEN, Health
-from edge.camera.protocol import CameraState, LinkError, Report, Request
+from edge.camera.protocol import CameraState, FrameRequest, LinkError, Report
 from edge.clock import monotonic, utc_now
+from edge.ops.alarms import Alarms
 from edge.ops.backoff import Backoff
+from edge.ops.logs import line_log
 from edge.settings import CameraSettings, HealthSettings
-
-log = logging.getLogger(__name__)
 
 FRESH_S = 1.0  # a live frame that has waited longer for its reader is passed over
 _TICK_S = 0.1  # between two looks at the process
@@ -42,6 +41,9 @@ class CameraStatus:
     """Of the last frame, pixels."""
     height: int | None = None
     """Of the last frame, pixels."""
+    interval_s: float | None = None
+    """Between two frames of a live source, seconds: the median of the last ones; None for other sources, and before
+    the first frames."""
     health: Health = UNSEEN
     """Of the newest frame that was looked at. With a fault the camera is `running`, but its frames are not to be
     judged; that of a picture that stands still is told within about a second, any other one with a frame."""
@@ -58,9 +60,21 @@ class Camera:
     """
 
     def __init__(
-        self, line: str, settings: CameraSettings, runtime_dir: Path, health: HealthSettings = HealthSettings()
+        self,
+        line: str,
+        settings: CameraSettings,
+        runtime_dir: Path,
+        health: HealthSettings = HealthSettings(),
+        alarms: Alarms | None = None,
     ) -> None:
         """Starts nothing yet.
+
+        Args:
+            line: Its name.
+            settings: The camera's.
+            runtime_dir: Folder of the sockets.
+            health: What a frame has to be like.
+            alarms: Where a fault is told, for as long as it lasts: of the camera, and of its frames.
 
         Raises:
             CameraError: the path of the camera's socket would be too long.
@@ -71,6 +85,8 @@ class Camera:
         self._health = health
         self._runtime_dir = runtime_dir
         self._lock = threading.Lock()  # a ZMQ socket that two threads use at once aborts the whole service
+        self._alarms = alarms or Alarms()
+        self._log = line_log(__name__, line)
         self._backoff = Backoff(settings.retry_s, settings.retry_max_s)
         self._status = CameraStatus("starting", None, 0, 0, utc_now())
         self._child: Child | None = None
@@ -135,7 +151,7 @@ class Camera:
                 self._lingering.append(child)
             self._lingering = [child for child in self._lingering if not child.reap()]
             for child in self._lingering:
-                log.error("line %s: camera process %d does not end", self._line, child.process.pid)
+                self._log.error("the camera process %d does not end", child.process.pid)
 
     def __enter__(self) -> Camera:
         """Starts it, unless that was done before: a camera may come up while the model is loaded."""
@@ -201,8 +217,8 @@ class Camera:
             self._spawn_at = monotonic()
         else:
             self._spawn_at = monotonic() + self._backoff.fail()
-        self._status = replace(self._status, health=UNSEEN)
         self._set("fault", reason)
+        self._see(UNSEEN)
         if not child.kill(_TICK_S):
             self._lingering.append(child)
 
@@ -242,8 +258,11 @@ class Camera:
             reconnects=self._reconnects_before + report.reconnects,
             width=report.width or self._status.width,
             height=report.height or self._status.height,
+            interval_s=report.interval_s,
         )
-        if report.state != "starting":  # after a fault the fault stays until it is over
+        if report.state == "fault" and report.answers is not None and not report.live:
+            self._change("fault", report.reason)  # of one picture: its part is an error, and no alarm is due
+        elif report.state != "starting":  # after a fault the fault stays until it is over
             self._set(report.state, report.reason)
 
     def _pick(self, not_before: float, fresh: float) -> Frame | None:
@@ -259,18 +278,26 @@ class Camera:
 
     def _ask(self) -> None:
         """Asks for a frame, unless the last request is still open."""
-        if self._child is not None and self._asked is None and self._child.request(Request(want=self._wants + 1)):
+        if self._child is not None and self._asked is None and self._child.request(FrameRequest(want=self._wants + 1)):
             self._wants += 1
             self._asked = self._wants
 
     def _see(self, health: Health) -> None:
-        before, self._status = self._status.health.fault, replace(self._status, health=health)
-        if health.fault is not None and health.fault != before:
-            log.warning("line %s: camera: frames are not judged: %s", self._line, health.fault.message)
-        elif before is not None and health.fault is None:
-            log.info("line %s: camera: %s is over", self._line, before.code)
+        self._status = replace(self._status, health=health)
+        message = f"the camera's frames are not judged: {health.fault.message}" if health.fault is not None else None
+        self._alarms.set("camera", message, self._line, "frames")
 
     def _set(self, state: CameraState, reason: str | None, restarts: int | None = None) -> None:
+        """Takes over a state of the camera, and tells what is new of it."""
+        before = self._status.state
+        self._change(state, reason, restarts)
+        self._alarms.set(
+            "camera", f"the camera gives no frames: {reason}" if state == "fault" else None, self._line, "source"
+        )
+        if state != "fault" and before in ("starting", "running") and state != before:
+            self._log.info("the camera is %s%s", state, f": {reason}" if reason else "")
+
+    def _change(self, state: CameraState, reason: str | None, restarts: int | None = None) -> None:
         before = self._status
         self._status = replace(
             before,
@@ -279,6 +306,3 @@ class Camera:
             since=before.since if state == before.state else utc_now(),
             restarts=before.restarts if restarts is None else restarts,
         )
-        if (state, reason) != (before.state, before.reason):
-            level = logging.WARNING if state == "fault" else logging.INFO
-            log.log(level, "line %s: camera %s%s", self._line, state, f": {reason}" if reason else "")

@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Optional
@@ -31,10 +32,13 @@ from edge.cli.model import model_app
 from edge.cli.packs import packs_app
 from edge.cli.simulate import simulate
 from edge.ops.logs import LogFormat, setup_logs
+from edge.ops.threads import end_after
+from edge.ops.worker import ServiceFailedError
 from edge.settings import ModelSettings, Settings, store_dir
 from edge.settings_file import load_settings
 
 if TYPE_CHECKING:
+    from edge.service import Service
     from edge.tools.score import ScoredPicture
 
 app = typer.Typer(
@@ -73,6 +77,9 @@ packs_app.command("compile")(compile_packs)
 packs_app.command("generate")(generate)
 app.add_typer(packs_app, name="packs")
 
+log = logging.getLogger(__name__)
+
+_UNDO_S = 1.5  # for undoing what was begun when the service is told to end while it loads
 _COLOURS = {"normal": "green", "anomaly": "bold red", "error": "bold yellow"}
 out = Console()
 
@@ -82,16 +89,30 @@ Device = Annotated[str, typer.Option(help="cuda, cuda:N or cpu; used or refused.
 Dtype = Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")]
 
 
-def _stop_on_signals() -> threading.Event:
-    """An event that SIGINT and SIGTERM set; a second one ends the process at once."""
+def _on_signals(handle: Callable[[int, FrameType | None], None]) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, handle)
+
+
+def _end_at_once(_number: int, _frame: FrameType | None) -> None:
+    """Nothing was begun that would have to be undone."""
+    os._exit(0)
+
+
+def _stop_on_signals(service: Service | None = None) -> threading.Event:
+    """An event that SIGINT and SIGTERM set; a second one ends the process at once.
+
+    A `daemon` that is still loading has `_UNDO_S` seconds to undo what was begun.
+    """
     stop = threading.Event()
 
     def handle(number: int, _frame: FrameType | None) -> None:
-        stop.set()
         signal.signal(number, signal.SIG_DFL)
+        stop.set()
+        if daemon is not None and not service.loaded.is_set():
+            end_after(_UNDO_S, 0, "the service ends while it loads; not all that was begun could be undone")
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, handle)
+    _on_signals(handle)
     return stop
 
 
@@ -104,6 +125,7 @@ def run(
     """Run the service until it is told to stop."""
     if log_level not in ("DEBUG", "INFO", "WARNING", "ERROR"):
         raise typer.BadParameter(f"--log-level {log_level}: it is DEBUG, INFO, WARNING or ERROR")
+    _on_signals(_end_at_once)
     setup_logs(log_level, log_format)
     faulthandler.enable(2)  # stderr: systemd's watchdog ends what hangs by SIGABRT: with every thread's stack
     with _explained():
@@ -111,7 +133,14 @@ def run(
         from edge.service import Service
 
         service = Service(settings)
-        service.run(_stop_on_signals())
+        try:
+            service.run(_stop_on_signals(service))
+        except ServiceFailedError as error:
+            log.critical("the service has ended: %s", error)
+            raise typer.Exit(os.EX_SOFTWARE) from None
+    if not service.loaded.is_set():
+        logging.shutdown()
+        os._exit(0)  # the thread that loads may be in native code, which an ordinary end of Python would disturb
 
 
 @app.command()

@@ -7,10 +7,12 @@ import logging
 import os
 import sys
 import threading
+from collections.abc import Callable
 
 log = logging.getLogger(__name__)
 
 _NICE = 10
+_LOOK_S = 0.02  # between two looks whether work has ended
 _M_ARENA_MAX = -8  # of glibc's malloc.h
 _ARENAS = 2
 
@@ -33,6 +35,57 @@ def step_back() -> str | None:
     except OSError as error:
         return error.strerror or str(error)
     return None
+
+
+class Loading:
+    """Work that cannot be interrupted, in a thread, while the caller hears when it is told to stop.
+
+    A signal reaches Python code only between two native calls of the main thread, which may take minutes.
+    """
+
+    def __init__(self, work: Callable[[], None], undo: Callable[[], None]) -> None:
+        """Begins.
+
+        Args:
+            work: The work.
+            undo: Called in the thread after work that was given up, with whatever came of it.
+        """
+        self._work = work
+        self._undo = undo
+        self._error: BaseException | None = None
+        self._given_up = False
+        self._ended = False
+        self._lock = threading.Lock()
+        self._thread = threading.Thread(target=self._run, name="loading", daemon=True)
+        self._thread.start()
+
+    def wait(self, stop: threading.Event) -> bool:
+        """Waits for the work, or until `stop` is set: then the work is given up, and goes on without the caller.
+
+        Returns:
+            Whether the work is done.
+
+        Raises:
+            BaseException: what the work has raised.
+        """
+        while self._thread.is_alive() and not stop.wait(_LOOK_S):
+            pass
+        with self._lock:
+            self._given_up = not self._ended
+        if self._error is not None:
+            raise self._error
+        return not self._given_up
+
+    def _run(self) -> None:
+        error: BaseException | None = None
+        try:
+            self._work()
+        except BaseException as found:
+            error = found
+        with self._lock:
+            self._ended, self._error = True, error
+        if self._given_up:
+            self._undo()
 
 
 def end_after(seconds: float, code: int, why: str) -> threading.Timer:

@@ -1,0 +1,123 @@
+"""The service as a process: how it ends when it is told to, whatever it does by then, and when it cannot go on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.mosquitto import Mosquitto
+from tests.support.service import toml
+
+STOP_S = 2.0
+
+
+@pytest.fixture
+def config(mosquitto: Mosquitto, tmp_path: Path) -> Path:
+    """Two lines, whose packs have to be compiled first: loading takes some seconds."""
+    path = tmp_path / "edge.toml"
+    tables = {
+        "service": {"state_dir": str(tmp_path / "state")},
+        "model": {"name": "bundled", "device": "cpu", "store": str(tmp_path / "store")},
+        "mqtt": {"host": mosquitto.host, "port": mosquitto.port},
+    }
+    for line, pack in (("one", "bottle"), ("two", "cable")):
+        tables[f"lines.{line}"] = {"pack": pack}
+        tables[f"lines.{line}.camera"] = {"source": "sim:bottle?rate=10"}
+    path.write_text(toml(tables))
+    return path
+
+
+class Process:
+    """`alfa-edge run`, in a session of its own."""
+
+    def __init__(self, config: Path) -> None:
+        self.log = config.with_suffix(".log")
+        self.temporary = Path(tempfile.mkdtemp(prefix="run-"))  # pytest's own is too long for a socket
+        environment = os.environ | {"TMPDIR": str(self.temporary)}
+        environment.pop("RUNTIME_DIRECTORY", None)
+        with self.log.open("wb") as sink:
+            command = [sys.executable, "-m", "edge.cli", "run", "--config", str(config)]
+            self.process = subprocess.Popen(command, stdout=sink, stderr=sink, env=environment)
+
+    def cameras(self) -> list[int]:
+        """The processes of its cameras, which are its children as long as it is there."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        threads = children.parent.parent.glob("*/children")
+        return [int(pid) for file in threads for pid in file.read_text().split()]
+
+    def stop(self, number: int = signal.SIGTERM) -> tuple[int, float]:
+        """Its exit code, and how long it took to end, seconds."""
+        began = time.monotonic()
+        self.process.send_signal(number)
+        return self.process.wait(60), time.monotonic() - began
+
+
+@pytest.fixture
+def process(config: Path) -> Iterator[Process]:
+    process = Process(config)
+    yield process
+    if process.process.poll() is None:
+        process.process.kill()
+        process.process.wait()
+
+
+def gone(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+@pytest.mark.parametrize(
+    ("after_s", "number"),
+    [
+        (0.5, signal.SIGTERM),
+        (1.5, signal.SIGTERM),
+        (3.0, signal.SIGTERM),
+        (3.0, signal.SIGINT),
+        (5.0, signal.SIGTERM),
+    ],
+)
+def test_a_service_that_is_told_to_end_while_it_loads_ends_at_once(
+    process: Process, config: Path, after_s: float, number: int
+) -> None:
+    time.sleep(after_s)
+    cameras = process.cameras()
+    code, took_s = process.stop(number)
+    said = process.log.read_text()
+    assert took_s < STOP_S, said
+    assert "Traceback" not in said
+    if said or cameras:
+        assert code == 0, said
+    else:  # Python itself was still starting
+        assert code in (0, -number)
+    until = time.monotonic() + STOP_S
+    while not all(gone(pid) for pid in cameras):
+        assert time.monotonic() < until, "a camera process is left"
+        time.sleep(0.02)
+    assert list(process.temporary.iterdir()) == [], "the folder of its sockets is left"
+
+
+def test_after_that_the_next_start_finds_all_in_order(config: Path, process: Process) -> None:
+    time.sleep(3.0)
+    process.stop()
+    again = Process(config)
+    try:
+        until = time.monotonic() + 60
+        while " lines on " not in again.log.read_text():
+            assert again.process.poll() is None, again.log.read_text()
+            assert time.monotonic() < until, again.log.read_text()
+            time.sleep(0.05)
+        code, _ = again.stop()
+        assert code == 0, again.log.read_text()
+        assert "Traceback" not in again.log.read_text()
+    finally:
+        again.process.kill()
