@@ -20,6 +20,7 @@ class Proxy:
         self._server = socket.create_server((self.host, 0))
         self.port = int(self._server.getsockname()[1])
         self._pairs: dict[socket.socket, socket.socket] = {}
+        self._clients: set[socket.socket] = set()
         self._silent: set[socket.socket] = set()
         self._ended = False
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -39,6 +40,15 @@ class Proxy:
     def swallow(self) -> None:
         """All packets of the connections that there are vanish from now on; later connections work."""
         self._silent.update(self._pairs)
+
+    def swallow_from_clients(self) -> None:
+        """As `swallow`, but what the broker sends still comes."""
+        self._silent.update(self._clients)
+
+    def cut(self) -> None:
+        """Ends the connections that there are; both sides notice."""
+        for one in tuple(self._pairs):
+            self._hang_up(one)
 
     def _run(self) -> None:
         with selectors.DefaultSelector() as selector:
@@ -60,6 +70,7 @@ class Proxy:
             client.close()
             return
         self._pairs |= {client: broker, broker: client}
+        self._clients.add(client)
         selector.register(client, selectors.EVENT_READ)
         selector.register(broker, selectors.EVENT_READ)
 
