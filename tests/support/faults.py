@@ -1,4 +1,4 @@
-"""What goes wrong under a service process: its disk is slow, full or failed, its clock jumps, its scores are no numbers.
+"""What goes wrong under a service process: its disk is slow, full or failed, its clock jumps, its scores are NaN.
 
 A small library (`faults.c`) is preloaded into the process; it stands between SQLite and the kernel, so that no disk has
 to be mounted. All of it is switched while the process runs, and over its restarts.
@@ -115,7 +115,19 @@ def _library() -> Path:
     if compiler is None or sys.platform != "linux":
         raise RuntimeError("faults of the disk need Linux and a C compiler: install the package `gcc`")
     target = Path(tempfile.mkdtemp(prefix="faults-")) / "faults.so"
-    command = [compiler, "-O1", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-o", target, _SOURCE, "-ldl"]
+    command = [
+        compiler,
+        "-O1",
+        "-Wall",
+        "-Wextra",
+        "-Werror",
+        "-shared",
+        "-fPIC",
+        "-o",
+        str(target),
+        str(_SOURCE),
+        "-ldl",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{compiler} cannot build {_SOURCE.name}: {done.stderr}")

@@ -46,7 +46,9 @@ class Broker(Mosquitto):
     """A broker that remembers over a restart, and that can change its mind about a password."""
 
     def __init__(self, options: Sequence[str] = ()) -> None:
-        super().__init__(persistent=True, users=PASSWORDS, options=["max_queued_messages 0", *options])
+        """`options` are further lines of the configuration, of the listener too."""
+        super().__init__(persistent=True, users=PASSWORDS, options=["max_queued_messages 0"])
+        self._further = options
 
     def set_password(self, user: str, password: str) -> None:
         """Holds from the next start on."""
@@ -61,7 +63,7 @@ class Broker(Mosquitto):
         """Its memory is written as it ends: at every change would take more time than all that is measured here."""
         config = super()._write_config(directory)
         kept = [line for line in config.read_text().splitlines() if not line.startswith("autosave")]
-        config.write_text("\n".join(kept) + "\n")
+        config.write_text("\n".join([*kept, *self._further]) + "\n")
         return config
 
 

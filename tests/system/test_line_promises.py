@@ -6,6 +6,7 @@ import shutil
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,9 @@ import pytest
 
 from tests.support.account import Account, codes, generation_of, latencies
 from tests.support.faults import Faults
-from tests.support.mosquitto import eventually
+from tests.support.mosquitto import Mosquitto, eventually, subscribe
 from tests.support.plant import Plant
+from tests.support.service import Service, toml
 
 pytestmark = pytest.mark.timeout(300)  # the first start compiles a pack, on a busy machine for long
 
@@ -76,7 +78,8 @@ def test_triggers_as_plcs_send_them_are_answered(plant: Plant) -> None:
     }
     for payload in payloads.values():
         plant.plc.publish("line/line-1/trigger", payload)
-    eventually(lambda: set(payloads) <= plant.monitor.answered(), 5.0)
+    with suppress(AssertionError):  # what follows says which are missing
+        eventually(lambda: set(payloads) <= plant.monitor.answered(), 5.0)
     assert {part: [code(one) for one in plant.monitor.answers(part)] for part in payloads} == {
         part: ["normal"] for part in payloads
     }
@@ -250,18 +253,25 @@ def test_a_stop_leaves_no_part_without_an_answer(plant: Plant, faults: Faults) -
     assert all(datetime.fromisoformat(one.message["captured_at"]).timestamp() < wall + 0.1 for one in after)
 
 
-def test_a_stop_while_it_loads_takes_no_longer_than_two_seconds(plant: Plant) -> None:
-    """Fault 14."""
-    plant.stop()
-    for moment in (0.5, 1.5):
-        plant.start(wait=False)
-        time.sleep(moment)
-        asked = time.monotonic()
-        plant.signal(signal.SIGTERM)
-        assert plant.service.process is not None
-        plant.service.process.wait(20)
-        took = time.monotonic() - asked
-        assert took <= 2.0, f"asked {moment:g} s after its start, it ended {took:.1f} s later"
+def test_a_stop_while_it_loads_takes_no_longer_than_two_seconds(tmp_path: Path) -> None:
+    """Fault 14: models and packs are read in seconds, here of packs that are not compiled yet."""
+    with Mosquitto() as broker:
+        tables: dict[str, dict[str, Any]] = {
+            "service": {"state_dir": str(tmp_path / "state"), "runtime_dir": str(tmp_path / "run")},
+            "model": {"name": "untrained", "device": "cpu", "dtype": "fp32", "store": str(tmp_path / "models")},
+            "mqtt": {"host": broker.host, "port": broker.port},
+        }
+        for number, pack in enumerate(("bottle", "commutator", "magnetic_tile")):
+            tables[f"lines.line-{number}"] = {"pack": pack, "mode": "trigger"}
+            tables[f"lines.line-{number}.camera"] = {"source": "sim:bottle?rate=1"}
+        config = tmp_path / "edge.toml"
+        config.write_text(toml(tables))
+        with subscribe(broker.port, "line/+/status") as said, Service(config) as service:
+            said.wait(1)  # `starting`
+            asked = time.monotonic()
+            assert service.stop() == 0
+            took = time.monotonic() - asked
+        assert took <= 2.0, f"it ended {took:.1f} s after it was asked to"
 
 
 def test_a_restored_backup_gives_no_number_twice_and_answers_no_trigger_again(
