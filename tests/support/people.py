@@ -174,6 +174,8 @@ class Monitor:
         self._answered: set[str | None] = set()
         self._states: dict[str, Heard] = {}
         self._replies: list[Heard] = []
+        self.subscribed = threading.Event()
+        """Set whenever the broker has taken its subscriptions."""
         self.births: dict[str, float] = {}
         """When the service's last connection for a line was made, by line."""
 
@@ -205,11 +207,10 @@ class Monitor:
         return [heard.message for heard in self._replies if heard.line == line]
 
     def __enter__(self) -> Monitor:
-        subscribed = threading.Event()
-        self._client.on_subscribe = lambda *_: subscribed.set()
+        self._client.on_subscribe = lambda *_: self.subscribed.set()
         self._client.on_connect = lambda client, *_: client.subscribe([(topic, 1) for topic in TOPICS])
         _open(self._client)
-        if not subscribed.wait(10):
+        if not self.subscribed.wait(10):
             raise AssertionError("no subscription")
         return self
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import selectors
 import socket
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 
 _LOOK_S = 0.02
@@ -22,6 +24,7 @@ class Proxy:
         self._pairs: dict[socket.socket, socket.socket] = {}
         self._clients: set[socket.socket] = set()
         self._silent: set[socket.socket] = set()
+        self._refuses = False
         self._ended = False
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -50,6 +53,13 @@ class Proxy:
         for one in tuple(self._pairs):
             self._hang_up(one)
 
+    @contextmanager
+    def refused(self) -> Iterator[None]:
+        """Whoever connects while the context is open is turned away."""
+        self._refuses = True
+        yield
+        self._refuses = False
+
     def _run(self) -> None:
         with selectors.DefaultSelector() as selector:
             selector.register(self._server, selectors.EVENT_READ)
@@ -64,6 +74,9 @@ class Proxy:
 
     def _accept(self, selector: selectors.BaseSelector) -> None:
         client, _ = self._server.accept()
+        if self._refuses:
+            client.close()
+            return
         try:
             broker = socket.create_connection((self.host, self._target))
         except OSError:

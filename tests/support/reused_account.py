@@ -74,17 +74,29 @@ class ReusedAccount:
             came[trigger.part.part_id].append(trigger)
         for answer in self._answers.values():
             answers[str(answer.verdict.get("part_id"))].append(answer)
-        for part_id in answers.keys() - came.keys():
-            yield f"{part_id}: answered, and nobody has triggered it"
+        unknown = answers.keys() - came.keys()
+        unanswered = {
+            part_id: missing for part_id, of in came.items() if (missing := _unanswered(of, answers[part_id]))
+        }
+        unmarked = []
         for part_id, of in came.items():
             found = answers[part_id]
-            if missing := _unanswered(of, found):
-                yield f"{part_id}: of {len(of)} triggers {missing} have no answer"
             surplus = max(0, len(found) - len(of))
             self.surplus += surplus
             marked = sum(bool(answer.verdict.get("duplicate")) for answer in found)
             if surplus > marked or len(found) - marked > len(of):
-                yield f"{part_id}: {len(of)} triggers, {len(found)} answers, of which only {marked} are duplicates"
+                unmarked.append(part_id)
+        if unknown:
+            yield f"{len(unknown)} parts have answers, and nobody has triggered them: {_some(unknown)}"
+        if unanswered:
+            total = sum(unanswered.values())
+            yield f"{total} triggers of {len(unanswered)} parts have no answer: {_some(unanswered)}"
+        if unmarked:
+            yield f"{len(unmarked)} parts have more answers than triggers, not marked as duplicates: {_some(unmarked)}"
+
+
+def _some(names: Collection[str]) -> str:
+    return ", ".join(sorted(names)[:8])
 
 
 def _unanswered(triggers: Sequence[Trigger], answers: Sequence[_Answer]) -> int:

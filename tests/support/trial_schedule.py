@@ -12,12 +12,13 @@ from tests.support import trial_camera
 from tests.support.fault_schedule import ScheduledFault, ScheduledTrigger, draw_schedule, draw_triggers
 from tests.support.faults import Faults
 from tests.support.people import Part
-from tests.support.plant import Plant
+from tests.support.plant import START_S, Plant
 from tests.support.reused_account import ReusedAccount, Trigger
 
 RATES = (8.0, 3.0, 1.0, 0.5)  # of the lines, parts per second
 QUIET_S = 3.0  # for the answers to what is open, before the broker forgets its sessions
-SETTLE_S = 90.0
+SETTLE_S = 60.0
+SUBSCRIBED_S = 0.5  # from a line's first word on a connection to its subscriptions
 HOUR_S = 3600.0
 SLOW_S, VERY_SLOW_S = 0.4, 4.0  # a transaction
 
@@ -137,26 +138,51 @@ class FaultSchedule:
             with CAMERA_FAULTS[fault.kind](self._plant, fault.line):
                 yield
         elif fault.kind == "session lost":
-            self._forget_sessions()
-            yield
-            self._plant.broker.start()
+            with self._sessions_forgotten():
+                yield
         else:
             with FAULTS[fault.kind](self._plant):
                 yield
 
-    def _forget_sessions(self) -> None:
-        """Stops the broker, which forgets all. What it has taken and not passed on is lost, so that triggers are held
-        back before; one that has no answer by then need not get one.
+    @contextmanager
+    def _sessions_forgotten(self) -> Iterator[None]:
+        """The broker is stopped, and has forgotten all when it starts. What it took and had not passed on is lost, and so
+        is what it takes for a subscriber that it does not know yet: triggers are held back before, until the lines
+        have subscribed again. One that has no answer by then need not get one.
         """
+        plant, senders = self._plant, self._senders
+        assert plant.proxy is not None
         self.sessions_lost += 1
-        with self._senders.held():
-            end = time.monotonic() + QUIET_S
-            while self._senders.unanswered() and time.monotonic() < end:
-                time.sleep(0.05)
-            for trigger in self._senders.unanswered():
+        with senders.held():
+            _wait_for(lambda: not senders.unanswered(), QUIET_S)
+            for trigger in senders.unanswered():
                 trigger.excused = True
-            self._plant.broker.stop()
-            self._plant.broker.forget()
+            with plant.proxy.refused():
+                plant.broker.stop()
+                plant.broker.forget()
+                plant.monitor.subscribed.clear()
+                yield
+                plant.broker.start()
+                assert plant.monitor.subscribed.wait(START_S)
+                started = time.monotonic()
+            if not _wait_for(lambda: all(_is_there(plant, line, started) for line in plant.lines), START_S):
+                self.breaches.append("a line does not come back to a broker that has forgotten it")
+            time.sleep(SUBSCRIBED_S)
+
+
+def _wait_for(holds: Callable[[], bool], timeout_s: float) -> bool:
+    end = time.monotonic() + timeout_s
+    while not holds():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def _is_there(plant: Plant, line: str, since: float) -> bool:
+    """Whether the line has said how it is."""
+    said = plant.monitor.state(line)
+    return said is not None and said.at > since and said.message["state"] != "offline"
 
 
 def run_schedule(plant: Plant, seed: int, seconds: float) -> Outcome:

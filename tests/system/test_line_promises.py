@@ -28,7 +28,7 @@ SLACK_S = 0.1  # for the way of a trigger and of its answer
 
 @pytest.fixture(scope="module")
 def whole_plant() -> Iterator[Plant]:
-    free = {f"lines.{FREE}": {"mode": "free"}, f"lines.{FREE}.camera": {"rate": 2.0}}
+    free: dict[str, Any] = {f"lines.{FREE}": {"mode": "free"}, f"lines.{FREE}.camera": {"rate": 2.0}}
     with Plant(3, deadline_ms=1000, proxied=True, faulty=True, mqtt={"keepalive_s": 3}, **free) as one:
         yield one
 
