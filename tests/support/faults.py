@@ -115,19 +115,8 @@ def _library() -> Path:
     if compiler is None or sys.platform != "linux":
         raise RuntimeError("faults of the disk need Linux and a C compiler: install the package `gcc`")
     target = Path(tempfile.mkdtemp(prefix="faults-")) / "faults.so"
-    command = [
-        compiler,
-        "-O1",
-        "-Wall",
-        "-Wextra",
-        "-Werror",
-        "-shared",
-        "-fPIC",
-        "-o",
-        str(target),
-        str(_SOURCE),
-        "-ldl",
-    ]
+    options = ("-O1", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC")
+    command = [compiler, *options, "-o", str(target), str(_SOURCE), "-ldl"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{compiler} cannot build {_SOURCE.name}: {done.stderr}")

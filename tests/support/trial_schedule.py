@@ -146,9 +146,9 @@ class FaultSchedule:
 
     @contextmanager
     def _sessions_forgotten(self) -> Iterator[None]:
-        """The broker is stopped, and has forgotten all when it starts. What it took and had not passed on is lost, and so
-        is what it takes for a subscriber that it does not know yet: triggers are held back before, until the lines
-        have subscribed again. One that has no answer by then need not get one.
+        """The broker is stopped, and has forgotten all when it starts. What it took and had not passed on is lost, and
+        so is what it takes for a subscriber that it does not know yet: triggers are held back before, until the
+        lines have subscribed again. One that has no answer by then need not get one.
         """
         plant, senders = self._plant, self._senders
         assert plant.proxy is not None
