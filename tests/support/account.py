@@ -81,15 +81,18 @@ class Account:
             before = self.first.setdefault(one.message["id"], one)
             assert _same(before.message, one.message), "a verdict came again, and had changed"
         self.repeats = len(heard) - len(self.first)
-        self._parts: dict[str, list[Heard]] = defaultdict(list)
+        self._parts: dict[str | None, list[Heard]] = defaultdict(list)
         numbers: dict[str, dict[int, str]] = defaultdict(dict)
+        generations: dict[tuple[str, int], list[int]] = defaultdict(list)
         for identity, one in self.first.items():
-            seq, part = one.message["seq"], one.message["part_id"]
+            seq, part = one.message["seq"], one.message.get("part_id")
             self._parts[part].append(one)
             known = numbers[one.line].setdefault(seq, identity)
             assert known == identity, f"{one.line}: two verdicts have the number {seq}"
-        for line, of in numbers.items():
-            missing = sorted(set(range(1, max(of) + 1)) - set(of))
+            generations[one.line, generation_of(one)].append(seq)
+        for (line, generation), of in generations.items():
+            begin = 1 if generation == 1 else min(of)  # a later one begins anywhere above the one before
+            missing = sorted(set(range(begin, max(of) + 1)) - set(of))
             assert not missing, f"{line}: of {max(of)} numbers {len(missing)} are missing: {missing[:20]}"
         self.numbers: Mapping[str, Mapping[int, str]] = numbers
 
@@ -108,6 +111,11 @@ class Account:
         heard = {(line, seq): identity for line, of in self.numbers.items() for seq, identity in of.items()}
         assert not set(on_disk.items()) - set(heard.items()), "verdicts on disk never came"
         assert not set(heard.items()) - set(on_disk.items()), "verdicts came that are not on disk"
+
+
+def generation_of(heard: Heard) -> int:
+    """How often the line's state had been restored from a backup, plus one."""
+    return int(heard.message.get("generation", 1))
 
 
 def codes(answers: Iterable[Answer]) -> str:

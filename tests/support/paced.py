@@ -2,11 +2,13 @@
 
     python -m tests.support.paced MS run --config FILE
 
+`Faults` in the control block of this process make passes slower and scores NaN.
 SIGUSR1 sets the wall clock of the service an hour ahead, SIGUSR2 an hour back.
 """
 
 from __future__ import annotations
 
+import math
 import signal
 import sys
 import time
@@ -15,6 +17,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from edge import clock
+from tests.support.faults import of_this_process
 
 HOUR = timedelta(hours=1)
 SCORE = 0.25  # of every part; below the usual threshold
@@ -44,11 +47,12 @@ def main(pass_s: float) -> None:
     found = (SCORE * np.exp(-4 * ((rows - 0.2) ** 2 + (columns + 0.3) ** 2))).astype(np.float32)  # a hill, as they are
 
     def inspect(_: Alfa, frames: Sequence[Any], texts: Sequence[Any], indexes: Any = None) -> list[Inspection]:
-        time.sleep(pass_s)  # as a device computes: without the interpreter's lock
+        time.sleep(pass_s + of_this_process("pass_ms") / 1000)  # as a device computes: without the interpreter's lock
+        score = math.nan if of_this_process("no_number") else SCORE
         return [
             Inspection(
-                score=SCORE,
-                global_score=SCORE,
+                score=score,
+                global_score=score,
                 local_score=float(found.max()),
                 patch_map=found,
                 size=frame.shape[:2],

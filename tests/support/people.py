@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -19,6 +20,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from edge.control.client import ask
 
+TOPICS = ("line/+/anomaly", "line/+/status", "line/+/reply")  # what the monitor hears
 _shifts = itertools.count(1)
 
 
@@ -110,18 +112,18 @@ class Plc:
         self._lock = threading.Lock()
         self._open = 0
 
-    def trigger(self, line: str, part_id: str) -> None:
-        """Triggers a part; does not wait."""
-        self.publish(f"line/{line}/trigger", json.dumps({"part_id": part_id}).encode())
+    def trigger(self, line: str, part_id: str, **more: Any) -> None:
+        """Triggers a part, with `more` fields in the message; does not wait."""
+        self.publish(f"line/{line}/trigger", json.dumps({"part_id": part_id, **more}).encode())
 
     def publish(self, topic: str, payload: bytes, qos: int = 1, retain: bool = False) -> None:
         """Publishes anything; does not wait."""
         self._count(1)
         self._client.publish(topic, payload, qos, retain)
 
-    def shift(self, lines: Sequence[str], rate: float) -> Shift:
-        """Parts at `rate` per second on each line."""
-        return Shift(self.trigger, lines, rate)
+    def shift(self, lines: Sequence[str], rate: float, **more: Any) -> Shift:
+        """Parts at `rate` per second on each line, with `more` fields in each message."""
+        return Shift(partial(self.trigger, **more), lines, rate)
 
     def acknowledged(self, timeout_s: float = 30.0) -> None:
         """Waits until the broker has all that was published."""
@@ -163,14 +165,17 @@ class Operator:
 
 
 class Monitor:
-    """Takes down every verdict and every state, over a session that outlasts the connection."""
+    """Takes down every verdict, state and reply, over a session that outlasts the connection."""
 
     def __init__(self, port: int, user: str, password: str) -> None:
         self._client = _client("monitor", port, user, password)
         self._client.on_message = self._hear
         self._verdicts: list[Heard] = []
-        self._answered: set[str] = set()
+        self._answered: set[str | None] = set()
         self._states: dict[str, Heard] = {}
+        self._replies: list[Heard] = []
+        self.subscribed = threading.Event()
+        """Set whenever the broker has taken its subscriptions."""
         self.births: dict[str, float] = {}
         """When the service's last connection for a line was made, by line."""
 
@@ -178,20 +183,34 @@ class Monitor:
         """All of them, repeated ones too, as they came."""
         return self._verdicts[:]
 
-    def answered(self) -> set[str]:
-        """The parts that have a verdict."""
+    def answered(self) -> set[str | None]:
+        """The parts that have a verdict; None where one has none of a trigger."""
         return set(self._answered)
 
     def state(self, line: str) -> Heard | None:
         """The line's last word on how it is."""
         return self._states.get(line)
 
+    def alarm(self, line: str, code: str) -> str | None:
+        """What the line's last word says of an alarm; None: it has no such alarm."""
+        said = self._states.get(line)
+        alarms = said.message.get("alarms", ()) if said is not None else ()
+        return next((str(alarm["message"]) for alarm in alarms if alarm["code"] == code), None)
+
+    def answers(self, part_id: str) -> list[dict[str, Any]]:
+        """The different verdicts of a part, as they came."""
+        found = (heard.message for heard in self.verdicts() if heard.message.get("part_id") == part_id)
+        return list({verdict["id"]: verdict for verdict in found}.values())
+
+    def replies(self, line: str) -> list[dict[str, Any]]:
+        """The line's answers to commands, and to triggers that are none, as they came."""
+        return [heard.message for heard in self._replies if heard.line == line]
+
     def __enter__(self) -> Monitor:
-        subscribed = threading.Event()
-        self._client.on_subscribe = lambda *_: subscribed.set()
-        self._client.on_connect = lambda client, *_: client.subscribe([("line/+/anomaly", 1), ("line/+/status", 1)])
+        self._client.on_subscribe = lambda *_: self.subscribed.set()
+        self._client.on_connect = lambda client, *_: client.subscribe([(topic, 1) for topic in TOPICS])
         _open(self._client)
-        if not subscribed.wait(10):
+        if not self.subscribed.wait(10):
             raise AssertionError("no subscription")
         return self
 
@@ -203,13 +222,15 @@ class Monitor:
         at, wall = time.monotonic(), time.time()
         _, line, kind = message.topic.split("/")
         heard = Heard(at, wall, line, json.loads(message.payload))
-        if kind == "status":
+        if kind == "reply":
+            self._replies.append(heard)
+        elif kind == "status":
             self._states[line] = heard
             if heard.message["state"] == "starting":
                 self.births[line] = at
         else:
             self._verdicts.append(heard)
-            self._answered.add(heard.message["part_id"])
+            self._answered.add(heard.message.get("part_id"))
 
 
 def _client(name: str, port: int, user: str, password: str) -> Client:

@@ -10,6 +10,7 @@ with Plant(folder) as plant:
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import sqlite3
 import subprocess
@@ -17,12 +18,14 @@ import sys
 import tempfile
 import time
 import urllib.request
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from edge.control.client import ask
+from tests.support.faults import Faults
 from tests.support.film import SIZE, Film, draw
 from tests.support.mosquitto import Mosquitto, binary, free_port
 from tests.support.people import Monitor, Operator, Plc, Shift
@@ -35,40 +38,49 @@ DEADLINE_MS = 2000
 FROZEN_S = 1.0
 QUIET_S = 0.3  # without a verdict, after which no more is expected
 OTHER_SIZE = (640, 512)
-PASSWORDS = {"edge": "from the start", "plc": "another one"}
+PASSWORDS = {"edge": "from the start", "plc": "another one", "monitor": "a third"}
 ROOT = Path(__file__).parents[2]
 
 
 class Broker(Mosquitto):
     """A broker that remembers over a restart, and that can change its mind about a password."""
 
-    def __init__(self) -> None:
+    def __init__(self, options: Sequence[str] = ()) -> None:
+        """`options` are further lines of the configuration, of the listener too."""
         super().__init__(persistent=True, users=PASSWORDS, options=["max_queued_messages 0"])
+        self._further = options
 
     def set_password(self, user: str, password: str) -> None:
         """Holds from the next start on."""
         file = Path(self._directory.name) / "passwords"
         subprocess.run([binary("mosquitto_passwd"), "-b", str(file), user, password], check=True)
 
+    def forget(self) -> None:
+        """Starts with no session and no retained message; it has been stopped."""
+        (Path(self._directory.name) / "mosquitto.db").unlink(missing_ok=True)
+
     def _write_config(self, directory: Path) -> Path:
         """Its memory is written as it ends: at every change would take more time than all that is measured here."""
         config = super()._write_config(directory)
         kept = [line for line in config.read_text().splitlines() if not line.startswith("autosave")]
-        config.write_text("\n".join(kept) + "\n")
+        config.write_text("\n".join([*kept, *self._further]) + "\n")
         return config
 
 
 class PacedService(Service):
     """The service with a scorer of known speed; its log goes on over restarts."""
 
-    def __init__(self, config: Path, pass_ms: float) -> None:
+    def __init__(self, config: Path, pass_ms: float, environment: Mapping[str, str]) -> None:
         super().__init__(config)
         self._pass_ms = pass_ms
+        self._environment = {**os.environ, **environment}
 
     def __enter__(self) -> PacedService:
         command = [sys.executable, "-m", "tests.support.paced", f"{self._pass_ms:g}", "run", "--config"]
         with self.log.open("ab") as sink:
-            self.process = subprocess.Popen([*command, str(self._config)], cwd=ROOT, stdout=sink, stderr=sink)
+            self.process = subprocess.Popen(
+                [*command, str(self._config)], cwd=ROOT, env=self._environment, stdout=sink, stderr=sink
+            )
         return self
 
 
@@ -83,6 +95,9 @@ class Plant:
         pass_ms: float = PASS_MS,
         deadline_ms: int = DEADLINE_MS,
         proxied: bool = False,
+        faulty: bool = False,
+        size: tuple[int, int] = SIZE,
+        broker: Sequence[str] = (),
         state: Path | None = None,
         **tables: dict[str, Any],
     ) -> None:
@@ -93,16 +108,21 @@ class Plant:
             pass_ms: What a pass of the scorer takes.
             deadline_ms: Within which each part is answered.
             proxied: Whether the service reaches the broker by `proxy`.
+            faulty: Whether `faults` can strike the service.
+            size: Of the pictures, width and height.
+            broker: Further lines of the broker's configuration.
             state: The folder of its state. Default: one of the plant's own.
             tables: Settings besides, by section.
         """
         self.lines = [f"line-{number}" for number in range(1, lines + 1)]
         self.films: dict[str, Film] = {}
-        self.broker = Broker()
+        self.broker = Broker(broker)
         self._fps = fps
         self._pass_ms = pass_ms
         self.deadline_ms = deadline_ms
         self._proxied = proxied
+        self._faulty = faulty
+        self._size = size
         self._state = state
         self._tables = tables
         self._stack = ExitStack()
@@ -113,18 +133,19 @@ class Plant:
             self._folder = Path(enter(tempfile.TemporaryDirectory(prefix="plant-")))
             self.state = self._state or self._folder / "state"
             enter(self.broker)
-            pictures = draw(self._folder / "pictures", SIZE, OTHER_SIZE)
+            pictures = draw(self._folder / "pictures", self._size, OTHER_SIZE)
             for line in self.lines:
-                self.films[line] = enter(Film(pictures, self._fps))
+                self.films[line] = enter(Film(pictures, self._fps, self._size))
             self.proxy = enter(Proxy(self.broker.port)) if self._proxied else None
             self._metrics = free_port()
             config = self._folder / "edge.toml"
             config.write_text(toml(self._settings()))
-            access = self.broker.port, "plc", PASSWORDS["plc"]
-            self.monitor = enter(Monitor(*access))
-            self.plc = enter(Plc(*access))
+            self.monitor = enter(Monitor(self.broker.port, "monitor", PASSWORDS["monitor"]))
+            self.plc = enter(Plc(self.broker.port, "plc", PASSWORDS["plc"]))
             self.operator = Operator(self._folder / "run" / "console.sock")
-            self.service = PacedService(config, self._pass_ms)
+            self.faults = Faults(self._folder) if self._faulty else None
+            environment = self.faults.environment if self.faults is not None else {}
+            self.service = PacedService(config, self._pass_ms, environment)
             self._stack.callback(self._end)
             self.start()
             self._stack = self._stack.pop_all()
@@ -246,7 +267,7 @@ class Plant:
         for line in self.lines:
             tables[f"lines.{line}"] = {"mode": "trigger", "pack": "bottle", "deadline_ms": self.deadline_ms}
             tables[f"lines.{line}.camera"] = {"source": self.films[line].url}
-            tables[f"lines.{line}.health"] = {"frozen_s": FROZEN_S, "size": list(SIZE)}
+            tables[f"lines.{line}.health"] = {"frozen_s": FROZEN_S, "size": list(self._size)}
         for section, values in self._tables.items():
             tables[section] = tables.get(section, {}) | values
         return tables

@@ -5,6 +5,8 @@ from __future__ import annotations
 import selectors
 import socket
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 
 _LOOK_S = 0.02
@@ -20,7 +22,9 @@ class Proxy:
         self._server = socket.create_server((self.host, 0))
         self.port = int(self._server.getsockname()[1])
         self._pairs: dict[socket.socket, socket.socket] = {}
+        self._clients: set[socket.socket] = set()
         self._silent: set[socket.socket] = set()
+        self._refuses = False
         self._ended = False
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -40,6 +44,22 @@ class Proxy:
         """All packets of the connections that there are vanish from now on; later connections work."""
         self._silent.update(self._pairs)
 
+    def swallow_from_clients(self) -> None:
+        """As `swallow`, but what the broker sends still comes."""
+        self._silent.update(self._clients)
+
+    def cut(self) -> None:
+        """Ends the connections that there are; both sides notice."""
+        for one in tuple(self._pairs):
+            self._hang_up(one)
+
+    @contextmanager
+    def refused(self) -> Iterator[None]:
+        """Whoever connects while the context is open is turned away."""
+        self._refuses = True
+        yield
+        self._refuses = False
+
     def _run(self) -> None:
         with selectors.DefaultSelector() as selector:
             selector.register(self._server, selectors.EVENT_READ)
@@ -54,12 +74,16 @@ class Proxy:
 
     def _accept(self, selector: selectors.BaseSelector) -> None:
         client, _ = self._server.accept()
+        if self._refuses:
+            client.close()
+            return
         try:
             broker = socket.create_connection((self.host, self._target))
         except OSError:
             client.close()
             return
         self._pairs |= {client: broker, broker: client}
+        self._clients.add(client)
         selector.register(client, selectors.EVENT_READ)
         selector.register(broker, selectors.EVENT_READ)
 

@@ -1,0 +1,120 @@
+"""The books where parts come back: a part has several triggers, which are told apart by their order."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tests.support.people import Heard, Part
+
+Verdict = Mapping[str, Any]
+
+
+@dataclass
+class Trigger:
+    """A trigger that was sent; `excused`: the broker forgot what it had taken, so it need not be answered."""
+
+    part: Part
+    excused: bool = False
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """A verdict; `at` is when it was heard, seconds of the monotonic clock; None: it was read from the disk."""
+
+    verdict: Verdict
+    at: float | None
+
+
+class ReusedAccount:
+    """Of the verdicts that were heard, and of those on disk.
+
+    Attributes:
+        breaches: What does not hold, in words.
+        codes: How many verdicts there are of each kind.
+        surplus: Answers beyond one for each trigger; each is marked `duplicate`, or a breach.
+    """
+
+    def __init__(self, heard: Sequence[Heard], on_disk: Sequence[Verdict], triggers: Collection[Trigger]) -> None:
+        self.breaches: list[str] = []
+        self.surplus = 0
+        self._answers: dict[str, _Answer] = {}
+        for message in heard:
+            before = self._answers.setdefault(message.message["id"], _Answer(message.message, message.at))
+            if _without_delivery(before.verdict) != _without_delivery(message.message):
+                self.breaches.append(f"the verdict {message.message['id']} came again, and had changed")
+        for verdict in on_disk:
+            self._answers.setdefault(verdict["id"], _Answer(verdict, None))
+        self.codes = Counter(map(_code, self._answers.values()))
+        self.breaches += self._numbers()
+        self.breaches += self._parts(triggers)
+
+    def _numbers(self) -> Iterator[str]:
+        """Numbers that were used twice, and gaps."""
+        numbers: dict[tuple[str, int], list[int]] = defaultdict(list)
+        for answer in self._answers.values():
+            verdict = answer.verdict
+            numbers[verdict["line"], verdict.get("generation", 1)].append(verdict["seq"])
+        for (line, generation), of in numbers.items():
+            begin = 1 if generation == 1 else min(of)
+            missing = sorted(set(range(begin, max(of) + 1)) - set(of))
+            if missing:
+                yield f"{line}: of {max(of)} numbers {len(missing)} are missing: {missing[:10]}"
+            twice = sorted(number for number, times in Counter(of).items() if times > 1)
+            if twice:
+                yield f"{line}: {len(twice)} numbers were used twice: {twice[:10]}"
+
+    def _parts(self, triggers: Collection[Trigger]) -> Iterator[str]:
+        """Triggers that have no answer, and answers that are one too many and do not say so."""
+        came: dict[str, list[Trigger]] = defaultdict(list)
+        answers: dict[str, list[_Answer]] = defaultdict(list)
+        for trigger in triggers:
+            came[trigger.part.part_id].append(trigger)
+        for answer in self._answers.values():
+            answers[str(answer.verdict.get("part_id"))].append(answer)
+        unknown = answers.keys() - came.keys()
+        unanswered = {
+            part_id: missing for part_id, of in came.items() if (missing := _unanswered(of, answers[part_id]))
+        }
+        unmarked = []
+        for part_id, of in came.items():
+            found = answers[part_id]
+            surplus = max(0, len(found) - len(of))
+            self.surplus += surplus
+            marked = sum(bool(answer.verdict.get("duplicate")) for answer in found)
+            if surplus > marked or len(found) - marked > len(of):
+                unmarked.append(part_id)
+        if unknown:
+            yield f"{len(unknown)} parts have answers, and nobody has triggered them: {_some(unknown)}"
+        if unanswered:
+            total = sum(unanswered.values())
+            yield f"{total} triggers of {len(unanswered)} parts have no answer: {_some(unanswered)}"
+        if unmarked:
+            yield f"{len(unmarked)} parts have more answers than triggers, not marked as duplicates: {_some(unmarked)}"
+
+
+def _some(names: Collection[str]) -> str:
+    return ", ".join(sorted(names)[:8])
+
+
+def _unanswered(triggers: Sequence[Trigger], answers: Sequence[_Answer]) -> int:
+    """How many triggers have no answer: each takes the last one heard after it that no later trigger has taken."""
+    left = sorted(answers, key=lambda answer: float("inf") if answer.at is None else answer.at)
+    missing = 0
+    for trigger in reversed(triggers):
+        if left and (left[-1].at is None or left[-1].at > trigger.part.sent):
+            left.pop()
+        elif not trigger.excused:
+            missing += 1
+    return missing
+
+
+def _code(answer: _Answer) -> str:
+    verdict = answer.verdict
+    return str(verdict["error"]["code"] if verdict["verdict"] == "error" else verdict["verdict"])
+
+
+def _without_delivery(verdict: Verdict) -> dict[str, Any]:
+    return {key: value for key, value in verdict.items() if key != "historical"}
