@@ -106,6 +106,11 @@ class Camera:
         """The status as of the last call."""
         return self._status
 
+    @property
+    def live(self) -> bool:
+        """Whether the source goes on by itself, so that frames grow old."""
+        return self._live
+
     def start(self) -> None:
         """Starts the camera's process; does not wait for the camera.
 

@@ -102,14 +102,14 @@ def _end_at_once(_number: int, _frame: FrameType | None) -> None:
 def _stop_on_signals(service: Service | None = None) -> threading.Event:
     """An event that SIGINT and SIGTERM set; a second one ends the process at once.
 
-    A `daemon` that is still loading has `_UNDO_S` seconds to undo what was begun.
+    A `service` that is still loading has `_UNDO_S` seconds to undo what was begun.
     """
     stop = threading.Event()
 
     def handle(number: int, _frame: FrameType | None) -> None:
         signal.signal(number, signal.SIG_DFL)
         stop.set()
-        if daemon is not None and not service.loaded.is_set():
+        if service is not None and not service.loaded.is_set():
             end_after(_UNDO_S, 0, "the service ends while it loads; not all that was begun could be undone")
 
     _on_signals(handle)
