@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from concurrent.futures import Future
+from dataclasses import replace
 
 from core.image import Rgb
 from edge.camera.frame import Frame
@@ -108,12 +109,24 @@ class Acquisition:
         missing, camera = self._camera.missing(), self._camera.status
         if frame is not None:
             self._judge(request, frame, arrived)
+            if self._camera.live:
+                self._share(frame, arrived)
             return True
         if missing is not None or camera.state in ("fault", "ended"):
             reason = missing or camera.reason or "there is no frame"
             self._issuer.put(fault_of(request, "camera_no_frame", reason))
             return True
         return request.decided  # at its deadline the issuer answers it
+
+    def _share(self, frame: Frame, arrived: float) -> None:
+        """Judges by it all parts whose trigger came before it was exposed: no later frame shows them better."""
+        while True:
+            with self._lock:
+                if not self._requests or self._requests[0].received > frame.captured:
+                    return
+                request = self._requests.popleft()
+            if not request.decided:
+                self._judge(request, replace(frame, dropped=0), arrived)
 
     def _serve_rate(self) -> float | None:
         if self._halted:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -80,7 +80,7 @@ class Router:
         self._lock = threading.Lock()
         self._receivers: Mapping[str, Receiver] | None = None
         self._voices: Mapping[str, Voice] = {}
-        self._kept: deque[InboundMessage] = deque()
+        self._kept: deque[InboundMessage | Callable[[], None]] = deque()
         self._closed = False
         self._rejected: dict[str, Counter[str]] = {line: Counter() for line in self.lines}
 
@@ -93,8 +93,11 @@ class Router:
                 if not self._kept:
                     self._receivers = receivers
                     return
-                message = self._kept.popleft()
-            self._pass_on(message, receivers)
+                kept = self._kept.popleft()
+            if isinstance(kept, InboundMessage):
+                self._pass_on(kept, receivers)
+            else:
+                kept()
 
     def close(self) -> None:
         """Takes nothing more: what comes is not acknowledged, and so stays at the broker."""
@@ -113,6 +116,14 @@ class Router:
                     self._kept.append(message)
                 return
         self._pass_on(message, receivers)
+
+    def then(self, action: Callable[[], None]) -> None:
+        """Calls `action` once all is passed on that has come so far; at once where nothing is kept."""
+        with self._lock:
+            if self._receivers is None and not self._closed:
+                self._kept.append(action)
+                return
+        action()
 
     def reject(self, line: str, reason: str, message: str) -> None:
         """Counts a message that was refused, and says so."""

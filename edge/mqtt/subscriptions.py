@@ -201,7 +201,7 @@ class Subscriptions:
         with self._lock:
             came = connection.freshness.came(bytes(message.payload))
         if came:  # all that the broker had to send again has come, too
-            self._store.forget_messages(self._line, connection.name)
+            self._router.then(lambda: self._store.forget_messages(self._line, connection.name))
 
     def _note_stats(self, client: Client, message: MQTTMessage) -> None:
         """The last that an earlier run said of its numbers."""

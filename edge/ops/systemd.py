@@ -14,7 +14,6 @@ from contextlib import contextmanager
 from edge.clock import monotonic
 from edge.ops.alarms import Alarms
 from edge.ops.redact import redact
-from edge.ops.worker import Workers
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +21,6 @@ _SEND_S = 1.0  # that systemd may be busy; it drops nothing, so that the datagra
 _STATUS_CHARS = 500  # systemd passes over a message of more than 4096 bytes
 _EXTEND_EVERY_S = 10.0
 _EXTEND_BY_S = 30.0
-_PATIENCE_S = 60.0  # for a piece of a thread's work, where it asks for no other
 _LOOK_S = 5.0  # between two looks where systemd does not ask for any
 _LOADING_S = 1800.0  # of a load that takes longer nobody knows whether it will end
 
@@ -79,63 +77,6 @@ class Notifier:
             self._alarms.raise_("systemd", f"systemd cannot be told anything, nor that the service is well: {error}")
         else:
             self._alarms.clear("systemd")
-
-
-class Beat:
-    """The sign of life of one thread, which alone touches it. Nothing is expected before its first sign."""
-
-    vital = True
-
-    def __init__(self, name: str, patience_s: float = _PATIENCE_S) -> None:
-        self.name = name
-        self.patience_s = patience_s
-        self._sign: tuple[threading.Thread, float | None] | None = None
-
-    def touch(self) -> None:
-        """Something was done; the next sign has to come within the patience."""
-        self._sign = threading.current_thread(), monotonic()
-
-    def idle(self) -> None:
-        """There is nothing to do: the next sign may take as long as it likes."""
-        self._sign = threading.current_thread(), None
-
-    def done(self) -> None:
-        """The thread may end."""
-        self._sign = None
-
-    def stalled(self) -> str | None:
-        """What is wrong, in words; None when nothing is."""
-        sign = self._sign  # once: its thread may go on meanwhile
-        if sign is None:
-            return None
-        thread, since = sign
-        if not thread.is_alive():
-            return f"{self.name}: its thread has ended"
-        if since is not None and (silent := monotonic() - since) > self.patience_s:
-            return f"{self.name}: no progress for {silent:.0f} s"
-        return None
-
-    def hopeless(self) -> bool:
-        """Whether the sign is missing for twice the patience."""
-        sign = self._sign
-        return sign is not None and sign[1] is not None and monotonic() - sign[1] > 2 * self.patience_s
-
-
-class Progress:
-    """Whether all threads that must make progress do. Any thread may ask."""
-
-    def __init__(self, workers: Workers | None = None) -> None:
-        self._workers = workers or Workers()
-
-    def beat(self, name: str, patience_s: float = _PATIENCE_S) -> Beat:
-        """One more thread, which may take `patience_s` seconds for a piece of its work."""
-        beat = Beat(name, patience_s)
-        self._workers.add(beat)
-        return beat
-
-    def stalled(self) -> str | None:
-        """What stands still, in words; None when nothing does."""
-        return self._workers.stalled()
 
 
 def watchdog_period(environment: Mapping[str, str] = os.environ) -> float | None:

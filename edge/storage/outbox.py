@@ -117,10 +117,11 @@ class Outbox:
         return Depth(record.count, record.oldest_at, record.dropped)
 
     def number_on(self, line: str, seq: int) -> int:
-        """Has the line's numbers go on above `seq`, which others know though the disk does not; the new generation."""
-        generation = self._opened.record(line).generation + 1
+        """Has the line's numbers go on above `seq`, which others know though the disk does not; their generation."""
+        database = self._opened
+        generation = database.record(line).generation + (0 if database.restored else 1)
         self._passed[line] = max(seq, self._passed.get(line, 0))
-        self._writer.note(("number_on", line), lambda database: database.number_on(line, seq, generation))
+        self._writer.note(("number_on", line), lambda tables: tables.number_on(line, seq, generation))
         return generation
 
     def unanswered(self, line: str) -> list[Unanswered]:
@@ -157,7 +158,8 @@ class Outbox:
 
     def forget_messages(self, client: str, connection: str | None) -> None:
         """The broker sends no message of a client again but those of `connection`."""
-        self._writer.note(("forget_messages", client), lambda database: database.forget_messages(client, connection))
+        # In the order of what is accepted: a note would overtake a message that came before.
+        self._writer.submit(lambda database: database.forget_messages(client, connection))
 
     def forget(self, trigger: int) -> None:
         """A trigger that gets no answer of its own."""

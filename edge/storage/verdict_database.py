@@ -175,6 +175,8 @@ class VerdictDatabase:
         self._new: dict[str, LineRecord] = {}  # as the transaction will leave them
         self._settings = settings
         self._sql = self.database.tables.conn.execute
+        self.restored = False
+        """Whether this run has begun a generation, as the file is a restored backup."""
         try:
             newest = self._read()
             if self.copied_at is not None:
@@ -207,6 +209,7 @@ class VerdictDatabase:
             self._sql("DELETE FROM triggers")
             self._sql("DELETE FROM messages")
         self.records = {line: replace(record, generation=self.generation) for line, record in self.records.items()}
+        self.restored = True
         log.warning(
             "%s is a backup of %s: numbers go on in generation %d, and triggers of that time are not answered",
             self.database.path,

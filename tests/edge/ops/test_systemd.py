@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from edge.ops.alarms import Alarms
-from edge.ops.systemd import Notifier, Progress, Watchdog, loading, watchdog_period
+from edge.ops.systemd import Notifier, Watchdog, loading, watchdog_period
 from tests.support.mosquitto import eventually
 
 
@@ -231,80 +231,29 @@ def test_one_that_may_yet_go_on_or_that_is_not_needed_ends_nothing(patience_s: f
     assert (ended.returncode, ended.stdout) == (0, "went on")
 
 
-class Worker:
-    """A thread that does what it is told, step by step."""
-
-    def __init__(self) -> None:
-        self._steps: list[Callable[[], None] | None] = []
-        self._go, self._went = threading.Semaphore(0), threading.Semaphore(0)
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-
-    def do(self, step: Callable[[], None]) -> None:
-        self._steps.append(step)
-        self._go.release()
-        assert self._went.acquire(timeout=10)
-
-    def end(self) -> None:
-        self._steps.append(None)
-        self._go.release()
-        self._thread.join(10)
-
-    def _run(self) -> None:
-        self._go.acquire()
-        while (step := self._steps.pop(0)) is not None:
-            step()
-            self._went.release()
-            self._go.acquire()
-
-
-def test_who_makes_progress_or_has_nothing_to_do_is_well_and_who_stands_still_is_named(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    now = 100.0
-    monkeypatch.setattr("edge.ops.systemd.monotonic", lambda: now)
-    progress = Progress()
-    line, scorer = progress.beat("line press-1", 30.0), progress.beat("scorer", 5.0)
-    now += 1000
-    assert progress.stalled() is None, "nobody has begun"
-    one, other = Worker(), Worker()
-    one.do(line.touch)
-    other.do(scorer.idle)
-    now += 29
-    assert progress.stalled() is None
-    now += 2
-    assert progress.stalled() == "line press-1: no progress for 31 s"
-    other.do(scorer.touch)
-    now += 6
-    assert progress.stalled() == "line press-1: no progress for 37 s; scorer: no progress for 6 s"
-    one.do(line.touch)
-    other.do(scorer.idle)
-    assert progress.stalled() is None
-    now += 10
-    one.end()
-    assert progress.stalled() == "line press-1: its thread has ended"
-    other.end()
-    assert progress.stalled() == "line press-1: its thread has ended; scorer: its thread has ended"
-    line.done()
-    scorer.done()
-    assert progress.stalled() is None
-
-
-def test_progress_feeds_the_watchdog(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_threads_that_make_progress_feed_the_watchdog(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     systemd = Systemd(str(tmp_path / "notify"))
-    progress = Progress()
-    worker, beat = Worker(), progress.beat("outbox", 0.1)
-    watchdog = Watchdog(Notifier(systemd.environment), progress.stalled, period_s=0.02)
-    worker.do(beat.touch)
+    workers, begins, ends = Workers(), threading.Event(), threading.Event()
+
+    def work() -> float | None:
+        if begins.is_set():
+            ends.wait(10)
+        return None
+
+    worker = Worker(workers, "outbox", work, patience_s=0.1)
+    watchdog = Watchdog(Notifier(systemd.environment), workers.stalled, period_s=0.02)
+    worker.start()
     watchdog.start()
     assert systemd.hear() == "WATCHDOG=1"
+    begins.set()
+    worker.wake()
     eventually(lambda: "outbox: no progress for" in caplog.text)
     while not systemd.silent():
         pass
-    worker.do(beat.idle)
+    ends.set()
     assert systemd.hear() == "WATCHDOG=1"
     watchdog.stop()
-    worker.end()
+    worker.stop()
     systemd.socket.close()
 
 

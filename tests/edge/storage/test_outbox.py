@@ -463,10 +463,13 @@ def test_a_restored_backup_begins_a_new_generation(boxes: Boxes, tmp_path: Path)
     assert (box.last_seq("one"), box.generation("one"), box.generation("two")) == (3, 2, 2)
     assert box.unanswered("one") == []  # it may have been answered since
     assert box.depth("one").count == 3
-    assert box.number_on("one", 5) == 3
+    assert box.number_on("one", 5) == 2  # no verdict has been numbered in it yet
     issue(box, 1)
     box = boxes(restored)
-    assert (box.last_seq("one"), box.generation("one"), kept(box)) == (6, 3, [1, 2, 3, 6])
+    assert (box.last_seq("one"), box.generation("one"), kept(box)) == (6, 2, [1, 2, 3, 6])
+    assert box.number_on("one", 8) == 3
+    issue(box, 1)
+    assert (box.last_seq("one"), box.generation("one"), box.generation("two")) == (9, 3, 2)
 
 
 @pytest.fixture
