@@ -85,6 +85,7 @@ def test_a_pause_and_other_lines_do_not_wait_for_an_import(tmp_path: Path) -> No
             imported.append(asked(dispatcher, "shots_import", line="one", folder=str(exported)).result)
 
         importing = threading.Thread(target=bring)
+        began = time.monotonic()
         importing.start()
         took: list[float] = []
         assert asked(dispatcher, "threshold", line="two", threshold=0.5).refusal is None
@@ -95,10 +96,11 @@ def test_a_pause_and_other_lines_do_not_wait_for_an_import(tmp_path: Path) -> No
                 took.append(time.monotonic() - before)
             time.sleep(0.02)
         importing.join()
+        whole = time.monotonic() - began
     assert imported
     assert len(took) > 4, "the import was over too soon"
-    print(f"the slowest of {len(took)} took {max(took):.3f} s")
-    assert max(took) < 0.5
+    print(f"the slowest of {len(took)} took {max(took):.3f} s, the import {whole:.1f} s")
+    assert max(took) < whole / 3, "it would have waited for most of the import"
 
 
 def test_two_enrolments_of_one_line_take_turns(tmp_path: Path) -> None:
