@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from queue import Queue
-from typing import Any
+from queue import Full, Queue
+from typing import Any, cast
 
-import torch
+import numpy as np
 
-from core.alfa import Inspection
 from core.image import Rgb
+from core.inspection import Inspection
 from edge.control.dispatcher import Dispatcher
+from edge.control.line_control import LineControl
 from edge.control.offline import LineAtRest, offline_dispatcher
 from edge.control.protocol import Reply, Request
 from edge.inspection.recipe import Seen
@@ -43,37 +45,46 @@ def asked(dispatcher: Dispatcher, command: str, *blobs: bytes, **arguments: Any)
 
 
 class LineOnFilm(LineAtRest):
-    """A line that shows pictures one after the other to who watches it, and can be paused; it scores nothing."""
+    """Line `one`, which shows pictures one after the other to who watches it, and can be paused; it scores nothing."""
 
-    def __init__(self, line: LineAtRest, picture: Callable[[int], Rgb]) -> None:
-        super().__init__("one", line.recipe, line.seq)
+    def __init__(self, dispatcher: Dispatcher, picture: Callable[[int], Rgb]) -> None:
+        """Takes the place of the line at rest."""
+        lines = cast("dict[str, LineControl]", dispatcher.lines)
+        super().__init__("one", lines["one"].recipe, lines["one"].seq)
         self.paused: str | None = None
         self._picture = picture
+        lines["one"] = self
 
     @contextmanager
     def watch(self) -> Iterator[Queue[Seen | None]]:
         seen: Queue[Seen | None] = Queue(4)
-        ended = threading.Event()
+        over = threading.Event()
 
         def show() -> None:
-            number = 0
-            while not ended.is_set():
-                number += 1
-                inspection = Inspection.__new__(Inspection)
-                object.__setattr__(inspection, "score", number / 1000)
-                object.__setattr__(inspection, "patch_map", torch.full((2, 2), number / 1000))
-                seen.put(Seen(self._picture(number), inspection, self.recipe, number))
+            for number in itertools.count(1):
+                part = self._part(number)
+                while not over.is_set():
+                    try:
+                        seen.put(part, timeout=0.1)
+                        break
+                    except Full:
+                        continue
+                if over.is_set():
+                    return
 
-        shows = threading.Thread(target=show, daemon=True)
+        shows = threading.Thread(target=show)
         shows.start()
         try:
             yield seen
         finally:
-            ended.set()
-            while shows.is_alive():
-                while not seen.empty():
-                    seen.get()
-                shows.join(0.01)
+            over.set()
+            shows.join()
+
+    def _part(self, number: int) -> Seen:
+        score, nothing = number / 1000, np.zeros(0, bool)
+        image, patch_map = self._picture(number), np.full((2, 2), score, np.float32)
+        inspection = Inspection(score, score, score, patch_map, image.shape[:2], nothing, nothing)
+        return Seen(image, inspection, self.recipe, number)
 
     def pause(self, who: str) -> None:
         self.paused = who

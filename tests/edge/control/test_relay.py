@@ -6,7 +6,6 @@ import random
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from edge.control.protocol import MAX_BYTES, MAX_PARTS, Reply, Request
 from edge.control.relay import MessageMeter, ProtocolError
 from edge.control.server import ConsoleServer
 from edge.ops.alarms import Alarms
+from tests.support.memory import Growth
 from tests.support.mosquitto import eventually
 
 GREETING = b"\xff" + bytes(8) + b"\x7f\x03\x00NULL" + bytes(16 + 1 + 31)
@@ -80,28 +80,6 @@ def test_another_protocol_is_noticed(stream: bytes) -> None:
         read(stream)
 
 
-def rss_mib() -> float:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / (1 << 20)
-
-
-class Peak:
-    """The most memory that this process has while the context is open, above what it had before, MiB."""
-
-    def __enter__(self) -> Peak:
-        self.grown, self._before, self._over = 0.0, rss_mib(), threading.Event()
-        self._thread = threading.Thread(target=self._look)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join()
-
-    def _look(self) -> None:
-        while not self._over.wait(0.005):
-            self.grown = max(self.grown, rss_mib() - self._before)
-
-
 @contextmanager
 def serving(folder: Path, alarms: Alarms) -> Iterator[ConsoleServer]:
     def answer(request: Request, blobs: Sequence[bytes]) -> tuple[Reply, Sequence[bytes]]:
@@ -120,13 +98,14 @@ def serving(folder: Path, alarms: Alarms) -> Iterator[ConsoleServer]:
 @pytest.mark.parametrize(("parts", "size"), [(40, 20_000_000), (8_000, 100_000)], ids=["40 x 20 MB", "8,000 x 100 kB"])
 def test_800_mb_in_one_message_are_not_taken(tmp_path: Path, parts: int, size: int) -> None:
     alarms = Alarms()
-    with serving(tmp_path, alarms) as server, Peak() as peak:
+    with serving(tmp_path, alarms) as server, Growth() as growth:
         command = [sys.executable, "-c", SENDER, str(server.path), str(parts), str(size)]
         sender = subprocess.Popen(command)
         eventually(lambda: bool(alarms.every()), 30)
         assert ask(server.path, "echo", {}, [b"one"])[0] == {"bytes": 3}
         sender.wait(30)
-    assert peak.grown < ALLOWED_MIB
+    print(f"grown by {growth.mib:.0f} MiB")
+    assert growth.mib < ALLOWED_MIB
     [alarm] = alarms.every()
     assert alarm.code == "messages_refused"
     assert "a message of more than 68 MiB or 512 parts" in alarm.message
@@ -142,9 +121,9 @@ def test_as_much_as_is_allowed_is_taken_and_comes_back(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("pictures", [[bytes(MAX_BYTES)], [b""] * (MAX_PARTS + 1)], ids=["bytes", "pictures"])
 def test_a_client_says_itself_that_it_asks_for_too_much(tmp_path: Path, pictures: list[bytes]) -> None:
-    with serving(tmp_path, Alarms()) as server:
-        with pytest.raises(RefusedError, match="at most 256 pictures and 64 MiB; send fewer at a time"):
-            ask(server.path, "echo", {}, pictures)
+    refused = pytest.raises(RefusedError, match="at most 256 pictures and 64 MiB; send fewer at a time")
+    with serving(tmp_path, Alarms()) as server, refused:
+        ask(server.path, "echo", {}, pictures)
 
 
 def test_clients_that_come_and_go_or_say_nothing_hold_up_nobody(tmp_path: Path) -> None:

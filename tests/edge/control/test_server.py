@@ -13,7 +13,7 @@ import zmq
 
 from edge.control.client import NoAnswerError, RefusedError, ask
 from edge.control.command_queue import CommandQueue
-from edge.control.protocol import MAX_BYTES, MAX_PARTS, Reply, Request
+from edge.control.protocol import MAX_BYTES, MAX_PARTS, Reply, Request, batches
 from edge.control.server import ConsoleError, ConsoleServer
 from edge.ops.lock import LockError
 
@@ -104,6 +104,44 @@ def test_rubbish_is_refused(server: ConsoleServer, parts: Sequence[bytes], code:
     assert reply.refusal is not None
     assert reply.refusal.code == code
     assert ask(server.path, "echo", {})[0]["blobs"] == 0
+
+
+@pytest.mark.parametrize(
+    ("document", "identity"),
+    [
+        (b'{"id": "7", "command": ""}', "7"),
+        (b'{"id": "7", "more": 1}', "7"),
+        (b'{"id": "7", "command": "echo", "arguments": []}', "7"),
+        (b'{"command": "echo"}', "-"),
+        (b'{"id": "", "command": "echo"}', "-"),
+        (json.dumps({"id": "x" * 65, "command": "echo"}).encode(), "-"),
+        (b'{"id": ["7"], "command": "echo"}', "-"),
+        (b'["7"]', "-"),
+        (b'{"id": "7"', "-"),
+        (b"\xff", "-"),
+    ],
+)
+def test_a_refusal_names_the_request_where_that_can_be_read(
+    server: ConsoleServer, document: bytes, identity: str
+) -> None:
+    reply = raw(server, document)
+    assert reply.refusal is not None
+    assert (reply.id, reply.refusal.code) == (identity, "bad_request")
+
+
+def test_a_request_that_is_too_large_is_named_too(server: ConsoleServer) -> None:
+    reply = raw(server, b'{"id": "7", "command": "echo"}', *[b"x"] * (MAX_PARTS + 1))
+    assert reply.refusal is not None
+    assert (reply.id, reply.refusal.code) == ("7", "too_large")
+
+
+def test_pictures_are_divided_into_requests_that_fit() -> None:
+    pictures = [bytes([number % 256]) * size for number, size in enumerate([1] * 300 + [20 << 20] * 7)]
+    divided = batches(pictures)
+    assert [picture for some in divided for picture in some] == pictures
+    assert [len(some) for some in divided] == [MAX_PARTS, 300 - MAX_PARTS + 3, 3, 1]
+    assert all(sum(map(len, some)) <= MAX_BYTES for some in divided)
+    assert batches([]) == []
 
 
 def test_a_second_server_is_refused_and_a_dead_ones_socket_taken_over(tmp_path: Path) -> None:
