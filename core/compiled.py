@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
 from core.backbone import Backbone
+from core.files import write
 from core.model_error import ModelError
 from core.packs import PromptPack
 
@@ -98,16 +97,7 @@ def _write(path: Path, made: CompiledPack, identity: dict[str, str]) -> None:
     tensors = {name: getattr(made, name).contiguous() for name in _NAMES}
     data = save(tensors, identity | {"sha256": _digest(tensors)})
     path.parent.mkdir(parents=True, exist_ok=True)
-    with NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as part:
-        try:
-            part.write(data)
-            part.flush()
-            os.fsync(part.fileno())
-            Path(part.name).chmod(0o644)
-            Path(part.name).replace(path)
-        except BaseException:
-            Path(part.name).unlink(missing_ok=True)
-            raise
+    write(path, data, sync=True)
 
 
 def _digest(tensors: dict[str, Tensor]) -> str:
