@@ -11,7 +11,7 @@ from core.image import Rgb
 from edge.camera.frame import Frame
 from edge.camera.supervisor import Camera
 from edge.clock import monotonic
-from edge.inference import Inference, Scored
+from edge.inference import Inference, Scored, TooLateError
 from edge.inspection.recipe import LoadedRecipe
 from edge.inspection.request import Outcome, Ticket
 from edge.messages import Fault
@@ -168,7 +168,8 @@ class Taker(threading.Thread):
             if error is None:
                 self._done(Outcome(ticket, scored=result.result()))
             else:
-                fault = Fault(code="scorer_failed", message=f"{type(error).__name__}: {error}")
+                code = "deadline" if isinstance(error, TooLateError) else "scorer_failed"
+                fault = Fault(code=code, message=f"{type(error).__name__}: {error}")
                 self._done(Outcome(ticket, fault=fault))
 
         self._scorer.submit(
