@@ -260,8 +260,9 @@ class Inference:
 
 
 def _give_up(job: Job, now: float, takes: float) -> None:
-    waited, left = (round(seconds * 1000) for seconds in (now - job.submitted, job.due - now))
-    message = f"its result is due in {left} ms, it has waited for {waited} ms, and a pass takes {takes * 1000:.0f} ms"
+    waited, left, takes = (round(seconds * 1000) for seconds in (now - job.submitted, job.due - now, takes))
+    due = f"is due in {left} ms" if left >= 0 else f"was due {-left} ms ago"
+    message = f"its result {due}, it has waited for {waited} ms, and a pass takes {takes} ms"
     _fail(job.result, TooLateError(message), running=job.alone)
 
 

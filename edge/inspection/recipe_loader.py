@@ -25,7 +25,7 @@ from edge.inspection.recipe import LoadedRecipe
 from edge.messages import Model, Recipe
 from edge.settings import LineSettings, MethodSettings, ModelSettings, store_dir
 
-_SENTENCES = 4  # embedded at a time while frames wait: the fewer, the shorter they wait, and the longer it takes
+_SENTENCES = 8  # embedded at a time while frames wait: with fewer each takes longer, with more frames wait longer
 
 
 def make_alfa(model: ModelSettings, method: MethodSettings) -> Alfa:

@@ -134,7 +134,7 @@ def ask_for(inference: Inference, line: str = "one", deadline_s: float | None = 
 def test_overload_costs_the_parts_beyond_capacity_and_never_the_capacity(lines: int, load: float) -> None:
     pass_s = 0.06  # of the deadline as much as of a pass of 300 ms and a deadline of 1 s
     inference, method = paced(lambda frames: pass_s)
-    trial = overload(inference, {f"line-{line}": load / pass_s / lines for line in range(lines)}, 0.2, 3.0)
+    trial = overload(inference, {f"line-{line}": load / pass_s / lines for line in range(lines)}, 0.2, 2.0)
     inference.stop()
     capacity = 1 / method.mean_s
     assert trial.share(capacity) >= 0.9
