@@ -81,9 +81,11 @@ class Daemon:
                 load = Loading(lambda: self._start(stack, packs, progress, metrics), stack.close)
                 if not load.wait(stop):
                     log.info("stopping before all was loaded")
-                    notifier.stopping()
+                    self._begin_to_stop(stack, notifier, workers)
                     for camera in self._cameras.values():
                         camera.stop(0.0)  # one that is starting takes a second to hear of it
+                    if workers.failure is not None:
+                        raise ServiceFailedError(workers.failure)
                     return
             self.loaded.set()
             watchdog = Watchdog(notifier, workers.stalled, workers.hopeless)
@@ -92,11 +94,8 @@ class Daemon:
             notifier.status(f"{len(self.lines)} lines")
             watchdog.start()
             stop.wait()
-            if workers.failed.is_set():
-                end = end_after(_STOP_S, os.EX_SOFTWARE, "the service did not stop in order after a failure")
-                stack.callback(end.cancel)
             log.info("stopping")
-            notifier.stopping()
+            self._begin_to_stop(stack, notifier, workers)
             watchdog.stop()
             for one in self.lines.values():
                 one.halt()
@@ -104,6 +103,12 @@ class Daemon:
                 one.join()
         if workers.failure is not None:
             raise ServiceFailedError(workers.failure)
+
+    def _begin_to_stop(self, stack: ExitStack, notifier: Notifier, workers: Workers) -> None:
+        notifier.stopping()
+        if workers.failed.is_set():
+            end = end_after(_STOP_S, os.EX_SOFTWARE, "the service did not stop in order after a failure")
+            stack.callback(end.cancel)
 
     def _start(self, stack: ExitStack, packs: dict[str, PromptPack], progress: Progress, metrics: Metrics) -> None:
         """Everything, until the lines take parts; `stack` ends it in turn."""
