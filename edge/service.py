@@ -52,6 +52,7 @@ class Daemon:
         self.settings = settings
         self.lines: dict[str, Line] = {}
         self._cameras: dict[str, Camera] = {}
+        self._processes = ExitStack()  # the cameras, and the folder of their sockets
         self.desk: Desk | None = None
         """Where commands are done; None until parts are taken."""
         self.loaded = threading.Event()
@@ -76,6 +77,7 @@ class Daemon:
         metrics.watch_workers(workers)
         packs = {name: load_pack(line.pack) for name, line in settings.lines.items()}
         with ExitStack() as stack:
+            stack.enter_context(self._processes)
             stack.callback(metrics.serve(settings.metrics).stop)
             with loading(notifier):
                 load = Loading(lambda: self._start(stack, packs, progress, metrics), stack.close)
@@ -84,6 +86,7 @@ class Daemon:
                     self._begin_to_stop(stack, notifier, workers)
                     for camera in self._cameras.values():
                         camera.stop(0.0)  # one that is starting takes a second to hear of it
+                    self._processes.close()  # before what may take longer than there is time
                     if workers.failure is not None:
                         raise ServiceFailedError(workers.failure)
                     return
@@ -114,13 +117,13 @@ class Daemon:
         """Everything, until the lines take parts; `stack` ends it in turn."""
         settings = self.settings
         folder = state_dir(settings.service.state_dir)
-        runtime = stack.enter_context(_runtime_dir(settings.service.runtime_dir))
+        runtime = self._processes.enter_context(_runtime_dir(settings.service.runtime_dir))
         cameras = {
             name: Camera(name, line.camera, runtime, line.health, self._alarms) for name, line in settings.lines.items()
         }
         self._cameras = cameras
         for camera in cameras.values():  # they come up while the model is loaded
-            stack.callback(camera.stop)
+            self._processes.callback(camera.stop)
             camera.start()
         stack.callback(hold_state(folder).close)
         outbox = Outbox(folder, settings.history)

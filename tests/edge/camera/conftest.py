@@ -31,9 +31,8 @@ def open_camera(runtime_dir: Path) -> Iterator[Open]:
         source: object, health: HealthSettings = HealthSettings(), alarms: Alarms | None = None, **settings: object
     ) -> Camera:
         defaults = {"open_timeout_s": 2.0, "read_timeout_s": 1.0, "retry_s": 0.2, "retry_max_s": 0.5}
-        camera = Camera(
-            "line-1", CameraSettings(source=str(source), **defaults | settings), runtime_dir, health, alarms
-        )
+        given = CameraSettings(source=str(source), **defaults | settings)
+        camera = Camera("line-1", given, runtime_dir, health, alarms)
         cameras.append(camera)
         camera.start()
         return camera
