@@ -55,6 +55,7 @@ class Service:
         self.settings = settings
         self.lines: dict[str, Line] = {}
         self.alarms = Alarms()
+        self._processes = ExitStack()  # the cameras, and the folder of their sockets
         self.dispatcher: Dispatcher | None = None
         """Where commands are done; None until parts are taken."""
         self.loaded = threading.Event()
@@ -80,15 +81,19 @@ class Service:
         for line in self.settings.lines.values():
             load_pack(line.pack)  # what is wrong with it is said before anything is started
         with ExitStack() as stack:
+            stack.enter_context(self._processes)
             stack.callback(metrics.serve(self.settings.metrics).stop)
             with loading(notifier):
                 load = Loading(lambda: self._start(stack, workers, metrics), stack.close)
                 if not load.wait(stop):
                     log.info("stopping before all was loaded")
-                    notifier.stopping()
+                    self._begin_to_stop(stack, notifier, workers)
                     self._router.close()
                     for camera in self._cameras.values():
                         camera.stop(0.0)  # one that is starting takes a second to hear of it
+                    self._processes.close()  # before what may take longer than there is time
+                    if workers.failure is not None:
+                        raise ServiceFailedError(workers.failure)
                     return
             self.loaded.set()
             watchdog = Watchdog(notifier, workers.stalled, workers.hopeless)
@@ -97,11 +102,8 @@ class Service:
             notifier.status(f"{len(self.lines)} lines")
             watchdog.start()
             stop.wait()
-            if workers.failed.is_set():
-                end = end_after(_STOP_S, os.EX_SOFTWARE, "the service did not stop in order after a failure")
-                stack.callback(end.cancel)
             log.info("stopping")
-            notifier.stopping()
+            self._begin_to_stop(stack, notifier, workers)
             watchdog.stop()
             self._router.close()
             for stopping in self.lines.values():
@@ -111,16 +113,22 @@ class Service:
         if workers.failure is not None:
             raise ServiceFailedError(workers.failure)
 
+    def _begin_to_stop(self, stack: ExitStack, notifier: Notifier, workers: Workers) -> None:
+        notifier.stopping()
+        if workers.failed.is_set():
+            end = end_after(_STOP_S, os.EX_SOFTWARE, "the service did not stop in order after a failure")
+            stack.callback(end.cancel)
+
     def _start(self, stack: ExitStack, workers: Workers, metrics: Metrics) -> None:
         """Everything, until the lines take parts; `stack` ends it in turn."""
         settings, alarms = self.settings, self.alarms
         folder = state_dir(settings.service.state_dir)
-        runtime = stack.enter_context(_runtime_dir(settings.service.runtime_dir))
+        runtime = self._processes.enter_context(_runtime_dir(settings.service.runtime_dir))
         cameras = self._cameras = {
             name: Camera(name, line.camera, runtime, line.health, alarms) for name, line in settings.lines.items()
         }
         for camera in cameras.values():  # they come up while the model is loaded
-            stack.callback(camera.stop)
+            self._processes.callback(camera.stop)
             camera.start()
         stack.callback(hold_state(folder).close)
         outbox = Outbox(folder, settings.history, workers, alarms)

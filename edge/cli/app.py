@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, NoReturn, Optional
 
 import typer
 from rich.console import Console
@@ -99,6 +99,12 @@ def _end_at_once(_number: int, _frame: FrameType | None) -> None:
     os._exit(0)
 
 
+def _end(code: int) -> NoReturn:
+    """Ends the process though a thread is in native code, or hangs: an ordinary end of Python would wait, or crash."""
+    logging.shutdown()
+    os._exit(code)
+
+
 def _stop_on_signals(service: Service | None = None) -> threading.Event:
     """An event that SIGINT and SIGTERM set; a second one ends the process at once.
 
@@ -137,10 +143,9 @@ def run(
             service.run(_stop_on_signals(service))
         except ServiceFailedError as error:
             log.critical("the service has ended: %s", error)
-            raise typer.Exit(os.EX_SOFTWARE) from None
+            _end(os.EX_SOFTWARE)
     if not service.loaded.is_set():
-        logging.shutdown()
-        os._exit(0)  # the thread that loads may be in native code, which an ordinary end of Python would disturb
+        _end(0)
 
 
 @app.command()

@@ -88,7 +88,7 @@ class Line:
     def take(self, request: InspectionRequest, *, late: str | None = None) -> None:
         """Judges a part, or answers at once why not. `late`: why the part is not to be judged any more."""
         self.counters.triggers += 1
-        fault = self._refusal(late)
+        fault = self._refusal(request, late)
         self._services.metrics.trigger(self.line, fault.code if fault is not None else "accepted")
         if fault is not None:
             self._issuer.put(fault_of(request, fault.code, fault.message))
@@ -165,7 +165,7 @@ class Line:
             self._services.publisher.publish_stats(self.stats())
         return max(0.0, min(self._looked_at + _LOOK_S, self._stats_at) - monotonic())
 
-    def _refusal(self, late: str | None) -> Fault | None:
+    def _refusal(self, request: InspectionRequest, late: str | None) -> Fault | None:
         """Why a trigger is answered at once."""
         paused = self._status.paused
         if late is not None:
@@ -178,4 +178,8 @@ class Line:
             return Fault(code="free_run", message=f"the line takes no triggers; set lines.{self.line}.mode = 'trigger'")
         if self._issuer.open >= self.settings.queue:
             return Fault(code="queue_full", message=f"{self._issuer.open} parts wait already")
+        behind_s = self._services.inference.ready_at(self.line) - (request.due or float("inf"))
+        if behind_s > 0:
+            message = f"so many parts wait that this one would be judged {behind_s:.1f} s after its deadline"
+            return Fault(code="queue_full", message=message)
         return None

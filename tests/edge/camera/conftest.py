@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from edge.camera import Camera
+from edge.ops.alarms import Alarms
 from edge.settings import CameraSettings, HealthSettings
 
 Open = Callable[..., Camera]
@@ -26,9 +27,12 @@ def open_camera(runtime_dir: Path) -> Iterator[Open]:
     """Starts cameras with short timeouts; stops them and checks that nothing of them is left."""
     cameras: list[Camera] = []
 
-    def opened(source: object, health: HealthSettings = HealthSettings(), **settings: object) -> Camera:
+    def opened(
+        source: object, health: HealthSettings = HealthSettings(), alarms: Alarms | None = None, **settings: object
+    ) -> Camera:
         defaults = {"open_timeout_s": 2.0, "read_timeout_s": 1.0, "retry_s": 0.2, "retry_max_s": 0.5}
-        camera = Camera("line-1", CameraSettings(source=str(source), **defaults | settings), runtime_dir, health)
+        given = CameraSettings(source=str(source), **defaults | settings)
+        camera = Camera("line-1", given, runtime_dir, health, alarms)
         cameras.append(camera)
         camera.start()
         return camera

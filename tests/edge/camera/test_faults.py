@@ -14,6 +14,7 @@ from core import simline
 from core.image import Rgb, encode_png
 from edge.camera import Camera, Frame
 from edge.clock import monotonic
+from edge.ops.alarms import Alarms
 from edge.settings import HealthSettings
 from tests.edge.camera.conftest import Open, child_pid, wait_for
 from tests.support.mjpeg import MjpegServer
@@ -60,9 +61,9 @@ def code(frame: Frame) -> str | None:
 
 
 def test_a_picture_that_stands_still_is_delivered_with_its_fault_until_it_moves(open_camera: Open) -> None:
-    scene = Scene()
+    scene, alarms = Scene(), Alarms()
     with MjpegServer(scene, fps=20) as server:
-        camera = open_camera(server.url, FROZEN)
+        camera = open_camera(server.url, FROZEN, alarms)
         first = camera.next_frame(20)
         assert first is not None
         assert code(first) is None
@@ -70,6 +71,9 @@ def test_a_picture_that_stands_still_is_delivered_with_its_fault_until_it_moves(
         scene.draw = lambda index: PART
         wait_for(camera, lambda: fault(camera) == "camera_frozen", 20)  # though no frame is asked for
         assert camera.status.state == "running", "its frames come"
+        (alarm,) = alarms.every()
+        assert (alarm.code, alarm.line) == ("camera", "line-1")
+        assert "frames are not judged: the picture has stood still" in alarm.message
         frame = camera.next_frame(20)
         assert frame is not None
         assert code(frame) == "camera_frozen"
@@ -78,6 +82,7 @@ def test_a_picture_that_stands_still_is_delivered_with_its_fault_until_it_moves(
         frame = camera.next_frame(20)
         assert frame is not None
         assert code(frame) is None
+        assert alarms.every() == []
         assert camera.status.reconnects == camera.status.restarts == 0
 
 

@@ -117,3 +117,31 @@ def test_failures_to_open_are_counted_and_paced() -> None:
     assert {report["state"] for report in reports} == {"fault"}
     assert {report["reason"] for report in reports} == {"http://***@camera/: is off"}
     assert max(report["reconnects"] for report in reports) >= 4
+
+
+class Regular(Stub):
+    """A live source with a frame every 20 ms, but for one that is late."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.frames = 0
+
+    def grab(self) -> bool:
+        self.frames += 1
+        time.sleep(0.3 if self.frames == 10 else 0.02)
+        return True
+
+
+def test_the_interval_between_frames_is_measured_in_spite_of_one_that_is_late() -> None:
+    grabber = Grabber(SETTINGS, lambda parts: None, lambda settings: Regular())
+    assert grabber.report().interval_s is None
+    grabber.start()
+    number = 0
+    end = time.monotonic() + 1.0
+    while time.monotonic() < end:
+        grabber.want(number := number + 1)
+        time.sleep(0.02)
+    interval_s = grabber.report().interval_s
+    grabber.close()
+    grabber.join(5)
+    assert interval_s == pytest.approx(0.02, abs=0.015)

@@ -61,6 +61,17 @@ def test_a_frame_that_lay_unread_is_passed_over_and_counted(open_camera: Open) -
         assert third.number == second.number + third.dropped + 1
 
 
+@pytest.mark.parametrize("fps", [5, 20])
+def test_the_interval_between_its_frames_is_known(open_camera: Open, fps: int) -> None:
+    with MjpegServer(numbered, fps=fps) as server:
+        camera = open_camera(server.url)
+        wait_for(camera, lambda: camera.status.interval_s is not None)  # though no frame is asked for
+        for _ in range(5):
+            assert camera.next_frame(10) is not None
+        camera.poll(1.5)
+        assert camera.status.interval_s == pytest.approx(1 / fps, rel=0.3)
+
+
 def test_a_stream_that_stalls_is_a_fault_that_says_so(open_camera: Open) -> None:
     with MjpegServer(numbered, fps=20) as server:
         camera = open_camera(server.url)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -10,6 +11,7 @@ from core import simline
 from edge.camera import Camera, CameraError, child
 from edge.camera import supervisor as module
 from edge.clock import monotonic, utc_now
+from edge.ops.alarms import Alarms
 from edge.settings import CameraSettings
 from tests.edge.camera.conftest import Open, child_pid, gone, wait_for
 from tests.edge.camera.test_source import write_video
@@ -66,6 +68,32 @@ def test_a_picture_that_cannot_be_read_is_a_fault_and_the_next_follows(open_came
     assert number_of(third.image) == 2
     assert camera.status.state == "running"
     assert camera.status.reason is None
+
+
+def test_a_fault_is_an_alarm_while_it_lasts_and_one_picture_that_cannot_be_read_is_none(
+    open_camera: Open, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    alarms = Alarms()
+    camera = open_camera(tmp_path / "parts", alarms=alarms)
+    wait_for(camera, lambda: camera.status.reconnects >= 3)
+    (alarm,) = alarms.every()
+    assert (alarm.code, alarm.line, alarm.severity) == ("camera", "line-1", "fault")
+    assert "the camera gives no frames" in alarm.message
+    assert "no such file or folder" in alarm.message
+    folder = write_folder(tmp_path / "new", 20)
+    for number in range(1, 20):
+        (folder / f"{number:03d}.png").write_bytes(b"torn")
+    folder.rename(tmp_path / "parts")
+    assert camera.next_frame(10) is not None
+    assert alarms.every() == []
+    for _ in range(19):
+        assert camera.next_frame(10) is None
+        assert camera.status.state == "fault"
+        assert alarms.every() == []
+    assert camera.status.interval_s is None
+    assert len(caplog.records) == 2, "that it is lost, that this is over; nothing of single pictures"
+    assert {getattr(record, "line", None) for record in caplog.records} == {"line-1"}
 
 
 def test_a_video_that_loops(open_camera: Open, tmp_path: Path) -> None:

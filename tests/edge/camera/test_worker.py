@@ -171,6 +171,20 @@ def test_passwords_stay_out_of_sight(open_camera: Open, caplog: pytest.LogCaptur
     assert not [text for text in seen + records if PASSWORD in text]
 
 
+def test_a_decoder_that_complains_of_each_frame_does_not_fill_the_log(
+    caplog: pytest.LogCaptureFixture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    printed = tmp_path / "stderr"
+    printed.write_bytes(b"Corrupt JPEG data\n" * 1000)
+    child._log_lines("line-1", printed.open("rb"))
+    messages = [record.getMessage() for record in caplog.records]
+    assert messages == ["camera process: Corrupt JPEG data"] * 10 + ["camera process: 990 more lines were left out"]
+    caplog.clear()
+    monkeypatch.setattr(child, "_WINDOW_S", 0.0)  # each line is in a minute of its own
+    child._log_lines("line-1", printed.open("rb"))
+    assert len(caplog.records) == 1000
+
+
 def test_what_the_process_prints_is_logged_without_passwords(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
     printed = tmp_path / "stderr"
     long = b"x" * 20000 + b" rtsp://user:hunter2@camera/ " + b"x" * 20000
@@ -178,10 +192,11 @@ def test_what_the_process_prints_is_logged_without_passwords(caplog: pytest.LogC
     child._log_lines("line-1", printed.open("rb"))
     messages = [record.getMessage() for record in caplog.records]
     assert messages == [
-        "line line-1: camera process: [rtsp] rtsp://***@camera/ failed",
-        "line line-1: camera process: a line of more than 16384 bytes was left out",
-        "line line-1: camera process: last",
+        "camera process: [rtsp] rtsp://***@camera/ failed",
+        "camera process: a line of more than 16384 bytes was left out",
+        "camera process: last",
     ]
+    assert {getattr(record, "line", None) for record in caplog.records} == {"line-1"}
 
 
 def test_an_order_that_is_none_is_refused() -> None:

@@ -38,13 +38,15 @@ def config(mosquitto: Mosquitto, tmp_path: Path) -> Path:
 class Process:
     """`alfa-edge run`, in a session of its own."""
 
-    def __init__(self, config: Path) -> None:
+    def __init__(self, config: Path, before: str = "") -> None:
+        """`before`: code that the process runs first."""
         self.log = config.with_suffix(".log")
         self.temporary = Path(tempfile.mkdtemp(prefix="run-"))  # pytest's own is too long for a socket
         environment = os.environ | {"TMPDIR": str(self.temporary)}
         environment.pop("RUNTIME_DIRECTORY", None)
         with self.log.open("wb") as sink:
-            command = [sys.executable, "-m", "edge.cli", "run", "--config", str(config)]
+            code = f"{before}\nfrom edge.cli.app import main\nmain()"
+            command = [sys.executable, "-c", code, "run", "--config", str(config)]
             self.process = subprocess.Popen(command, stdout=sink, stderr=sink, env=environment)
 
     def cameras(self) -> list[int]:
@@ -59,14 +61,26 @@ class Process:
         self.process.send_signal(number)
         return self.process.wait(60), time.monotonic() - began
 
+    def said(self, words: str, timeout_s: float = 60.0) -> None:
+        """Waits until the log holds `words`."""
+        until = time.monotonic() + timeout_s
+        while words not in self.log.read_text():
+            assert self.process.poll() is None, self.log.read_text()
+            assert time.monotonic() < until, self.log.read_text()
+            time.sleep(0.05)
+
+    def end(self) -> None:
+        """Kills it, if it is still there."""
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
 
 @pytest.fixture
 def process(config: Path) -> Iterator[Process]:
     process = Process(config)
     yield process
-    if process.process.poll() is None:
-        process.process.kill()
-        process.process.wait()
+    process.end()
 
 
 def gone(pid: int) -> bool:
@@ -111,13 +125,53 @@ def test_after_that_the_next_start_finds_all_in_order(config: Path, process: Pro
     process.stop()
     again = Process(config)
     try:
-        until = time.monotonic() + 60
-        while " lines on " not in again.log.read_text():
-            assert again.process.poll() is None, again.log.read_text()
-            assert time.monotonic() < until, again.log.read_text()
-            time.sleep(0.05)
+        again.said(" lines on ")
         code, _ = again.stop()
         assert code == 0, again.log.read_text()
         assert "Traceback" not in again.log.read_text()
     finally:
-        again.process.kill()
+        again.end()
+
+
+FAILS = """
+from edge.mqtt.heatmaps import Heatmaps
+def fail(self, *_):
+    raise ZeroDivisionError("of this test")
+Heatmaps._next = fail
+"""
+HANGS = """
+import threading, time
+from edge.mqtt.heatmaps import Heatmaps
+from edge.ops import systemd
+def hang(self, *_):
+    self._worker._patience_s = 1.0
+    time.sleep(600)
+systemd._LOOK_S = 0.1
+Heatmaps._next = hang
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "why"),
+    [
+        (FAILS, "the thread heatmaps has failed: ZeroDivisionError: of this test"),
+        (HANGS, "the service ends, as it stands still: heatmaps: no progress for"),
+    ],
+)
+def test_a_service_whose_vital_thread_fails_or_hangs_ends_without_systemd(config: Path, before: str, why: str) -> None:
+    process = Process(config, before)
+    cameras: set[int] = set()
+    try:
+        until = time.monotonic() + 90
+        while process.process.poll() is None:
+            assert time.monotonic() < until, process.log.read_text()
+            cameras |= set(process.cameras())
+            time.sleep(0.05)
+        assert process.process.returncode == 70, process.log.read_text()
+        assert why in process.log.read_text()
+        until = time.monotonic() + 5
+        while not all(gone(pid) for pid in cameras):
+            assert time.monotonic() < until, "a camera process is left"
+            time.sleep(0.02)
+    finally:
+        process.end()
