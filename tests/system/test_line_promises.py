@@ -22,6 +22,7 @@ from tests.support.service import Service, toml
 pytestmark = pytest.mark.timeout(300)  # the first start compiles a pack, on a busy machine for long
 
 FREE = "line-3"
+FPS = 10.0  # so that a picture of the next 200 ms is taken for a part
 OTHER_PACK = "magnetic_tile"
 SLACK_S = 0.1  # for the way of a trigger and of its answer
 
@@ -29,7 +30,7 @@ SLACK_S = 0.1  # for the way of a trigger and of its answer
 @pytest.fixture(scope="module")
 def whole_plant() -> Iterator[Plant]:
     free: dict[str, Any] = {f"lines.{FREE}": {"mode": "free"}, f"lines.{FREE}.camera": {"rate": 2.0}}
-    with Plant(3, deadline_ms=1000, proxied=True, faulty=True, mqtt={"keepalive_s": 3}, **free) as one:
+    with Plant(3, fps=FPS, deadline_ms=1000, proxied=True, faulty=True, mqtt={"keepalive_s": 3}, **free) as one:
         yield one
 
 
