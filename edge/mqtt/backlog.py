@@ -45,6 +45,7 @@ class Backlog:
         if self._began_anew:
             self._began_anew = False
             self._batch.clear()
+            self.behind = True  # `again` may have come in the midst of the last call
         if not self._batch and self.behind:
             self.behind = False  # before it looks: what comes behind meanwhile says so
             try:
@@ -52,19 +53,19 @@ class Backlog:
             except BaseException:
                 self.behind = True
                 raise
-            self._batch.extend(one for one in found if one.seq <= last)
+            self._batch.extend(verdict for verdict in found if verdict.seq <= last)
             if self._batch and len(found) == _BATCH:
                 self.behind = True
         return self._batch[0] if self._batch else None
 
-    def due(self, one: Waiting) -> float:
+    def due(self, verdict: Waiting) -> float:
         """When it may be sent, on the monotonic clock: late ones go no faster than the settings say."""
-        return self._due if is_late(one.issued_at, self._late_s) else 0.0
+        return self._due if is_late(verdict.issued_at, self._late_s) else 0.0
 
-    def sent(self, one: Waiting) -> None:
+    def sent(self, verdict: Waiting) -> None:
         """It is on its way."""
         self._batch.popleft()
-        if is_late(one.issued_at, self._late_s):
+        if is_late(verdict.issued_at, self._late_s):
             self._due = monotonic() + self._pause
 
 

@@ -6,7 +6,7 @@ import functools
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeAlias
+from typing import Any, Concatenate, Literal, ParamSpec, Protocol, TypeAlias
 
 from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
 from paho.mqtt.enums import MQTTErrorCode
@@ -24,11 +24,17 @@ from edge.topics import STATUS, Topic
 EARLY_S = 5.0
 """A connection that is lost so many seconds after it was made was lost early; several in a row have a cause."""
 EARLY_LOSSES = 3
-"""So many early losses in a row are an alarm."""
+"""So many early losses in a row are an alarm; of those that the broker puts down to another client, one fewer."""
+STEADY_S = 60.0
+"""The alarm is over when a connection lasts for so long: another client of the same id may pause for 30 s."""
+
+Cause: TypeAlias = Literal["hung_up", "taken_over", "too_large", "told", "misunderstood", "silent", "ours"]
+"""Why a connection is gone: the broker hung up without a word; it said that another client has the id, that a message
+was too large, or something else; paho did not understand it; it was not heard any more; the service ended it."""
 
 _PROTOCOL_ERROR = 130
 _UNSUPPORTED_VERSION = 132
-_TAKEN_OVER = 142
+_OF_BROKER: dict[int, Cause] = {142: "taken_over", 149: "too_large"}  # by the code in its DISCONNECT
 _HUNG_UP = 2  # connections ended without an answer after which a broker is taken to speak no MQTT 5
 _LOOK_S = 0.1
 
@@ -46,7 +52,7 @@ def _guarded(callback: Callback[P]) -> Callback[P]:
             callback(self, *args, **kwargs)
         except Exception as error:
             self.log.exception("%s", callback.__name__)
-            self.drop(f"failure in {callback.__name__}: {error}")
+            self.fail(f"failure in {callback.__name__}: {error}")
 
     return guard
 
@@ -66,16 +72,13 @@ class Owner(Protocol):
             props: What the broker says of itself.
         """
 
-    def lost(self, misunderstood: bool, lasted_s: float) -> None:
-        """It is gone, in whatever thread noticed.
-
-        Args:
-            misunderstood: Whether since paho did not understand the broker.
-            lasted_s: Seconds since it was made.
-        """
+    def lost(self, cause: Cause) -> None:
+        """It is gone, in whatever thread noticed; no lock is held."""
 
     def done(self, packet: int, code: ReasonCode) -> None:
-        """A message is with the broker, or refused; without QoS, with the network. paho's lock is held."""
+        """A message is with the broker, or refused; without QoS, with the network. paho's lock is held, so nothing
+        that takes a lock outside it may be called: neither `LineClient.sending` nor who listens to alarms.
+        """
 
     def granted(self, codes: Sequence[ReasonCode]) -> None:
         """The answer to subscriptions."""
@@ -104,16 +107,19 @@ class LineClient:
         self._lock = threading.Lock()
         self._started = self._connected = self._answered = self._closing = self._gives_up = False
         self._reason: str | None = "not started"
+        self._failure: str | None = None  # of a callback, for which the connection was ended
         self._since = utc_now()
         self._made_at = 0.0
         self._lost_at: float | None = None  # None: there was no connection in this run
         self._early = self._hung_up = 0
         self._pause = Backoff(connection.RECONNECT_S[0], connection.RECONNECT_S[1])
         self._network: threading.Thread | None = None
-        self.version = settings.version
+        self.version: connection.Version = settings.version
         """The MQTT version that is spoken."""
-        self._falls_back = self._spoke = False
-        self.client = self._make()
+        self._next_version: connection.Version | None = None
+        self._spoke = False  # whether the broker has accepted a connection in this run
+        self._version_pause = Backoff(connection.RECONNECT_S[0], connection.RECONNECT_S[1])
+        self.client = self._make(self.version)
 
     @property
     def five(self) -> bool:
@@ -123,32 +129,29 @@ class LineClient:
     def start(self) -> None:
         """Begins to connect; a broker that is down is tried again until it is up."""
         self._started = True
-        self._lost("connecting")
-        connection.connect(self.client, self._settings, self.version, keep=self._keep)
+        with self._lock:
+            self._reason, self._since = "connecting", utc_now()
+        self._network = connection.connect(self.client, self._settings, self.version, keep=self._keep)
 
     def look(self) -> None:
-        """Starts paho's network thread anew if something has killed it, and falls back to MQTT 3.1.1 if need be.
+        """Starts paho's network thread anew if something has killed it, and changes the MQTT version if need be.
 
-        To be called about every second; `sending` is held.
+        To be called about every second, in one thread; `sending` is not held.
+
+        Raises:
+            ConfigError: the password, certificate or key for another version cannot be read.
         """
-        if self._closing or not self._started:
-            return
         if self._dead:
-            self.log.error("the network thread had ended; starting it anew")
-            self._network = None
-            self.start()
-        elif self._falls_back:
-            self._falls_back = False
-            self._silence(self.client)
-            self.version = "3.1.1"
-            message = "the broker refuses MQTT 5, so 3.1.1 is used: what it refuses to publish is not seen; "
-            self._alarms.raise_("broker_version", f"{message}set mqtt.version = '3.1.1' to accept that", self.line)
-            self._network = None
-            self.client = self._make()
-            connection.connect(self.client, self._settings, self.version, keep=self._keep)
-        if self._connected and self._early and monotonic() - self._made_at > EARLY_S:
-            self._early = 0
-            self._pause.succeed()
+            self._lost("the network thread has ended", "ours")
+        with self.sending:
+            if self._closing or not self._started:
+                return
+            if self._next_version is not None:
+                self._change_version(self._next_version)
+            elif self._dead:
+                self.log.error("the network thread had ended; starting it anew")
+                self.start()
+        if self._connected and monotonic() - self._made_at > STEADY_S:
             self._alarms.clear("broker_losses", self.line)
 
     @property
@@ -173,8 +176,13 @@ class LineClient:
         return info.mid if info.rc == MQTTErrorCode.MQTT_ERR_SUCCESS else None
 
     def drop(self, reason: str) -> None:
-        """Ends the connection without farewell; it is made anew."""
-        self._lost(reason, heard_at=connection.last_heard(self.client))
+        """Ends the connection of a broker that is silent, without farewell; it is made anew. No lock is held."""
+        self._lost(reason, "silent", heard_at=connection.last_heard(self.client))
+        connection.cut(self.client)
+
+    def fail(self, reason: str) -> None:
+        """Ends the connection since a callback has failed; it is made anew. Any lock may be held."""
+        self._failure = reason
         connection.cut(self.client)
 
     def give_up_session(self) -> None:
@@ -185,9 +193,10 @@ class LineClient:
         """Disconnects, and ends the network thread; lets the last packets leave within the time."""
         late = monotonic() + max(1.0, timeout_s)
         too_late = late + connection.CONNECT_TIMEOUT_S
-        self._closing = True
+        with self.sending:
+            self._closing = True
+            network = self._network
         self.client.disconnect()
-        network = self._network
         while network is not None and network.is_alive() and monotonic() < too_late:
             network.join(_LOOK_S)
             if not self._connected or monotonic() >= late:  # or the last packets do not leave
@@ -195,14 +204,15 @@ class LineClient:
                 self.client.disconnect()  # again: paho forgets it where it was about to connect
         if network is not None and network.is_alive():
             self.log.warning("the network thread is still busy")
-        self._lost("stopped")
+        self._lost("stopped", "ours")
 
     @property
     def _dead(self) -> bool:
-        return not self._closing and self._network is not None and not self._network.is_alive()
+        ended = self._network is not None and not self._network.is_alive()
+        return ended and not self._closing and self._next_version is None
 
-    def _make(self) -> Client:
-        client = connection.client_of(self._settings, self._name, self.version, keep=self._keep)
+    def _make(self, version: connection.Version) -> Client:
+        client = connection.client_of(self._settings, self._name, version, keep=self._keep)
         client.on_pre_connect = self._on_pre_connect
         client.on_connect = self._on_connect
         client.on_connect_fail = self._on_connect_fail
@@ -212,14 +222,18 @@ class LineClient:
         client.on_message = lambda client, _, message: self._on_message(client, message)
         return client
 
-    def _silence(self, client: Client) -> None:
-        """Lets a client end by itself; nothing that it still does is heard."""
-        client.on_pre_connect = client.on_connect = client.on_connect_fail = client.on_disconnect = None
-        client.on_publish = client.on_subscribe = client.on_message = None
-        client.disconnect()
-        connection.cut(client)
+    def _change_version(self, version: connection.Version) -> None:
+        """Once the network thread has ended; until then it may connect once more, and is told again."""
+        self.client.disconnect()
+        connection.cut(self.client)
+        if self._network is not None and self._network.is_alive():
+            return
+        self.client = self._make(version)
+        self.version, self._next_version, self._hung_up = version, None, 0
+        connection.pause(self.client, self._version_pause.fail())
+        self._network = connection.connect(self.client, self._settings, version, keep=self._keep)
 
-    def _lost(self, reason: str, misunderstood: bool = False, heard_at: float | None = None) -> None:
+    def _lost(self, reason: str, cause: Cause, heard_at: float | None = None) -> None:
         """`heard_at`: when the broker was last heard, where that may be long before now."""
         now = monotonic()
         with self._lock:
@@ -229,20 +243,23 @@ class LineClient:
                 self._since = utc_now()
                 self._lost_at = now if heard_at is None else min(now, heard_at)
             self._connected, self._reason = False, reason
-        if changed and not self._closing:
-            self.log.info("not connected to the broker: %s", reason)
         if was:
-            self._owner.lost(misunderstood, now - self._made_at)
+            self._owner.lost(cause)
+        if changed and not self._closing:
+            self._alarms.raise_("broker", f"not connected to the broker: {reason}", self.line)
 
-    def _note_loss(self, taken_over: bool) -> None:
-        """Early losses in a row are no accident: the pauses between connections grow, and people are told."""
-        if monotonic() - self._made_at > EARLY_S:
+    def _note_loss(self, client: Client, cause: Cause) -> None:
+        """Early losses in a row are no accident: the pauses between connections grow, and people are told. That another
+        client has the id is none at any time, for the two may take turns.
+        """
+        taken_over = cause == "taken_over"
+        if monotonic() - self._made_at > EARLY_S and not taken_over:
             self._early = 0
             self._pause.succeed()
         else:
             self._early += 1
-        connection.pause(self.client, self._pause.fail() if self._early > 1 else connection.RECONNECT_S[0])
-        if self._early < EARLY_LOSSES and not (taken_over and self._early > 1):
+        connection.pause(client, self._pause.fail() if self._early > 1 else connection.RECONNECT_S[0])
+        if cause not in ("hung_up", "taken_over") or self._early < (EARLY_LOSSES - 1 if taken_over else EARLY_LOSSES):
             return
         causes = (
             f"another client has the id {self._name}, or the broker takes the user for the id "
@@ -250,13 +267,11 @@ class LineClient:
         )
         size = "or a message is larger than the broker takes (mqtt.max_packet_kb)"
         why = causes if taken_over else f"{causes}; {size}"
-        message = f"the broker has ended the connection {self._early} times soon after it was made: {why}"
-        if self._early in (EARLY_LOSSES, 2):  # said once: a count that grows is no news
-            self._alarms.raise_("broker_losses", message, self.line)
+        self._alarms.raise_("broker_losses", f"the broker ends the connection again and again: {why}", self.line)
 
     @_guarded
     def _on_pre_connect(self, client: Client, _: Any) -> None:
-        self._network, self._answered = threading.current_thread(), False
+        self._network, self._answered, self._failure = threading.current_thread(), False, None
         props = properties.of_will(self.line) if self.five else None
         client.will_set(STATUS.of(self.line), self._owner.last_will(), STATUS.qos, STATUS.retained, props)
         connection.begin_anew(client, self._gives_up or not self._keep)
@@ -266,14 +281,17 @@ class LineClient:
         self._answered = True
         self._hung_up = 0
         if code.is_failure:
-            if code == _UNSUPPORTED_VERSION and self.five:
-                self._falls_back = True
-            self._lost(connection.refused(code))
+            if code == _UNSUPPORTED_VERSION and self.five and not self._spoke:
+                self._next_version = "3.1.1"
+            self._lost(connection.refused(code), "told")
             return
-        self._gives_up, self._spoke = False, True
         if self._closing:  # the connection had been under way when `close` was called
             client.disconnect()
             return
+        self._gives_up, self._spoke, self._next_version = False, True, None
+        self._version_pause.succeed()
+        self._alarms.set("broker_version", self._version_in_words(), self.line)
+        self._alarms.clear("broker", self.line)
         with self.sending:
             client.drop_out_messages()  # nothing of the last connection's: an old status must not come after a new one
             now = monotonic()
@@ -285,25 +303,41 @@ class LineClient:
 
     @_guarded
     def _on_connect_fail(self, _client: Client, _: Any) -> None:
-        self._lost(connection.failed(sys.exc_info()[1], self._settings))
+        self._hung_up = 0
+        self._lost(connection.failed(sys.exc_info()[1], self._settings), "told")
 
     @_guarded
     def _on_disconnect(self, client: Client, _: Any, flags: DisconnectFlags, code: ReasonCode, _props: Props) -> None:
         if self._connected:
-            ours = not flags.is_disconnect_packet_from_server
-            silent = code == MQTTErrorCode.MQTT_ERR_KEEPALIVE or str(code) == "Keep alive timeout"
-            self._lost(
-                connection.lost(code),
-                misunderstood=ours and code == _PROTOCOL_ERROR,
-                heard_at=connection.last_heard(client) if silent else None,
-            )
+            cause = self._cause(flags.is_disconnect_packet_from_server, code)
+            heard_at = connection.last_heard(client) if cause == "silent" else None
+            self._lost(self._failure or connection.lost(code), cause, heard_at)
             if not self._closing:
-                self._note_loss(not ours and code == _TAKEN_OVER)
-        elif not self._answered:
+                self._note_loss(client, cause)
+        elif not self._answered and not self._closing:
             self._hung_up += 1
-            if self.five and not self._spoke and self._hung_up >= _HUNG_UP:
-                self._falls_back = True  # brokers of 3.1.1 may hang up on a version that they do not know
-            self._lost(connection.unanswered(self._settings))
+            if self._settings.version == "5" and not self._spoke and self._hung_up >= _HUNG_UP:
+                # Brokers of 3.1.1 may hang up on a version that they do not know; but so does what is no broker yet.
+                self._next_version = "3.1.1" if self.five else "5"
+            self._lost(connection.unanswered(self._settings), "hung_up")
+
+    def _cause(self, of_broker: bool, code: ReasonCode) -> Cause:
+        """Why the connection is gone; `of_broker`: whether the broker has said so."""
+        if self._failure is not None:
+            return "ours"
+        if str(code) == "Keep alive timeout":
+            return "silent"
+        if of_broker:
+            return _OF_BROKER.get(code.value, "told")
+        return "misunderstood" if code == _PROTOCOL_ERROR else "hung_up"
+
+    def _version_in_words(self) -> str | None:
+        if self.version == self._settings.version:
+            return None
+        return (
+            f"the broker refuses MQTT {self._settings.version}, so {self.version} is used: what it refuses to publish "
+            f"is not seen; set mqtt.version = '{self.version}' to accept that"
+        )
 
     @_guarded
     def _on_publish(self, _client: Client, packet: int, code: ReasonCode) -> None:

@@ -9,6 +9,7 @@ import re
 import socket
 import ssl
 import sys
+import threading
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -59,8 +60,6 @@ class BrokerStatus:
     """When the oldest of them was issued, UTC."""
     dropped: int = 0
     """Verdicts that left the outbox unsent since the service started: they were too old or too many."""
-    trouble: str | None = None
-    """What the broker does not do for the line although it is connected."""
 
 
 def client_id(settings: MqttSettings, node: str, line: str) -> str:
@@ -123,8 +122,8 @@ def last_heard(client: Client) -> float:
     return float(client._last_bytes_received)
 
 
-def connect(client: Client, settings: MqttSettings, version: Version, *, keep: bool = False) -> None:
-    """Begins to connect, and goes on until there is a connection.
+def connect(client: Client, settings: MqttSettings, version: Version, *, keep: bool = False) -> threading.Thread | None:
+    """Begins to connect, and goes on until there is a connection; the network thread, if it has not ended yet.
 
     A broker waits for half as long again as the client says before it sends the last will, and paho for twice as long
     before it gives up: with two thirds, the will comes after `keepalive_s`, and paho gives up after 4/3 of it.
@@ -138,6 +137,7 @@ def connect(client: Client, settings: MqttSettings, version: Version, *, keep: b
     else:
         client.connect_async(settings.host, settings.port, keepalive)
     client.loop_start()
+    return client._thread
 
 
 def begin_anew(client: Client, anew: bool) -> None:

@@ -40,7 +40,9 @@ class Delivery:
 
     def add(self, sender: Sender) -> None:
         """Looks after one more line."""
-        self.wake(sender)
+        with self._lock:
+            self._due[sender] = 0.0
+        self._worker.wake()
 
     def remove(self, sender: Sender) -> None:
         """Looks after it no more; a look that has begun goes on."""
@@ -48,8 +50,10 @@ class Delivery:
             self._due.pop(sender, None)
 
     def wake(self, sender: Sender) -> None:
-        """There is something to do for a line."""
+        """There is something to do for a line that was added."""
         with self._lock:
+            if sender not in self._due:
+                return
             self._due[sender] = 0.0
         self._worker.wake()
 

@@ -14,7 +14,7 @@ from edge.ops.alarms import Alarms
 from edge.ops.logs import line_log
 from edge.storage.verdict_database import MessageIdentity
 
-REJECTIONS = ("too_large", "retained", "bad_trigger", "bad_command", "unexpected", "unreadable", "internal")
+REJECTIONS = ("too_large", "retained", "bad_trigger", "bad_command", "unexpected", "unreadable", "too_many", "internal")
 """Why a message is refused."""
 
 _MOST = 4096  # messages that are kept during the start; brokers send fewer before they want a PUBACK
@@ -110,12 +110,14 @@ class Router:
         with self._lock:
             if self._closed:
                 return
-            receivers = self._receivers
-            if receivers is None:
-                if len(self._kept) < _MOST:
-                    self._kept.append(message)
+            receivers, full = self._receivers, len(self._kept) >= _MOST
+            if receivers is None and not full:
+                self._kept.append(message)
                 return
-        self._pass_on(message, receivers)
+        if receivers is None:  # it was not acknowledged: it may come again
+            self.reject(message.line, "too_many", f"a {message.kind} was refused: {_MOST} wait for the start already")
+        else:
+            self._pass_on(message, receivers)
 
     def then(self, action: Callable[[], None]) -> None:
         """Calls `action` once all is passed on that has come so far; at once where nothing is kept."""

@@ -5,7 +5,10 @@ from __future__ import annotations
 import threading
 from collections import deque
 
+from paho.mqtt.properties import Properties
+
 from edge.clock import monotonic
+from edge.mqtt import properties
 from edge.ops.alarms import Alarms
 from edge.settings import MqttSettings
 
@@ -15,7 +18,9 @@ _LOSSES = 2  # so many in a row are no accident
 
 
 class PacketLimit:
-    """Of one line. A broker of MQTT 3.1.1 cannot say why it hangs up. Any thread may call it."""
+    """Of one line. A broker of MQTT 3.1.1 cannot say why it hangs up. Any thread may call it, under any lock; except
+    `look`, which raises the alarm.
+    """
 
     def __init__(self, settings: MqttSettings, line: str, alarms: Alarms) -> None:
         self._line = line
@@ -27,6 +32,7 @@ class PacketLimit:
         self._recent: deque[tuple[float, int]] = deque()  # when large messages were sent on this connection, and sizes
         self._survived = 0  # bytes of the largest message that this connection has outlived
         self._suspects: list[int] = []  # sizes after which the connection was lost, in a row
+        self._message: str | None = None  # what the alarm is to say
 
     @property
     def largest(self) -> int | None:
@@ -36,6 +42,8 @@ class PacketLimit:
     def told(self, size: int | None) -> None:
         """What the broker says of itself on a new connection, bytes; None: nothing."""
         with self._lock:
+            if size != self._told and self._learned is None:
+                self._message = None
             self._told = size
             self._recent.clear()
             self._survived = 0
@@ -48,8 +56,11 @@ class PacketLimit:
                 self._outlive(now)
                 self._recent.append((now, size))
 
-    def lost(self) -> None:
-        """The connection is gone, and the broker has said no reason."""
+    def lost(self, told: bool = False) -> None:
+        """The broker has ended the connection; `told`: it has said that a message was too large, else it said nothing.
+
+        Losses for other reasons are not to be told here.
+        """
         with self._lock:
             self._outlive(monotonic())
             suspect = next((size for _, size in self._recent if size > self._survived), None)
@@ -58,27 +69,38 @@ class PacketLimit:
                 self._suspects.clear()
                 return
             self._suspects.append(suspect)
-            if len(self._suspects) < (_LOSSES if self._learned is None else 1):
+            if len(self._suspects) < (_LOSSES if self._learned is None and not told else 1):
                 return
             smallest = min(self._suspects)
-            self._learned = smallest - 1 if self._learned is None else min(smallest - 1, self._learned * 3 // 4)
             self._suspects.clear()
-        self._alarms.raise_(
-            "broker_packet_size",
-            f"the broker ends the connection after messages of {smallest} bytes: none of {smallest} bytes or more are "
-            "sent; raise the broker's limit (mosquitto: max_packet_size) and restart, or set mqtt.max_packet_kb",
-            self._line,
-        )
+            # Once it is known that there is a limit, it is looked for in larger steps.
+            self._learned = smallest - 1 if self._learned is None else min(smallest - 1, self._learned * 3 // 4)
+            self._message = (
+                f"the broker ends the connection after messages of {smallest} bytes: none larger than {self._learned} "
+                "bytes are sent; raise the broker's limit (mosquitto: max_packet_size) and restart, "
+                "or set mqtt.max_packet_kb"
+            )
+
+    def refuse(self, size: int) -> None:
+        """A message of so many bytes was not sent, for its size."""
+        with self._lock:
+            if self._message is None:
+                source = "mqtt.max_packet_kb" if self.largest == self._configured else "the broker"
+                self._message = f"a message of {size} bytes was not sent: {source} allows {self.largest}"
+
+    def look(self) -> None:
+        """Raises the alarm, or ends it; to be called now and then."""
+        with self._lock:
+            message = self._message
+        self._alarms.set("broker_packet_size", message, self._line)
 
     def _outlive(self, now: float) -> None:
         """The connection has outlived what was sent some time ago; `_lock` is held."""
         while self._recent and now - self._recent[0][0] >= _SUSPICIOUS_S:
             self._survived = max(self._survived, self._recent.popleft()[1])
 
-    def refuse(self, size: int) -> None:
-        """A message of so many bytes was not sent, for its size."""
-        if self._learned is None:
-            source = "mqtt.max_packet_kb" if self.largest == self._configured else "the broker"
-            message = f"messages of {size} bytes or more are not sent: {source} allows {self.largest}; raise that limit"
-            if not any(alarm.code == "broker_packet_size" for alarm in self._alarms.of(self._line)):
-                self._alarms.raise_("broker_packet_size", message, self._line)
+
+def packet_size(topic: str, payload: bytes, props: Properties | None) -> int:
+    """Bytes of the packet that brings a message, at most."""
+    fixed = 9  # kind, remaining length, length of the topic, number
+    return fixed + len(payload) + len(topic) + (0 if props is None else properties.size(props))

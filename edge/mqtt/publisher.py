@@ -12,16 +12,17 @@ from paho.mqtt.client import MQTTMessage
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from edge.clock import monotonic, utc_now
-from edge.messages import LineStats, LineStatus, State, StatusAlarm, Verdict
+from edge.clock import monotonic
+from edge.messages import LineStats, State, StatusAlarm, Verdict
 from edge.mqtt import connection, properties
 from edge.mqtt.backlog import Backlog, is_late, marked
-from edge.mqtt.client import LineClient
+from edge.mqtt.client import Cause, LineClient
 from edge.mqtt.connection import BrokerStatus, probe
 from edge.mqtt.delivery import Delivery
 from edge.mqtt.in_flight import InFlight, Sent
 from edge.mqtt.inbound import Router
-from edge.mqtt.packet_limit import PacketLimit
+from edge.mqtt.line_status import CurrentStatus
+from edge.mqtt.packet_limit import PacketLimit, packet_size
 from edge.mqtt.subscriptions import Subscriptions
 from edge.ops.alarms import Alarms
 from edge.settings import MqttSettings
@@ -42,7 +43,8 @@ _LOOK_S = 1.0  # between two looks at a connection
 
 
 class Publisher:
-    """All that one line says and is told. Any thread may call it; no method but `stop` waits for the network.
+    """All that one line says and is told. Any thread may call it; no method but `stop` waits for the network. Alarms
+    are raised where no lock is held, since whoever listens to them may take locks of its own.
 
     Verdicts wait on disk, never in paho: it has no more of them than may be on their way. All lines share the delivery
     thread, which hands over what is behind.
@@ -78,8 +80,8 @@ class Publisher:
         self._router = router
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
-        self._status = LineStatus(line=line, state="starting", since=utc_now(), node=node, version=version)
-        self._unsaid = False  # the status, on this connection
+        self._status = CurrentStatus(line, node, version)
+        self._refusals: dict[Topic, str | None] = {}  # why the broker has refused the last message of a topic
         self._replies: deque[bytes] = deque(maxlen=MAX_REPLIES)
         self._in_flight = InFlight(settings.in_flight)
         self._backlog = Backlog(outbox, line, settings)
@@ -111,23 +113,8 @@ class Publisher:
         alarms: tuple[StatusAlarm, ...] = (),
     ) -> None:
         """Says, retained, what state the line is in; without a connection, as soon as there is one."""
-        with self._client.sending:
-            if self._stopping:
-                return  # the last word has been said
-            since = self._status.since if state == self._status.state else utc_now()
-            status = self._status.model_copy(
-                update={
-                    "state": state,
-                    "reason": reason,
-                    "since": since,
-                    "remedy": remedy,
-                    "generation": generation,
-                    "alarms": alarms,
-                }
-            )
-            if status != self._status:
-                self._status, self._unsaid = status, True
-                self._speak()
+        if self._status.change(state, reason, remedy, generation, alarms):
+            self._speak_soon()
 
     def publish_verdict(self, verdict: Verdict) -> bool:
         """Sends a verdict that is in the outbox; False if it cannot go at once: it will, from there."""
@@ -171,16 +158,16 @@ class Publisher:
 
     def publish_reply(self, payload: bytes) -> None:
         """Answers a command as soon as there is a connection with room; once: a reply may be lost with it."""
-        with self._client.sending:
-            self._replies.append(payload)
-            self._speak()
+        self._replies.append(payload)
+        self._speak_soon()
 
     def stop(self, reason: str | None = None, timeout_s: float = 5.0) -> int:
         """Says `stopped`, waits for PUBACKs, disconnects. Returns how many verdicts of the line wait in the outbox."""
         deadline = monotonic() + timeout_s
         with self._client.sending:
-            self.set_status("stopped", reason)
             self._stopping = True
+            self._status.change("stopped", reason, last=True)
+            self._speak()
         with self._lock:
             self._changed.wait_for(lambda: not self._awaits_puback(), timeout_s)
         self._delivery.remove(self)
@@ -232,20 +219,28 @@ class Publisher:
             return self._hand_over(Sent(topic), payload, seq=str(verdict.seq), id=verdict.id)
 
     def _look(self) -> float:
-        """Does what there is to do; the seconds until there may be more, if nothing wakes the attendant before."""
+        """Does what there is to do; the seconds until there may be more, if nothing wakes the thread before."""
         now = monotonic()
         with self._lock:
             oldest = self._in_flight.oldest if self._client.connected else None
             if self._in_flight.release(now):
                 self._backlog.behind = True
         patience = PATIENCE * self._settings.keepalive_s
+        asked = None if self.subscriptions is None else self.subscriptions.asked_at
         if oldest is not None and now - oldest >= patience:
             self._client.drop(f"the broker has not acknowledged a message for {now - oldest:.0f} s; connecting anew")
             oldest = None
+        elif asked is not None and now - asked >= patience:
+            self._client.drop(f"the broker has not answered the subscriptions for {now - asked:.0f} s; connecting anew")
+        self._client.look()
+        self._limit.look()
         if self.subscriptions is not None:
             self.subscriptions.look()
+        with self._lock:
+            refusals = tuple(self._refusals.items())
+        for topic, message in refusals:
+            self._alarms.set("broker_topic", message, self.line, about=topic.pattern)
         with self._client.sending:
-            self._client.look()
             self._speak()
         paced = self._replay_some()
         with self._lock:
@@ -261,25 +256,36 @@ class Publisher:
                 if not self._client.connected or self._stopping or not self._in_flight.room_to_replay:
                     return None
                 current, besides, last = self._connections, self._in_flight.besides, self._last_seq
-            one = self._backlog.next(besides, last)
+            verdict = self._backlog.next(besides, last)
             self._alarms.clear("outbox", self.line, about="")
-            if one is None:
+            if verdict is None:
                 return None
-            if (due := self._backlog.due(one)) > monotonic():
+            if (due := self._backlog.due(verdict)) > monotonic():
                 return due
             with self._client.sending:
                 with self._lock:
                     if current != self._connections or not self._in_flight.room_to_replay:
                         continue  # what had been on its way is older; or live verdicts took the room
-                if not self._send(one.id, one.seq, one.issued_at, one.payload, replayed=True) and not self.connected:
+                sent = self._send(verdict.id, verdict.seq, verdict.issued_at, verdict.payload, replayed=True)
+                if not sent and not self.connected:
                     return None
-                self._backlog.sent(one)
+                self._backlog.sent(verdict)
 
     def _send(self, identity: str, seq: int, issued_at: datetime, payload: bytes, replayed: bool = False) -> bool:
         """Hands over a verdict; `sending` is held."""
         if is_late(issued_at, self._settings.historical_after_s):
             payload = marked(payload)
         return self._hand_over(Sent(ANOMALY, identity, replayed), payload, seq=str(seq), id=identity)
+
+    def _speak_soon(self) -> None:
+        """Speaks now if that takes no waiting: the caller may be in a callback of paho's, under its lock."""
+        if self._client.sending.acquire(blocking=False):
+            try:
+                self._speak()
+            finally:
+                self._client.sending.release()
+        else:
+            self.wake()
 
     def _speak(self) -> None:
         """Hands over what is to be said besides verdicts, as far as there is room; `sending` is held."""
@@ -289,9 +295,8 @@ class Publisher:
                     return
             if self.subscriptions is not None and (sync := self.subscriptions.sync()) is not None:
                 self._hand_over(Sent(SYNC), sync)
-            elif self._unsaid:
-                self._unsaid = False
-                self._hand_over(Sent(STATUS), self._status.to_json())
+            elif (status := self._status.to_say()) is not None:
+                self._hand_over(Sent(STATUS), status)
             elif self._replies:
                 self._hand_over(Sent(REPLY), self._replies.popleft())
             else:
@@ -300,8 +305,7 @@ class Publisher:
     def _hand_over(self, sent: Sent, payload: bytes, **user: str) -> bool:
         """Gives paho one message, and notes its id; `sending` is held."""
         props = properties.of_message(sent.topic, self.line, **user) if self._client.five else None
-        size = self._size(sent.topic, payload, props)
-        sent = replace(sent, size=size)
+        sent = replace(sent, size=packet_size(sent.topic.of(self.line), payload, props))
         if not self._fits(sent):
             return False
         with self._lock:
@@ -309,17 +313,12 @@ class Publisher:
         mid = self._client.publish(sent.topic, payload, props)
         if mid is None:
             return False
-        self._limit.sent(size)
+        self._limit.sent(sent.size)
         with self._lock:
             code = self._in_flight.note(mid, sent)
         if code is not None:
             self._settle(sent, code)
         return True
-
-    def _size(self, topic: Topic, payload: bytes, props: Properties | None) -> int:
-        """Bytes of the packet, at most."""
-        rest = 9 if props is None else properties.size(props) + 9
-        return len(payload) + len(topic.of(self.line)) + rest
 
     def _fits(self, sent: Sent) -> bool:
         """Whether the broker takes messages so large; one that it does not take is refused here already."""
@@ -332,26 +331,23 @@ class Publisher:
         return False
 
     def _settle(self, sent: Sent, code: ReasonCode) -> None:
-        """A message is done, for better or worse."""
+        """A message is done, for better or worse. paho's lock may be held."""
+        if sent.topic.qos and self.subscriptions is not None:
+            self.subscriptions.confirmed(sent.at)
         if code.is_failure:
             self._refused(sent, connection.in_words(code))
         else:
-            self._alarms.clear("broker_topic", self.line, about=sent.topic.pattern)
-            if sent.topic.qos and self.subscriptions is not None:
-                self.subscriptions.confirmed(sent.at)
+            self._note_refusal(sent.topic, None)
             if sent.verdict is not None:
                 self._outbox.delivered(self.line, sent.verdict)
-        wake = False
         with self._lock:
             if sent.topic.qos:
                 self._puback_at = monotonic()
             if sent.verdict is not None and not code.is_failure:
                 self._in_flight.accept(sent.verdict)
                 self.acknowledged += 1
-            if (
-                self._backlog.more or len(self._in_flight.awaited) + 1 >= self._in_flight.limit
-            ):  # something may wait for room
-                wake = True
+            # Something may wait for room.
+            wake = self._backlog.more or len(self._in_flight.awaited) + 1 >= self._in_flight.limit
             self._changed.notify_all()
         if wake:
             self.wake()
@@ -360,8 +356,14 @@ class Publisher:
         """The broker would not have a message. A verdict goes on waiting, and is tried again; others are gone."""
         if sent.verdict is not None:
             self._hold_back(sent)
-        message = f"the broker refuses {sent.topic.of(self.line)}: {why}"
-        self._alarms.raise_("broker_topic", message, self.line, about=sent.topic.pattern)
+        self._note_refusal(sent.topic, f"the broker refuses {sent.topic.of(self.line)}: {why}")
+
+    def _note_refusal(self, topic: Topic, message: str | None) -> None:
+        """For the delivery thread, which raises the alarm."""
+        with self._lock:
+            before, self._refusals[topic] = self._refusals.get(topic), message
+        if before != message:
+            self.wake()
 
     def _hold_back(self, sent: Sent) -> None:
         """A verdict is tried again later."""
@@ -380,17 +382,13 @@ class Publisher:
         return self._outbox.depth(self.line).count if waits else 0
 
     def _awaits_puback(self) -> bool:
-        return self._client.connected and bool(self._in_flight.awaited or self._unsaid)
+        return self._client.connected and bool(self._in_flight.awaited or self._status.unsaid)
 
     def last_will(self) -> bytes:
         """As `edge.mqtt.client.Owner`; so are the methods below."""
-        reason = "connection lost; it had been made at `since`"
-        return self._status.model_copy(
-            update={"state": "offline", "since": utc_now(), "reason": reason, "remedy": None, "alarms": ()}
-        ).to_json()
+        return self._status.last_will()
 
     def opened(self, resumed: bool, away_s: float, props: Properties | None) -> None:
-        self._alarms.clear("broker", self.line)
         if self.subscriptions is not None:
             self.subscriptions.begin(self._client.client, resumed, away_s)
         with self._lock:
@@ -400,26 +398,25 @@ class Publisher:
             self._backlog.again()
         self._limit.told(getattr(props, "MaximumPacketSize", None))
         self.wake()
-        self._unsaid = True
+        self._status.repeat()
         self._speak()
 
-    def lost(self, misunderstood: bool, lasted_s: float) -> None:
+    def lost(self, cause: Cause) -> None:
+        subscriptions, misunderstood = self.subscriptions, cause == "misunderstood"
         with self._lock:
             sent = self._in_flight.suspect if misunderstood else None
             self._in_flight.clear()
-        self.wake()
-        subscriptions = self.subscriptions
+        if cause in ("hung_up", "too_large"):
+            self._limit.lost(told=cause == "too_large")
         if misunderstood and subscriptions is not None and subscriptions.sorting and self._router is not None:
             message = "the broker kept a message that cannot be read; all that it kept is lost"
             self._router.reject(self.line, "unreadable", message)
             self._client.give_up_session()
         elif sent is not None:
             self._refused(sent, "it does not answer as MQTT has it; is the message larger than it takes?")
-        else:
-            self._limit.lost()
         if subscriptions is not None:
             subscriptions.end()
-        self._alarms.raise_("broker", "no connection to the broker", self.line)
+        self.wake()
 
     def done(self, packet: int, code: ReasonCode) -> None:
         with self._lock:

@@ -24,6 +24,13 @@ from edge.storage.outbox import Outbox
 from edge.storage.verdict_database import MessageIdentity
 from edge.topics import COMMAND, STATS, SYNC, TRIGGER
 
+MOST_SEQ = 2**53 - 1
+"""The largest number that every reader of JSON reads exactly."""
+
+_LARGEST_STATS = 64 * 1024  # bytes
+_ANSWER_S = 5.0  # a broker that has not answered subscriptions by then is an alarm
+_TELL_S = 1.0  # so long after the answer a broker has sent what it retains
+
 
 class Sender(Protocol):
     """The line's publisher, as its subscriptions know it."""
@@ -34,7 +41,7 @@ class Sender(Protocol):
 
 @dataclass(frozen=True)
 class _Acknowledged:
-    """A PUBACK that was given to paho at `at`, of which is not known yet whether the broker has had it."""
+    """A PUBACK that was given to paho before `at`, of which is not known yet whether the broker has had it."""
 
     packet: int
     trigger: int
@@ -46,7 +53,9 @@ class _Connection:
 
     def __init__(self, resumed: bool, away_s: float) -> None:
         self.name = secrets.token_hex(6)
-        self.freshness = Freshness(resumed, monotonic(), away_s)
+        self.began = monotonic()
+        self.granted: float | None = None  # when the broker answered the subscriptions
+        self.freshness = Freshness(resumed, self.began, away_s)
         self.acknowledged: deque[_Acknowledged] = deque()
 
 
@@ -74,11 +83,18 @@ class Subscriptions:
         self._syncs = {SYNC.of(name) for name in router.lines}
         self._all_stats = {STATS.of(name) for name in router.lines}
         self.told = threading.Event()
-        """Set when the broker has told the line's last number, or has none: see `last_seq`."""
+        """Set when the broker has told the line's last number, or seems to know none: see `last_seq`."""
         self.last_seq = 0
-        """The highest number that the broker knows of the line, from an earlier run."""
+        """The highest number that the broker knows of the line, from an earlier run; up to `MOST_SEQ`."""
         self._lock = threading.Lock()  # guards what follows; nothing is called under it
         self._connection: _Connection | None = None
+
+    @property
+    def asked_at(self) -> float | None:
+        """When the subscriptions were asked for, on the monotonic clock; None: they were answered."""
+        with self._lock:
+            connection = self._connection
+            return connection.began if connection is not None and connection.granted is None else None
 
     @property
     def sorting(self) -> bool:
@@ -107,10 +123,21 @@ class Subscriptions:
         self._alarms.clear("broker_order", self._line)
 
     def look(self) -> None:
-        """Says whether old messages can be told from new ones; to be called now and then."""
+        """Says whether old messages can be told from new ones, and whether there are subscriptions; to be called now
+        and then.
+        """
+        now = monotonic()
         with self._lock:
             connection = self._connection
-            overdue = connection is not None and connection.freshness.overdue(monotonic())
+            overdue = connection is not None and connection.freshness.overdue(now)
+            granted = None if connection is None else connection.granted
+        if granted is not None:
+            self._alarms.clear("broker_topic", self._line, about="subscriptions")
+            if now - granted >= _TELL_S:
+                self.told.set()
+        elif connection is not None and now - connection.began >= _ANSWER_S:
+            message = "the broker does not answer the subscriptions: no triggers and commands come in"
+            self._alarms.raise_("broker_topic", message, self._line, about="subscriptions")
         message = (
             f"{self._sync} does not come back: let the service write and read it; "
             "until then old triggers cannot be told from new ones"
@@ -124,6 +151,9 @@ class Subscriptions:
 
     def granted(self, codes: Sequence[ReasonCode]) -> None:
         """The broker's answer to the subscriptions."""
+        with self._lock:
+            if self._connection is not None:
+                self._connection.granted = monotonic()
         for topic, code in zip(self._topics, codes, strict=False):
             refused = f"the broker refuses {topic}: {in_words(code)}" if code.is_failure else None
             self._alarms.set("broker_topic", refused, self._line, about=f"subscription {topic}")
@@ -136,8 +166,8 @@ class Subscriptions:
             connection, sure = self._connection, []
             while connection is not None and connection.acknowledged and connection.acknowledged[0].at < sent_at:
                 sure.append(connection.acknowledged.popleft())
-        for one in sure:
-            self._store.acknowledged(self._line, one.packet, one.trigger)
+        for acknowledged in sure:
+            self._store.acknowledged(self._line, acknowledged.packet, acknowledged.trigger)
 
     def take(self, client: Client, message: MQTTMessage) -> None:
         """Passes a message on. One of a connection that is gone comes again."""
@@ -174,15 +204,14 @@ class Subscriptions:
 
     def acknowledge(self, client: Client, connection: _Connection, packet: int, trigger: int | None) -> None:
         """On the connection that the message came by: on another its number is that of another message."""
-        now = monotonic()
         with self._lock:
             if connection is not self._connection:
                 return
-            late = connection.freshness.let_go(packet, now)
+            late = connection.freshness.let_go(packet, monotonic())
         client.ack(packet, 1)
         if trigger is not None:
-            with self._lock:
-                connection.acknowledged.append(_Acknowledged(packet, trigger, now))
+            with self._lock:  # not before: what is sent meanwhile may leave before the PUBACK
+                connection.acknowledged.append(_Acknowledged(packet, trigger, monotonic()))
         if late:
             self._sender.wake()
 
@@ -205,18 +234,30 @@ class Subscriptions:
 
     def _note_stats(self, client: Client, message: MQTTMessage) -> None:
         """The last that an earlier run said of its numbers."""
-        if message.topic != self._stats or self.told.is_set():
+        if message.topic != self._stats:
             return
-        if message.retain:
-            try:
-                said = json.loads(message.payload)
-                self.last_seq = int(said["seq"])
-            except (ValueError, TypeError, KeyError, RecursionError):
+        if message.retain and not self.told.is_set():
+            seq = _seq_of(bytes(message.payload))
+            if seq is None:
                 self._router.reject(
-                    self._line, "unreadable", f"what is retained on {self._stats} is no message of ours"
+                    self._line, "unreadable", f"what is retained on {self._stats} is no message of the service's"
                 )
-        self.told.set()
+            else:
+                self.last_seq = seq
+            self.told.set()
         client.unsubscribe(self._stats)
+
+
+def _seq_of(payload: bytes) -> int | None:
+    """The number in a line's counters; None: they are none."""
+    if len(payload) > _LARGEST_STATS:
+        return None
+    try:
+        stats = json.loads(payload)
+    except (ValueError, RecursionError):
+        return None
+    seq = stats.get("seq") if isinstance(stats, dict) else None
+    return seq if type(seq) is int and 0 <= seq <= MOST_SEQ else None
 
 
 class _Origin:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,9 +13,8 @@ from typing import Any
 
 from edge.clock import utc_now
 from edge.messages import Fault, LineStats, Model, Recipe, Verdict
-from edge.mqtt import connection
 from edge.mqtt.delivery import Delivery
-from edge.mqtt.inbound import InboundMessage, Router
+from edge.mqtt.inbound import InboundMessage, Receiver, Router
 from edge.mqtt.publisher import Publisher
 from edge.ops.alarms import Alarms
 from edge.settings import HistorySettings, MqttSettings
@@ -42,23 +42,31 @@ class Publishers:
         self.outbox.start()
         self.delivery = Delivery()
 
-    def __call__(self, port: int, receiver: Notes | None = None, **settings: Any) -> Publisher:
-        mqtt = MqttSettings(**{"host": "127.0.0.1", "port": port} | settings)
+    def __call__(self, port: int, receiver: Receiver | None = None, **settings: Any) -> Publisher:
         router = Router([LINE], self.alarms) if receiver is not None else None
-        publisher = Publisher(mqtt, LINE, "box", "1.2.3", self.outbox, self.delivery, self.alarms, router)
+        publisher = self.make(port, LINE, router, **settings)
         if router is not None and receiver is not None:
             router.open(receiver, receiver, {LINE: publisher})
-        connection.pause(publisher._client.client, 0.1)
+        return publisher
+
+    def make(self, port: int, line: str, router: Router | None, **settings: Any) -> Publisher:
+        """A publisher of any line, with a router that is opened elsewhere."""
+        mqtt = MqttSettings(**{"host": "127.0.0.1", "port": port} | settings)
+        publisher = Publisher(mqtt, line, "box", "1.2.3", self.outbox, self.delivery, self.alarms, router)
         self._made.append(publisher)
         return publisher
+
+    def alarm(self, code: str, line: str = LINE) -> str | None:
+        """What the alarms of a code say; None: there is none."""
+        return "; ".join(alarm.message for alarm in self.alarms.of(line) if alarm.code == code) or None
 
     def keep(self, count: int = 1, age_s: float = 0.0) -> list[Verdict]:
         """Verdicts that are on disk, and that no publisher was told of."""
         first = self.outbox.last_seq(LINE) + 1
         issued_at = utc_now() - timedelta(seconds=age_s)
         kept = [verdict(seq).model_copy(update={"issued_at": issued_at}) for seq in range(first, first + count)]
-        for one in kept:
-            self.outbox.issue(one).result()
+        for verdict_ in kept:
+            self.outbox.issue(verdict_).result()
         return kept
 
     def issue(self, publisher: Publisher, count: int = 1) -> list[Verdict]:
@@ -72,7 +80,7 @@ class Publishers:
     @property
     def waiting(self) -> list[str]:
         """The ids of the verdicts in the outbox, the oldest first."""
-        return [one.id for one in self.outbox.waiting(LINE, 10_000)]
+        return [waiting.id for waiting in self.outbox.waiting(LINE, 10_000)]
 
     def stop(self) -> None:
         for publisher in self._made:
@@ -80,6 +88,15 @@ class Publishers:
         self.delivery.stop()
         self.outbox.stop()
         self._folder.cleanup()
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What the tests ask of a message: `stale`: it may have waited at the broker; `again`: it came with DUP."""
+
+    payload: bytes
+    stale: bool
+    again: bool = False
 
 
 class Notes:
@@ -106,14 +123,12 @@ class Notes:
             message.acknowledge(1)
 
     @property
-    def payloads(self) -> list[bytes]:
-        """Of all that came."""
-        return [message.payload for message in self.taken]
-
-    @property
-    def stale(self) -> list[bool]:
-        """Of each, whether it may have waited at the broker."""
-        return [message.waited_s > 0 for message in self.taken]
+    def heard(self) -> list[Taken]:
+        """All that came, in order."""
+        return [
+            Taken(message.payload, message.waited_s > 0, message.identity is not None and message.identity.repeated)
+            for message in self.taken
+        ]
 
 
 def verdict(seq: int) -> Verdict:

@@ -1,13 +1,16 @@
-"""A broker of MQTT 3.1.1 that says no more than it must, for what no real one does on demand."""
+"""A broker that says no more than it must, for what no real one does on demand."""
 
 from __future__ import annotations
 
 import socket
 import threading
+import time
 from types import TracebackType
 
 _CONNECT, _PUBLISH, _SUBSCRIBE, _PINGREQ = 1, 3, 8, 12
-_CONNACK, _PINGRESP = b"\x20\x02\x00\x00", b"\xd0\x00"
+_CONNACK, _CONNACK_FIVE, _PINGRESP = b"\x20\x02\x00\x00", b"\x20\x03\x00\x00\x00", b"\xd0\x00"
+REFUSED_AS_3, REFUSED_AS_5 = b"\x20\x02\x00\x01", b"\x20\x03\x00\x84\x00"
+"""How brokers say that they do not speak a version, in the words of 3.1.1 and of 5."""
 
 
 class StubBroker:
@@ -15,9 +18,20 @@ class StubBroker:
 
     host = "127.0.0.1"
 
-    def __init__(self, granted: bytes = b"\x01") -> None:
-        """`granted`: the answer to every subscription, a byte for each of its topics; 0x80 refuses."""
-        self._suback = bytes((0x90, 2 + len(granted))), granted
+    def __init__(
+        self, granted: bytes | None = b"\x01", to_five: bytes = _CONNACK_FIVE, to_three: bytes = _CONNACK
+    ) -> None:
+        """Made.
+
+        Args:
+            granted: The answer to every subscription, a byte for each of its topics; 0x80 refuses; None: no answer.
+            to_five: The answer to who wants to speak MQTT 5, and `to_three` to who wants 3.1.1; empty: it hangs up.
+        """
+        self._granted = granted
+        self.answers = {5: to_five, 4: to_three}
+        """By the version that was asked for; may be changed meanwhile."""
+        self.asked: list[tuple[int, float]] = []
+        """The versions that were asked for, and when."""
         self._server = socket.create_server((self.host, 0))
         self._server.settimeout(0.05)
         self.port = int(self._server.getsockname()[1])
@@ -63,18 +77,24 @@ class StubBroker:
             data += more
             while (packet := _packet(data)) is not None:
                 kind, body, data = packet
-                self._answer(connection, kind, body)
+                if not self._answer(connection, kind, body):
+                    return
 
-    def _answer(self, connection: socket.socket, kind: int, body: bytes) -> None:
+    def _answer(self, connection: socket.socket, kind: int, body: bytes) -> bool:
+        """Whether the connection goes on."""
         if kind == _CONNECT:
-            connection.sendall(_CONNACK)
+            self._version = body[6]
+            self.asked.append((self._version, time.monotonic()))
+            connection.sendall(self.answers[self._version])
+            return self.answers[self._version] in (_CONNACK, _CONNACK_FIVE)
         elif kind == _PINGREQ:
             connection.sendall(_PINGRESP)
-        elif kind == _SUBSCRIBE:
-            head, granted = self._suback
-            connection.sendall(head + body[:2] + granted)
+        elif kind == _SUBSCRIBE and self._granted is not None:
+            rest = body[:2] + (b"\0" if self._version == 5 else b"") + self._granted
+            connection.sendall(bytes((0x90, len(rest))) + rest)
         elif kind == _PUBLISH:
             self.published.append(body[2 : 2 + int.from_bytes(body[:2], "big")])
+        return True
 
 
 def _packet(data: bytes) -> tuple[int, bytes, bytes] | None:

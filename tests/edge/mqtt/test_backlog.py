@@ -11,8 +11,8 @@ import pytest
 
 from edge.clock import utc_now
 from edge.messages import Verdict
-from edge.mqtt.backlog import Replay, is_late, marked
-from edge.mqtt.in_flight import Flight, Sent
+from edge.mqtt.backlog import Backlog, is_late, marked
+from edge.mqtt.in_flight import InFlight, Sent
 from edge.settings import MqttSettings
 from edge.topics import ANOMALY, STATUS
 from tests.support.mosquitto import Message, Mosquitto, eventually, free_port, subscribe
@@ -97,7 +97,7 @@ def test_nothing_is_lost_however_often_the_connection_breaks(mosquitto: Mosquitt
         for _ in range(10):
             issued += publisher_of.issue(publisher, 12)
             if publisher.connected:
-                publisher._link.drop("once more")
+                publisher._client.drop("once more")
         eventually(lambda: publisher_of.waiting == [])
         eventually(lambda: len(set(ids(listener))) == len(issued))
     assert set(ids(listener)) == {one.id for one in issued}
@@ -112,8 +112,8 @@ def test_a_verdict_is_not_replayed_before_its_line_has_published_it(
     with subscribe(mosquitto.port, VERDICTS) as listener:
         (early,) = publisher_of.keep()  # on disk, the line is about to publish it
         with publisher._lock:
-            publisher._replay.behind = True
-            publisher._wake()
+            publisher._backlog.behind = True
+        publisher.wake()
         time.sleep(0.2)
         assert ids(listener) == []
         publisher.publish_verdict(early)
@@ -149,55 +149,55 @@ def test_late_is_what_is_old_or_from_the_future(age_s: float, late: bool) -> Non
 
 def test_replay_begins_anew_with_the_oldest_after_a_lost_connection(publisher_of: Publishers) -> None:
     first, second, third = publisher_of.keep(3)
-    replay = Replay(publisher_of.outbox, LINE, MqttSettings())
-    one = replay.next([], 3)
+    backlog = Backlog(publisher_of.outbox, LINE, MqttSettings())
+    one = backlog.next([], 3)
     assert one is not None
-    replay.sent(one)
-    two = replay.next([first.id], 3)
+    backlog.sent(one)
+    two = backlog.next([first.id], 3)
     assert two is not None
     assert (one.id, two.id) == (first.id, second.id)
-    replay.again()
-    again = replay.next([], 3)
+    backlog.again()
+    again = backlog.next([], 3)
     assert again is not None
     assert again.id == first.id
     publisher_of.outbox.delivered(LINE, first.id)
-    replay.again()
-    rest = replay.next([second.id], 3)
+    backlog.again()
+    rest = backlog.next([second.id], 3)
     assert rest is not None
     assert rest.id == third.id
-    replay.again()
-    assert replay.next([], 0) is None  # none of them has been published
+    backlog.again()
+    assert backlog.next([], 0) is None  # none of them has been published
 
 
-def test_flight_keeps_half_of_its_room_for_live_verdicts() -> None:
-    flight = Flight(4)
-    flight.note(1, Sent(ANOMALY, "a", replayed=True))
-    assert flight.room_to_replay
-    flight.note(2, Sent(ANOMALY, "b", replayed=True))
-    assert not flight.room_to_replay
-    assert flight.room
-    flight.note(3, Sent(ANOMALY, "c"))
-    flight.note(4, Sent(STATUS))
-    assert not flight.room
-    assert flight.verdicts == ["a", "b", "c"]
+def test_in_flight_keeps_half_of_its_room_for_live_verdicts() -> None:
+    in_flight = InFlight(4)
+    in_flight.note(1, Sent(ANOMALY, "a", replayed=True))
+    assert in_flight.room_to_replay
+    in_flight.note(2, Sent(ANOMALY, "b", replayed=True))
+    assert not in_flight.room_to_replay
+    assert in_flight.room
+    in_flight.note(3, Sent(ANOMALY, "c"))
+    in_flight.note(4, Sent(STATUS))
+    assert not in_flight.room
+    assert in_flight.verdicts == ["a", "b", "c"]
 
 
-def test_flight_tries_refused_verdicts_again_few_and_ever_later() -> None:
-    flight = Flight(4)
+def test_in_flight_tries_refused_verdicts_again_few_and_ever_later() -> None:
+    in_flight = InFlight(4)
     for name in ("a", "b", "c"):
-        flight.refuse(name, 100.0)
-    assert flight.besides == ["a", "b"]  # half of the room
-    assert not flight.room_to_replay  # so that nothing is tried in a circle
-    assert flight.next_release == 110.0
-    assert not flight.release(109.9)
-    assert flight.release(110.0)
-    assert flight.room_to_replay
-    assert flight.next_release is None
-    flight.refuse("c", 110.0)  # takes the place of one that may have left the outbox
-    assert flight.besides == ["c"]
+        in_flight.refuse(name, 100.0)
+    assert in_flight.besides == ["a", "b"]  # half of the room
+    assert not in_flight.room_to_replay  # so that nothing is tried in a circle
+    assert in_flight.next_release == 110.0
+    assert not in_flight.release(109.9)
+    assert in_flight.release(110.0)
+    assert in_flight.room_to_replay
+    assert in_flight.next_release is None
+    in_flight.refuse("c", 110.0)  # takes the place of one that may have left the outbox
+    assert in_flight.besides == ["c"]
     for now, pause in ((120.0, 20.0), (140.0, 40.0), (180.0, 60.0), (240.0, 60.0)):
-        assert flight.release(now)
-        flight.refuse("c", now)
-        assert flight.next_release == now + pause
-    flight.accept("c")
-    assert flight.besides == []
+        assert in_flight.release(now)
+        in_flight.refuse("c", now)
+        assert in_flight.next_release == now + pause
+    in_flight.accept("c")
+    assert in_flight.besides == []

@@ -45,7 +45,7 @@ def test_bad_password_file(publisher_of: Publishers, tmp_path: Path, content: by
         path.write_bytes(content)
     settings = MqttSettings(username="edge", password_file=path)
     with pytest.raises(ConfigError, match=remedy) as caught:
-        Publisher(settings, LINE, "box", "1.2.3", publisher_of.outbox)
+        Publisher(settings, LINE, "box", "1.2.3", publisher_of.outbox, publisher_of.delivery, publisher_of.alarms)
     assert (caught.value.problems[0].key, caught.value.problems[0].value) == ("password_file", str(path))
     assert "secret" not in str(caught.value)
     assert remedy in str(probe(settings, 1))
@@ -53,8 +53,8 @@ def test_bad_password_file(publisher_of: Publishers, tmp_path: Path, content: by
 
 def test_client_id_is_what_any_broker_takes() -> None:
     settings = MqttSettings()
-    assert client_of(settings, "alfa-edge-box.1_a-press-1")._client_id == b"alfa-edge-box.1_a-press-1"
-    odd, other = (client_of(settings, name)._client_id for name in ("edge-bo x-a", "edge-bo/x-a"))
+    assert client_of(settings, "alfa-edge-box.1_a-press-1", "3.1.1")._client_id == b"alfa-edge-box.1_a-press-1"
+    odd, other = (client_of(settings, name, "5")._client_id for name in ("edge-bo x-a", "edge-bo/x-a"))
     assert odd != other
     assert odd.startswith(b"edge-bo-x-a-")
 
@@ -70,8 +70,8 @@ def test_client_ids_of_different_lines_are_different() -> None:
 @pytest.mark.parametrize(("keepalive_s", "told"), [(2, 2), (3, 2), (15, 10), (3600, 2400)])
 def test_a_broker_sends_the_last_will_after_the_keepalive(keepalive_s: int, told: int) -> None:
     settings = MqttSettings(keepalive_s=keepalive_s, host="127.0.0.1", port=free_port())
-    client = client_of(settings, "any")
-    connect(client, settings)
+    client = client_of(settings, "any", "3.1.1")
+    connect(client, settings, "3.1.1")
     client.disconnect()
     assert client.keepalive == told  # after half as long again
 

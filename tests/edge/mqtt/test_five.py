@@ -37,7 +37,7 @@ def test_messages_say_what_they_are(mosquitto: Mosquitto, publisher_of: Publishe
     publisher = five(publisher_of, mosquitto.port)
     with subscribe(mosquitto.port, "line/#", five=True) as listener:
         (issued,) = publisher_of.issue(publisher)
-        publisher.publish_heatmap(b"\x89PNG")
+        publisher.publish_heatmap(b"\x89PNG", issued)
         publisher.publish_stats(stats())
         wanted = {ANOMALY, f"{ANOMALY}/heatmap", STATS, STATUS}
         messages = {m.topic: m for m in listener.until(lambda m: wanted <= topics(m))}
@@ -48,7 +48,7 @@ def test_messages_say_what_they_are(mosquitto: Mosquitto, publisher_of: Publishe
     assert messages[STATUS].properties == messages[STATS].properties == json_ | {"UserProperty": [line]}
     heatmap = messages[f"{ANOMALY}/heatmap"].properties
     assert heatmap.pop("MessageExpiryInterval") <= 10
-    assert heatmap == {"ContentType": "image/png", "UserProperty": [line]}
+    assert heatmap == {"ContentType": "image/png", "UserProperty": about}
     assert properties.of_message(HEATMAP, LINE).MessageExpiryInterval == 10
 
 
@@ -56,7 +56,7 @@ def test_the_last_will_says_what_it_is(mosquitto: Mosquitto, publisher_of: Publi
     publisher = five(publisher_of, mosquitto.port)
     eventually(lambda: publisher.state.last_puback_age_s is not None)
     with subscribe(mosquitto.port, STATUS, five=True) as listener:
-        publisher._link.drop("no farewell")
+        publisher._client.drop("no farewell")
         messages = listener.until(lambda found: any(json.loads(m.payload)["state"] == "offline" for m in found))
     will = next(m for m in messages if json.loads(m.payload)["state"] == "offline")
     assert will.properties == {"ContentType": "application/json", "UserProperty": [("line", LINE)]}
@@ -65,7 +65,7 @@ def test_the_last_will_says_what_it_is(mosquitto: Mosquitto, publisher_of: Publi
 def test_a_broker_gets_no_more_at_a_time_than_it_takes(publisher_of: Publishers) -> None:
     with Mosquitto(options=["max_inflight_messages 7"]) as broker:
         publisher = five(publisher_of, broker.port)
-        assert publisher._flight.limit == 7
+        assert publisher._in_flight.limit == 7
         publisher_of.issue(publisher, 20)
         eventually(lambda: publisher.acknowledged == 20)
         assert publisher.connected
@@ -79,12 +79,12 @@ def test_refused_verdicts_wait_and_go_when_the_broker_takes_them(
         publisher = five(publisher_of, broker.port)
         issued = publisher_of.issue(publisher, 15)
         eventually(lambda: publisher.state.unacknowledged == 0)
-        trouble = f"the broker refuses {ANOMALY}: Not authorized; check mqtt.username and mqtt.password"
-        assert str(publisher.state.trouble).startswith(trouble)
+        refused = f"the broker refuses {ANOMALY}: Not authorized; check mqtt.username and mqtt.password"
+        eventually(lambda: str(publisher_of.alarm("broker_topic")).startswith(refused))
         assert (publisher.connected, publisher.acknowledged, len(publisher_of.waiting)) == (True, 0, 15)
         broker.allow("topic readwrite line/#\n")
         eventually(lambda: publisher.acknowledged == 15)
-        assert publisher.state.trouble is None
+        eventually(lambda: publisher_of.alarm("broker_topic") is None)
         assert publisher_of.waiting == []
         with subscribe(broker.port, ANOMALY) as listener:
             assert ids(listener) == []
@@ -95,11 +95,9 @@ def test_messages_larger_than_the_broker_takes_are_not_sent(publisher_of: Publis
     with Mosquitto(options=["max_packet_size 500"]) as broker:
         publisher = five(publisher_of, broker.port)
         (large,) = publisher_of.issue(publisher)
-        assert f"the broker refuses {ANOMALY}: it takes packets of 500 bytes" in str(publisher.state.trouble)
-        assert not publisher.publish_heatmap(bytes(1000))
-        assert f"{ANOMALY}/heatmap" in str(publisher.state.trouble)
-        assert publisher.publish_heatmap(bytes(100))
-        eventually(lambda: f"{ANOMALY}/heatmap" not in str(publisher.state.trouble))
+        eventually(lambda: "bytes was not sent: the broker allows 500" in str(publisher_of.alarm("broker_packet_size")))
+        assert not publisher.publish_heatmap(bytes(1000), large)
+        assert publisher.publish_heatmap(bytes(100), large)
         assert publisher_of.waiting == [large.id]
         assert publisher.connected
 
@@ -111,7 +109,7 @@ def test_a_verdict_that_breaks_the_connection_is_held_back(publisher_of: Publish
         large = verdict(1).model_copy(update={"error": Fault(code="test", message="x" * 1000)})
         publisher_of.outbox.issue(large)
         publisher.publish_verdict(large)
-        eventually(lambda: "is the message larger than it takes?" in str(publisher.state.trouble))
+        eventually(lambda: "is the message larger than it takes?" in str(publisher_of.alarm("broker_topic")))
         connected(publisher)
         with subscribe(broker.port, ANOMALY) as listener:
             (small,) = publisher_of.issue(publisher)

@@ -2,48 +2,56 @@
 
 from __future__ import annotations
 
-from edge.mqtt.freshness import Marker
+from edge.mqtt.freshness import Freshness
+
+NEVER = float("inf")  # there was no connection before in this run
 
 
-def test_marker_ends_what_is_old() -> None:
-    marker = Marker(True, 100.0)
-    assert marker.is_old(109.0)  # it was not sent yet
-    sent = marker.to_send(110.0)
+def test_sync_message_ends_what_may_have_waited() -> None:
+    freshness = Freshness(True, 100.0, away_s=4.0)
+    assert freshness.waited_s(109.0) == 13.0  # it was not sent yet; the connection was good until 96
+    sent = freshness.to_send(110.0)
     assert sent is not None
-    assert marker.to_send(110.0) is None
-    marker.came(b"of another connection")
-    assert marker.is_old(111.0)
-    assert marker.is_old(112.9)  # old ones follow each other
-    marker.came(sent)
-    assert not marker.is_old(113.0)
-    assert not marker.overdue(200.0)
-    assert not Marker(False, 100.0).is_old(100.0)
+    assert freshness.to_send(110.0) is None
+    assert not freshness.came(b"of another connection")
+    assert freshness.waited_s(111.0) == 15.0
+    assert freshness.waited_s(112.5) == 16.5  # old ones follow each other
+    assert freshness.came(sent)
+    assert not freshness.came(sent)
+    assert freshness.waited_s(113.0) == 0.0
+    assert not freshness.overdue(200.0)
+    assert Freshness(False, 100.0, away_s=4.0).waited_s(100.0) == 0.0
 
 
-def test_marker_that_does_not_come_back_is_not_waited_for() -> None:
-    marker = Marker(True, 100.0)
-    marker.to_send(100.0)
-    assert marker.sorting(101.9)
-    assert marker.overdue(102.0)
-    assert not marker.is_old(102.0)
-    busy = Marker(True, 100.0)
+def test_what_came_before_this_run_has_waited_for_ever() -> None:
+    freshness = Freshness(True, 100.0, NEVER)
+    assert freshness.waited_s(100.0) == NEVER
+
+
+def test_sync_message_that_does_not_come_back_is_not_waited_for() -> None:
+    freshness = Freshness(True, 100.0, NEVER)
+    freshness.to_send(100.0)
+    assert freshness.sorting(101.9)
+    assert freshness.overdue(102.0)
+    assert freshness.waited_s(102.0) == 0.0
+    busy = Freshness(True, 100.0, NEVER)
     busy.to_send(100.0)
-    assert [busy.is_old(100.0 + second) for second in range(31)] == [True] * 30 + [False]
+    assert [busy.waited_s(100.0 + second) > 0 for second in range(31)] == [True] * 30 + [False]
 
 
-def test_marker_is_held_up_by_what_is_not_acknowledged() -> None:
-    marker = Marker(True, 100.0)
-    sent = marker.to_send(100.0)
-    marker.hold(1, 100.0)
-    assert marker.is_old(190.0)  # the broker may wait for the acknowledgement
-    assert not marker.overdue(190.0)
-    assert not marker.let_go(1, 190.0)
-    assert marker.is_old(191.0)
+def test_sync_message_is_held_up_by_what_is_not_acknowledged() -> None:
+    freshness = Freshness(True, 100.0, 1.0)
+    sent = freshness.to_send(100.0)
+    freshness.hold(1, 100.0)
+    assert freshness.waited_s(190.0) == 91.0  # the broker may wait for the acknowledgement
+    assert not freshness.overdue(190.0)
+    assert not freshness.let_go(1, 190.0)
+    assert freshness.waited_s(191.0) == 92.0
     assert sent is not None
-    marker.came(sent)
-    marker.hold(2, 200.0)
-    assert not marker.let_go(2, 200.5)
-    marker.hold(3, 200.0)
-    assert marker.let_go(3, 201.5)  # late: another marker
-    assert marker.is_old(201.5)
-    assert marker.to_send(201.5) not in (None, sent)
+    assert freshness.came(sent)
+    freshness.hold(2, 200.0)
+    assert not freshness.let_go(2, 200.5)
+    freshness.hold(3, 200.0)
+    assert freshness.let_go(3, 201.5)  # late: another sync message
+    assert freshness.waited_s(201.5) == 1.5  # the broker may have kept it since 3 was to be acknowledged
+    assert freshness.to_send(201.5) not in (None, sent)

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from edge.mqtt import publisher as mqtt
+from edge.mqtt.client import Cause
 from edge.mqtt.connection import probe
 from edge.mqtt.publisher import Publisher
 from edge.settings import MqttSettings
@@ -40,7 +41,7 @@ from tests.support.stub_broker import StubBroker
 def listening_first(broker: Mosquitto, publisher: Publisher) -> Iterator[Subscription]:
     """Starts the broker; what the publisher then says is heard from the beginning."""
     with ExitStack() as stack:
-        with publisher._link.sending:
+        with publisher._client.sending:
             broker.start()
             listener = stack.enter_context(subscribe(broker.port, "line/#"))
         yield listener
@@ -52,7 +53,7 @@ def test_broker_down_at_start(publisher_of: Publishers) -> None:
         publisher.start()
         publisher.set_status("running")
         publisher_of.issue(publisher)
-        assert not publisher.publish_heatmap(b"\x89PNG")
+        assert not publisher.publish_heatmap(b"\x89PNG", verdict(1))
         assert not publisher.publish_stats(stats())
         eventually(lambda: publisher.state.reason == f"nothing listens on 127.0.0.1:{broker.port}")
         assert not publisher.connected
@@ -147,15 +148,15 @@ def test_a_broker_that_never_acknowledges_gets_few_verdicts_and_a_new_connection
 
 @pytest.mark.parametrize("inbox", [None, Notes()], ids=["new sessions", "one session"])
 def test_verdicts_in_paho_stay_few_over_many_connections(publisher_of: Publishers, inbox: Notes | None) -> None:
-    with StubBroker(granted=b"\x01\x01\x01") as broker:
+    with StubBroker(granted=b"\x01\x01\x01\x00") as broker:
         publisher = publisher_of(broker.port, inbox, in_flight=5)
         publisher.start()
         for count in range(1, 5):
             eventually(lambda count=count: broker.connections >= count and publisher.connected)  # type: ignore[misc]
             publisher_of.issue(publisher, 10)
-            assert len(publisher._link.client._out_messages) <= 5
-            publisher._link.drop("once more")
-        assert publisher._link.client._inflight_messages <= 5
+            assert len(publisher._client.client._out_messages) <= 5
+            publisher._client.drop("once more")
+        assert publisher._client.client._inflight_messages <= 5
 
 
 def test_packets_that_vanish_are_noticed(mosquitto: Mosquitto, publisher_of: Publishers) -> None:
@@ -179,7 +180,9 @@ def test_a_full_network_refuses_heatmaps(mosquitto: Mosquitto, publisher_of: Pub
     publisher.start()
     connected(publisher)
     mosquitto.pause()
-    assert [publisher.publish_heatmap(bytes(4 << 20)) for _ in range(12)][-1] is False  # they do not pile up
+    assert [publisher.publish_heatmap(bytes(4 << 20), verdict(1)) for _ in range(12)][
+        -1
+    ] is False  # they do not pile up
     publisher_of.issue(publisher)
     mosquitto.resume()
     eventually(lambda: publisher.acknowledged == 1)
@@ -191,7 +194,7 @@ def test_stop_is_bounded_when_the_broker_hangs(mosquitto: Mosquitto, publisher_o
     connected(publisher)
     mosquitto.pause()
     publisher_of.issue(publisher)
-    while publisher.publish_heatmap(bytes(4 << 20)):
+    while publisher.publish_heatmap(bytes(4 << 20), verdict(1)):
         pass  # until the network takes no more
     began = time.monotonic()
     assert publisher.stop(timeout_s=0.2) == 1
@@ -217,13 +220,13 @@ def test_an_exception_in_a_callback_is_a_state_and_is_recovered_from(
     connected(publisher)
     eventually(lambda: publisher.state.last_puback_age_s is not None)
     reasons: list[str] = []
-    lost = publisher._link._lost
+    lost = publisher._client._lost
 
-    def note(reason: str, misunderstood: bool = False) -> None:
+    def note(reason: str, cause: Cause, heard_at: float | None = None) -> None:
         reasons.append(reason)
-        lost(reason, misunderstood)
+        lost(reason, cause, heard_at)
 
-    monkeypatch.setattr(publisher._link, "_lost", note)
+    monkeypatch.setattr(publisher._client, "_lost", note)
     with monkeypatch.context() as broken:
         broken.setattr(publisher, "_settle", lambda sent, code: 1 / 0)
         publisher_of.issue(publisher)
@@ -241,7 +244,7 @@ def test_a_dead_network_thread_is_noticed_and_replaced(
     publisher.start()
     connected(publisher)
     with monkeypatch.context() as broken:
-        broken.setattr(publisher._link.client, "_handle_pubackcomp", lambda cmd: 1 / 0)
+        broken.setattr(publisher._client.client, "_handle_pubackcomp", lambda cmd: 1 / 0)
         publisher_of.issue(publisher)
         eventually(lambda: publisher.state.reason == "the network thread has ended")
     assert not publisher.connected
@@ -268,10 +271,10 @@ def test_an_outbox_that_cannot_be_read_is_a_state(mosquitto: Mosquitto, publishe
             return publisher_of.outbox.waiting(line, limit, besides)
 
     publisher = publisher_of(mosquitto.port)
-    publisher._replay._outbox = broken = Broken()
+    publisher._backlog._outbox = broken = Broken()
     publisher.start()
-    eventually(lambda: publisher.state.trouble == "what waits for the broker cannot be sent: no disk")
+    eventually(lambda: publisher_of.alarm("outbox") == "verdicts that wait for the broker cannot be sent: no disk")
     broken.fails = False
     publisher.publish_verdict(verdict(4))  # which makes it look again
     eventually(lambda: publisher.acknowledged == 4)
-    assert publisher.state.trouble is None
+    assert publisher_of.alarm("outbox") is None

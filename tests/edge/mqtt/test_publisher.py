@@ -33,14 +33,16 @@ from tests.support.publisher import (
 CHILD = """
 import sys, time
 from pathlib import Path
+from edge.mqtt.delivery import Delivery
 from edge.mqtt.publisher import Publisher
+from edge.ops.alarms import Alarms
 from edge.storage.outbox import Outbox
 from edge.settings import HistorySettings, MqttSettings
 
 settings = MqttSettings(host="127.0.0.1", port=int(sys.argv[1]), keepalive_s=2)
 outbox = Outbox(Path(sys.argv[2]), HistorySettings())
 outbox.start()
-publisher = Publisher(settings, "press-1", "box", "1.2.3", outbox)
+publisher = Publisher(settings, "press-1", "box", "1.2.3", outbox, Delivery(), Alarms())
 publisher.set_status("running")
 publisher.start()
 time.sleep(60)
@@ -84,7 +86,7 @@ def test_verdict_heatmap_and_stats(mosquitto: Mosquitto, publisher_of: Publisher
     connected(publisher)
     with subscribe(mosquitto.port, "line/#") as listener:
         (first,) = publisher_of.issue(publisher)
-        assert publisher.publish_heatmap(b"\x89PNG")
+        assert publisher.publish_heatmap(b"\x89PNG", first)
         assert publisher.publish_stats(stats())
         messages = {m.topic: m for m in listener.until(lambda m: {STATS, ANOMALY} <= topics(m))}
     assert (messages[ANOMALY].payload, messages[ANOMALY].qos) == (first.to_json(), 1)

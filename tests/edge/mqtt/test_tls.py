@@ -52,9 +52,9 @@ def test_verdicts_over_tls(publisher_of: Publishers, authority: Authority, host:
         with subscribe(broker.port, ANOMALY) as listener:
             publisher_of.issue(publisher, 3)
             listener.until(verdicts(3))
-        socket: Any = publisher._link.client.socket()
+        socket: Any = publisher._client.client.socket()
         assert socket.version() in {"TLSv1.2", "TLSv1.3"}
-        publisher._link.drop("anew")  # cutting a connection of TLS is noticed like any other
+        publisher._client.drop("anew")  # cutting a connection of TLS is noticed like any other
         publisher_of.issue(publisher)
         eventually(lambda: publisher.acknowledged == 4)
         assert publisher.stop("done") == 0
@@ -159,7 +159,7 @@ def test_wrong_files_are_named_at_the_start(
     path = wrong(tmp_path, files | {"other": authority.identity.key})
     settings = MqttSettings(tls=True, **files | {key: path})
     with pytest.raises(ConfigError) as caught:
-        Publisher(settings, LINE, "box", "1.2.3", publisher_of.outbox)
+        Publisher(settings, LINE, "box", "1.2.3", publisher_of.outbox, publisher_of.delivery, publisher_of.alarms)
     (problem,) = caught.value.problems
     assert (problem.where, problem.key, problem.value) == ("mqtt", key, str(path))
     assert remedy in problem.remedy
