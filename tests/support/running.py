@@ -14,7 +14,6 @@ from typing import Any
 from edge.control.client import ask
 from edge.service import Daemon
 from edge.settings import Settings
-from edge.storage.settings_database import SettingsDatabase
 from tests.support.mosquitto import Mosquitto, Subscription, subscribe
 
 TOPIC = "line/one/anomaly"
@@ -31,12 +30,6 @@ class Running:
 
     def ask(self, command: str, *blobs: bytes, **arguments: Any) -> dict[str, Any]:
         return ask(self.socket, command, arguments, blobs, timeout_s=60)[0]
-
-    @property
-    def database(self) -> SettingsDatabase:
-        """What people have set and shown."""
-        assert self.daemon.dispatcher is not None
-        return self.daemon.dispatcher.database
 
     def verdicts(self) -> list[dict[str, Any]]:
         return [json.loads(one.payload) for one in self.messages.of(TOPIC)]
