@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Hashable, Sequence
@@ -11,6 +12,8 @@ from dataclasses import dataclass
 from edge.control.protocol import MAX_BYTES, Refusal, Reply, Request
 from edge.ops.logs import line_log
 
+log = logging.getLogger(__name__)
+
 _QUICK_THREADS = 2
 _LONG_THREADS = 16  # each line's people may wait for its parts; a thread is made when it is needed
 _WAITING = 64  # commands that may wait or be done at a time
@@ -19,7 +22,7 @@ _WAITING_BYTES = 4 * MAX_BYTES  # of pictures sent along
 
 Answer = Callable[[Request, Sequence[bytes]], tuple[Reply, Sequence[bytes]]]
 Send = Callable[[Reply, Sequence[bytes]], None]
-"""Sends a reply and its pictures; called in any thread, and raises nothing."""
+"""Sends a reply and its pictures; called in any thread."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +105,10 @@ class CommandQueue:
         jobs = self._jobs[key]
         while jobs:
             job = jobs[0]
-            job.send(*self._do(job))
+            try:
+                job.send(*self._do(job))
+            except Exception:  # the next one has to be done all the same
+                log.exception("the reply to %s cannot be sent", job.request.command)
             with self._lock:
                 jobs.popleft()
                 self._count -= 1

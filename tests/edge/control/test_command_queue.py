@@ -99,6 +99,16 @@ def test_what_breaks_is_told_and_the_next_is_done() -> None:
     assert asking.refusal("2") is None
 
 
+def test_a_reply_that_cannot_be_sent_holds_up_nobody() -> None:
+    def send(_reply: Reply, _pictures: Sequence[bytes]) -> None:
+        raise OSError("the client is gone")
+
+    with queue() as asking:
+        asking.queue.submit(Request(id="1", command="status"), (), send, "one")
+        asking.ask("2", "status", "one")
+        asking.until(lambda: "2" in asking.replies)
+
+
 @pytest.mark.parametrize(
     ("sender", "size", "count"),
     [("one", 0, 8), (None, 0, 64), (None, MAX_BYTES, 4)],

@@ -149,8 +149,7 @@ def test_feedback_that_cannot_be_is_refused_with_the_reason(mosquitto: Mosquitto
         path.unlink()
         refused(alarm["seq"], f"verdict {alarm['seq']} of line one has no picture to enrol: .* is gone, or was never")
         assert running.ask("status")["lines"]["one"]["bank"] == {"shots": 0, "revision": 0}
-        kept = running.daemon._state.run(lambda state: state.database.tables.table("feedback").count)
-        assert kept == 0
+        assert rows(tmp_path / "state" / "state.db", "SELECT * FROM feedback") == []
 
 
 def test_a_missed_defect_is_kept_as_evidence(
@@ -175,12 +174,12 @@ def test_a_missed_defect_is_kept_as_evidence(
             assert found["threshold_now"] == 0.25
             assert (found["picture"], found["pictures"]) == (picture, [])
             assert found.get("missing") is None if missing is None else missing in found["missing"]
-        rows = running.daemon._state.run(lambda state: list(state.database.tables.query("SELECT * FROM feedback")))
-        assert [(row["seq"], row["kind"], row["note"], row["shot"]) for row in rows] == [
+        kept = rows(tmp_path / "state" / "state.db", "SELECT seq, kind, note, shot, picture FROM feedback")
+        assert [row[:4] for row in kept] == [
             (verdict["seq"], "missed", "a dent", None) for verdict in (here, never, gone)
         ]
-        assert np.array_equal(decode(rows[0]["picture"]), seen)
-        assert [row["picture"] for row in rows[1:]] == [None, None]
+        assert np.array_equal(decode(kept[0][4]), seen)
+        assert [row[4] for row in kept[1:]] == [None, None]
         assert outcomes(running)[-3:] == [("feedback", "done")] * 3
         asked = json.loads(running.ask("audit")["entries"][0]["arguments"])
         assert (asked["seq"], asked["kind"], asked["note"]) == (gone["seq"], "missed", "a dent")
@@ -242,7 +241,7 @@ def test_too_few_parts_are_refused_before_anything_changes(mosquitto: Mosquitto,
             running.ask("calibrate", line="one", **arguments)
         assert caught.value.code == "refused"
         assert (line()["recipe"], line()["threshold"]) == before
-        assert running.daemon._state.run(lambda state: state.calibration("one")) is None
+        assert rows(tmp_path / "state" / "state.db", "SELECT * FROM calibrations") == []
 
     with service(mosquitto, tmp_path) as running:
         began = heard(running, 2)[0]["issued_at"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,6 @@ from torch import Tensor
 
 from core import evidence
 from core.simline import render
-from edge.inference import Scorer
 from tests.support.at_rest import at_rest
 
 SHOTS, VIEWS = 2, 8
@@ -20,34 +18,35 @@ SHOTS, VIEWS = 2, 8
 
 def test_each_view_and_each_comparison_is_a_turn_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     turns, frames, threads = 0, 0, set[str]()
-    scorers: list[Scorer] = []
-    ask, compare = Scorer.ask, evidence.nearest_both
-
-    def counted(scorer: Scorer, work: Callable[..., Any]) -> Any:
-        nonlocal turns
-        turns += 1
-        scorers.append(scorer)
-        return ask(scorer, work)
+    compare = evidence.nearest_both
 
     def noted(*arguments: Tensor, **named: Any) -> Any:
         threads.add(threading.current_thread().name)
         return compare(*arguments, **named)
 
     with at_rest(tmp_path, shots={"augment": "all"}) as dispatcher:
-        monkeypatch.setattr(Scorer, "ask", counted)
+        device = dispatcher.enrolment._features._scorer
+        ask = device.ask
+
+        def counted(*arguments: Any, **named: Any) -> Any:
+            nonlocal turns
+            turns += 1
+            return ask(*arguments, **named)
+
+        monkeypatch.setattr(device, "ask", counted)
         monkeypatch.setattr(evidence, "nearest_both", noted)
         pictures = [(str(number), render("bottle", 1, 5000 + number, 0.0).image) for number in range(SHOTS)]
         named = {"who": "eva", "note": "", "sure": True}
         enrolling = threading.Thread(target=dispatcher.enrolment.enrol, args=("one", pictures), kwargs=named)
-        device = dispatcher.enrolment.ask(lambda _alfa: threading.current_thread().name)
+        thread = dispatcher.enrolment.ask(lambda _alfa: threading.current_thread().name)
         text = dispatcher.line("two").recipe.text
         enrolling.start()
         while enrolling.is_alive():
-            scorers[0].submit(pictures[0][1], text, line="two").result()
+            device.submit(pictures[0][1], text, line="two").result()
             frames += 1
         enrolling.join()
     assert dispatcher.line("one").recipe.bank.shots == SHOTS
-    assert threads == {device}, "the device has one thread"
+    assert threads == {thread}, "the device has one thread"
     assert turns > SHOTS * VIEWS + 3 * SHOTS, "views, and what each shot has in common with the others"
     assert frames > turns / 3, (frames, turns)
     print(f"{frames} parts of another line in {turns} turns")
