@@ -23,6 +23,7 @@ pytestmark = pytest.mark.timeout(300)  # the first start compiles a pack, on a b
 
 FREE = "line-3"
 FPS = 10.0  # so that a picture of the next 200 ms is taken for a part
+PICTURES_S = 2.5 / FPS  # so that each part has a picture of its own in time
 OTHER_PACK = "magnetic_tile"
 SLACK_S = 0.1  # for the way of a trigger and of its answer
 
@@ -79,6 +80,7 @@ def test_triggers_as_plcs_send_them_are_answered(plant: Plant) -> None:
     }
     for payload in payloads.values():
         plant.plc.publish("line/line-1/trigger", payload)
+        time.sleep(PICTURES_S)
     with suppress(AssertionError):  # what follows says which are missing
         eventually(lambda: set(payloads) <= plant.monitor.answered(), 5.0)
     assert {part: [code(one) for one in plant.monitor.answers(part)] for part in payloads} == {
@@ -111,6 +113,7 @@ def trigger_stamped(plant: Plant, line: str, ahead_s: float) -> str:
     """Triggers a part by a clock that is so far ahead; the part."""
     at = datetime.now(timezone.utc) + timedelta(seconds=ahead_s)
     plant.plc.trigger(line, f"stamped {at}", at=at.isoformat())
+    time.sleep(PICTURES_S)
     return f"stamped {at}"
 
 
