@@ -150,7 +150,13 @@ class Router:
 
     def _refuse(self, message: InboundMessage, reason: str, error: MessageError) -> None:
         """One that is refused is acknowledged, since it would be refused again."""
-        self.reject(message.line, reason, f"a {message.kind} was refused: {error}")
-        reply = ReplyMessage(id=error.id, refusal=Fault(code=error.code, message=error.message))
+        text = _printable(error.message)
+        self.reject(message.line, reason, f"a {message.kind} was refused: {text}")
+        reply = ReplyMessage(id=_printable(error.id), refusal=Fault(code=error.code, message=text))
         self._voices[message.line].publish_reply(reply.to_json())
         message.acknowledge()
+
+
+def _printable(text: str) -> str:
+    """What can be written as UTF-8: a reply that fails would cost the connection, and the message would come again."""
+    return text.encode("utf-8", "replace").decode()

@@ -37,8 +37,8 @@ class Proxy:
     ) -> None:
         self._ended = True
         self._thread.join()
-        for one in (*self._pairs, self._server):
-            one.close()
+        for connection in (*self._pairs, self._server):
+            connection.close()
 
     def swallow(self) -> None:
         """All packets of the connections that there are vanish from now on; later connections work."""
@@ -65,12 +65,12 @@ class Proxy:
             selector.register(self._server, selectors.EVENT_READ)
             while not self._ended:
                 for key, _ in selector.select(_LOOK_S):
-                    one = key.fileobj
-                    assert isinstance(one, socket.socket)
-                    if one is self._server:
+                    source = key.fileobj
+                    assert isinstance(source, socket.socket)
+                    if source is self._server:
                         self._accept(selector)
                     else:
-                        self._pass_on(selector, one)
+                        self._pass_on(selector, source)
 
     def _accept(self, selector: selectors.BaseSelector) -> None:
         client, _ = self._server.accept()
@@ -87,17 +87,17 @@ class Proxy:
         selector.register(client, selectors.EVENT_READ)
         selector.register(broker, selectors.EVENT_READ)
 
-    def _pass_on(self, selector: selectors.BaseSelector, one: socket.socket) -> None:
+    def _pass_on(self, selector: selectors.BaseSelector, source: socket.socket) -> None:
         try:
-            data = one.recv(65536)
-            if data and one not in self._silent:
-                self._pairs[one].sendall(data)
+            data = source.recv(65536)
+            if data and source not in self._silent:
+                self._pairs[source].sendall(data)
         except OSError:
             data = b""
         if not data:
-            selector.unregister(one)
-            if one not in self._silent:
-                self._hang_up(self._pairs[one])
+            selector.unregister(source)
+            if source not in self._silent:
+                self._hang_up(self._pairs[source])
 
     def _hang_up(self, other: socket.socket) -> None:
         try:

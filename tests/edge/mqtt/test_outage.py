@@ -180,9 +180,8 @@ def test_a_full_network_refuses_heatmaps(mosquitto: Mosquitto, publisher_of: Pub
     publisher.start()
     connected(publisher)
     mosquitto.pause()
-    assert [publisher.publish_heatmap(bytes(4 << 20), verdict(1)) for _ in range(12)][
-        -1
-    ] is False  # they do not pile up
+    sent = [publisher.publish_heatmap(bytes(4 << 20), verdict(1)) for _ in range(12)]
+    assert sent[-1] is False  # they do not pile up
     publisher_of.issue(publisher)
     mosquitto.resume()
     eventually(lambda: publisher.acknowledged == 1)

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 import time
+from contextlib import closing
 
 import pytest
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
+from edge.clock import utc_now
 from edge.incoming import MessageError
 from edge.mqtt import freshness
 from edge.mqtt.inbound import InboundMessage
 from edge.mqtt.publisher import Publisher
+from edge.storage.outbox import Outbox
+from edge.storage.verdict_database import Accepted
 from tests.support.mosquitto import Mosquitto, client, eventually, subscribe
+from tests.support.proxy import Proxy
 from tests.support.publisher import COMMAND, LINE, REPLY, SYNC, TRIGGER, Notes, Publishers, Taken, connected
 from tests.support.stub_broker import StubBroker
 
@@ -304,3 +310,138 @@ def test_what_the_broker_held_back_while_nothing_was_acknowledged_is_stale(
         eventually(lambda: len(notes.taken) == 51)
     assert [taken.stale for taken in notes.heard] == [False] * 20 + [True] * 30 + [False]
     assert publisher_of.alarms.of(LINE) == []
+
+
+class Disk:
+    """Has each trigger written to the outbox, and acknowledges it then, as the service does."""
+
+    def __init__(self, outbox: Outbox) -> None:
+        self.accepted: list[tuple[InboundMessage, Accepted]] = []
+        self.came: list[InboundMessage] = []
+        self._outbox = outbox
+
+    def receive(self, message: InboundMessage) -> None:
+        self.came.append(message)
+        accepting = self._outbox.accept(message.line, message.payload.decode(), utc_now(), message.identity).future
+        accepting.add_done_callback(lambda done: self._written(message, done.result()))
+
+    def _written(self, message: InboundMessage, accepted: Accepted) -> None:
+        self.accepted.append((message, accepted))
+        message.acknowledge(accepted.trigger)
+
+    @property
+    def found(self) -> list[tuple[bytes, bool, bool, bool]]:
+        """Of each its payload, and whether it came with DUP, whether it is a repetition, whether the part was known."""
+        return [
+            (message.payload, message.identity is not None and message.identity.repeated, found.repetition, found.known)
+            for message, found in self.accepted
+        ]
+
+
+def messages_on_disk(outbox: Outbox) -> int:
+    """So many may come again."""
+    with closing(sqlite3.connect(outbox.path)) as database:
+        (count,) = database.execute("SELECT count(*) FROM messages").fetchone()
+    return int(count)
+
+
+@VERSIONS
+def test_a_message_whose_acknowledgement_was_lost_is_recognised(
+    mosquitto: Mosquitto, publisher_of: Publishers, version: str
+) -> None:
+    """Fault 2: the packets vanish for a while, so the broker sends the trigger again."""
+    disk = Disk(publisher_of.outbox)
+    with Proxy(mosquitto.port) as proxy, client(mosquitto.port) as machine:
+        publisher = publisher_of(proxy.port, disk, version=version)
+        publisher.start()
+        listening(publisher)
+        machine.publish(TRIGGER, b"a", 1).wait_for_publish(5)
+        eventually(lambda: len(disk.accepted) == 1)
+        publisher_of.issue(publisher)
+        eventually(lambda: publisher.acknowledged == 1)
+        eventually(lambda: messages_on_disk(publisher_of.outbox) == 0)  # the broker has surely had the PUBACK
+        proxy.swallow_from_clients()
+        machine.publish(TRIGGER, b"b", 1).wait_for_publish(5)
+        eventually(lambda: len(disk.accepted) == 2)
+        publisher_of.issue(publisher)  # has no PUBACK either, so nothing is known of that of the trigger
+        time.sleep(0.2)
+        assert messages_on_disk(publisher_of.outbox) == 1
+        publisher._client.drop("as if the broker were silent")
+        eventually(lambda: len(disk.accepted) == 3)
+        assert disk.found == [
+            (b"a", False, False, False),
+            (b"b", False, False, False),
+            (b"b", True, True, True),
+        ]
+        assert disk.accepted[2][1].trigger == disk.accepted[1][1].trigger
+        listening(publisher)
+        eventually(lambda: messages_on_disk(publisher_of.outbox) == 0)
+        machine.publish(TRIGGER, b"b", 1).wait_for_publish(5)  # the carrier comes round again
+        eventually(lambda: len(disk.accepted) == 4)
+        assert disk.found[3] == (b"b", False, False, True)
+
+
+@VERSIONS
+def test_a_repeated_message_of_which_nothing_is_on_disk_is_no_repetition(
+    mosquitto: Mosquitto, publisher_of: Publishers, version: str
+) -> None:
+    """Fault 2: a part_id that was used before, and a DUP: the old service gave the part no verdict."""
+    disk = Disk(publisher_of.outbox)
+    with Proxy(mosquitto.port) as proxy, client(mosquitto.port) as machine:
+        publisher = publisher_of(proxy.port, disk, version=version)
+        publisher.start()
+        listening(publisher)
+        machine.publish(TRIGGER, b"carrier", 1).wait_for_publish(5)
+        eventually(lambda: len(disk.accepted) == 1)
+        publisher_of.issue(publisher)
+        eventually(lambda: messages_on_disk(publisher_of.outbox) == 0)
+        proxy.swallow()
+        machine.publish(TRIGGER, b"carrier", 1).wait_for_publish(5)
+        time.sleep(0.2)
+        publisher._client.drop("as if the broker were silent")
+        eventually(lambda: len(disk.accepted) == 2)
+        assert disk.found[1] == (b"carrier", True, False, True)
+
+
+@VERSIONS
+def test_a_new_session_repeats_nothing(publisher_of: Publishers, version: str) -> None:
+    """Its packet identifiers begin anew: they must not be taken for those of the old one."""
+    disk = Disk(publisher_of.outbox)
+    with Mosquitto() as broker:
+        publisher = publisher_of(broker.port, disk, version=version)
+        publisher.start()
+        listening(publisher)
+        with client(broker.port) as machine:
+            machine.publish(TRIGGER, b"a", 1).wait_for_publish(5)
+            eventually(lambda: len(disk.accepted) == 1)
+        assert messages_on_disk(publisher_of.outbox) == 1
+        broker.kill()
+        broker.start()
+        eventually(lambda: publisher.connected)
+        eventually(lambda: messages_on_disk(publisher_of.outbox) == 0)
+
+
+def test_nothing_in_the_network_thread_waits_for_the_disk(mosquitto: Mosquitto, publisher_of: Publishers) -> None:
+    """Fault 7: the writer stands still; connections are made, verdicts acknowledged, triggers taken all the same."""
+    publisher_of.keep(3)
+    disk, goes_on = Disk(publisher_of.outbox), threading.Event()
+    publisher = publisher_of(mosquitto.port, disk)
+    publisher.start()
+    listening(publisher)
+    eventually(lambda: publisher.acknowledged == 3)
+    issued = publisher_of.keep(2)
+    try:
+        publisher_of.outbox._writer.submit(lambda _: goes_on.wait(30))
+        for number, verdict in enumerate(issued, 1):
+            say(mosquitto.port, (TRIGGER, b"%d" % number), (COMMAND, b"x"))
+            eventually(lambda: len(disk.came) >= 2 * number)  # noqa: B023
+            publisher.publish_verdict(verdict)
+            eventually(lambda: publisher.acknowledged == 3 + number)  # noqa: B023
+            publisher.publish_reply(b"x")
+            publisher._client.drop("as if the network had failed")
+            connected(publisher)
+        assert disk.accepted == []
+        assert publisher.state.connected
+        assert publisher.stop(timeout_s=1) == 0  # what was delivered is known, though not on disk
+    finally:
+        goes_on.set()
