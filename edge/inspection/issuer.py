@@ -254,7 +254,8 @@ class Issuer:
                 answer, f"the disk took the verdict {(now - due) * 1000:.0f} ms after the deadline"
             )
             return
-        self._services.alarms.clear("state_disk", self._line)
+        if not self._services.outbox.keeps(self._line):
+            self._services.alarms.clear("state_disk", self._line)
         self._issue(answer, verdict)
 
     def _issue_without_disk(self, answer: _Answer, message: str) -> None:

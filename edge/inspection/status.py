@@ -168,6 +168,8 @@ class Status:
         drift = recipe.drift.state if recipe.drift is not None else None
         drifting = f"{drift.reason}; calibrate anew" if drift is not None and drift.drifting else None
         self._alarms.set("drift", drifting, self._line)
+        if not self._outbox.keeps(self._line):
+            self._alarms.clear("state_disk", self._line)  # it has taken all that was given without it
         with self._lock:
             asks = self._asks
         self._alarms.set("uncalibrated", asks or (NOT_CALIBRATED if recipe.provisional else None), self._line)

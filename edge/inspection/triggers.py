@@ -54,7 +54,7 @@ class Triggers:
         late = None
         if age_s >= deadline_s:
             late = why or f"the trigger is up to {age_s:.1f} s old, more than its deadline of {deadline_s:g} s"
-        due = now + max(0.0, deadline_s - age_s)
+        due = now + (deadline_s if late is not None else deadline_s - age_s)  # a late answer is in no hurry
         request = InspectionRequest("trigger", trigger.part_id, due, received=message.received, received_at=received_at)
         acceptance = self._outbox.accept(message.line, trigger.part_id, received_at, message.identity)
         request.acceptance, request.message = acceptance, message

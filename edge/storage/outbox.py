@@ -27,7 +27,7 @@ from edge.storage.verdict_database import (
 )
 from edge.storage.writer import DatabaseWriter, WriterError
 
-_KEPT = 10_000  # verdicts given without the disk that are kept in memory for it, at most
+_KEPT = 10_000  # verdicts of a line, given without the disk, that are kept in memory for it, at most
 
 
 @dataclass(frozen=True)
@@ -196,11 +196,17 @@ class Outbox:
         False: too many are kept in memory already; this one will not be in the history.
         """
         self._passed[verdict.line] = max(verdict.seq, self._passed.get(verdict.line, 0))
-        if len(self._noted("keep")) >= _KEPT:
+        if len(self._noted("keep", verdict.line)) >= _KEPT:
             return False
         row = row_of(verdict)
-        self._writer.note(("keep", verdict.id), lambda database: database.amend(row, _trigger_of(accepted)[0]))
+        self._writer.note(
+            ("keep", verdict.id, verdict.line), lambda database: database.amend(row, _trigger_of(accepted)[0])
+        )
         return True
+
+    def keeps(self, line: str) -> bool:
+        """Whether verdicts of the line that were given without the disk are not there yet."""
+        return bool(self._noted("keep", line))
 
     def waiting(self, line: str, limit: int, besides: Collection[str] = ()) -> list[Waiting]:
         """The line's oldest verdicts that wait, at most `limit`, without those whose ids are in `besides`.
@@ -211,7 +217,7 @@ class Outbox:
             WriterError: they cannot be read.
         """
         # Before it reads: what has left the notes has left the table.
-        gone = {*besides, *self._noted("delivered", line), *self._noted("keep")}
+        gone = {*besides, *self._noted("delivered", line), *self._noted("keep", line)}
         verdict = "SELECT issued_at, CAST(payload AS BLOB) FROM verdicts WHERE line = ? AND seq = ?"
         found: list[Waiting] = []
         with self._reader() as sql:
