@@ -265,7 +265,6 @@ class Issuer:
         acceptance = request.acceptance
         if acceptance is not None and not isinstance(acceptance, int):
             acceptance.future.cancel()
-        services.alarms.raise_("state_disk", message, self._line)
         verdict = answer.verdict.model_copy(
             update={
                 "verdict": "error",
@@ -279,6 +278,7 @@ class Issuer:
         )
         self._counters.unkept += 1
         kept = services.outbox.keep(verdict, acceptance)
+        services.alarms.raise_("state_disk", message, self._line)
         if not self._issue(answer, verdict) and not kept:
             self._log.error("a verdict is lost: neither disk nor broker takes it", extra={"seq": verdict.seq})
 
