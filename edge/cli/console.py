@@ -143,8 +143,8 @@ def audit(
         show_json(found)
         return
     table = Table("at", "who", "command", "arguments", "outcome")
-    for one in found["entries"]:
-        table.add_row(one["at"], one["who"], one["command"], one["arguments"], one["outcome"])
+    for entry in found["entries"]:
+        table.add_row(entry["at"], entry["who"], entry["command"], entry["arguments"], entry["outcome"])
     out.print(table)
 
 

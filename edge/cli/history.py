@@ -77,10 +77,10 @@ def history(
         out.print(f"{export}: {written} verdicts of line {line}", soft_wrap=True, markup=False)
         return
     with explained():
-        kinds = [one.value for one in kind or ()]
+        kinds = [chosen.value for chosen in kind or ()]
         found = kept.verdicts(line, since=since, until=until, kinds=kinds, part_id=part, count=count)
     if as_json:
-        print(json.dumps([one.to_dict() for one in found], indent=2))  # noqa: T201
+        print(json.dumps([entry.to_dict() for entry in found], indent=2))  # noqa: T201
     elif found:
         out.print(_table(found))
     else:
@@ -91,11 +91,11 @@ def _table(found: list[Entry]) -> Table:
     table = Table("issued", "seq", "part", "verdict")
     for name in ("score", "threshold", "ms"):
         table.add_column(name, justify="right")
-    for one in found:
-        what = f"[{_COLOURS[one.verdict]}]{one.verdict}[/]" + (f" {one.error_code}" if one.error_code else "")
-        score = "" if one.score is None else f"{one.score:.4f}"
-        took = "" if one.total_ms is None else f"{one.total_ms:.0f}"
-        issued = one.issued_at.astimezone().isoformat(" ", timespec="seconds")
-        part = escape(one.part_id or "")
-        table.add_row(issued, str(one.seq), part, what, score, f"{one.threshold:.4f}", took)
+    for entry in found:
+        what = f"[{_COLOURS[entry.verdict]}]{entry.verdict}[/]" + (f" {entry.error_code}" if entry.error_code else "")
+        score = "" if entry.score is None else f"{entry.score:.4f}"
+        took = "" if entry.total_ms is None else f"{entry.total_ms:.0f}"
+        issued = entry.issued_at.astimezone().isoformat(" ", timespec="seconds")
+        part = escape(entry.part_id or "")
+        table.add_row(issued, str(entry.seq), part, what, score, f"{entry.threshold:.4f}", took)
     return table

@@ -44,7 +44,7 @@ def learn(
     for note in found["notes"]:
         out.print(f"[yellow]{note}[/]", soft_wrap=True)
     kept = found["calibration"]
-    shots = ", ".join(str(one["shot"]) for one in found["pictures"])
+    shots = ", ".join(str(picture["shot"]) for picture in found["pictures"])
     out.print(
         f"line {line}: enrolled as shots {shots}; threshold {kept['threshold']:.4f}, {kept['source']}", soft_wrap=True
     )
@@ -67,18 +67,18 @@ def suggest(
     if folder is not None:
         with explained():
             folder.mkdir(parents=True, exist_ok=True)
-            for one, picture in zip(found["suggested"], pictures, strict=True):
-                (folder / f"{line}-{one['seq']}.png").write_bytes(picture)
+            for part, picture in zip(found["suggested"], pictures, strict=True):
+                (folder / f"{line}-{part['seq']}.png").write_bytes(picture)
     if as_json:
         show_json(found)
         return
     table = Table("verdict", "score", "unlike the others")
-    for one in found["suggested"]:
-        table.add_row(str(one["seq"]), f"{one['score']:.4f}", f"{one['unlike']:.4f}")
+    for part in found["suggested"]:
+        table.add_row(str(part["seq"]), f"{part['score']:.4f}", f"{part['unlike']:.4f}")
     out.print(table)
-    for one in found["pictures"]:
-        flags = "; ".join(f"{flag['code']}: {flag['message']}" for flag in one["flags"])
-        what = f"shot {one['shot']}" if one["shot"] else "[yellow]not enrolled[/]"
-        out.print(f"{one['name']}: {what}{f' ({flags})' if flags else ''}", soft_wrap=True)
+    for shown in found["pictures"]:
+        flags = "; ".join(f"{flag['code']}: {flag['message']}" for flag in shown["flags"])
+        what = f"shot {shown['shot']}" if shown["shot"] else "[yellow]not enrolled[/]"
+        out.print(f"{shown['name']}: {what}{f' ({flags})' if flags else ''}", soft_wrap=True)
     if not enrol:
         out.print("if they are good: the same command with --enrol, or `alfa-edge enroll` with pictures of --out")

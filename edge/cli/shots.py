@@ -43,12 +43,12 @@ def enroll(
     if as_json:
         show_json(found)
     else:
-        for one in found["pictures"]:
-            flags = "; ".join(f"{flag['code']}: {flag['message']}" for flag in one["flags"])
-            what = f"shot {one['shot']}" if one["shot"] else "[yellow]not enrolled, --yes enrols it[/]"
-            out.print(f"{one['name']}: {what}{f' ({flags})' if flags else ''}", soft_wrap=True)
+        for picture in found["pictures"]:
+            flags = "; ".join(f"{flag['code']}: {flag['message']}" for flag in picture["flags"])
+            what = f"shot {picture['shot']}" if picture["shot"] else "[yellow]not enrolled, --yes enrols it[/]"
+            out.print(f"{picture['name']}: {what}{f' ({flags})' if flags else ''}", soft_wrap=True)
         out.print(f"line {line} has {found['bank']['shots']} shots, revision {found['bank']['revision']}")
-    if any(one["shot"] is None for one in found["pictures"]):
+    if any(picture["shot"] is None for picture in found["pictures"]):
         raise typer.Exit(1)
 
 
@@ -65,11 +65,11 @@ def shots_list(
         show_json(found)
         return
     table = Table("shot", "added", "by", "source", "size", "flags", "note", "")
-    for one in found["shots"]:
-        flags = ", ".join(flag["code"] for flag in one["flags"])
-        state = "" if one["active"] else f"removed by {one['removed_by']}"
-        size = f"{one['width']} x {one['height']}"
-        table.add_row(str(one["id"]), one["added_at"], one["who"], one["source"], size, flags, one["note"], state)
+    for shot in found["shots"]:
+        flags = ", ".join(flag["code"] for flag in shot["flags"])
+        state = "" if shot["active"] else f"removed by {shot['removed_by']}"
+        size = f"{shot['width']} x {shot['height']}"
+        table.add_row(str(shot["id"]), shot["added_at"], shot["who"], shot["source"], size, flags, shot["note"], state)
     out.print(table)
     if found["weights"]:
         shares = sorted(found["weights"].items(), key=lambda pair: -pair[1])
@@ -190,9 +190,9 @@ def feedback(
         evidence = "its picture is kept" if found["picture"] else f"without its picture: {found['missing']}"
         out.print(f"verdict {seq} of line {line}: missed; {score}; {evidence}", soft_wrap=True)
         return
-    (one,) = found["pictures"]
-    flags = "; ".join(f"{flag['code']}: {flag['message']}" for flag in one["flags"])
-    what = f"shot {one['shot']}" if one["shot"] else f"[yellow]not enrolled ({flags}); --yes enrols it[/]"
+    (picture,) = found["pictures"]
+    flags = "; ".join(f"{flag['code']}: {flag['message']}" for flag in picture["flags"])
+    what = f"shot {picture['shot']}" if picture["shot"] else f"[yellow]not enrolled ({flags}); --yes enrols it[/]"
     out.print(f"verdict {seq} of line {line}: false alarm; {score}; {what}", soft_wrap=True)
-    if one["shot"] is None:
+    if picture["shot"] is None:
         raise typer.Exit(1)

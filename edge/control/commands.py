@@ -161,7 +161,7 @@ def _history(dispatcher: Dispatcher, arguments: ReadHistory, _caller: Caller) ->
     found = dispatcher.history.verdicts(
         arguments.line, since=arguments.since, until=arguments.until, count=arguments.count
     )
-    return {"verdicts": [one.to_dict() for one in found]}, ()
+    return {"verdicts": [entry.to_dict() for entry in found]}, ()
 
 
 def _audit(dispatcher: Dispatcher, arguments: Audit, _caller: Caller) -> Result:

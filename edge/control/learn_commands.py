@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import Any
-
 from pydantic import Field
 
 from core.image import encode_png
@@ -12,7 +9,7 @@ from edge.control.dispatcher import Caller, Command, Dispatcher, OfLine, Result
 from edge.control.enrolment import Enrolled
 from edge.control.kept_pictures import KeptPictures
 from edge.control.next_parts import next_parts
-from edge.control.shot_commands import sent_pictures
+from edge.control.shot_commands import calibration_part, enrolled_part, sent_pictures
 from edge.tools.first_run import (
     PARTS,
     RATE,
@@ -71,10 +68,9 @@ def _learn(dispatcher: Dispatcher, arguments: Learn, caller: Caller) -> Result:
         found = learn(dispatcher, arguments.line, guide, rate=arguments.rate, who=caller.who, progress=line.say)
     finally:
         line.say(None)
-    kept = found.calibration
     return {
-        "pictures": [_enrolled(one) for one in found.pictures],
-        "calibration": {name: value for name, value in asdict(kept).items() if name != "scores"},
+        "pictures": [enrolled_part(enrolled) for enrolled in found.pictures],
+        "calibration": calibration_part(found.calibration),
         "notes": found.notes,
         "bank": line.recipe.bank.model_dump(),
     }, ()
@@ -119,13 +115,9 @@ def _suggest(dispatcher: Dispatcher, arguments: Suggest, caller: Caller) -> Resu
     return {
         "suggested": suggested,
         "parts": len(kept),
-        "pictures": [_enrolled(one) for one in found],
+        "pictures": [enrolled_part(enrolled) for enrolled in found],
         "bank": line.recipe.bank.model_dump(),
     }, [encode_png(image, {}) for image in kept.images(chosen)]
-
-
-def _enrolled(one: Enrolled) -> dict[str, Any]:
-    return {"name": one.name, "shot": one.shot.id if one.shot else None, "flags": [asdict(flag) for flag in one.flags]}
 
 
 LEARN_COMMANDS: dict[str, Command] = {

@@ -207,11 +207,11 @@ class Relay:
             if end.meter is not None:
                 end.meter.read(data)
             end.other.pending = memoryview(data)
-        if any(one.over and not one.other.pending for one in (end, end.other)):
+        if any(side.over and not side.other.pending for side in (end, end.other)):
             self._close(end)
             return
-        for one in (end, end.other):
-            self._watch(one)
+        for side in (end, end.other):
+            self._watch(side)
 
     def _watch(self, end: _End) -> None:
         """Has the selector wait for what the end waits for."""
@@ -224,8 +224,8 @@ class Relay:
             self._selector.unregister(end.socket)
 
     def _close(self, end: _End) -> None:
-        for one in (end, end.other):
-            if one.socket in self._selector.get_map():
-                self._selector.unregister(one.socket)
-            one.socket.close()
-            self._ends.discard(one)
+        for side in (end, end.other):
+            if side.socket in self._selector.get_map():
+                self._selector.unregister(side.socket)
+            side.socket.close()
+            self._ends.discard(side)

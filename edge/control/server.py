@@ -83,8 +83,8 @@ class ConsoleServer:
             os.umask(before)
         self._done = self._context.socket(zmq.PULL)
         self._done.bind("inproc://done")
-        for one in (self._socket, self._done):
-            self._poller.register(one, zmq.POLLIN)
+        for own_socket in (self._socket, self._done):
+            self._poller.register(own_socket, zmq.POLLIN)
         self._serving.start()
         self._relaying.start()
 

@@ -118,7 +118,7 @@ def _enrol(dispatcher: Dispatcher, arguments: Enrol, caller: Caller) -> Result:
     found = dispatcher.enrolment.enrol(
         arguments.line, pictures, who=caller.who, note=arguments.note, sure=arguments.sure
     )
-    return {"pictures": [_enrolled(one) for one in found], "bank": line.recipe.bank.model_dump()}, ()
+    return {"pictures": [enrolled_part(enrolled) for enrolled in found], "bank": line.recipe.bank.model_dump()}, ()
 
 
 def sent_pictures(blobs: Sequence[bytes], names: Sequence[str]) -> Iterator[tuple[str, Rgb]]:
@@ -135,22 +135,22 @@ def sent_pictures(blobs: Sequence[bytes], names: Sequence[str]) -> Iterator[tupl
 def _shots(dispatcher: Dispatcher, arguments: ListShots, _caller: Caller) -> Result:
     line = dispatcher.line(arguments.line)
     shots = dispatcher.database.run(lambda tables: tables.bank.shots(arguments.line, active_only=not arguments.all))
-    return {"shots": [_shot(one) for one in shots], "weights": line.recipe.weights}, ()
+    return {"shots": [_shot_part(shot) for shot in shots], "weights": line.recipe.weights}, ()
 
 
 def _show_shot(dispatcher: Dispatcher, arguments: OfShot, _caller: Caller) -> Result:
     shot, image = dispatcher.database.read(
         lambda tables: (tables.bank.shot(arguments.shot), tables.bank.image(arguments.shot))
     )
-    return {"shot": _shot(shot)}, [encode_png(image, {})]
+    return {"shot": _shot_part(shot)}, [encode_png(image, {})]
 
 
 def _remove(dispatcher: Dispatcher, arguments: OfShot, caller: Caller) -> Result:
-    return {"shot": _shot(dispatcher.enrolment.remove(arguments.shot, caller.who))}, ()
+    return {"shot": _shot_part(dispatcher.enrolment.remove(arguments.shot, caller.who))}, ()
 
 
 def _restore(dispatcher: Dispatcher, arguments: OfShot, caller: Caller) -> Result:
-    return {"shot": _shot(dispatcher.enrolment.restore(arguments.shot, caller.who))}, ()
+    return {"shot": _shot_part(dispatcher.enrolment.restore(arguments.shot, caller.who))}, ()
 
 
 def _reembed(dispatcher: Dispatcher, arguments: OfLine, _caller: Caller) -> Result:
@@ -185,7 +185,7 @@ def _calibrate(dispatcher: Dispatcher, arguments: Calibrate, caller: Caller) -> 
             scores, source = enrolment.leave_one_out(arguments.line), "shots, each against the others"
             _suffice(len(scores), arguments)  # of many shots not all are scored
         kept = enrolment.calibrate(arguments.line, scores, arguments.rate, source, caller.who)
-    return {"calibration": _calibration(kept)}, ()
+    return {"calibration": calibration_part(kept)}, ()
 
 
 def _suffice(count: int, arguments: Calibrate) -> None:
@@ -203,7 +203,7 @@ def _suffice(count: int, arguments: Calibrate) -> None:
 def _threshold(dispatcher: Dispatcher, arguments: Threshold, caller: Caller) -> Result:
     dispatcher.line(arguments.line)
     kept = dispatcher.enrolment.set_threshold(arguments.line, arguments.threshold, caller.who)
-    return {"calibration": _calibration(kept)}, ()
+    return {"calibration": calibration_part(kept)}, ()
 
 
 def _from_history(
@@ -251,7 +251,7 @@ def _feedback(dispatcher: Dispatcher, arguments: Feedback, caller: Caller) -> Re
                 sure=arguments.sure,
                 accepted={"anomalous"},  # that it looks so is what the feedback is about
             )
-        shot = next((one.shot.id for one in found if one.shot is not None), None)
+        shot = next((enrolled.shot.id for enrolled in found if enrolled.shot is not None), None)
         png = encode_png(picture, {}) if arguments.kind == "missed" and picture is not None else None
         kept = dispatcher.database.run(
             lambda tables: tables.feed_back(
@@ -271,7 +271,7 @@ def _feedback(dispatcher: Dispatcher, arguments: Feedback, caller: Caller) -> Re
         "threshold_now": dispatcher.line(arguments.line).recipe.threshold,
         "picture": picture is not None,
         "missing": missing,
-        "pictures": [_enrolled(one) for one in found],
+        "pictures": [enrolled_part(enrolled) for enrolled in found],
         "bank": dispatcher.line(arguments.line).recipe.bank.model_dump(),
     }, ()
 
@@ -290,14 +290,14 @@ def _export(dispatcher: Dispatcher, arguments: OfFolder, _caller: Caller) -> Res
     dispatcher.line(arguments.line)
     _absolute(arguments.folder)
     shots = dispatcher.database.read(lambda tables: export_shots(tables.bank, arguments.line, arguments.folder))
-    return {"shots": [one.id for one in shots]}, ()
+    return {"shots": [shot.id for shot in shots]}, ()
 
 
 def _import(dispatcher: Dispatcher, arguments: OfFolder, caller: Caller) -> Result:
     line = dispatcher.line(arguments.line)
     _absolute(arguments.folder)
     shots = dispatcher.enrolment.import_folder(arguments.line, arguments.folder, caller.who)
-    return {"shots": [one.id for one in shots], "bank": line.recipe.bank.model_dump()}, ()
+    return {"shots": [shot.id for shot in shots], "bank": line.recipe.bank.model_dump()}, ()
 
 
 def _absolute(path: Path) -> None:
@@ -305,7 +305,8 @@ def _absolute(path: Path) -> None:
         raise CommandError(f"{path}: name it from the root; the service has a working directory of its own")
 
 
-def _calibration(kept: LineCalibration) -> dict[str, Any]:
+def calibration_part(kept: LineCalibration) -> dict[str, Any]:
+    """A calibration as a reply says it."""
     return {name: value for name, value in asdict(kept).items() if name != "scores"}
 
 
@@ -314,11 +315,13 @@ def score_and_peak(seen: Seen) -> tuple[float, float]:
     return seen.inspection.score, float(seen.inspection.patch_map.max())
 
 
-def _enrolled(one: Enrolled) -> dict[str, Any]:
-    return {"name": one.name, "shot": one.shot.id if one.shot else None, "flags": [asdict(flag) for flag in one.flags]}
+def enrolled_part(enrolled: Enrolled) -> dict[str, Any]:
+    """A picture that was shown, and what became of it, as a reply says it."""
+    shot = enrolled.shot.id if enrolled.shot else None
+    return {"name": enrolled.name, "shot": shot, "flags": [asdict(flag) for flag in enrolled.flags]}
 
 
-def _shot(shot: Shot) -> dict[str, Any]:
+def _shot_part(shot: Shot) -> dict[str, Any]:
     known = asdict(shot) | {"added_at": iso_ms(shot.added_at)}
     return known | {"removed_at": iso_ms(shot.removed_at) if shot.removed_at else None}
 
