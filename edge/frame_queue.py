@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import insort
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from core.adaptation import TextFeatures
     from core.memory import Index
     from edge.inference import Scored
+
+_REMEMBERED = 0.99  # of a line's share, with each frame that is begun: shares are those of about the last hundred
 
 
 @dataclass(eq=False)
@@ -38,20 +40,20 @@ class Job:
 
 
 class FrameQueue:
-    """Frames by line. Guarded by its owner's lock; its cost grows with the frames that wait, not with their square.
+    """Frames by line. Guarded by its owner's lock.
 
     - A frame that cannot be ready when it is due is given up, and never begun.
-    - While all others can be ready, the one that is due first is next.
-    - Where they cannot, the line that was served longest ago is next, so that each gets its share whatever the others
-      ask for. Of a line the oldest give way to the newer ones: then those that are begun have time to spare. A line
-      keeps its newest frame that can be ready, so the device never waits for one.
+    - The frame that is due first is next, and those that are never due come last, while all can be ready.
+    - Where they cannot, as few as possible give way: the oldest of the line that was served most of late. So each line
+      has its share whatever the others ask for, and those that are begun have time to spare.
     """
 
     def __init__(self, batch: int, times: PassTimes) -> None:
         """`batch`: the most frames in a pass."""
         self._batch = batch
         self._times = times
-        self._lines: dict[str, list[Job]] = {}  # in the order of their turns, those without frames too
+        self._lines: dict[str, list[Job]] = {}  # of each line those that are due first come first
+        self._shares: dict[str, float] = {}  # how many frames of each line were begun of late
 
     def __len__(self) -> int:
         return sum(map(len, self._lines.values()))
@@ -59,14 +61,14 @@ class FrameQueue:
     def add(self, job: Job) -> None:
         """One more frame waits."""
         insort(self._lines.setdefault(job.line, []), job, key=lambda other: other.due)
+        self._shares.setdefault(job.line, 0.0)
 
     def put_back(self, jobs: list[Job]) -> None:
-        """The pass of `jobs` has failed: each is to have one of its own, and their lines have not had their turn."""
+        """The pass of `jobs` has failed: each is to have one of its own, and that one did not count."""
         for job in jobs:
             job.alone = True
             self.add(job)
-        first = {job.line: self._lines[job.line] for job in jobs}
-        self._lines = first | {line: waiting for line, waiting in self._lines.items() if line not in first}
+            self._shares[job.line] -= 1
 
     def clear(self) -> list[Job]:
         """Takes all that wait."""
@@ -83,28 +85,29 @@ class FrameQueue:
             doubt: The durations may hold no more: rather than none, a frame is begun that they say is too late.
         """
         given_up = self._too_late(now, 0.0 if doubt else self._times.cautious(1))
-        by_due = sorted(self._in_turn(), key=lambda job: job.due)
-        if self._all_ready(by_due, now, pause):
-            batch = self._choose(by_due, now)
-        else:
-            given_up += self._make_way(now, pause)
-            batch = self._choose(self._in_turn(), now)
-        if not batch and self:
-            batch = [max(self._in_turn(), key=lambda job: job.due)]
+        jobs = self._in_order()
+        ready = self._ready(len(jobs), now, pause)
+        if not doubt and any(job.due < at for job, at in zip(jobs, ready, strict=True)):
+            jobs, giving_way = self._make_way(jobs, ready)
+            given_up += giving_way
+        batch = self._choose(jobs, now)
+        if not batch and jobs:
+            batch = [max(jobs, key=lambda job: job.due)]
         for job in batch:
-            waiting = self._lines.pop(job.line)
-            waiting.remove(job)
-            self._lines[job.line] = waiting
+            self._lines[job.line].remove(job)
+            for line in self._shares:
+                self._shares[line] *= _REMEMBERED
+            self._shares[job.line] += 1
         end = now + self._times.typical(len(batch)) + pause
         return batch, given_up + self._too_late(end, self._times.cautious(1))
 
     def ready_at(self, line: str, start: float, pause: float) -> float:
-        """When a frame of `line` that came now would be ready, if the device is free at `start`.
+        """When a frame of `line` that came now would be ready at the earliest, if the device is free at `start`.
 
-        Older frames of the line count for nothing, as they give way where they have to.
+        That is after one frame of each line that was served less of late; all others give way where they have to.
         """
-        waiting = [other for other, jobs in self._lines.items() if jobs or other == line]
-        ahead = waiting.index(line) if line in waiting else len(waiting)
+        share = self._shares.get(line, 0.0)
+        ahead = sum(bool(jobs) and self._shares[other] < share for other, jobs in self._lines.items())
         size = max(1, min(self._batch, len(self)))
         passes = ahead // self._batch
         return start + passes * (self._times.typical(size) + pause) + self._times.cautious(1)
@@ -120,32 +123,46 @@ class FrameQueue:
             del jobs[:count]
         return given_up
 
-    def _all_ready(self, jobs: Sequence[Job], now: float, pause: float) -> bool:
-        """Whether all of `jobs` can be ready in time, in their order."""
-        typical = self._times.typical(min(self._batch, len(jobs)))
-        return all(
-            now + number // self._batch * (typical + pause) + typical <= job.due for number, job in enumerate(jobs)
-        )
+    def _in_order(self) -> list[Job]:
+        """All that wait: by when they are due, and of those that are due at once lines take turns."""
+        turns = [
+            (job.due, self._shares[line] + number, order, job)
+            for order, (line, jobs) in enumerate(self._lines.items())
+            for number, job in enumerate(jobs)
+        ]
+        return [job for *_, job in sorted(turns, key=lambda turn: turn[:3])]
 
-    def _make_way(self, now: float, pause: float) -> list[Job]:
-        """Of each line, takes the oldest frames that keep a newer one from being ready in time."""
-        given_up: list[Job] = []
-        lines = [jobs for jobs in self._lines.values() if jobs]
-        counts = [len(jobs) for jobs in lines]
-        typical = self._times.typical(min(self._batch, len(self)))
-        for place, jobs in enumerate(lines):
-            if len(jobs) < 2:
-                continue
-            ahead = _ahead(counts, place)
-            ready = [now + frames // self._batch * (typical + pause) + typical for frames in ahead]
-            first = 0
-            for number, job in enumerate(jobs):
-                while ready[0] <= job.due < ready[number - first]:  # not for one that cannot be ready anyway
-                    first += 1
-            given_up += jobs[:first]
-            del jobs[:first]
-            counts[place] = len(jobs)
-        return given_up
+    def _ready(self, count: int, now: float, pause: float) -> list[float]:
+        """When so many frames are ready, one after another, in passes as large as can be."""
+        sizes = range(1, min(self._batch, count) + 1)
+        durations = [self._times.typical(size) for size in sizes]
+        return [
+            now + place // self._batch * (durations[-1] + pause) + durations[place % self._batch]
+            for place in range(count)
+        ]
+
+    def _make_way(self, jobs: list[Job], ready: Sequence[float]) -> tuple[list[Job], list[Job]]:
+        """Parts `jobs` into those that can be `ready` in time one after another, and as few as possible that give way.
+
+        Of equal durations that is J. M. Moore's rule (1968): where one would be late, one of those up to it goes.
+        """
+        patient = [job for job in jobs if job.due == math.inf]
+        if patient and self._shares[patient[0].line] <= min(self._shares[job.line] for job in jobs):
+            jobs = [patient[0], *(job for job in jobs if job is not patient[0])]  # it has its share, too
+        kept: list[Job] = []
+        giving_way: list[Job] = []
+        counts = dict.fromkeys(self._lines, 0)  # of those that are kept and may give way
+        for job in jobs:
+            kept.append(job)
+            counts[job.line] += job.due < math.inf
+            while kept and kept[-1].due < ready[len(kept) - 1]:
+                oldest = [self._lines[line][0] for line in counts if counts[line]]
+                gone = max(oldest, key=lambda job: (self._shares[job.line] + counts[job.line], -job.due))
+                self._lines[gone.line].remove(gone)
+                kept.remove(gone)
+                giving_way.append(gone)
+                counts[gone.line] -= 1
+        return kept, giving_way
 
     def _choose(self, jobs: Iterable[Job], now: float) -> list[Job]:
         """The frames of the next pass, so few that all of them are ready in time."""
@@ -163,22 +180,3 @@ class FrameQueue:
             if job.alone or size == self._batch:
                 break
         return batch
-
-    def _in_turn(self) -> Iterator[Job]:
-        """One frame of each line, then the second of each, and so on."""
-        for turn in range(max(map(len, self._lines.values()), default=0)):
-            for jobs in self._lines.values():
-                if turn < len(jobs):
-                    yield jobs[turn]
-
-
-def _ahead(counts: Sequence[int], place: int) -> list[int]:
-    """How many frames come before each of those of the line at `place`, if lines of so many frames take turns."""
-    found = []
-    for turn in range(counts[place]):
-        ahead = turn
-        for other, count in enumerate(counts):
-            if other != place:
-                ahead += min(count, turn + (other < place))
-        found.append(ahead)
-    return found

@@ -23,8 +23,9 @@ class _Recent:
         self.latest = now
         ordered = sorted(self.durations)
         last = len(ordered) - 1
-        high = ordered[int(_HIGH * last)]
-        self.typical = ordered[last // 2]
+        usual = ordered[: int(_HIGH * last) + 1]
+        high = usual[-1]
+        self.typical = sum(usual) / len(usual)
         self.cautious = 2 * high - self.typical
 
 
@@ -49,7 +50,7 @@ class PassTimes:
         self._sizes.clear()
 
     def typical(self, frames: int) -> float:
-        """What a pass of `frames` frames takes as a rule: the median."""
+        """What a pass of `frames` frames takes on average, without the few slowest."""
         return self._guess({size: recent.typical for size, recent in self._sizes.items()}, frames)
 
     def cautious(self, frames: int) -> float:
