@@ -56,7 +56,7 @@ class Loading:
         self._given_up = False
         self._ended = False
         self._lock = threading.Lock()
-        self._thread = threading.Thread(target=self._run, name="loading", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="start", daemon=True)
         self._thread.start()
 
     def wait(self, stop: threading.Event) -> bool:
