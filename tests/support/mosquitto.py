@@ -64,9 +64,11 @@ class Mosquitto:
         acl: str | None = None,
         persistent: bool = False,
         options: Sequence[str] = (),
+        listener_options: Sequence[str] = (),
     ) -> None:
         """With `users` (name: password) only they get in, else anybody. `acl` is the text of an ACL file, `options` are
-        further lines of the configuration. With `tls` there is a second listener, on `tls_port`.
+        further lines of the configuration, `listener_options` those of the first listener. With `tls` there is a second
+        listener, on `tls_port`.
         """
         self.port = free_port()
         self.tls_port = free_port()
@@ -76,6 +78,7 @@ class Mosquitto:
         self._acl = acl
         self._persistent = persistent
         self._options = options
+        self._listener_options = listener_options
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Mosquitto:
@@ -142,6 +145,7 @@ class Mosquitto:
         lines = [
             *self._options,
             f"listener {self.port} {self.host}",
+            *self._listener_options,
             f"persistence {'true' if self._persistent else 'false'}",
             f"persistence_location {directory}/",
             "autosave_interval 1",
