@@ -22,7 +22,7 @@ from edge.settings import MqttSettings
 from edge.topics import STATUS, Topic
 
 EARLY_S = 5.0
-"""A connection that is lost so many seconds after it was made was lost early; several in a row have a cause."""
+"""A connection that is lost within so many seconds, or twice the last pause, was lost early; several have a cause."""
 EARLY_LOSSES = 3
 """So many early losses in a row are an alarm; of those that the broker puts down to another client, one fewer."""
 STEADY_S = 60.0
@@ -35,6 +35,7 @@ was too large, or something else; paho did not understand it; it was not heard a
 _PROTOCOL_ERROR = 130
 _UNSUPPORTED_VERSION = 132
 _OF_BROKER: dict[int, Cause] = {142: "taken_over", 149: "too_large"}  # by the code in its DISCONNECT
+_EARLY_PAUSE_S = 5.0  # the longest pause after early losses: a network that is merely bad must not be left for long
 _HUNG_UP = 2  # connections ended without an answer after which a broker is taken to speak no MQTT 5
 _LOOK_S = 0.1
 
@@ -112,7 +113,8 @@ class LineClient:
         self._made_at = 0.0
         self._lost_at: float | None = None  # None: there was no connection in this run
         self._early = self._hung_up = 0
-        self._pause = Backoff(connection.RECONNECT_S[0], connection.RECONNECT_S[1])
+        self._pause = Backoff(connection.RECONNECT_S[0], _EARLY_PAUSE_S)
+        self._paused_s = 0.0  # before this connection, after a loss
         self._network: threading.Thread | None = None
         self.version: connection.Version = settings.version
         """The MQTT version that is spoken."""
@@ -253,12 +255,13 @@ class LineClient:
         client has the id is none at any time, for the two may take turns.
         """
         taken_over = cause == "taken_over"
-        if monotonic() - self._made_at > EARLY_S and not taken_over:
+        if monotonic() - self._made_at > max(EARLY_S, 2 * self._paused_s) and not taken_over:
             self._early = 0
             self._pause.succeed()
         else:
             self._early += 1
-        connection.pause(client, self._pause.fail() if self._early > 1 else connection.RECONNECT_S[0])
+        self._paused_s = self._pause.fail() if self._early > 1 else connection.RECONNECT_S[0]
+        connection.pause(client, self._paused_s)
         if cause not in ("hung_up", "taken_over") or self._early < (EARLY_LOSSES - 1 if taken_over else EARLY_LOSSES):
             return
         causes = (

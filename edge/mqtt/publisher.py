@@ -235,7 +235,7 @@ class Publisher:
         self._client.look()
         self._limit.look()
         if self.subscriptions is not None:
-            self.subscriptions.look()
+            self.subscriptions.look(self._client.client)
         with self._lock:
             refusals = tuple(self._refusals.items())
         for topic, message in refusals:

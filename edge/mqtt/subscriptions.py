@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import secrets
 import threading
 from collections import deque
@@ -22,13 +23,17 @@ from edge.ops.alarms import Alarms
 from edge.settings import MqttSettings
 from edge.storage.outbox import Outbox
 from edge.storage.verdict_database import MessageIdentity
-from edge.topics import COMMAND, STATS, SYNC, TRIGGER
+from edge.topics import COMMAND, LINE_NAME, STATS, SYNC, TRIGGER
 
 MOST_SEQ = 2**53 - 1
 """The largest number that every reader of JSON reads exactly."""
 
+_INCOMING = re.compile(
+    TRIGGER.pattern.replace("<line>", f"({LINE_NAME.pattern})").replace("trigger", "(?:trigger|trigger/sync|command)")
+)
 _LARGEST_STATS = 64 * 1024  # bytes
 _ANSWER_S = 5.0  # a broker that has not answered subscriptions by then is an alarm
+_STRANGE_S = 60.0  # so long a message of an unknown line is left to whom it belongs; it is of no use any more then
 _TELL_S = 1.0  # so long after the answer a broker has sent what it retains
 
 
@@ -57,6 +62,7 @@ class _Connection:
         self.granted: float | None = None  # when the broker answered the subscriptions
         self.freshness = Freshness(resumed, self.began, away_s)
         self.acknowledged: deque[_Acknowledged] = deque()
+        self.strange: deque[tuple[float, int]] = deque()  # when messages of unknown lines came, and their packets
 
 
 class Subscriptions:
@@ -122,27 +128,31 @@ class Subscriptions:
             self._connection = None
         self._alarms.clear("broker_order", self._line)
 
-    def look(self) -> None:
+    def look(self, client: Client) -> None:
         """Says whether old messages can be told from new ones, and whether there are subscriptions; to be called now
         and then.
         """
-        now = monotonic()
+        now, useless = monotonic(), []
         with self._lock:
             connection = self._connection
             overdue = connection is not None and connection.freshness.overdue(now)
             granted = None if connection is None else connection.granted
+            while connection is not None and connection.strange and now - connection.strange[0][0] >= _STRANGE_S:
+                useless.append(connection.strange.popleft()[1])
+        for packet in useless:
+            client.ack(packet, 1)
         if granted is not None:
             self._alarms.clear("broker_topic", self._line, about="subscriptions")
             if now - granted >= _TELL_S:
                 self.told.set()
         elif connection is not None and now - connection.began >= _ANSWER_S:
-            message = "the broker does not answer the subscriptions: no triggers and commands come in"
-            self._alarms.raise_("broker_topic", message, self._line, about="subscriptions")
-        message = (
+            silent = "the broker does not answer the subscriptions: no triggers and commands come in"
+            self._alarms.raise_("broker_topic", silent, self._line, about="subscriptions")
+        lost = (
             f"{self._sync} does not come back: let the service write and read it; "
             "until then old triggers cannot be told from new ones"
         )
-        self._alarms.set("broker_order", message if overdue else None, self._line)
+        self._alarms.set("broker_order", lost if overdue else None, self._line)
 
     def sync(self) -> bytes | None:
         """What to publish on the topic of sync messages, once."""
@@ -171,36 +181,48 @@ class Subscriptions:
 
     def take(self, client: Client, message: MQTTMessage) -> None:
         """Passes a message on. One of a connection that is gone comes again."""
-        now = monotonic()
+        now, name = monotonic(), _line_of(message.topic)
+        strange = name is not None and name not in self._router.lines
         with self._lock:
             connection = self._connection
-            if connection is not None and message.qos:
+            if connection is None:
+                return
+            if message.qos and not strange:
                 connection.freshness.hold(message.mid, now)
-        if connection is None:
-            return
         origin = _Origin(self, client, connection)
-        reason = self._refusal(message)
         if message.topic in self._all_stats:
             self._note_stats(client, message)
         elif message.topic in self._syncs:
             self._note_sync(message, connection)
-        elif reason is not None:
+        elif strange:
+            self._leave(message, connection)
+            return
+        elif (reason := self._refusal(message)) is not None:
             line, _ = self._of_topic.get(message.topic, (self._line, None))
             self._router.reject(line, *reason)
         else:
-            line, kind = self._of_topic[message.topic]
-            with self._lock:
-                waited_s = connection.freshness.waited_s(now)
-            digest = hashlib.sha256(f"{message.topic}\0".encode() + message.payload).hexdigest()
-            identity = MessageIdentity(self._line, connection.name, message.mid, digest, message.dup)
-            self._router.receive(
-                InboundMessage(
-                    line, kind, bytes(message.payload), now, waited_s, identity if message.qos else None, origin
-                )
-            )
+            self._router.receive(self._inbound(message, connection, origin, now))
             return
         if message.qos:
             origin.acknowledge(message.mid, None)
+
+    def _inbound(self, message: MQTTMessage, connection: _Connection, origin: _Origin, now: float) -> InboundMessage:
+        line, kind = self._of_topic[message.topic]
+        with self._lock:
+            waited_s = connection.freshness.waited_s(now)
+        digest = hashlib.sha256(f"{message.topic}\0".encode() + message.payload).hexdigest()
+        identity = MessageIdentity(self._line, connection.name, message.mid, digest, message.dup)
+        return InboundMessage(
+            line, kind, bytes(message.payload), now, waited_s, identity if message.qos else None, origin
+        )
+
+    def _leave(self, message: MQTTMessage, connection: _Connection) -> None:
+        """It belongs to another box with the same client id, and comes to it when that one has the connection."""
+        text = f"a message on {message.topic} was left at the broker: no line of this box; who else has the client id?"
+        self._router.reject(self._line, "unexpected", text)
+        if message.qos:
+            with self._lock:
+                connection.strange.append((monotonic(), message.mid))
 
     def acknowledge(self, client: Client, connection: _Connection, packet: int, trigger: int | None) -> None:
         """On the connection that the message came by: on another its number is that of another message."""
@@ -246,6 +268,12 @@ class Subscriptions:
                 self.last_seq = seq
             self.told.set()
         client.unsubscribe(self._stats)
+
+
+def _line_of(topic: str) -> str | None:
+    """Whose topic it is, of those that lines subscribe to; None: of none."""
+    found = _INCOMING.fullmatch(topic)
+    return found[1] if found is not None else None
 
 
 def _seq_of(payload: bytes) -> int | None:

@@ -158,8 +158,16 @@ class Outbox:
 
     def forget_messages(self, client: str, connection: str | None) -> None:
         """The broker sends no message of a client again but those of `connection`."""
-        # In the order of what is accepted: a note would overtake a message that came before.
-        self._writer.submit(lambda database: database.forget_messages(client, connection))
+
+        def write(database: VerdictDatabase) -> None:
+            database.forget_messages(client, connection)
+
+        def retry(done: Future[None]) -> None:
+            if done.exception() is not None:
+                self._writer.note(("forget_messages", client), write)
+
+        # No note, as long as the disk takes it: notes go before the triggers that came before.
+        self._writer.submit(write).add_done_callback(retry)
 
     def forget(self, trigger: int) -> None:
         """A trigger that gets no answer of its own."""

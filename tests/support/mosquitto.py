@@ -67,7 +67,7 @@ class Mosquitto:
         listener_options: Sequence[str] = (),
     ) -> None:
         """With `users` (name: password) only they get in, else anybody. `acl` is the text of an ACL file, `options` are
-        further lines of the configuration, `listener_options` those of its listener. With `tls` there is a second
+        further lines of the configuration, `listener_options` those of the first listener. With `tls` there is a second
         listener, on `tls_port`.
         """
         self.port = free_port()

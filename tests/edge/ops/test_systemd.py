@@ -17,6 +17,7 @@ import pytest
 
 from edge.ops.alarms import Alarms
 from edge.ops.systemd import Notifier, Watchdog, loading, watchdog_period
+from edge.ops.worker import Worker, Workers
 from tests.support.mosquitto import eventually
 
 
