@@ -43,7 +43,7 @@ class FrameQueue:
     """Frames by line. Guarded by its owner's lock.
 
     - A frame that cannot be ready when it is due is given up, and never begun.
-    - The frame that is due first is next, and those that are never due come last, while all can be ready.
+    - While all others can be ready, the one that is due first is next, and those that are never due come last.
     - Where they cannot, as few as possible give way: the oldest of the line that was served most of late. So each line
       has its share whatever the others ask for, and those that are begun have time to spare.
     """
@@ -124,7 +124,7 @@ class FrameQueue:
         return given_up
 
     def _in_order(self) -> list[Job]:
-        """All that wait: by when they are due, and of those that are due at once lines take turns."""
+        """All that wait, by when they are due; where that is the same, lines take turns."""
         turns = [
             (job.due, self._shares[line] + number, order, job)
             for order, (line, jobs) in enumerate(self._lines.items())
