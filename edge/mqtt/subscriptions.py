@@ -134,7 +134,6 @@ class Subscriptions:
         """The connection is gone, and with it what was to be acknowledged on it."""
         with self._lock:
             self._connection = None
-        self._alarms.clear("broker_order", self._line)
 
     def look(self, client: Client) -> None:
         """Says whether old messages can be told from new ones, and whether there are subscriptions; to be called now
