@@ -74,7 +74,7 @@ class Owner(Protocol):
         """
 
     def lost(self, cause: Cause) -> None:
-        """It is gone, in whatever thread noticed; no lock is held."""
+        """It is gone, in whatever thread noticed; paho's lock may be held, as in `done`."""
 
     def done(self, packet: int, code: ReasonCode) -> None:
         """A message is with the broker, or refused; without QoS, with the network. paho's lock is held, so nothing
@@ -108,6 +108,7 @@ class LineClient:
         self._lock = threading.Lock()
         self._started = self._connected = self._answered = self._closing = self._gives_up = False
         self._reason: str | None = "not started"
+        self._alarm_messages: dict[str, str | None] = {}  # by code: what `look` is to raise or to clear
         self._failure: str | None = None  # of a callback, for which the connection was ended
         self._since = utc_now()
         self._made_at = 0.0
@@ -136,7 +137,8 @@ class LineClient:
         self._network = connection.connect(self.client, self._settings, self.version, keep=self._keep)
 
     def look(self) -> None:
-        """Starts paho's network thread anew if something has killed it, and changes the MQTT version if need be.
+        """Starts paho's network thread anew if something has killed it, changes the MQTT version if need be, and raises
+        alarms.
 
         To be called about every second, in one thread; `sending` is not held.
 
@@ -154,7 +156,11 @@ class LineClient:
                 self.log.error("the network thread had ended; starting it anew")
                 self.start()
         if self._connected and monotonic() - self._made_at > STEADY_S:
-            self._alarms.clear("broker_losses", self.line)
+            self._say("broker_losses", None)
+        with self._lock:
+            messages = tuple(self._alarm_messages.items())
+        for code, message in messages:
+            self._alarms.set(code, message, self.line)
 
     @property
     def connected(self) -> bool:
@@ -245,10 +251,15 @@ class LineClient:
                 self._since = utc_now()
                 self._lost_at = now if heard_at is None else min(now, heard_at)
             self._connected, self._reason = False, reason
+        if changed and not self._closing:
+            self._say("broker", f"not connected to the broker: {reason}")
         if was:
             self._owner.lost(cause)
-        if changed and not self._closing:
-            self._alarms.raise_("broker", f"not connected to the broker: {reason}", self.line)
+
+    def _say(self, code: str, message: str | None) -> None:
+        """Has `look` raise an alarm, or clear it. paho's lock may be held here, and who listens may publish."""
+        with self._lock:
+            self._alarm_messages[code] = message
 
     def _note_loss(self, client: Client, cause: Cause) -> None:
         """Early losses in a row are no accident: the pauses between connections grow, and people are told. That another
@@ -270,7 +281,7 @@ class LineClient:
         )
         size = "or a message is larger than the broker takes (mqtt.max_packet_kb)"
         why = causes if taken_over else f"{causes}; {size}"
-        self._alarms.raise_("broker_losses", f"the broker ends the connection again and again: {why}", self.line)
+        self._say("broker_losses", f"the broker ends the connection again and again: {why}")
 
     @_guarded
     def _on_pre_connect(self, client: Client, _: Any) -> None:
@@ -293,8 +304,8 @@ class LineClient:
             return
         self._gives_up, self._spoke, self._next_version = False, True, None
         self._version_pause.succeed()
-        self._alarms.set("broker_version", self._version_in_words(), self.line)
-        self._alarms.clear("broker", self.line)
+        self._say("broker_version", self._version_in_words())
+        self._say("broker", None)
         with self.sending:
             client.drop_out_messages()  # nothing of the last connection's: an old status must not come after a new one
             now = monotonic()

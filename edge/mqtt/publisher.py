@@ -90,6 +90,7 @@ class Publisher:
         self._connections = 0
         self._puback_at: float | None = None
         self._started = self._stopping = False
+        self._unreadable = False  # whether a message that the broker kept was given up
         self.subscriptions = None if router is None else Subscriptions(settings, line, router, outbox, self, alarms)
         self._client = LineClient(settings, line, node, self, alarms, keep=router is not None)
 
@@ -234,6 +235,10 @@ class Publisher:
             self._client.drop(f"the broker has not answered the subscriptions for {now - asked:.0f} s; connecting anew")
         self._client.look()
         self._limit.look()
+        if self._unreadable and self._router is not None:
+            self._unreadable = False
+            lost = "the broker kept a message that cannot be read; all that it kept is lost"
+            self._router.reject(self.line, "unreadable", lost)
         if self.subscriptions is not None:
             self.subscriptions.look(self._client.client)
         with self._lock:
@@ -408,10 +413,9 @@ class Publisher:
             self._in_flight.clear()
         if cause in ("hung_up", "too_large"):
             self._limit.lost(told=cause == "too_large")
-        if misunderstood and subscriptions is not None and subscriptions.sorting and self._router is not None:
-            message = "the broker kept a message that cannot be read; all that it kept is lost"
-            self._router.reject(self.line, "unreadable", message)
+        if misunderstood and subscriptions is not None and subscriptions.sorting:
             self._client.give_up_session()
+            self._unreadable = True
         elif sent is not None:
             self._refused(sent, "it does not answer as MQTT has it; is the message larger than it takes?")
         if subscriptions is not None:

@@ -31,6 +31,7 @@ MOST_SEQ = 2**53 - 1
 _INCOMING = re.compile(
     TRIGGER.pattern.replace("<line>", f"({LINE_NAME.pattern})").replace("trigger", "(?:trigger|trigger/sync|command)")
 )
+_CONFIRM, _CONFIRM_S = b"confirm", 1.0  # published so long after a PUBACK, seconds, where no verdict follows it
 _LARGEST_STATS = 64 * 1024  # bytes
 _ANSWER_S = 5.0  # a broker that has not answered subscriptions by then is an alarm
 _STRANGE_S = 60.0  # so long a message of an unknown line is left to whom it belongs; it is of no use any more then
@@ -62,7 +63,14 @@ class _Connection:
         self.granted: float | None = None  # when the broker answered the subscriptions
         self.freshness = Freshness(resumed, self.began, away_s)
         self.acknowledged: deque[_Acknowledged] = deque()
+        self.confirming_at = 0.0  # when a message was sent whose PUBACK confirms them
         self.strange: deque[tuple[float, int]] = deque()  # when messages of unknown lines came, and their packets
+
+    def unconfirmed(self, now: float) -> bool:
+        """Whether PUBACKs wait for long to be confirmed, as after a message that came again: it has no new verdict."""
+        if not self.acknowledged or self.acknowledged[-1].at < self.confirming_at:
+            return False
+        return now - self.acknowledged[0].at >= _CONFIRM_S
 
 
 class Subscriptions:
@@ -126,7 +134,6 @@ class Subscriptions:
         """The connection is gone, and with it what was to be acknowledged on it."""
         with self._lock:
             self._connection = None
-        self._alarms.clear("broker_order", self._line)
 
     def look(self, client: Client) -> None:
         """Says whether old messages can be told from new ones, and whether there are subscriptions; to be called now
@@ -156,8 +163,17 @@ class Subscriptions:
 
     def sync(self) -> bytes | None:
         """What to publish on the topic of sync messages, once."""
+        now = monotonic()
         with self._lock:
-            return self._connection.freshness.to_send(monotonic()) if self._connection is not None else None
+            connection = self._connection
+            if connection is None:
+                return None
+            expected = connection.freshness.to_send(now)
+            if expected is None and connection.unconfirmed(now):
+                expected = _CONFIRM
+            if expected is not None:
+                connection.confirming_at = now
+            return expected
 
     def granted(self, codes: Sequence[ReasonCode]) -> None:
         """The broker's answer to the subscriptions."""

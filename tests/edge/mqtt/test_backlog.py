@@ -201,3 +201,22 @@ def test_in_flight_tries_refused_verdicts_again_few_and_ever_later() -> None:
         assert in_flight.next_release == now + pause
     in_flight.accept("c")
     assert in_flight.besides == []
+
+
+def test_a_connection_that_is_made_while_the_disk_is_read_loses_nothing(publisher_of: Publishers) -> None:
+    """`again` comes from the network thread, in the midst of `next`."""
+    publisher_of.keep(3)
+
+    class Interrupted:
+        def waiting(self, line: str, limit: int, besides: Any = ()) -> Any:
+            found = publisher_of.outbox.waiting(line, limit, besides)
+            if not interrupted:
+                interrupted.append(True)
+                backlog.again()
+                backlog.behind = False  # as `next` has it where `again` came a moment earlier
+            return found
+
+    interrupted: list[bool] = []
+    backlog = Backlog(Interrupted(), LINE, MqttSettings())  # type: ignore[arg-type]
+    assert backlog.next([], 3) is not None
+    assert backlog.next([], 3) is not None  # after the new connection all of it is behind again
