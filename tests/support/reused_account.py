@@ -91,7 +91,7 @@ class ReusedAccount:
             if surplus > marked or len(found) - marked > len(of):
                 unmarked.append(part_id)
         if unknown:
-            yield f"{len(unknown)} parts have answers, and nobody has triggered them: {', '.join(sorted(unknown)[:_MOST])}"
+            yield f"{len(unknown)} parts have answers and no trigger: {', '.join(sorted(unknown)[:_MOST])}"
         if unanswered:
             total = sum(unanswered.values())
             yield f"{total} triggers of {len(unanswered)} parts have no answer: {self._some(unanswered, came)}"
