@@ -27,7 +27,7 @@ def test_two_lines_that_are_one_client_to_the_broker_answer_their_triggers() -> 
         print(f"  {codes(Account(plant.monitor.verdicts()).answers(set(shift.parts.values()) - missing))}")
         assert not missing
         assert said is not None
-        assert "client id" in said
+        assert "another client has the id" in said
         assert "large" in said, "the other cause of such losses"
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from tests.support.people import Heard, Part
 
 Verdict = Mapping[str, Any]
+_MOST = 8  # parts that a breach names
 
 
 @dataclass
@@ -37,8 +38,12 @@ class ReusedAccount:
         surplus: Answers beyond one for each trigger; each is marked `duplicate`, or a breach.
     """
 
-    def __init__(self, heard: Sequence[Heard], on_disk: Sequence[Verdict], triggers: Collection[Trigger]) -> None:
+    def __init__(
+        self, heard: Sequence[Heard], on_disk: Sequence[Verdict], triggers: Collection[Trigger], begun: float = 0.0
+    ) -> None:
+        """`begun`: breaches name the moments of triggers by the seconds since then, of the monotonic clock."""
         self.breaches: list[str] = []
+        self._begun = begun
         self.surplus = 0
         self._answers: dict[str, _Answer] = {}
         for message in heard:
@@ -75,9 +80,8 @@ class ReusedAccount:
         for answer in self._answers.values():
             answers[str(answer.verdict.get("part_id"))].append(answer)
         unknown = answers.keys() - came.keys()
-        unanswered = {
-            part_id: missing for part_id, of in came.items() if (missing := _unanswered(of, answers[part_id]))
-        }
+        missing = {part_id: _unanswered(of, answers[part_id]) for part_id, of in came.items()}
+        unanswered = {part_id: count for part_id, count in missing.items() if count}
         unmarked = []
         for part_id, of in came.items():
             found = answers[part_id]
@@ -87,16 +91,18 @@ class ReusedAccount:
             if surplus > marked or len(found) - marked > len(of):
                 unmarked.append(part_id)
         if unknown:
-            yield f"{len(unknown)} parts have answers, and nobody has triggered them: {_some(unknown)}"
+            yield f"{len(unknown)} parts have answers and no trigger: {', '.join(sorted(unknown)[:_MOST])}"
         if unanswered:
             total = sum(unanswered.values())
-            yield f"{total} triggers of {len(unanswered)} parts have no answer: {_some(unanswered)}"
+            yield f"{total} triggers of {len(unanswered)} parts have no answer: {self._some(unanswered, came)}"
         if unmarked:
-            yield f"{len(unmarked)} parts have more answers than triggers, not marked as duplicates: {_some(unmarked)}"
+            names = self._some(unmarked, came)
+            yield f"{len(unmarked)} parts have more answers than triggers, not marked as duplicates: {names}"
 
-
-def _some(names: Collection[str]) -> str:
-    return ", ".join(sorted(names)[:8])
+    def _some(self, names: Collection[str], came: Mapping[str, Sequence[Trigger]]) -> str:
+        """Some of the parts, and when they came."""
+        moments = {name: [f"{trigger.part.sent - self._begun:.1f}" for trigger in came[name]] for name in names}
+        return "; ".join(f"{name} at {', '.join(moments[name])} s" for name in sorted(names)[:_MOST])
 
 
 def _unanswered(triggers: Sequence[Trigger], answers: Sequence[_Answer]) -> int:
