@@ -241,10 +241,10 @@ class Service:
         """Clears what the broker keeps of a line that is not configured.
 
         Raises:
-            ConnectionError: there is no connection to the broker.
+            ValueError: there is no connection to the broker.
         """
         if not any(publisher.forget(line) for publisher in self._publishers.values()):
-            raise ConnectionError("there is no connection to the broker; try again when there is one")
+            raise ValueError("there is no connection to the broker; try again when there is one")
 
     def _connect(self, stack: ExitStack, outbox: Outbox, workers: Workers) -> None:
         """One connection a line; each says `stopped` at the end."""

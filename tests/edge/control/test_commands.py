@@ -174,7 +174,7 @@ def test_the_same_from_the_command_line(running: Running, tmp_path: Path) -> Non
 def test_another_pack_keeps_the_shots_and_takes_the_promise_back(running: Running) -> None:
     running.ask("enroll", picture(0), picture(1), line="one", sure=True)
     running.ask("calibrate", line="one", parts=3, sure=True)
-    running.daemon.change_pack("one", "tile")
+    running.service.change_pack("one", "tile")
     one = running.ask("status")["lines"]["one"]
     assert one["recipe"]["pack"] == "tile"
     assert one["bank"]["shots"] == 2
@@ -187,7 +187,7 @@ def test_another_pack_keeps_the_shots_and_takes_the_promise_back(running: Runnin
     assert one["recipe"]["threshold_source"].count("another pack") == 1
     assert one["threshold"] == 0.5
     running.ask("shots_restore", shot=1)
-    running.daemon.change_pack("one", "bottle")
+    running.service.change_pack("one", "bottle")
     one = running.ask("status")["lines"]["one"]
     assert "parts declared good; the shots have changed" in one["recipe"]["threshold_source"]
     assert one["provisional"]
@@ -217,7 +217,7 @@ def test_who_waits_for_parts_does_not_hold_up_the_end(running: Running) -> None:
     asking = threading.Thread(target=wait)
     asking.start()
     time.sleep(0.5)
-    running.daemon.lines["one"].halt()
+    running.service.lines["one"].halt()
     asking.join(10)
     assert "has ended after" in found[0]
 

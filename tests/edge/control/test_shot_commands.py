@@ -298,7 +298,7 @@ def test_a_line_says_that_it_is_not_calibrated_until_it_is(mosquitto: Mosquitto,
         eventually(lambda: status().get("reason") == note, PATIENCE_S)
         assert status()["state"] == "running"
         assert running.ask("status")["lines"]["one"]["reason"] == note
-        assert running.daemon.lines["one"].gauges().provisional is True
+        assert running.service.lines["one"].gauges().provisional is True
 
         running.ask("enroll", picture(0), picture(1), line="one", sure=True)
         two = heard(running, 1, bank={"shots": 2, "revision": 2})[0]
@@ -310,7 +310,7 @@ def test_a_line_says_that_it_is_not_calibrated_until_it_is(mosquitto: Mosquitto,
         assert not calibrated["provisional"]
         assert calibrated["recipe"]["false_alarm_rate"] == 0.2
         eventually(lambda: "reason" not in status(), PATIENCE_S)
-        assert running.daemon.lines["one"].gauges().provisional is False
+        assert running.service.lines["one"].gauges().provisional is False
 
         running.ask("shots_remove", shot=1)
         stale = heard(running, 1, bank={"shots": 1, "revision": 3})[0]
