@@ -152,7 +152,7 @@ class Service:
             from edge.inspection.triggers import Triggers
             from edge.storage.settings_database import SettingsDatabase
 
-        database = SettingsDatabase(folder)
+        database = SettingsDatabase(folder, workers)
         stack.callback(database.stop)
         opening = database.begin()
         alfa = make_alfa(settings.model, settings.method)

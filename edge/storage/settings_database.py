@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -12,6 +13,8 @@ from typing import Any, TypeVar, cast
 from core.bank import BANK_TABLES, Bank
 from core.database import Database, migrations, open_database
 from edge.clock import iso_ms, utc_now
+from edge.ops.worker import Workers
+from edge.storage.writer import DatabaseWriter
 
 T = TypeVar("T")
 
@@ -119,6 +122,17 @@ class SettingsTables:
     def __init__(self, database: Database) -> None:
         self.database = database
         self.bank = Bank(database)
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """As `edge.storage.writer.Tables`; so are the next two."""
+        return self.database.transaction()
+
+    def attempt(self, job: Callable[[SettingsTables], T]) -> T:
+        with self.database.transaction():
+            return job(self)
+
+    def prune(self) -> bool:
+        return False
 
     def calibration(self, line: str) -> LineCalibration | None:
         """The line's last calibration."""
@@ -254,10 +268,9 @@ class SettingsDatabase:
     (`edge.ops.lock.hold_state`), which keeps a second service, or an offline command, from the same file.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, workers: Workers | None = None) -> None:
         self.folder = folder
-        self._executor = ThreadPoolExecutor(1, "settings")
-        self._tables: SettingsTables | None = None
+        self._writer = DatabaseWriter(folder / FILE, self._open, workers)
 
     def start(self) -> None:
         """Opens the database, and makes it where there is none.
@@ -265,18 +278,19 @@ class SettingsDatabase:
         Raises:
             DatabaseError: it is damaged, or the disk does not take it.
         """
-        self.begin().result()
+        self._writer.start()
 
-    def begin(self) -> Future[None]:
+    def begin(self) -> Future[SettingsTables]:
         """As `start`, but does not wait for it."""
-        return self._executor.submit(self._open)
-
-    def _open(self) -> None:
-        self._tables = SettingsTables(open_database(self.folder / FILE, [BANK_TABLES, STATE_TABLES]))
+        return self._writer.begin()
 
     def run(self, job: Callable[[SettingsTables], T]) -> T:
-        """What `job` returns in the database's thread; waits for it."""
-        return self._executor.submit(job, self._opened()).result()
+        """What `job` returns in the database's thread; waits for it.
+
+        Raises:
+            DatabaseError: the disk does not take it.
+        """
+        return self._writer.run(job)
 
     def read(self, job: Callable[[SettingsTables], T]) -> T:
         """What `job` reads in the calling thread, beside what others write: for what takes longer.
@@ -298,12 +312,10 @@ class SettingsDatabase:
 
     def stop(self) -> None:
         """Finishes what was asked for, and closes the database. May be called twice."""
-        if self._tables is not None:
-            self._executor.submit(self._tables.database.close).result()
-            self._tables = None
-        self._executor.shutdown()
+        self._writer.stop()
+
+    def _open(self) -> SettingsTables:
+        return SettingsTables(open_database(self.folder / FILE, [BANK_TABLES, STATE_TABLES]))
 
     def _opened(self) -> SettingsTables:
-        tables = self._tables
-        assert tables is not None, "the database was not opened"
-        return tables
+        return self._writer.opened

@@ -28,7 +28,7 @@ _LOOK_JOBS = 32  # after so many jobs there is one anyway; fewer than a batch, s
 _PAUSE_S = 0.02  # between two batches of removal
 
 
-class WriterError(RuntimeError):
+class WriterError(DatabaseError):
     """The disk does not take it, or the database is not open; the message names the file and the remedy."""
 
 
@@ -38,15 +38,19 @@ class Tables(Protocol):
     @property
     def database(self) -> Database:
         """The connection, of the thread's own."""
+        ...
 
     def transaction(self) -> AbstractContextManager[None]:
         """All that is written inside is on disk at its end, or nothing of it."""
+        ...
 
     def attempt(self, job: Callable[[Any], Any]) -> Any:
         """What `job` returns; a part of the transaction that leaves nothing behind when it fails."""
+        ...
 
     def prune(self) -> bool:
         """Removes a batch of what is too old or too much, in a transaction of its own; False when there was none."""
+        ...
 
 
 T = TypeVar("T", bound=Tables)
@@ -104,6 +108,17 @@ class DatabaseWriter(Generic[T]):
         self._worker.start()
         return self._opened
 
+    @property
+    def opened(self) -> T:
+        """The tables of the open database, for what may be asked of them in any thread.
+
+        Raises:
+            WriterError: it is not open.
+        """
+        if self._tables is None or self._closed:
+            raise WriterError(f"database {self.path}: it is not open")
+        return self._tables
+
     def stop(self) -> None:
         """Finishes what was asked for, and closes the database. May be called twice."""
         with self._lock:
@@ -142,7 +157,7 @@ class DatabaseWriter(Generic[T]):
 
     def error(self, error: BaseException) -> WriterError:
         """`error` in words, with the file's name."""
-        known = isinstance(error, (DatabaseError, WriterError))
+        known = isinstance(error, DatabaseError)
         made = WriterError(str(error) if known else f"database {self.path}: {type(error).__name__}: {error}")
         made.__cause__ = error
         return made
