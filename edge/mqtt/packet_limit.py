@@ -14,6 +14,7 @@ from edge.settings import MqttSettings
 
 _SUSPICIOUS_S = 1.0  # a connection lost so soon after a large message may have been lost for its size
 _LARGE = 8 * 1024  # bytes; no broker takes less
+_LEARNED = "limit"  # what the alarm of a limit that was found is about; the others are about topics
 _LOSSES = 2  # so many in a row are no accident
 
 
@@ -32,7 +33,7 @@ class PacketLimit:
         self._recent: deque[tuple[float, int]] = deque()  # when large messages were sent on this connection, and sizes
         self._survived = 0  # bytes of the largest message that this connection has outlived
         self._suspects: list[int] = []  # sizes after which the connection was lost, in a row
-        self._message: str | None = None  # what the alarm is to say
+        self._messages: dict[str, str | None] = {}  # what the alarms are to say: by topic, and of the limit itself
 
     @property
     def largest(self) -> int | None:
@@ -43,16 +44,18 @@ class PacketLimit:
         """What the broker says of itself on a new connection, bytes; None: nothing."""
         with self._lock:
             if size != self._told and self._learned is None:
-                self._message = None
+                self._messages = dict.fromkeys(self._messages)
             self._told = size
             self._recent.clear()
             self._survived = 0
 
-    def sent(self, size: int) -> None:
+    def sent(self, size: int, topic: str = "") -> None:
         """A packet of so many bytes is on its way."""
-        if size >= _LARGE:
-            now = monotonic()
-            with self._lock:
+        now = monotonic()
+        with self._lock:
+            if topic in self._messages:
+                self._messages[topic] = None
+            if size >= _LARGE:
                 self._outlive(now)
                 self._recent.append((now, size))
 
@@ -75,24 +78,26 @@ class PacketLimit:
             self._suspects.clear()
             # Once it is known that there is a limit, it is looked for in larger steps.
             self._learned = smallest - 1 if self._learned is None else min(smallest - 1, self._learned * 3 // 4)
-            self._message = (
+            self._messages[_LEARNED] = (
                 f"the broker ends the connection after messages of {smallest} bytes: none larger than {self._learned} "
                 "bytes are sent; raise the broker's limit (mosquitto: max_packet_size) and restart, "
                 "or set mqtt.max_packet_kb"
             )
 
-    def refuse(self, size: int) -> None:
+    def refuse(self, size: int, topic: str) -> None:
         """A message of so many bytes was not sent, for its size."""
         with self._lock:
-            if self._message is None:
+            if self._learned is None and self._messages.get(topic) is None:
                 source = "mqtt.max_packet_kb" if self.largest == self._configured else "the broker"
-                self._message = f"a message of {size} bytes was not sent: {source} allows {self.largest}"
+                text = f"a message of {size} bytes on {topic} was not sent: {source} allows {self.largest}"
+                self._messages[topic] = text
 
     def look(self) -> None:
-        """Raises the alarm, or ends it; to be called now and then."""
+        """Raises the alarms, or ends them; to be called now and then."""
         with self._lock:
-            message = self._message
-        self._alarms.set("broker_packet_size", message, self._line)
+            messages = tuple(self._messages.items())
+        for about, message in messages:
+            self._alarms.set("broker_packet_size", message, self._line, about=about)
 
     def _outlive(self, now: float) -> None:
         """The connection has outlived what was sent some time ago; `_lock` is held."""

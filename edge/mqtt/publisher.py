@@ -318,7 +318,7 @@ class Publisher:
         mid = self._client.publish(sent.topic, payload, props)
         if mid is None:
             return False
-        self._limit.sent(sent.size)
+        self._limit.sent(sent.size, sent.topic.of(self.line))
         with self._lock:
             code = self._in_flight.note(mid, sent)
         if code is not None:
@@ -330,7 +330,7 @@ class Publisher:
         largest = self._limit.largest
         if largest is None or sent.size <= largest:
             return True
-        self._limit.refuse(sent.size)
+        self._limit.refuse(sent.size, sent.topic.of(self.line))
         if sent.verdict is not None:
             self._hold_back(sent)
         return False

@@ -95,9 +95,13 @@ def test_messages_larger_than_the_broker_takes_are_not_sent(publisher_of: Publis
     with Mosquitto(options=["max_packet_size 500"]) as broker:
         publisher = five(publisher_of, broker.port)
         (large,) = publisher_of.issue(publisher)
-        eventually(lambda: "bytes was not sent: the broker allows 500" in str(publisher_of.alarm("broker_packet_size")))
+        said = lambda: str(publisher_of.alarm("broker_packet_size"))  # noqa: E731
+        eventually(lambda: f"bytes on {ANOMALY} was not sent: the broker allows 500" in said())
         assert not publisher.publish_heatmap(bytes(1000), large)
+        eventually(lambda: f"{ANOMALY}/heatmap" in said())
         assert publisher.publish_heatmap(bytes(100), large)
+        eventually(lambda: f"{ANOMALY}/heatmap" not in said())
+        assert f"{ANOMALY} was" in said()
         assert publisher_of.waiting == [large.id]
         assert publisher.connected
 

@@ -122,12 +122,12 @@ def test_a_broker_that_says_that_it_was_too_large_is_believed_at_once(clock: Clo
 def test_the_smallest_limit_counts_and_is_named(clock: Clock, alarms: Alarms) -> None:
     limit = limit_of(alarms, max_packet_kb=50)
     assert limit.largest == 51_200
-    limit.refuse(60_000)
-    assert said(limit, alarms) == "a message of 60000 bytes was not sent: mqtt.max_packet_kb allows 51200"
+    limit.refuse(60_000, "a/b")
+    assert said(limit, alarms) == "a message of 60000 bytes on a/b was not sent: mqtt.max_packet_kb allows 51200"
     limit.told(30_000)
     assert (limit.largest, said(limit, alarms)) == (30_000, None)
-    limit.refuse(40_000)
-    assert said(limit, alarms) == "a message of 40000 bytes was not sent: the broker allows 30000"
+    limit.refuse(40_000, "a/b")
+    assert said(limit, alarms) == "a message of 40000 bytes on a/b was not sent: the broker allows 30000"
     limit.told(30_000)  # a connection to the same broker: no news
     assert said(limit, alarms) is not None
     limit.told(None)
