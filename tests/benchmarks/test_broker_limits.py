@@ -18,7 +18,7 @@ FIVE_MEGAPIXELS = (2448, 2048)
 
 def test_two_lines_that_are_one_client_to_the_broker_answer_their_triggers() -> None:
     """Fault 3: the broker takes the user as client id, so each connection ends the other."""
-    with Plant(2, broker=["use_username_as_clientid true"]) as plant:
+    with Plant(2, broker=["use_username_as_clientid true"], mqtt={"version": "3.1.1"}) as plant:  # 5 names the cause
         with plant.plc.shift(plant.lines, 2.0) as shift:
             time.sleep(10.0)
             said = losses(plant)

@@ -10,6 +10,7 @@ with Plant(folder) as plant:
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import sqlite3
@@ -241,6 +242,11 @@ class Plant:
             assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
             assert database.execute("PRAGMA foreign_key_check").fetchone() is None
             return {(line, seq): one for line, seq, one in database.execute("SELECT line, seq, id FROM verdicts")}
+
+    def history(self) -> list[dict[str, Any]]:
+        """The verdicts in `verdicts.db`, as they were issued."""
+        with contextlib.closing(sqlite3.connect(f"file:{self.state}/verdicts.db?mode=ro", uri=True)) as database:
+            return [json.loads(payload) for (payload,) in database.execute("SELECT payload FROM verdicts")]
 
     def _end(self) -> None:
         process = self.service.process

@@ -119,7 +119,11 @@ def _unanswered(triggers: Sequence[Trigger], answers: Sequence[_Answer]) -> int:
 
 def _code(answer: _Answer) -> str:
     verdict = answer.verdict
-    return str(verdict["error"]["code"] if verdict["verdict"] == "error" else verdict["verdict"])
+    if verdict["verdict"] != "error":
+        return str(verdict["verdict"])
+    return str(
+        verdict["error"]["code"] if "error" in verdict else verdict["error_code"]
+    )  # as heard, or as history has it
 
 
 def _without_delivery(verdict: Verdict) -> dict[str, Any]:

@@ -202,12 +202,11 @@ def run_schedule(plant: Plant, seed: int, seconds: float) -> Outcome:
     senders.join()
     breaches = schedule.breaches
     breaches += _settle(plant, senders)
-    on_disk = [one for line in plant.lines for one in plant.ask("history", line=line, count=10_000)["verdicts"]]
     heard = plant.monitor.verdicts()
-    account = ReusedAccount(heard, on_disk, senders.sent, begun)
-    breaches += account.breaches
     if plant.stop() != 0:
         breaches.append("the service did not end well")
+    account = ReusedAccount(heard, plant.history(), senders.sent, begun)
+    breaches += account.breaches
     try:
         unheard = set(plant.on_disk().values()) - {one.message["id"] for one in heard}
     except AssertionError as error:
