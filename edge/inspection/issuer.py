@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections import deque
+from collections import OrderedDict, deque
 from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import datetime
@@ -27,6 +27,7 @@ _EARLY_S = 0.01  # how long before a part is due its error is issued, so that it
 _LATE_S = 0.02  # a verdict that waited for the disk until so long after the deadline is an error
 _GRACE_S = 0.05  # for the disk, where a part is due anyway
 _PATIENCE_S = 30.0  # for a turn of the thread
+_RECENT = 4096  # parts that are remembered besides the disk
 _END_S = 5.0  # how long parts under way may take when the line ends
 
 
@@ -88,6 +89,7 @@ class Issuer:
         self._lock = threading.Lock()
         self._open: set[InspectionRequest] = set()
         self._end: float | None = None
+        self._recent: OrderedDict[str, None] = OrderedDict()  # parts that were answered last
         self._worker = Worker(services.workers, f"issuer-{line}", self._work, patience_s=_PATIENCE_S)
 
     def start(self) -> None:
@@ -265,8 +267,11 @@ class Issuer:
         acceptance = request.acceptance
         if acceptance is not None and not isinstance(acceptance, int):
             acceptance.future.cancel()
+        known = acceptance.accepted if acceptance is not None and not isinstance(acceptance, int) else None
+        duplicate = request.part_id in self._recent if known is None else known.known
         verdict = answer.verdict.model_copy(
             update={
+                "duplicate": duplicate,
                 "verdict": "error",
                 "error": Fault(code="state_failed", message=message),
                 "score": None,
@@ -288,6 +293,7 @@ class Issuer:
         self._counters.issued(verdict)
         code = verdict.error.code if verdict.error is not None else None
         services.metrics.verdict(self._line, verdict.verdict, code, verdict.timing_ms)
+        self._remember(request.part_id)
         sent = services.publisher.publish_verdict(verdict)
         if request.frame is not None:
             self._counters.dropped += request.frame.dropped
@@ -301,6 +307,14 @@ class Issuer:
         elif request.image is not None:
             services.archive.keep(verdict, request.image, None)
         return sent
+
+    def _remember(self, part_id: str | None) -> None:
+        """So that a second answer of a part is marked also where the disk cannot tell."""
+        if part_id is not None:
+            self._recent[part_id] = None
+            self._recent.move_to_end(part_id)
+            if len(self._recent) > _RECENT:
+                self._recent.popitem(last=False)
 
     def _follow(self, request: InspectionRequest, scored: Scored, verdict: Verdict) -> None:
         """What may come after the verdict: heatmap, picture, those who watch, drift."""

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import queue
 import re
 import socket
 import ssl
-import sys
 import threading
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags
+from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
@@ -194,46 +192,6 @@ def failed(error: BaseException | None, settings: MqttSettings) -> str:
     if isinstance(error, TimeoutError):
         return f"no answer from {where}"
     return f"cannot connect to {where}: {getattr(error, 'strerror', None) or error}"
-
-
-def probe(settings: MqttSettings, timeout_s: float = CONNECT_TIMEOUT_S) -> str | None:
-    """Connects once. None if the broker accepts, else the reason in words."""
-    try:
-        client = client_of(settings, f"{settings.client_id}-probe-{socket.gethostname()}", settings.version)
-    except ConfigError as error:
-        return str(error)
-    answers: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-
-    def on_connect(
-        client: Client, _userdata: Any, _flags: ConnectFlags, code: ReasonCode, _properties: Properties | None
-    ) -> None:
-        answers.put(refused(code) if code.is_failure else None)
-        client.disconnect()  # which ends the network thread
-
-    def on_connect_fail(_client: Client, _userdata: Any) -> None:
-        answers.put(failed(sys.exc_info()[1], settings))
-
-    def on_disconnect(
-        _client: Client,
-        _userdata: Any,
-        _flags: DisconnectFlags,
-        _code: ReasonCode,
-        _properties: Properties | None,
-    ) -> None:
-        answers.put(unanswered(settings))
-
-    client.on_connect, client.on_connect_fail, client.on_disconnect = (
-        on_connect,
-        on_connect_fail,
-        on_disconnect,
-    )
-    connect(client, settings, settings.version)
-    try:
-        return answers.get(timeout=timeout_s)
-    except queue.Empty:
-        return f"no answer from {settings.host}:{settings.port} within {timeout_s:g} s"
-    finally:
-        client.disconnect()
 
 
 def _sanitised(name: str) -> str:

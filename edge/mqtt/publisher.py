@@ -17,7 +17,7 @@ from edge.messages import LineStats, State, StatusAlarm, Verdict
 from edge.mqtt import connection, properties
 from edge.mqtt.backlog import Backlog, is_late, marked
 from edge.mqtt.client import Cause, LineClient
-from edge.mqtt.connection import BrokerStatus, probe
+from edge.mqtt.connection import BrokerStatus
 from edge.mqtt.delivery import Delivery
 from edge.mqtt.in_flight import InFlight, Sent
 from edge.mqtt.inbound import Router
@@ -29,7 +29,7 @@ from edge.settings import MqttSettings
 from edge.storage.outbox import Outbox
 from edge.topics import ANOMALY, HEATMAP, PICTURE, REPLY, STATS, STATUS, SYNC, Topic, line_name
 
-__all__ = ["BrokerStatus", "Publisher", "probe"]
+__all__ = ["BrokerStatus", "Publisher"]
 
 MAX_IMAGES = 4
 """Heatmaps or pictures that may wait for a slow network; the next one is refused: the newest is what counts."""

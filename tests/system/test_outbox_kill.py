@@ -43,7 +43,7 @@ def run_line(box: Outbox, line: str, run: int, tell: Callable[..., None]) -> Non
         part = f"{run}-{number}"
         coming = box.accept(line, part, utc_now())
         answer(box, verdict(line, box.last_seq(line) + 1), None, tell)
-        trigger = coming.result().trigger
+        trigger = coming.future.result().trigger
         tell("accepted", line, trigger, part)
         accepted.append((part, trigger))
         while len(accepted) > 3:
@@ -55,7 +55,7 @@ def run_line(box: Outbox, line: str, run: int, tell: Callable[..., None]) -> Non
 
 
 def answer(box: Outbox, one: Any, trigger: int | None, tell: Callable[..., None]) -> None:
-    box.issue(one, trigger)
+    box.issue(one, trigger).result()
     tell("issued", one.line, one.seq, one.id, trigger)
 
 

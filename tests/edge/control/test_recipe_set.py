@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from edge.service import Daemon
+from edge.service import Service
 from edge.settings import Settings
 from tests.support.mosquitto import Mosquitto, client, eventually, subscribe
 
@@ -27,15 +27,15 @@ def test_four_lines_change_over_at_once_and_judge_meanwhile(mosquitto: Mosquitto
         archive={"dir": tmp_path / "archive", "min_free_gb": 0},
         lines={name: {"pack": "bottle", "camera": camera, "deadline_ms": DEADLINE_MS} for name in PACKS},
     )
-    daemon, stop = Daemon(settings), threading.Event()
-    service = threading.Thread(target=daemon.run, args=(stop,))
+    service, stop = Service(settings), threading.Event()
+    thread = threading.Thread(target=service.run, args=(stop,))
 
     with subscribe(mosquitto.port, "line/#") as messages, client(mosquitto.port) as plc:
 
         def verdicts(line: str) -> list[dict[str, Any]]:
             return [json.loads(message.payload) for message in messages.of(f"line/{line}/anomaly")]
 
-        service.start()
+        thread.start()
         try:
             eventually(lambda: all(verdicts(line) for line in PACKS), 60)
             before = {line: len(verdicts(line)) for line in PACKS}
@@ -50,7 +50,7 @@ def test_four_lines_change_over_at_once_and_judge_meanwhile(mosquitto: Mosquitto
             eventually(lambda: all(len(verdicts(line)) > last[line] + 1 for line in PACKS), 30)
         finally:
             stop.set()
-            service.join(30)
+            thread.join(30)
         found = {line: verdicts(line) for line in PACKS}
         replies = {line: json.loads(messages.of(f"line/{line}/reply")[-1].payload) for line in PACKS}
     assert [reply.get("refusal") for reply in replies.values()] == [None] * len(PACKS)

@@ -234,6 +234,7 @@ def test_a_disk_that_takes_no_verdicts_is_a_fault_and_parts_are_answered_all_the
 
         with monkeypatch.context() as patch:
             patch.setattr(VerdictDatabase, "issue", full)
+            patch.setattr(VerdictDatabase, "amend", full)
             request = hall.line.trigger("part-1")
             answer = request.answer.result(30)
             assert answer.error is not None

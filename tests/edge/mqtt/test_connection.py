@@ -11,10 +11,11 @@ import pytest
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.reasoncodes import ReasonCode
 
-from edge.mqtt.connection import client_id, client_of, connect, lost, probe, refused
+from edge.mqtt.connection import client_id, client_of, connect, lost, refused
 from edge.mqtt.publisher import Publisher
 from edge.settings import MqttSettings
 from edge.settings_file import ConfigError
+from edge.tools.broker_check import check_broker
 from tests.support.mosquitto import Mosquitto, free_port
 from tests.support.publisher import LINE, Publishers, connected
 
@@ -27,7 +28,7 @@ def test_password_file(publisher_of: Publishers, tmp_path: Path) -> None:
         publisher.start()
         connected(publisher)
         settings = MqttSettings(host="127.0.0.1", port=broker.port, username="edge", password_file=secret)
-        assert probe(settings, 5) is None
+        assert check_broker(settings, 5).refusal is None
 
 
 @pytest.mark.parametrize(
@@ -48,7 +49,7 @@ def test_bad_password_file(publisher_of: Publishers, tmp_path: Path, content: by
         Publisher(settings, LINE, "box", "1.2.3", publisher_of.outbox, publisher_of.delivery, publisher_of.alarms)
     assert (caught.value.problems[0].key, caught.value.problems[0].value) == ("password_file", str(path))
     assert "secret" not in str(caught.value)
-    assert remedy in str(probe(settings, 1))
+    assert remedy in str(check_broker(settings, 1).refusal)
 
 
 def test_client_id_is_what_any_broker_takes() -> None:
@@ -86,12 +87,14 @@ def test_reasons_come_with_what_to_do() -> None:
 
 def test_probe_says_why_not() -> None:
     port = free_port()
-    assert probe(MqttSettings(host="127.0.0.1", port=port), 5) == f"nothing listens on 127.0.0.1:{port}"
-    assert "name not found: no-such-host.invalid" in str(probe(MqttSettings(host="no-such-host.invalid"), 20))
-    assert "is no name or address of a host" in str(probe(MqttSettings(host="a..b"), 5))
+    assert check_broker(MqttSettings(host="127.0.0.1", port=port), 5).refusal == f"nothing listens on 127.0.0.1:{port}"
+    assert "name not found: no-such-host.invalid" in str(
+        check_broker(MqttSettings(host="no-such-host.invalid"), 20).refusal
+    )
+    assert "is no name or address of a host" in str(check_broker(MqttSettings(host="a..b"), 5).refusal)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         settings = MqttSettings(host="127.0.0.1", port=silent.getsockname()[1])
-        assert probe(settings, 0.3) == f"no answer from 127.0.0.1:{settings.port} within 0.3 s"
+        assert check_broker(settings, 0.3).refusal == f"no answer from 127.0.0.1:{settings.port} within 0.3 s"
 
 
 def test_probe_of_something_that_is_no_broker() -> None:
@@ -104,7 +107,7 @@ def test_probe_of_something_that_is_no_broker() -> None:
 
         thread = threading.Thread(target=hang_up)
         thread.start()
-        reason = probe(MqttSettings(host="127.0.0.1", port=server.getsockname()[1]), 5)
+        reason = check_broker(MqttSettings(host="127.0.0.1", port=server.getsockname()[1]), 5).refusal
         thread.join()
     assert "closed the connection without an answer" in str(reason)
 
@@ -114,6 +117,6 @@ def test_probe_leaves_the_lines_alone(mosquitto: Mosquitto, publisher_of: Publis
     publisher.start()
     connected(publisher)
     since = publisher.state.since
-    assert probe(MqttSettings(host="127.0.0.1", port=mosquitto.port), 5) is None
+    assert check_broker(MqttSettings(host="127.0.0.1", port=mosquitto.port), 5).refusal is None
     time.sleep(0.1)
     assert publisher.state.since == since

@@ -23,6 +23,9 @@ from tests.support.publisher import ANOMALY, LINE, Publishers, connected, verdic
 TOPIC = f"{ANOMALY}/heatmap"
 
 
+IMAGE = np.zeros((48, 64, 3), np.uint8)
+
+
 def inspection(value: float = 0.5, size: tuple[int, int] = (48, 64)) -> Inspection:
     kept = np.ones(1, bool)
     return Inspection(value, value, value, np.full((15, 15), value, np.float32), size, kept, kept)
@@ -69,7 +72,7 @@ def test_the_newest_are_sent_where_there_are_too_many(
     publisher.start()
     connected(publisher)
     for seq in range(1, 6):  # before the thread runs: as while it is busy
-        heatmaps.send(publisher, verdict(seq), inspection())
+        heatmaps.send(publisher, verdict(seq), inspection(), IMAGE)
     heatmaps.start()
     eventually(lambda: counted(metrics, "sent") == 2)
     assert counted(metrics, "dropped") == 3
@@ -79,7 +82,7 @@ def test_without_a_connection_they_are_dropped_and_counted(
     mosquitto: Mosquitto, publisher_of: Publishers, heatmaps: Heatmaps, metrics: Metrics
 ) -> None:
     heatmaps.start()
-    heatmaps.send(publisher_of(mosquitto.port), verdict(1), inspection())
+    heatmaps.send(publisher_of(mosquitto.port), verdict(1), inspection(), IMAGE)
     eventually(lambda: counted(metrics, "dropped") == 1)
     assert counted(metrics, "sent") == 0
 
@@ -90,10 +93,10 @@ def test_what_waits_at_the_end_is_still_sent(
     publisher = publisher_of(mosquitto.port)
     publisher.start()
     connected(publisher)
-    heatmaps.send(publisher, verdict(1), inspection())
+    heatmaps.send(publisher, verdict(1), inspection(), IMAGE)
     heatmaps.start()
     heatmaps.stop()
-    heatmaps.send(publisher, verdict(2), inspection())
+    heatmaps.send(publisher, verdict(2), inspection(), IMAGE)
     assert counted(metrics, "sent") == 1
     assert counted(metrics, "dropped") == 0
 
@@ -108,10 +111,10 @@ def test_one_that_cannot_be_made_is_counted_and_holds_up_no_other(
     connected(publisher)
     damaged = inspection(size=(0, 64))
     for seq in range(1, 3):
-        heatmaps.send(publisher, verdict(seq), damaged)
+        heatmaps.send(publisher, verdict(seq), damaged, IMAGE)
     heatmaps.start()
     eventually(lambda: counted(metrics, "dropped") == 2)
-    heatmaps.send(publisher, verdict(3), inspection())
+    heatmaps.send(publisher, verdict(3), inspection(), IMAGE)
     eventually(lambda: counted(metrics, "sent") == 1)
     assert workers.stalled_names() == []
     (alarm,) = alarms.every()

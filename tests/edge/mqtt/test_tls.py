@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from edge.mqtt.connection import probe
 from edge.mqtt.publisher import Publisher
 from edge.mqtt.tls import context_of
 from edge.settings import MqttSettings
 from edge.settings_file import ConfigError
+from edge.tools.broker_check import check_broker
 from tests.support.certificates import Authority, Identity, lock_key
 from tests.support.mosquitto import Mosquitto, Tls, eventually, subscribe
 from tests.support.publisher import ANOMALY, LINE, Publishers, connected, verdicts
@@ -36,7 +36,7 @@ def broker_of(identity: Identity, **tls: Any) -> Mosquitto:
 
 
 def why_not(port: int, **settings: Any) -> str:
-    reason = probe(MqttSettings(**{"host": "127.0.0.1", "port": port, "tls": True} | settings), 15)
+    reason = check_broker(MqttSettings(**{"host": "127.0.0.1", "port": port, "tls": True} | settings), 15).refusal
     assert reason is not None
     return reason
 
@@ -121,7 +121,7 @@ def test_a_broker_that_wants_a_client_certificate(authority: Authority, other: A
         known = authority.vouch("known")
         files = {"cert_file": known.certificate, "key_file": known.key}
         settings = MqttSettings(host="localhost", port=broker.tls_port, tls=True, ca_file=trust, **files)
-        assert probe(settings, 15) is None
+        assert check_broker(settings, 15).refusal is None
 
 
 Files = dict[str, Path]
@@ -163,4 +163,4 @@ def test_wrong_files_are_named_at_the_start(
     (problem,) = caught.value.problems
     assert (problem.where, problem.key, problem.value) == ("mqtt", key, str(path))
     assert remedy in problem.remedy
-    assert remedy in str(probe(settings, 1))
+    assert remedy in str(check_broker(settings, 1).refusal)

@@ -46,8 +46,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             place = Heatmap(topic="t", archive=f"one/{seq}", x=0, y=0, width=9, height=9, max=0.9, peak=(3, 4))
             changes |= {"verdict": "anomaly", "heatmap": place, "simulated": True, "provisional": seq == 8}
         one = verdict("one", seq, part, **changes)
-        box.issue(one if seq != 6 else failure("one", 6, part).model_copy(update={"issued_at": issued}))
-    box.issue(verdict("two", 1, "=HYPERLINK(1)", issued_at=at(3)))
+        box.issue(one if seq != 6 else failure("one", 6, part).model_copy(update={"issued_at": issued})).result()
+    box.issue(verdict("two", 1, "=HYPERLINK(1)", issued_at=at(3))).result()
     box.stop()
     return folder
 
@@ -121,7 +121,7 @@ def test_scores_are_of_one_model_pack_and_bank(kept: History) -> None:
 
 
 def test_a_verdict_of_an_earlier_version_is_not_provisional(box: Outbox) -> None:
-    box.issue(verdict("one", 1, provisional=True))
+    box.issue(verdict("one", 1, provisional=True)).result()
     kept = History(box.path.parent)
     assert kept.entry("one", 1).provisional
     with sqlite3.connect(kept.path) as database:
@@ -167,10 +167,10 @@ def test_it_is_read_and_backed_up_beside_the_writer(box: Outbox, tmp_path: Path)
     kept = History(box.path.parent)
     assert kept.verdicts("one") == []
     for seq in (1, 2):
-        box.issue(verdict("one", seq))
+        box.issue(verdict("one", seq)).result()
         assert seqs(kept.verdicts("one")) == [*range(seq, 0, -1)]
     copy = kept.backup(tmp_path)
-    box.issue(verdict("one", 3))
+    box.issue(verdict("one", 3)).result()
     assert copy == tmp_path / FILE
     assert (History(tmp_path).last_seq("one"), kept.last_seq("one")) == (2, 3)
     restored = Outbox(tmp_path, HistorySettings())  # a backup is an outbox, too
@@ -181,7 +181,7 @@ def test_it_is_read_and_backed_up_beside_the_writer(box: Outbox, tmp_path: Path)
 
 def test_newest_is_by_number_where_the_wall_clock_went_back(box: Outbox) -> None:
     for seq, minutes in enumerate((60, 61, 2, 3), 1):
-        box.issue(verdict("one", seq, issued_at=at(minutes)))
+        box.issue(verdict("one", seq, issued_at=at(minutes))).result()
     kept = History(box.path.parent)
     assert seqs(kept.verdicts("one", count=2)) == [4, 3]
     assert seqs(kept.verdicts("one", since=at(3))) == [4, 2, 1]
@@ -230,8 +230,8 @@ def test_csv_holds_a_stretch_oldest_first(kept: History, tmp_path: Path, monkeyp
 
 @pytest.mark.parametrize("part", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1"])
 def test_a_part_id_is_no_formula(box: Outbox, part: str) -> None:
-    box.issue(verdict("one", 1, part))
-    box.issue(verdict("one", 2, 'a=b, "c"\nd'))
+    box.issue(verdict("one", 1, part)).result()
+    box.issue(verdict("one", 2, 'a=b, "c"\nd')).result()
     target = box.path.parent / "parts.csv"
     History(box.path.parent).export(target, "one")
     assert [one["part_id"] for one in rows(target)] == [f"'{part}", 'a=b, "c"\nd']

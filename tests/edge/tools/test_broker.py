@@ -12,9 +12,9 @@ import pytest
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
-from edge.mqtt.publisher import probe
 from edge.settings import MqttSettings
 from edge.tools.broker import BrokerError, EmbeddedBroker
+from edge.tools.broker_check import check_broker
 from tests.support.mosquitto import binary, free_port, subscribe
 
 
@@ -92,14 +92,14 @@ def test_large_payload(broker: EmbeddedBroker) -> None:
 
 
 def test_probe_accepts_it(broker: EmbeddedBroker) -> None:
-    assert probe(MqttSettings(host=broker.host, port=broker.port), 5) is None
+    assert check_broker(MqttSettings(host=broker.host, port=broker.port), 5).refusal is None
 
 
 def test_a_port_is_found_where_the_usual_one_is_taken() -> None:
     with EmbeddedBroker() as first, EmbeddedBroker() as second:
         assert first.port != second.port
         assert second.port != 1883
-        assert probe(MqttSettings(host=second.host, port=second.port), 5) is None
+        assert check_broker(MqttSettings(host=second.host, port=second.port), 5).refusal is None
 
 
 def test_a_given_port_that_is_taken_is_an_error(broker: EmbeddedBroker) -> None:
@@ -117,7 +117,7 @@ def test_stops_with_clients_connected_and_leaves_no_thread(capfd: pytest.Capture
         client.reconnect_delay_set(60, 60)
     client.disconnect()
     assert {thread.name for thread in set(threading.enumerate()) - threads if "broker" in thread.name} == set()
-    assert "nothing listens" in str(probe(MqttSettings(host=stopping.host, port=stopping.port), 5))
+    assert "nothing listens" in str(check_broker(MqttSettings(host=stopping.host, port=stopping.port), 5).refusal)
     with EmbeddedBroker(stopping.port) as again:
         assert again.port == stopping.port
     assert capfd.readouterr() == ("", "")
