@@ -296,7 +296,7 @@ def test_a_line_says_that_it_is_not_calibrated_until_it_is(mosquitto: Mosquitto,
         assert first["recipe"]["threshold_source"] == "uncalibrated"
         assert running.ask("trigger", line="one", part_id="p")["verdict"]["provisional"]  # of an error, too
         eventually(lambda: status().get("reason") == note, PATIENCE_S)
-        assert status()["state"] == "running"
+        eventually(lambda: status()["state"] == "running", PATIENCE_S)
         assert running.ask("status")["lines"]["one"]["reason"] == note
         assert running.service.lines["one"].gauges().provisional is True
 

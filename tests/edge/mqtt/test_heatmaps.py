@@ -56,7 +56,7 @@ def test_a_heatmap_names_its_verdict(
     heatmaps.start()
     one = verdict(1)
     with subscribe(mosquitto.port, TOPIC) as listener:
-        heatmaps.send(publisher, one, inspection(0.4))
+        heatmaps.send(publisher, one, inspection(0.4), IMAGE)
         [message] = listener.until(lambda heard: len(heard) == 1)
     with Image.open(io.BytesIO(message.payload)) as picture:
         assert picture.text == {"id": one.id, "line": LINE, "seq": "1"}  # type: ignore[attr-defined]
