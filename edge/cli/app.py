@@ -6,13 +6,9 @@ import faulthandler
 import json
 import logging
 import os
-import signal
 import sys
-import threading
-from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Annotated, NoReturn, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 from rich.console import Console
@@ -30,15 +26,14 @@ from edge.cli.generate import generate
 from edge.cli.history import history
 from edge.cli.model import model_app
 from edge.cli.packs import packs_app
+from edge.cli.signals import end, end_at_once, on_signals, stop_on_signals
 from edge.cli.simulate import simulate
 from edge.ops.logs import LogFormat, setup_logs
-from edge.ops.threads import end_after
 from edge.ops.worker import ServiceFailedError
 from edge.settings import ModelSettings, Settings, store_dir
 from edge.settings_file import load_settings
 
 if TYPE_CHECKING:
-    from edge.service import Service
     from edge.tools.score import ScoredPicture
 
 app = typer.Typer(
@@ -79,7 +74,6 @@ app.add_typer(packs_app, name="packs")
 
 log = logging.getLogger(__name__)
 
-_UNDO_S = 1.5  # for undoing what was begun when the service is told to end while it loads
 _COLOURS = {"normal": "green", "anomaly": "bold red", "error": "bold yellow"}
 out = Console()
 
@@ -87,39 +81,6 @@ ConfigFile = Annotated[Path, typer.Option("--config", "-c", help="The TOML file.
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Device = Annotated[str, typer.Option(help="cuda, cuda:N or cpu; used or refused.")]
 Dtype = Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")]
-
-
-def _on_signals(handle: Callable[[int, FrameType | None], None]) -> None:
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, handle)
-
-
-def _end_at_once(_number: int, _frame: FrameType | None) -> None:
-    """Nothing was begun that would have to be undone."""
-    os._exit(0)
-
-
-def _end(code: int) -> NoReturn:
-    """Ends the process though a thread is in native code, or hangs: an ordinary end of Python would wait, or crash."""
-    logging.shutdown()
-    os._exit(code)
-
-
-def _stop_on_signals(service: Service | None = None) -> threading.Event:
-    """An event that SIGINT and SIGTERM set; a second one ends the process at once.
-
-    A `service` that is still loading has `_UNDO_S` seconds to undo what was begun.
-    """
-    stop = threading.Event()
-
-    def handle(number: int, _frame: FrameType | None) -> None:
-        signal.signal(number, signal.SIG_DFL)
-        stop.set()
-        if service is not None and not service.loaded.is_set():
-            end_after(_UNDO_S, 0, "the service ends while it loads; not all that was begun could be undone")
-
-    _on_signals(handle)
-    return stop
 
 
 @app.command()
@@ -131,7 +92,7 @@ def run(
     """Run the service until it is told to stop."""
     if log_level not in ("DEBUG", "INFO", "WARNING", "ERROR"):
         raise typer.BadParameter(f"--log-level {log_level}: it is DEBUG, INFO, WARNING or ERROR")
-    _on_signals(_end_at_once)
+    on_signals(end_at_once)
     setup_logs(log_level, log_format)
     faulthandler.enable(2)  # stderr: systemd's watchdog ends what hangs by SIGABRT: with every thread's stack
     with _explained():
@@ -140,12 +101,12 @@ def run(
 
         service = Service(settings)
         try:
-            service.run(_stop_on_signals(service))
+            service.run(stop_on_signals(service))
         except ServiceFailedError as error:
             log.critical("the service has ended: %s", error)
-            _end(os.EX_SOFTWARE)
+            end(os.EX_SOFTWARE)
     if not service.loaded.is_set():
-        _end(0)
+        end(0)
 
 
 @app.command()
@@ -251,7 +212,7 @@ def demo(
         host, _, port = (broker or "").partition(":")
         seen = run_demo(
             out,
-            _stop_on_signals(),
+            stop_on_signals(),
             model=ModelSettings(name=DEFAULT, weights=None, device=device),
             source=source,
             pack=pack,
@@ -263,7 +224,7 @@ def demo(
             good=good,
             good_parts=good_parts if source is not None else 0,
         )
-        from edge.tools.ground_truth import FolderScore
+        from edge.tools.demo_score import FolderScore
     out.print(summary(seen.counts, seen.provisional), soft_wrap=True)
     if source is None or isinstance(seen.score, FolderScore):
         out.print(str(seen.score), soft_wrap=True)

@@ -17,7 +17,7 @@ from edge.mqtt.inbound import InboundMessage
 from edge.ops.alarms import Alarms
 from edge.ops.metrics import Metrics
 from edge.storage.outbox import Outbox
-from edge.storage.verdict_database import Accepted
+from edge.storage.verdict_tables import Accepted
 
 
 class Triggers:

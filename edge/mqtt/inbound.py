@@ -12,7 +12,7 @@ from edge.incoming import NO_ID, MessageError
 from edge.messages import Fault, ReplyMessage
 from edge.ops.alarms import Alarms
 from edge.ops.logs import line_log
-from edge.storage.verdict_database import MessageIdentity
+from edge.storage.verdict_tables import MessageIdentity
 
 REJECTIONS = ("too_large", "retained", "bad_trigger", "bad_command", "unexpected", "unreadable", "too_many", "internal")
 """Why a message is refused."""

@@ -22,7 +22,7 @@ from edge.mqtt.inbound import InboundMessage, Router
 from edge.ops.alarms import Alarms
 from edge.settings import MqttSettings
 from edge.storage.outbox import Outbox
-from edge.storage.verdict_database import MessageIdentity
+from edge.storage.verdict_tables import MessageIdentity
 from edge.topics import COMMAND, LINE_NAME, STATS, SYNC, TRIGGER
 
 MOST_SEQ = 2**53 - 1

@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 from core.database import Database, DatabaseError
 from core.files import remove_drafts, replacing
 from edge.clock import iso_ms
-from edge.storage.verdict_database import FILE, MARK_COPY, stamp
+from edge.storage.verdict_tables import FILE, MARK_COPY, stamp
 
 _BUSY = 10.0  # seconds that a read waits for who opens the database
 _BATCH = 1000  # rows of an export that are read at a time: a long read would keep the writer's log from being emptied

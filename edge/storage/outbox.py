@@ -17,14 +17,8 @@ from edge.messages import Verdict
 from edge.ops.alarms import Alarms
 from edge.ops.worker import Workers
 from edge.settings import HistorySettings
-from edge.storage.verdict_database import (
-    FILE,
-    Accepted,
-    MessageIdentity,
-    VerdictDatabase,
-    row_of,
-    stamp,
-)
+from edge.storage.verdict_database import VerdictDatabase
+from edge.storage.verdict_tables import FILE, Accepted, MessageIdentity, row_of, stamp
 from edge.storage.writer import DatabaseWriter, WriterError
 
 _KEPT = 10_000  # verdicts of a line, given without the disk, that are kept in memory for it, at most

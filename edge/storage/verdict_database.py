@@ -1,88 +1,21 @@
-"""The tables of `verdicts.db`: verdicts, those that wait for the broker, and triggers that have no answer yet."""
+"""The verdict database: verdicts, those that wait for the broker, and triggers that have no answer yet."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from datetime import datetime
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from core.database import migrations, open_database
-from edge.clock import iso_ms, monotonic, utc_now
-from edge.messages import Verdict
+from core.database import open_database
+from edge.clock import monotonic, utc_now
 from edge.ops.alarms import Alarms
 from edge.settings import HistorySettings
+from edge.storage.verdict_tables import VERDICT_TABLES, Accepted, LineRecord, MessageIdentity, stamp
 
 T = TypeVar("T")
-
-FILE = "verdicts.db"
-
-# An outbox row refers to its verdict; `filed` is the reading of the clock that rows age by, and grows with seq.
-VERDICT_TABLES = migrations(
-    "verdicts",
-    """
-    CREATE TABLE lines (line TEXT PRIMARY KEY, seq INTEGER NOT NULL) STRICT, WITHOUT ROWID;
-    CREATE TABLE verdicts (
-        line TEXT NOT NULL,
-        seq INTEGER NOT NULL,
-        id TEXT NOT NULL,
-        issued_at TEXT NOT NULL,
-        filed REAL NOT NULL,
-        mode TEXT NOT NULL,
-        part_id TEXT,
-        verdict TEXT NOT NULL,
-        error_code TEXT,
-        score REAL,
-        peak REAL,
-        threshold REAL NOT NULL,
-        pack_sha256 TEXT NOT NULL,
-        fingerprint TEXT NOT NULL,
-        bank_revision INTEGER NOT NULL,
-        archive TEXT,
-        total_ms REAL,
-        simulated INTEGER NOT NULL,
-        payload TEXT NOT NULL,
-        PRIMARY KEY (line, seq)
-    ) STRICT;
-    CREATE INDEX verdicts_by_time ON verdicts (line, issued_at, seq, verdict);
-    CREATE INDEX verdicts_by_part ON verdicts (line, part_id, seq) WHERE part_id IS NOT NULL;
-    CREATE INDEX verdicts_amiss ON verdicts (line, verdict, seq) WHERE verdict <> 'normal';
-    CREATE TABLE outbox (
-        line TEXT NOT NULL,
-        seq INTEGER NOT NULL,
-        id TEXT NOT NULL UNIQUE,
-        PRIMARY KEY (line, seq),
-        FOREIGN KEY (line, seq) REFERENCES verdicts (line, seq)
-    ) STRICT, WITHOUT ROWID;
-    CREATE TABLE triggers (
-        id INTEGER PRIMARY KEY AUTOINCREMENT,
-        line TEXT NOT NULL,
-        part_id TEXT NOT NULL,
-        received_at TEXT NOT NULL
-    ) STRICT;
-    CREATE INDEX triggers_by_part ON triggers (line, part_id);
-    """,
-    # A trigger's message stays here until the broker has surely had its PUBACK. `facts` has `generation`, and in a
-    # backup `copied_at`. A line's generation begins anew when its numbers cannot be known to go on.
-    """
-    CREATE TABLE messages (
-        client TEXT NOT NULL,
-        packet INTEGER NOT NULL,
-        connection TEXT NOT NULL,
-        digest TEXT NOT NULL,
-        trigger INTEGER NOT NULL,
-        PRIMARY KEY (client, packet)
-    ) STRICT, WITHOUT ROWID;
-    CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
-    INSERT INTO facts (name, value) VALUES ('generation', '1');
-    ALTER TABLE lines ADD COLUMN generation INTEGER NOT NULL DEFAULT 1;
-    """,
-)
-MARK_COPY = "INSERT OR REPLACE INTO facts (name, value) VALUES ('copied_at', strftime('%Y-%m-%dT%H:%M:%fZ', 'now'));"
-"""Marks a backup, so that whoever opens it begins a new generation."""
 
 log = logging.getLogger(__name__)
 
@@ -104,61 +37,6 @@ class _Clock:
 
     def __call__(self) -> float:
         return monotonic() + self._offset
-
-
-@dataclass(frozen=True)
-class MessageIdentity:
-    """What tells a message of the broker from every other one.
-
-    Attributes:
-        client: The line whose connection brought it.
-        connection: That connection; another one after each loss.
-        packet: Its packet identifier, which the broker keeps when it sends the message again.
-        digest: Of topic and payload.
-        repeated: Whether the broker says that it may have sent it before (DUP).
-    """
-
-    client: str
-    connection: str
-    packet: int
-    digest: str
-    repeated: bool
-
-
-@dataclass(frozen=True)
-class Accepted:
-    """A trigger that is on disk.
-
-    Attributes:
-        trigger: Its number.
-        known: Whether the line had or has a part of that part_id.
-        repetition: Whether its message is on disk already, and not acknowledged: it has or gets its answer as that.
-    """
-
-    trigger: int
-    known: bool
-    repetition: bool = False
-
-
-@dataclass(frozen=True)
-class LineRecord:
-    """What is known of a line without asking the disk.
-
-    Attributes:
-        seq: Of its last verdict.
-        generation: Of its numbers, which have no gap within one.
-        count: Verdicts that wait for the broker.
-        dropped: Verdicts that have waited in vain, since the start.
-        oldest_seq, oldest_at, oldest_filed: Of the oldest that waits: its number, stamp, and reading of the clock.
-    """
-
-    seq: int = 0
-    generation: int = 1
-    count: int = 0
-    dropped: int = 0
-    oldest_seq: int = 0
-    oldest_at: datetime | None = None
-    oldest_filed: float = 0.0
 
 
 class VerdictDatabase:
@@ -400,33 +278,3 @@ class VerdictDatabase:
             self._alarms.raise_("outbox", message, line, about="dropped")
         elif not new.count:
             self._alarms.clear("outbox", line, about="dropped")
-
-
-def stamp(text: str) -> datetime:
-    """A UTC stamp as it was written to the tables, aware."""
-    return datetime.fromisoformat(text.replace("Z", "+00:00"))
-
-
-def row_of(verdict: Verdict) -> dict[str, Any]:
-    """A verdict as its row, without `filed`."""
-    heatmap = verdict.heatmap
-    return {
-        "line": verdict.line,
-        "seq": verdict.seq,
-        "id": verdict.id,
-        "issued_at": iso_ms(verdict.issued_at),
-        "mode": verdict.mode,
-        "part_id": verdict.part_id,
-        "verdict": verdict.verdict,
-        "error_code": verdict.error.code if verdict.error else None,
-        "score": verdict.score,
-        "peak": heatmap.max if heatmap else None,
-        "threshold": verdict.threshold,
-        "pack_sha256": verdict.recipe.pack_sha256,
-        "fingerprint": verdict.model.fingerprint,
-        "bank_revision": verdict.bank.revision,
-        "archive": heatmap.archive if heatmap else None,
-        "total_ms": verdict.timing_ms.total if verdict.timing_ms else None,
-        "simulated": int(verdict.simulated),
-        "payload": verdict.to_json().decode(),
-    }

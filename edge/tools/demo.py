@@ -41,8 +41,8 @@ from edge.settings import (
 )
 from edge.storage.settings_database import LineCalibration
 from edge.tools.broker import EmbeddedBroker
+from edge.tools.demo_score import FolderScore, SimulatedLine, SimulatedScore
 from edge.tools.first_run import RATE, Guide, Learned, check_count, learn
-from edge.tools.ground_truth import FolderScore, SimulatedLine, SimulatedScore
 from edge.tools.playlist import Playlist, good_pictures, make_playlist
 
 _NORMALS = 50

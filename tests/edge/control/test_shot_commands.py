@@ -22,7 +22,7 @@ from edge.cli.when import parse_when
 from edge.control.client import RefusedError
 from edge.control.client import ask as ask_console
 from edge.storage.history import History
-from edge.storage.verdict_database import stamp
+from edge.storage.verdict_tables import stamp
 from tests.support.mosquitto import Mosquitto, eventually
 from tests.support.running import TOPIC, Running, service
 

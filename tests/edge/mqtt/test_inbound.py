@@ -12,7 +12,7 @@ from edge.incoming import MessageError, read_command, read_trigger
 from edge.mqtt import inbound
 from edge.mqtt.inbound import InboundMessage, Router
 from edge.ops.alarms import Alarms
-from edge.storage.verdict_database import MessageIdentity
+from edge.storage.verdict_tables import MessageIdentity
 from tests.support.mosquitto import Mosquitto, client, eventually, subscribe
 from tests.support.publisher import COMMAND, LINE, REPLY, TRIGGER, Notes, Publishers, connected
 

@@ -17,7 +17,7 @@ from edge.mqtt import freshness
 from edge.mqtt.inbound import InboundMessage
 from edge.mqtt.publisher import Publisher
 from edge.storage.outbox import Outbox
-from edge.storage.verdict_database import Accepted
+from edge.storage.verdict_tables import Accepted
 from tests.support.mosquitto import Mosquitto, client, eventually, subscribe
 from tests.support.proxy import Proxy
 from tests.support.publisher import COMMAND, LINE, REPLY, SYNC, TRIGGER, Notes, Publishers, Taken, connected

@@ -22,7 +22,7 @@ from edge.messages import Bank, Heatmap
 from edge.settings import HistorySettings
 from edge.storage.history import Entry, ExportError, History, UnknownVerdictError
 from edge.storage.outbox import Outbox
-from edge.storage.verdict_database import FILE
+from edge.storage.verdict_tables import FILE
 from tests.support.verdicts import failure, verdict
 
 BEGIN = datetime(2026, 1, 31, 6, tzinfo=timezone.utc)

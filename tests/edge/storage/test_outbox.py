@@ -20,7 +20,8 @@ from edge.settings import HistorySettings
 from edge.storage import outbox, verdict_database, writer
 from edge.storage.history import History
 from edge.storage.outbox import Acceptance, Outbox
-from edge.storage.verdict_database import FILE, Accepted, MessageIdentity, VerdictDatabase
+from edge.storage.verdict_database import VerdictDatabase
+from edge.storage.verdict_tables import FILE, Accepted, MessageIdentity
 from edge.storage.writer import WriterError
 from tests.support.mosquitto import eventually
 from tests.support.verdicts import failure, verdict

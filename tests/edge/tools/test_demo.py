@@ -8,7 +8,7 @@ from collections import Counter
 from rich.console import Console
 
 from edge.tools.demo import Seen, _sentence, _table, summary
-from edge.tools.ground_truth import SimulatedScore
+from edge.tools.demo_score import SimulatedScore
 from tests.support.verdicts import verdict
 
 NOTE = "not calibrated: the verdicts are provisional"

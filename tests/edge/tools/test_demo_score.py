@@ -6,7 +6,7 @@ import pytest
 
 from core.evaluate.datasets import Sample
 from core.simline import render
-from edge.tools.ground_truth import FolderScore, SimulatedLine, SimulatedScore
+from edge.tools.demo_score import FolderScore, SimulatedLine, SimulatedScore
 
 LINE = SimulatedLine("bottle", 7, 0.5)
 
