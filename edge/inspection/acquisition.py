@@ -20,6 +20,8 @@ from edge.settings import LineSettings
 
 PATIENCE_S = 30.0
 """One turn of a line's thread that takes longer counts as a standstill, seconds."""
+ANSWER_S = 0.02
+"""The verdict and its way to the disk take up to so many seconds after the inference."""
 _LOOK_S = 0.25  # how often the camera is looked after while nothing comes
 _GRAB_S = 0.1  # how often a part that waits for its frame is looked at
 _LEAST_WITHIN_S = 0.1  # a frame may be exposed so long after its trigger, however fast the camera is
@@ -174,9 +176,10 @@ class Acquisition:
         def scored(result: Future[Scored]) -> None:
             self._issuer.put(_outcome_of(request, result))
 
-        self._inference.submit(
-            request.image, recipe.text, recipe.index, line=self._line, due=request.due
-        ).add_done_callback(scored)
+        due = None if request.due is None else request.due - ANSWER_S
+        self._inference.submit(request.image, recipe.text, recipe.index, line=self._line, due=due).add_done_callback(
+            scored
+        )
 
     def _fault_of(self, request: InspectionRequest, frame: Frame) -> tuple[str, str] | None:
         """Why a frame is not judged: what it shows, or when it was exposed."""

@@ -88,6 +88,7 @@ class Issuer:
         self._answers: deque[_Answer] = deque()
         self._lock = threading.Lock()
         self._open: set[InspectionRequest] = set()
+        self._looks_at = float("-inf")  # when the thread looks again by itself; before everything while it works
         self._end: float | None = None
         self._recent: OrderedDict[str, None] = OrderedDict()  # parts that were answered last
         self._worker = Worker(services.workers, f"issuer-{line}", self._work, patience_s=_PATIENCE_S)
@@ -108,8 +109,9 @@ class Issuer:
         """One more part that must be answered, at its deadline at the latest."""
         with self._lock:
             self._open.add(request)
-        if request.due is not None:
-            self._worker.wake()  # it looks when that is
+            sooner = request.due is not None and request.due - _EARLY_S < self._looks_at
+        if sooner:
+            self._worker.wake()
 
     def put(self, outcome: Outcome) -> None:
         """What became of a part; of several only the first counts. Any thread may call it."""
@@ -123,6 +125,8 @@ class Issuer:
             return len(self._open)
 
     def _work(self) -> float | None:
+        with self._lock:
+            self._looks_at = float("-inf")
         while True:
             try:
                 self._decide(self._outcomes.get_nowait())
@@ -135,13 +139,15 @@ class Issuer:
         pause = 3600.0 if self.routine is None else self.routine.look()
         if self._worker.stopping and not self._answers and not self._open:
             return None
-        return max(0.0, min(pause, self._next_due() - monotonic()))
+        return max(0.0, self._plan(monotonic() + pause) - monotonic())
 
-    def _next_due(self) -> float:
-        """When a part is due, or a verdict is given without the disk, seconds of `edge.clock.monotonic`."""
+    def _plan(self, latest: float) -> float:
+        """When to look again: a part is due, or a verdict is given without the disk; `latest` at the latest."""
         with self._lock:
             dues = [request.due - _EARLY_S for request in self._open if request.due is not None]
-        return min([*dues, *(answer.give_up_at for answer in self._answers), self._end or float("inf")], default=0.0)
+            give_up = [answer.give_up_at for answer in self._answers]
+            self._looks_at = min([latest, *dues, *give_up, self._end or float("inf")])
+            return self._looks_at
 
     def _expire(self) -> None:
         """Answers the parts that are due."""

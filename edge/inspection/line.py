@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 
 from edge.camera.supervisor import Camera
 from edge.clock import monotonic
-from edge.inspection.acquisition import Acquisition
+from edge.inspection.acquisition import ANSWER_S, Acquisition
 from edge.inspection.counters import Counters
 from edge.inspection.issuer import Issuer
 from edge.inspection.recipe import CurrentRecipe, LoadedRecipe, Seen, Watchers
@@ -178,7 +178,8 @@ class Line:
             return Fault(code="free_run", message=f"the line takes no triggers; set lines.{self.line}.mode = 'trigger'")
         if self._issuer.open >= self.settings.queue:
             return Fault(code="queue_full", message=f"{self._issuer.open} parts wait already")
-        behind_s = self._services.inference.ready_at(self.line) - (request.due or float("inf"))
+        due = float("inf") if request.due is None else request.due - ANSWER_S
+        behind_s = self._services.inference.ready_at(self.line) - due
         if behind_s > 0:
             message = f"so many parts wait that this one would be judged {behind_s:.1f} s after its deadline"
             return Fault(code="queue_full", message=message)
