@@ -75,9 +75,11 @@ class Line:
         """Asks for the answer to one part, as a console does; returns at once.
 
         Raises:
-            ValueError: `part_id` is no text that can be written as UTF-8.
+            ValueError: `part_id` is no text that can be written as UTF-8; or the line is stopping.
         """
         part_id.encode()
+        if self._status.halted:
+            raise ValueError("the service is stopping; trigger the part again when it runs")
         now = monotonic()
         due = now + (deadline_ms or self.settings.deadline_ms) / 1000
         request = InspectionRequest("trigger", part_id, due, received=now)
