@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from paho.mqtt.reasoncodes import ReasonCode
 
 from edge.clock import monotonic
+from edge.ops.backoff import Backoff
 from edge.topics import Topic
 
 _PAUSE_S = (10.0, 60.0)  # before a refused verdict is tried again: at first, and at last, doubling
@@ -28,8 +29,8 @@ class Sent:
 class _Refused:
     """A verdict that the broker would not have. It is held back until its time; how long that was is remembered."""
 
+    pauses: Backoff
     until: float
-    pause: float
     held: bool = True
 
 
@@ -103,12 +104,12 @@ class InFlight:
     def refuse(self, verdict: str, now: float) -> None:
         """The verdict is held back for a while, which is longer each time."""
         before = self._refused.pop(verdict, None)
-        pause = _PAUSE_S[0] if before is None else min(2 * before.pause, _PAUSE_S[1])
+        pauses = Backoff(*_PAUSE_S) if before is None else before.pauses
         if len(self._refused) >= self._share:
             tried = (one for one, refused in self._refused.items() if not refused.held)
             self._refused.pop(next(tried, ""), None)
         if len(self._refused) < self._share:
-            self._refused[verdict] = _Refused(now + pause, pause)
+            self._refused[verdict] = _Refused(pauses, now + pauses.fail())
 
     def accept(self, verdict: str) -> None:
         """The broker has it."""
