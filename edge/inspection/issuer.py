@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections import OrderedDict, deque
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import datetime
@@ -264,6 +265,8 @@ class Issuer:
             return
         if not self._services.outbox.keeps(self._line):
             self._services.alarms.clear("state_disk", self._line)
+        if answer.request.message is not None:
+            answer.request.message.acknowledge()  # of a trigger that the disk had refused; else it is long done
         self._issue(answer, verdict)
 
     def _issue_without_disk(self, answer: _Answer, message: str) -> None:
@@ -290,22 +293,22 @@ class Issuer:
         self._counters.unkept += 1
         kept = services.outbox.keep(verdict, acceptance)
         services.alarms.raise_("state_disk", message, self._line)
-        if not self._issue(answer, verdict) and not kept:
+        services.publisher.note_number(verdict.seq, verdict.generation)  # a killed process would give it again
+        then = None if request.message is None else request.message.acknowledge
+        if not self._issue(answer, verdict, then) and not kept:
             self._log.error("a verdict is lost: neither disk nor broker takes it", extra={"seq": verdict.seq})
 
-    def _issue(self, answer: _Answer, verdict: Verdict) -> bool:
-        """Sends a verdict on its way; whether the broker was given it at once."""
+    def _issue(self, answer: _Answer, verdict: Verdict, then: Callable[[], None] | None = None) -> bool:
+        """Sends a verdict on its way; whether the broker was given it at once. `then` is called when it has it."""
         request, services = answer.request, self._services
         self._counters.issued(verdict)
         code = verdict.error.code if verdict.error is not None else None
         services.metrics.verdict(self._line, verdict.verdict, code, verdict.timing_ms)
         self._remember(request.part_id)
-        sent = services.publisher.publish_verdict(verdict)
+        sent = services.publisher.publish_verdict(verdict, then)
         if request.frame is not None:
             self._counters.dropped += request.frame.dropped
         request.answer.set_result(verdict)
-        if request.message is not None and (sent or services.publisher.connected):
-            request.message.acknowledge()  # the disk has refused the trigger: only now it needs no other answer
         if self.listener is not None:
             self.listener.answered(request)
         if answer.scored is not None:

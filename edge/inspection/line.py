@@ -47,7 +47,7 @@ class Line:
         )
         self._issuer.routine = self
         self._looked_at = 0.0
-        self._stats_at = monotonic() + services.stats_interval_s
+        self._stats_at = monotonic()
 
     def start(self) -> None:
         """Answers what the run before left without an answer, then takes parts."""
@@ -114,7 +114,10 @@ class Line:
         return self._issuer.seq
 
     def number_on(self, seq: int) -> None:
-        """Before the start: the numbers go on above `seq`, which the broker knows though the disk does not."""
+        """The numbers go on above `seq`, which the broker knows though the disk does not.
+
+        For the issuer's thread, or before the start.
+        """
         if seq > self._issuer.seq:
             self._issuer.generation = self._services.outbox.number_on(self.line, seq)
             self._issuer.seq = seq
@@ -161,6 +164,9 @@ class Line:
         now = monotonic()
         if now - self._looked_at >= _LOOK_S:
             self._looked_at = now
+            subscriptions = self._services.publisher.subscriptions
+            if subscriptions is not None:  # a broker that was away at the start may tell it late
+                self.number_on(subscriptions.last_seq)
             self._status.publish()
         if now >= self._stats_at:
             self._stats_at = now + self._services.stats_interval_s

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -39,6 +39,7 @@ PATIENCE = 3.0
 """Times `keepalive_s` that the broker may leave a message without a PUBACK before the connection is made anew."""
 
 _FAULT_S = 5.0  # before an outbox that could not be read is read again
+_AWAITED = 10_000  # verdicts of which somebody wants to know when the broker has them, at most
 _LOOK_S = 1.0  # between two looks at a connection
 
 
@@ -86,6 +87,10 @@ class Publisher:
         self._in_flight = InFlight(settings.in_flight)
         self._backlog = Backlog(outbox, line, settings)
         self._limit = PacketLimit(settings, line, alarms)
+        self._awaited: dict[str, Callable[[], None]] = {}  # what is to be done when the broker has a verdict, by its id
+        self._due_actions: deque[Callable[[], None]] = deque()  # for the delivery thread
+        self._stats: LineStats | None = None  # the last that was said
+        self._stats_unsaid = False
         self._last_seq = 0  # of the verdicts that may be replayed: a later one is about to be published
         self._connections = 0
         self._puback_at: float | None = None
@@ -117,14 +122,21 @@ class Publisher:
         if self._status.change(state, reason, remedy, generation, alarms):
             self._speak_soon()
 
-    def publish_verdict(self, verdict: Verdict) -> bool:
-        """Sends a verdict that is in the outbox; False if it cannot go at once: it will, from there."""
+    def publish_verdict(self, verdict: Verdict, then: Callable[[], None] | None = None) -> bool:
+        """Sends a verdict that is in the outbox; False if it cannot go at once: it will, from there.
+
+        `then` is called in the delivery thread once the broker has acknowledged it.
+        """
         if verdict.line != self.line:
             raise ValueError(f"a verdict of line {verdict.line} on the connection of line {self.line}")
         payload = verdict.to_json()
         with self._client.sending:
             with self._lock:
                 self.published += 1
+                if then is not None:
+                    self._awaited[verdict.id] = then
+                    if len(self._awaited) > _AWAITED:
+                        del self._awaited[next(iter(self._awaited))]
                 if verdict.id in self._in_flight.verdicts:
                     return True
                 sendable = self._client.connected and not self._stopping and self._in_flight.room
@@ -146,9 +158,17 @@ class Publisher:
         return self._publish_image(PICTURE, jpeg, verdict)
 
     def publish_stats(self, stats: LineStats) -> bool:
-        """Sends the counters, retained; False if there is no connection."""
+        """Sends the counters, retained; without a connection, as soon as there is one."""
         with self._client.sending:
-            return self._client.connected and self._hand_over(Sent(STATS), stats.to_json())
+            self._stats, self._stats_unsaid = stats, True
+            self._speak()
+            return not self._stats_unsaid
+
+    def note_number(self, seq: int, generation: int) -> None:
+        """Has the broker know a number before the verdict that it is given to, which the disk does not know."""
+        with self._client.sending:
+            if self._stats is not None:
+                self.publish_stats(self._stats.model_copy(update={"seq": seq, "generation": generation}))
 
     def forget(self, line: str) -> bool:
         """Clears what the broker retains of a line that is no more; False if there is no connection."""
@@ -233,6 +253,8 @@ class Publisher:
             oldest = None
         elif asked is not None and now - asked >= patience:
             self._client.drop(f"the broker has not answered the subscriptions for {now - asked:.0f} s; connecting anew")
+        while self._due_actions:
+            self._due_actions.popleft()()
         self._client.look()
         self._limit.look()
         if self._unreadable and self._router is not None:
@@ -302,6 +324,9 @@ class Publisher:
                 self._hand_over(Sent(SYNC), sync)
             elif (status := self._status.to_say()) is not None:
                 self._hand_over(Sent(STATUS), status)
+            elif self._stats_unsaid and self._stats is not None:
+                self._stats_unsaid = False
+                self._hand_over(Sent(STATS), self._stats.to_json())
             elif self._replies:
                 self._hand_over(Sent(REPLY), self._replies.popleft())
             else:
@@ -348,11 +373,14 @@ class Publisher:
         with self._lock:
             if sent.topic.qos:
                 self._puback_at = monotonic()
+            # Something may wait for room.
+            wake = self._backlog.more or len(self._in_flight.awaited) + 1 >= self._in_flight.limit
             if sent.verdict is not None and not code.is_failure:
                 self._in_flight.accept(sent.verdict)
                 self.acknowledged += 1
-            # Something may wait for room.
-            wake = self._backlog.more or len(self._in_flight.awaited) + 1 >= self._in_flight.limit
+                if (then := self._awaited.pop(sent.verdict, None)) is not None:
+                    self._due_actions.append(then)
+                    wake = True
             self._changed.notify_all()
         if wake:
             self.wake()
@@ -404,6 +432,7 @@ class Publisher:
         self._limit.told(getattr(props, "MaximumPacketSize", None))
         self.wake()
         self._status.repeat()
+        self._stats_unsaid = self._stats is not None  # a broker that was started anew may have forgotten it
         self._speak()
 
     def lost(self, cause: Cause) -> None:

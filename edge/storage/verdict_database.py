@@ -130,10 +130,10 @@ class VerdictDatabase:
         """Notes a trigger, and the message that brought it, if one did."""
         if message is not None and message.repeated:
             found = self._sql(
-                "SELECT trigger FROM messages WHERE client = ? AND packet = ? AND digest = ? AND connection <> ?",
-                (message.client, message.packet, message.digest, message.connection),
+                "SELECT trigger, connection FROM messages WHERE client = ? AND packet = ? AND digest = ?",
+                (message.client, message.packet, message.digest),
             ).fetchone()
-            if found is not None:
+            if found is not None and message.may_repeat(found[1]):
                 moved = "UPDATE messages SET connection = ? WHERE client = ? AND packet = ?"
                 self._sql(moved, (message.connection, message.client, message.packet))
                 return Accepted(found[0], known=True, repetition=True)

@@ -87,6 +87,10 @@ class MessageIdentity:
         packet: Its packet identifier, which the broker keeps when it sends the message again.
         digest: Of topic and payload.
         repeated: Whether the broker says that it may have sent it before (DUP).
+        process: Begins the names of this process's connections.
+        session: The earlier connections of this process in the broker's session; packet identifiers of others mean
+            other messages.
+        inherited: Whether that session is one of an earlier process.
     """
 
     client: str
@@ -94,6 +98,16 @@ class MessageIdentity:
     packet: int
     digest: str
     repeated: bool
+    process: str = ""
+    session: tuple[str, ...] = ()
+    inherited: bool = True
+
+    def may_repeat(self, connection: str) -> bool:
+        """Whether it may be the message that came on an earlier `connection` with the same packet and digest."""
+        if connection == self.connection:
+            return False  # on one connection the broker repeats nothing
+        own = bool(self.process) and connection.startswith(self.process)
+        return connection in self.session if own else self.inherited
 
 
 @dataclass(frozen=True)

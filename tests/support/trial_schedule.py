@@ -20,6 +20,7 @@ QUIET_S = 3.0  # for the answers to what is open, before the broker forgets its 
 SETTLE_S = 60.0
 SUBSCRIBED_S = 0.5  # from a line's first word on a connection to its subscriptions
 HOUR_S = 3600.0
+REFUSED = 2  # the exit code of a start that cannot use its state
 SLOW_S, VERY_SLOW_S = 0.4, 4.0  # a transaction
 
 
@@ -101,11 +102,14 @@ class FaultSchedule:
     def __init__(self, plant: Plant, senders: Senders) -> None:
         self.breaches: list[str] = []
         self.sessions_lost = 0
+        self._faults: Sequence[ScheduledFault] = ()
+        self._begun = 0.0
         self._plant = plant
         self._senders = senders
 
     def run(self, faults: Sequence[ScheduledFault], seconds: float, begun: float) -> None:
         """Until all are over; `begun` and `seconds` are the begin and the length of the schedule."""
+        self._faults, self._begun = faults, begun
         moments = [(fault.begin, 0, fault) for fault in faults] + [(fault.end, 1, fault) for fault in faults]
         lasting = {fault: ExitStack() for fault in faults}
         try:
@@ -121,16 +125,25 @@ class FaultSchedule:
                 stack.close()
 
     def _wait(self, until: float) -> None:
-        """Starts the service anew when it ends by itself, which it should not."""
+        """Starts the service anew when it ends by itself, as a supervisor does. It may only refuse a start, with exit
+        code 2, while the disk takes nothing.
+        """
         while True:
             process = self._plant.service.process
             if process is not None and process.poll() is not None:
-                self.breaches.append(f"the service has ended by itself, with exit code {process.returncode}")
+                if process.returncode != REFUSED or not self._disk_struck():
+                    self.breaches.append(f"the service has ended by itself, with exit code {process.returncode}")
                 self._plant.start(wait=False)
             left = until - time.monotonic()
             if left <= 0:
                 return
             time.sleep(min(left, 0.1))
+
+    def _disk_struck(self) -> bool:
+        """Whether a fault of the disk is under way, or has just ended."""
+        now = time.monotonic() - self._begun
+        struck = [fault for fault in self._faults if fault.kind in ("disk full", "disk failed")]
+        return any(fault.begin <= now <= fault.end + START_S / 10 for fault in struck)
 
     @contextmanager
     def _fault(self, fault: ScheduledFault) -> Iterator[None]:

@@ -415,6 +415,26 @@ def test_a_trigger_and_its_verdict_go_in_one_transaction(boxes: Boxes) -> None:
     assert boxes().unanswered("one") == []
 
 
+def test_a_packet_identifier_of_another_session_means_another_message(boxes: Boxes) -> None:
+    box = boxes()
+
+    def repeats(connection: str, *, session: tuple[str, ...] = (), inherited: bool = False) -> bool:
+        identity = MessageIdentity("one", connection, 7, "a", True, "p2", session, inherited)
+        return box.accept("one", "part", utc_now(), identity).future.result().repetition
+
+    def row(connection: str) -> None:
+        box.accept("one", "part", utc_now(), MessageIdentity("one", connection, 7, "a", False)).future.result()
+
+    row("p1-a")  # of an earlier process
+    assert not repeats("p2-a")  # whose session is gone
+    row("p1-a")
+    assert repeats("p2-a", inherited=True)
+    row("p2-a")
+    assert not repeats("p2-c", session=("p2-b",), inherited=True)  # of a session that the broker has lost meanwhile
+    row("p2-a")
+    assert repeats("p2-c", session=("p2-a", "p2-b"))
+
+
 def message(connection: str, packet: int, digest: str = "a", *, repeated: bool = False) -> MessageIdentity:
     return MessageIdentity("one", connection, packet, digest, repeated)
 
