@@ -22,6 +22,7 @@ _PADDING = "".join(map(chr, range(0x21))) + "\x7f\ufeff"
 """What controllers put around a message: whitespace, NULs, framing characters, a BOM."""
 _EXAMPLES = {
     "trigger": '{"part_id": "A-17"}',
+    "at": '{"part_id": "A-17", "at": "2026-01-31T06:00:00.123Z"}',
     "command": '{"id": "1", "command": "pause"}',
 }
 _KINDS = {"string_type": "text or whole number", "dict_type": "JSON object", "timezone_aware": "time with its zone"}
@@ -75,9 +76,10 @@ def _read(payload: bytes, kind: str, model: type[_Message]) -> _Message:
         return model.model_validate(_cleaned(document))
     except ValidationError as error:
         reason = _in_words(error)
+        example = _EXAMPLES["at" if reason.startswith(("at is", "at:")) else kind]
     except ValueError as error:
-        reason = str(error)
-    raise MessageError(f"bad_{kind}", f"no {kind}: {reason}; send UTF-8 JSON such as {_EXAMPLES[kind]}", caller)
+        reason, example = str(error), _EXAMPLES[kind]
+    raise MessageError(f"bad_{kind}", f"no {kind}: {reason}; send UTF-8 JSON such as {example}", caller)
 
 
 def _decode(payload: bytes) -> str:
@@ -173,6 +175,8 @@ def _in_words(error: ValidationError) -> str:
         return f"{where} is missing"
     if kind == "extra_forbidden":
         return f"{where[:80]!r} is no field of it"
+    if kind.startswith("datetime"):
+        return f"{where} is no {_KINDS['timezone_aware']}"
     if kind in _KINDS:
         return f"{where} is no {_KINDS[kind]}"
     message = first["msg"].removeprefix("Value error, ").removeprefix("Input ").replace("String", "text", 1)

@@ -145,9 +145,9 @@ class Inference:
             too_late = self._busy_until is not None and job.due < begins + self._pass_times.cautious(1)
             if not too_late:
                 self._frames.add(job)
-            takes = self._pass_times.typical(1)
+            takes = self._pass_times.cautious(1)
         if too_late:
-            _give_up(job, now, takes)
+            _give_up(job, now, begins - now, takes)
         else:
             self._worker.wake()
         return job.result
@@ -187,7 +187,7 @@ class Inference:
         given_up: list[Job] = []
         now = monotonic()
         with self._lock:
-            takes, cautious = self._pass_times.typical(1), self._pass_times.cautious(1)
+            cautious = self._pass_times.cautious(1)
             if self._calls and (self._calls_turn or not len(self._frames)):
                 call = self._next_call()
                 self._busy_until = now + self._call_times.typical(1)
@@ -195,8 +195,9 @@ class Inference:
                 batch, given_up = self._frames.take(now, self._pause(), doubt=self._doubts(now))
                 self._busy_until = now + self._pass_times.typical(len(batch))
             self._calls_turn = call is None
+            busy_s = self._pass_times.typical(len(batch)) if batch else 0.0
         for job in given_up:
-            _give_up(job, now, takes)
+            _give_up(job, now, busy_s, cautious)
         if call is not None:
             self._answer(call)
         elif batch := [job for job in batch if job.alone or job.result.set_running_or_notify_cancel()]:
@@ -259,10 +260,12 @@ class Inference:
         return f"the weights of the model {backbone.name} may be damaged: fetch them again"
 
 
-def _give_up(job: Job, now: float, takes: float) -> None:
-    waited, left, takes = (round(seconds * 1000) for seconds in (now - job.submitted, job.due - now, takes))
+def _give_up(job: Job, now: float, busy: float, takes: float) -> None:
+    times = (now - job.submitted, job.due - now, busy, takes)
+    waited, left, busy, takes = (round(seconds * 1000) for seconds in times)
     due = f"is due in {left} ms" if left >= 0 else f"was due {-left} ms ago"
-    message = f"its result {due}, it has waited for {waited} ms, and a pass takes {takes} ms"
+    wait = f"it has waited for {waited} ms, others are before it for {busy} ms"
+    message = f"its result {due}, {wait}, and a pass takes {takes} ms"
     _fail(job.result, TooLateError(message), running=job.alone)
 
 

@@ -113,7 +113,7 @@ class LineSettings(Section):
     health: HealthSettings = HealthSettings()
     """When a live camera's frame is not judged."""
     mode: Literal["free", "trigger"] = "free"
-    """`free`: parts at the camera's rate; `trigger`: one part for each trigger (MQTT, console, ZMQ)."""
+    """`free`: parts at the camera's rate; `trigger`: one part for each trigger (MQTT or console)."""
     deadline_ms: int = Field(default=2000, ge=10, le=600_000)
     """Milliseconds after a trigger by which its verdict is issued, if need be as `error` `deadline`."""
     frame_within_ms: int | None = Field(default=None, ge=1, le=600_000)

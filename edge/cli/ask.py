@@ -12,8 +12,8 @@ import typer
 from rich.console import Console
 
 from edge.cli.explained import explained
-from edge.ops.lock import is_held
-from edge.settings import Settings, console_dir
+from edge.ops.lock import HeldError, is_held
+from edge.settings import Settings, console_dir, state_dir
 from edge.settings_file import load_settings
 
 out = Console()
@@ -22,6 +22,7 @@ ConfigFile = Annotated[Path, typer.Option("--config", "-c", help="The service's 
 Line = Annotated[str, typer.Option(help="Name of the line.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Wait = Annotated[float, typer.Option(min=1, help="Seconds to wait for the service and its parts.")]
+_NO_CONSOLE = "a service is still loading, or another command is at work; ask again in a while"
 _REST_S = 5.0  # beyond what the service waits for, for the way there and back
 
 
@@ -43,7 +44,10 @@ def ask_service(
         if is_held(socket.with_suffix(".lock")):  # a socket alone may be what a killed service has left
             result, pictures = ask(socket, command, arguments, blobs or (), timeout + _REST_S)
         else:
-            result, pictures = _offline(settings, command, arguments, blobs or [])
+            try:
+                result, pictures = _offline(settings, command, arguments, blobs or [])
+            except HeldError:
+                raise HeldError(f"{state_dir(settings.service.state_dir)}: {_NO_CONSOLE}") from None
         if received is not None:
             received += pictures
         return result

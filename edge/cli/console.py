@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, Optional
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from edge.cli.ask import ConfigFile, Json, Line, Wait, ask_service, out, show_json
@@ -24,14 +25,17 @@ def status(config: ConfigFile, as_json: Json = False) -> None:
         return
     table = Table("line", "state", "parts", "normal", "anomaly", "error", "pack", "shots", "threshold")
     for name, line in found["lines"].items():
-        state = line["state"] + (f": {line['reason']}" if line["reason"] else "")
         counts, recipe = line["counts"], line["recipe"]
         kinds = [str(counts[kind]) for kind in ("normal", "anomaly", "error")]
         pack = f"{recipe['pack']} {recipe['pack_version']}"
         threshold = f"{line['threshold']:.4f} ({recipe['threshold_source']})"
-        table.add_row(name, state, str(line["seq"]), *kinds, pack, str(line["bank"]["shots"]), threshold)
+        table.add_row(name, line["state"], str(line["seq"]), *kinds, pack, str(line["bank"]["shots"]), threshold)
+    for column in table.columns[:2]:
+        column.no_wrap = True
     out.print(table)
     for name, line in found["lines"].items():
+        if line["reason"] and line["reason"] != NOT_CALIBRATED:  # a cell of the table is too narrow for it
+            out.print(escape(f"line {name} is {line['state']}: {line['reason']}"), soft_wrap=True)
         if line.get("provisional"):
             out.print(
                 f"[yellow]line {name} is {NOT_CALIBRATED}; until then its verdicts are provisional[/]", soft_wrap=True
@@ -145,6 +149,7 @@ def audit(
     table = Table("at", "who", "command", "arguments", "outcome")
     for entry in found["entries"]:
         table.add_row(entry["at"], entry["who"], entry["command"], entry["arguments"], entry["outcome"])
+    table.columns[0].overflow = "fold"  # a time that is cut says nothing
     out.print(table)
 
 

@@ -126,7 +126,9 @@ class Dispatcher:
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"])
-            return _refused(request, "bad_arguments", f"{request.command}: {where}: {first['msg']}")
+            takes = ", ".join(name for name in command.arguments.model_fields) or "none"
+            message = f"{request.command}: {where}: {first['msg']}; its arguments: {takes}"
+            return _refused(request, "bad_arguments", message)
         outcome = "done"
         try:
             result, pictures = command.run(self, arguments, Caller(request.who, blobs))

@@ -17,6 +17,7 @@ from edge.storage.outbox import Depth
 
 _EVENTS = ("errors", "messages_refused")  # they come and go; the alarms have them, the state's reason does not
 _OF_CAMERA = "camera"
+_RESUME = "`alfa-edge resume`, or the command `resume`, has it judge again"
 
 
 class Status:
@@ -110,7 +111,8 @@ class Status:
             for alarm in self._alarms.of(self._line)
             if alarm.code != "broker"  # whoever reads this has it from the broker
         )
-        self._publisher.set_status(state, reason, generation=self._issuer.generation, alarms=alarms)
+        remedy = _RESUME if state == "paused" else None  # an alarm's message has its own
+        self._publisher.set_status(state, reason, remedy=remedy, generation=self._issuer.generation, alarms=alarms)
 
     def stats(self) -> LineStats:
         """The counters, and the latencies since the last call."""

@@ -11,11 +11,16 @@ class LockError(RuntimeError):
     """Another process holds the file, or it cannot be made; the message names it and the remedy."""
 
 
+class HeldError(LockError):
+    """Another process holds the file."""
+
+
 def hold(path: Path) -> IO[bytes]:
     """The lock file at `path`, held for as long as it is open.
 
     Raises:
-        LockError: another process holds it, or it cannot be made.
+        HeldError: another process holds it.
+        LockError: it cannot be made.
     """
     try:
         file = path.open("ab")
@@ -26,7 +31,7 @@ def hold(path: Path) -> IO[bytes]:
     except OSError:
         file.close()
         message = f"{path}: another alfa-edge uses this folder; stop it, or give this one a folder of its own"
-        raise LockError(message) from None
+        raise HeldError(message) from None
     return file
 
 

@@ -17,9 +17,11 @@ from core.backbone import BUNDLED, UNTRAINED, cpu_has_bf16, resolve_device, reso
 from core.packs import PackError, list_packs, load_pack
 from core.store import Store
 from core.weights import ModelError, check_name, find
+from edge.camera.errors import SourceError
+from edge.camera.pictures import Simulation
 from edge.inspection.recipe_loader import make_tower
 from edge.ops.redact import is_url, redact
-from edge.settings import Settings, store_dir
+from edge.settings import Settings, state_dir, store_dir
 from edge.tools.broker_check import BrokerReport, check_broker
 
 _BROKER_TIMEOUT_S = 3.0
@@ -73,8 +75,9 @@ def configured(settings: Settings) -> Iterator[Check]:
             yield Check(f"line {name}: pack", "fail", str(error))
         yield _source(name, line.camera.source)
     yield from _broker(settings, check_broker(settings.mqtt, _BROKER_TIMEOUT_S))
+    yield _disk("state", state_dir(settings.service.state_dir))
     if settings.archive.dir is not None:
-        yield _disk(settings.archive.dir)
+        yield _disk("archive", settings.archive.dir)
 
 
 def _model(settings: Settings) -> Iterator[Check]:
@@ -117,6 +120,11 @@ def _tower(settings: Settings) -> Check:
 def _source(name: str, source: str) -> Check:
     """Whether a local source is there. A network camera may come later: its line waits for it."""
     label = f"line {name}: camera"
+    if source.startswith("sim:"):
+        try:
+            Simulation(source).close()
+        except SourceError as error:
+            return Check(label, "fail", str(error))
     if is_url(source) or source.startswith("sim:"):
         return Check(label, "note", f"{redact(source)}: opened when the service runs")
     if source.startswith("gst:"):
@@ -170,12 +178,14 @@ def _clients(settings: Settings, report: BrokerReport) -> Check:
     return Check(name, "fail", f"{trouble}, or run a service with a user of its own for each line")
 
 
-def _disk(root: Path) -> Check:
-    there = root
+def _disk(name: str, root: Path) -> Check:
+    there, setting = root, {"state": "service.state_dir", "archive": "archive.dir"}[name]
     while not there.exists():
         there = there.parent
     if not os.access(there, os.W_OK):
-        return Check("archive", "fail", f"{there} is not writable for this user")
+        return Check(name, "fail", f"{there} is not writable for this user; set {setting}")
     free = shutil.disk_usage(there).free
     detail = f"{root}: {free / 2**30:.1f} GiB free"
-    return Check("archive", "ok" if free >= _LEAST_FREE else "fail", detail)
+    if free < _LEAST_FREE:
+        return Check(name, "fail", f"{detail}; make room, or set {setting}")
+    return Check(name, "ok", detail)

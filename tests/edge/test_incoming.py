@@ -110,6 +110,7 @@ REFUSED = {
     "infinite": (b'{"part_id": "A", "deadline_ms": 1e400}', "deadline_ms"),
     "part of a millisecond": (b'{"part_id": "A", "deadline_ms": 5000.5}', "deadline_ms"),
     "no time": (b'{"part_id": "A", "deadline_ms": 0}', "deadline_ms: should be greater than or equal to 10"),
+    "no moment": (b'{"part_id": "A", "at": "yesterday"}', "at is no time with its zone"),
     "no zone": (b'{"part_id": "A", "at": "2026-01-31T06:00:00"}', "at is no time with its zone"),
     "before the year 1": (b'{"part_id": "A", "at": "0001-01-01T00:00:00+14:00"}', "at: lies outside the years"),
     "deep": (b'{"part_id": "A", "x": %s%s}' % (b"[" * 100, b"]" * 100), "nested more than 32 deep"),
@@ -128,7 +129,8 @@ def test_what_is_no_trigger_is_refused_in_words(payload: bytes, reason: str) -> 
         read_trigger(payload)
     assert (caught.value.code, caught.value.id) == ("bad_trigger", "-")
     assert reason in caught.value.message
-    assert caught.value.message.endswith('send UTF-8 JSON such as {"part_id": "A-17"}')
+    example = '{"part_id": "A-17", "at": "2026-01-31T06:00:00.123Z"}' if b'"at"' in payload else '{"part_id": "A-17"}'
+    assert caught.value.message.endswith(f"send UTF-8 JSON such as {example}")
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
-from edge.topics import ANOMALY, COMMAND, HEATMAP, REPLY, STATS, STATUS, SYNC, TOPICS, TRIGGER, Topic
+from edge.topics import ANOMALY, COMMAND, HEATMAP, PICTURE, REPLY, STATS, STATUS, SYNC, TOPICS, TRIGGER, Topic
 from tests.support.mosquitto import binary, free_port, subscribe
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -120,9 +120,10 @@ def may_write(client: Client, topic: str) -> bool:
 
 
 RIGHTS = {
-    "alfa-edge": dict.fromkeys((ANOMALY, HEATMAP, STATUS, STATS, REPLY), "write") | {TRIGGER: "read", COMMAND: "read"},
+    "alfa-edge": dict.fromkeys((ANOMALY, HEATMAP, PICTURE, STATUS, STATS, REPLY), "write")
+    | {TRIGGER: "read", COMMAND: "read"},
     "plc": {TRIGGER: "write", COMMAND: "write", ANOMALY: "read", STATUS: "read", REPLY: "read"},
-    "consumer": dict.fromkeys((ANOMALY, HEATMAP, STATUS, STATS, REPLY), "read"),
+    "consumer": dict.fromkeys((ANOMALY, HEATMAP, PICTURE, STATUS, STATS, REPLY), "read"),
 }
 
 
@@ -130,7 +131,7 @@ RIGHTS = {
 def test_each_user_may_write_what_is_theirs_and_nothing_else(broker: Broker, user: str) -> None:
     rights: dict[Topic, str] = RIGHTS[user]
     with client_of(broker, user) as client:
-        for topic in (ANOMALY, HEATMAP, STATUS, STATS, REPLY, TRIGGER, COMMAND):
+        for topic in (ANOMALY, HEATMAP, PICTURE, STATUS, STATS, REPLY, TRIGGER, COMMAND):
             assert may_write(client, topic.of("press-1")) == (rights.get(topic) == "write"), topic.pattern
         assert may_write(client, SYNC.of("press-1")) == (user == "alfa-edge")
         assert not may_write(client, "line/press-1/anomaly/forged")
@@ -146,7 +147,7 @@ def test_each_user_hears_what_is_theirs_and_nothing_else(broker: Broker, user: s
         client_of(broker, "alfa-edge") as service,
         client_of(broker, "plc") as plc,
     ):
-        for topic in (ANOMALY, HEATMAP, STATUS, STATS, REPLY):
+        for topic in (ANOMALY, HEATMAP, PICTURE, STATUS, STATS, REPLY):
             assert may_write(service, topic.of("hall-2"))
         assert may_write(service, SYNC.of("hall-2"))
         for topic in (TRIGGER, COMMAND):
