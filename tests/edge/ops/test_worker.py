@@ -161,8 +161,9 @@ print(*priorities)
 
 @pytest.mark.skipif(sys.platform != "linux", reason="threads have priorities of their own on Linux")
 @pytest.mark.parametrize("user", ["nobody", "the same"])
-@pytest.mark.parametrize(("nice", "expected"), [(0, 10), (5, 10), (10, 10), (15, 15), (19, 19)])
-def test_a_thread_of_low_priority_works_however_low_the_services_own_is(nice: int, expected: int, user: str) -> None:
+@pytest.mark.parametrize("nice", [0, 5, 10, 15, 19])
+def test_a_thread_of_low_priority_works_however_low_the_services_own_is(nice: int, user: str) -> None:
+    expected = max(10, min(19, os.nice(0) + nice))  # what runs the tests may be niced itself
     done = subprocess.run(
         [sys.executable, "-c", NICE, str(nice), user], capture_output=True, text=True, timeout=60, check=False
     )
