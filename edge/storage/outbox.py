@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
+from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -22,6 +24,7 @@ from edge.storage.verdict_tables import FILE, Accepted, MessageIdentity, row_of,
 from edge.storage.writer import DatabaseWriter, WriterError
 
 _KEPT = 10_000  # verdicts of a line, given without the disk, that are kept in memory for it, at most
+_LOST = 4096  # those beyond them that are remembered until the broker has them; more are not on their way at once
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,8 @@ class Outbox:
         """`folder`: the state's, whose lock keeps other processes away."""
         self.path = folder / FILE
         self._passed: dict[str, int] = {}  # by line, the last number that was given without the disk
+        self._lock = threading.Lock()  # guards what follows
+        self._lost: OrderedDict[str, None] = OrderedDict()
         alarms = alarms or Alarms()
         self._writer = DatabaseWriter(self.path, lambda: VerdictDatabase(self.path, settings, alarms), workers, alarms)
         self._database: VerdictDatabase | None = None
@@ -124,7 +129,7 @@ class Outbox:
         Raises:
             WriterError: they cannot be read.
         """
-        gone = set(self._noted("forget"))
+        gone = {key[1] for key in self._writer.noted("forget") if isinstance(key, tuple)}
         query = "SELECT id, part_id, received_at FROM triggers WHERE line = ? AND id <= ? ORDER BY id"
         with self._reader() as sql:
             rows = sql(query, (line, self._opened.last_trigger)).fetchall()
@@ -165,7 +170,7 @@ class Outbox:
 
     def forget(self, trigger: int) -> None:
         """A trigger that gets no answer of its own."""
-        self._writer.note(("forget", trigger), lambda database: database.forget(trigger))
+        self._writer.note(("forget", trigger), lambda database: database.forget(trigger), "forget")
 
     def issue(self, verdict: Verdict, accepted: Acceptance | int | None = None) -> Future[Verdict]:
         """Writes the verdict to history and queue, and that its trigger is answered, in one transaction.
@@ -198,17 +203,23 @@ class Outbox:
         False: too many are kept in memory already; this one will not be in the history.
         """
         self._passed[verdict.line] = max(verdict.seq, self._passed.get(verdict.line, 0))
-        if len(self._noted("keep", verdict.line)) >= _KEPT:
+        if self._writer.count(("keep", verdict.line)) >= _KEPT:
+            with self._lock:
+                self._lost[verdict.id] = None
+                if len(self._lost) > _LOST:
+                    self._lost.popitem(last=False)
             return False
         row = row_of(verdict)
-        self._writer.note(
-            ("keep", verdict.id, verdict.line), lambda database: database.amend(row, _trigger_of(accepted)[0])
-        )
+
+        def write(database: VerdictDatabase) -> None:
+            database.amend(row, _trigger_of(accepted)[0])
+
+        self._writer.note(("keep", verdict.id), write, ("keep", verdict.line))
         return True
 
     def keeps(self, line: str) -> bool:
         """Whether verdicts of the line that were given without the disk are not there yet."""
-        return bool(self._noted("keep", line))
+        return self._writer.count(("keep", line)) > 0
 
     def waiting(self, line: str, limit: int, besides: Collection[str] = ()) -> list[Waiting]:
         """The line's oldest verdicts that wait, at most `limit`, without those whose ids are in `besides`.
@@ -219,7 +230,8 @@ class Outbox:
             WriterError: they cannot be read.
         """
         # Before it reads: what has left the notes has left the table.
-        gone = {*besides, *self._noted("delivered", line), *self._noted("keep", line)}
+        noted = (*self._writer.noted(("delivered", line)), *self._writer.noted(("keep", line)))
+        gone = {*besides, *(key[1] for key in noted if isinstance(key, tuple))}
         verdict = "SELECT issued_at, CAST(payload AS BLOB) FROM verdicts WHERE line = ? AND seq = ?"
         found: list[Waiting] = []
         with self._reader() as sql:
@@ -233,18 +245,23 @@ class Outbox:
         """The broker has it: it waits no more. What the disk does not take yet is kept in mind, and a process that dies
         meanwhile has it sent again.
         """
-        self._writer.note(("delivered", verdict_id, line), lambda database: database.delivered(line, verdict_id))
+
+        def write(database: VerdictDatabase) -> None:
+            database.delivered(line, verdict_id)
+
+        with self._lock:
+            lost = verdict_id in self._lost
+            self._lost.pop(verdict_id, None)
+        if lost:  # it has no place on disk
+            return
+        if not self._writer.also(("keep", verdict_id), write):
+            self._writer.note(("delivered", verdict_id), write, ("delivered", line))
 
     @property
     def _opened(self) -> VerdictDatabase:
         if self._database is None:
             raise WriterError(f"database {self.path}: the outbox was not started")
         return self._database
-
-    def _noted(self, kind: str, *about: str) -> list[object]:
-        """The ids or numbers of the notes of a kind that are not on disk yet."""
-        keys = [key for key in self._writer.noted() if isinstance(key, tuple) and key[0] == kind]
-        return [key[1] for key in keys if key[2:] == about]
 
     @contextmanager
     def _reader(self) -> Iterator[Callable[..., sqlite3.Cursor]]:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -21,8 +22,9 @@ from edge.ops.worker import Worker, Workers
 log = logging.getLogger(__name__)
 
 _TOGETHER = 64  # jobs in one transaction, at most
+_NOTES = 256  # notes in one transaction, at most, so that jobs do not wait for thousands of them
 _LINGER_S = 0.05  # how long a note waits for a transaction to go with
-_RETRY_S = 1.0  # after the disk did not take it
+_RETRY_S = 1.0  # after the disk did not take it; jobs that come meanwhile are tried at once
 _LOOK_S = 10.0  # between two looks at what is too old or too much
 _LOOK_JOBS = 32  # after so many jobs there is one anyway; fewer than a batch, so that removal keeps up with arrival
 _PAUSE_S = 0.02  # between two batches of removal
@@ -86,7 +88,10 @@ class DatabaseWriter(Generic[T]):
         self._lock = threading.Lock()
         self._jobs: deque[tuple[Callable[[T], Any], Future[Any]]] = deque()
         self._notes: dict[Hashable, Callable[[T], None]] = {}
-        self._noted_at = 0.0
+        self._groups: dict[Hashable, dict[Hashable, None]] = {}  # the keys of the notes, in order
+        self._group_of: dict[Hashable, Hashable] = {}
+        self._notes_at = 0.0  # when they are written at the latest, or tried again
+        self._refused = False  # whether the disk has refused those that there are
         self._accepting = self._closed = False
         self._opened: Future[T] = Future()
         self._tables: T | None = None
@@ -141,19 +146,49 @@ class DatabaseWriter(Generic[T]):
         assert not self._worker.is_current, "a callback of the writer's thread waits for the writer"
         return self.submit(job).result()
 
-    def note(self, key: Hashable, job: Callable[[T], None]) -> None:
+    def note(self, key: Hashable, job: Callable[[T], None], group: Hashable = None) -> None:
         """Has `job` done as soon as the disk takes it; in place of a note of the same key. Never fails."""
         with self._lock:
             if not self._notes:
-                self._noted_at = monotonic()
-            self._notes.pop(key, None)
+                self._notes_at = monotonic() + _LINGER_S
+            self._drop(key)
             self._notes[key] = job
+            self._group_of[key] = group
+            self._groups.setdefault(group, {})[key] = None
         self._worker.wake()
 
-    def noted(self) -> list[Hashable]:
-        """The keys of the notes that are not on disk yet, in order."""
+    def also(self, key: Hashable, job: Callable[[T], None]) -> bool:
+        """Has `job` done right after the note of `key`, as a part of it; False: there is none any more."""
         with self._lock:
-            return list(self._notes)
+            note = self._notes.get(key)
+            if note is None:
+                return False
+
+            def both(tables: T) -> None:
+                note(tables)
+                job(tables)
+
+            self._notes[key] = both
+            return True
+
+    def noted(self, group: Hashable = None) -> list[Hashable]:
+        """The keys of the notes of a group, None: of all, that are not on disk yet, in order."""
+        with self._lock:
+            return list(self._notes if group is None else self._groups.get(group, ()))
+
+    def count(self, group: Hashable) -> int:
+        """How many notes of a group are not on disk yet."""
+        with self._lock:
+            return len(self._groups.get(group, ()))
+
+    def _drop(self, key: Hashable) -> None:
+        """Forgets a note; `_lock` is held."""
+        if self._notes.pop(key, None) is not None:
+            group = self._group_of.pop(key)
+            keys = self._groups[group]
+            del keys[key]
+            if not keys:
+                del self._groups[group]
 
     def error(self, error: BaseException) -> WriterError:
         """`error` in words, with the file's name."""
@@ -179,7 +214,7 @@ class DatabaseWriter(Generic[T]):
         stopping = self._worker.stopping
         jobs, notes, more = self._collect(stopping)
         taken = self._write(self._tables, jobs, notes)
-        if more:
+        if more and (taken or jobs):
             return 0.0
         if stopping:
             self._closed = True
@@ -193,17 +228,17 @@ class DatabaseWriter(Generic[T]):
         pause = self._look_at - monotonic()
         with self._lock:
             if self._notes:
-                pause = min(pause, self._noted_at + _LINGER_S - monotonic())
+                pause = min(pause, self._notes_at - monotonic())
         return max(0.0, pause)
 
     def _collect(self, stopping: bool) -> tuple[list[tuple[Callable[[T], Any], Future[Any]]], list[Hashable], bool]:
-        """The jobs and the keys of the notes that go in the next transaction, and whether there are more jobs."""
+        """The jobs and the keys of the notes that go in the next transaction, and whether there are more of them."""
         with self._lock:
             count = min(len(self._jobs), _TOGETHER)
             jobs = [self._jobs.popleft() for _ in range(count)]
-            due = bool(jobs) or stopping or monotonic() >= self._noted_at + _LINGER_S
-            notes = list(self._notes) if due else []
-            more = bool(self._jobs)
+            due = (bool(jobs) and not self._refused) or stopping or monotonic() >= self._notes_at
+            notes = list(self._notes if stopping else islice(self._notes, _NOTES)) if due else []
+            more = bool(self._jobs) or (due and len(notes) < len(self._notes))
         return [job for job in jobs if job[1].set_running_or_notify_cancel()], notes, more
 
     def _write(self, tables: T, jobs: list[tuple[Callable[[T], Any], Future[Any]]], notes: list[Hashable]) -> bool:
@@ -215,20 +250,26 @@ class DatabaseWriter(Generic[T]):
         try:
             tell = self._transact(tables, jobs, noted)
         except Exception as error:
+            if noted:
+                with self._lock:
+                    self._refused, self._notes_at = True, monotonic() + _RETRY_S
+            self._say(self.error(error))
             if noted and jobs:  # what nobody waits for may be too much for a disk that takes the rest
                 self._write(tables, jobs, [])
             else:
                 for _, answer in jobs:
                     answer.set_exception(self.error(error))
-            self._say(self.error(error))
             return False
         with self._lock:
             for key, note in noted.items():
                 if self._notes.get(key) is note:
-                    del self._notes[key]
+                    self._drop(key)
+            self._refused = self._refused and not noted
+            well = not self._refused
         for answer_now in tell:
             answer_now()
-        self._say(None)
+        if well:
+            self._say(None)
         return True
 
     def _transact(
@@ -259,10 +300,13 @@ class DatabaseWriter(Generic[T]):
 
     def _prune(self, tables: T) -> bool:
         try:
-            return tables.prune()
+            found = tables.prune()
         except Exception as error:
             self._say(self.error(error))
             return False
+        if not self._refused:
+            self._say(None)
+        return found
 
     def _say(self, trouble: WriterError | None) -> None:
         if self._alarms is not None:

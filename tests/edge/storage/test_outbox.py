@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import shutil
+import sqlite3
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,6 +18,7 @@ import pytest
 from core.database import DatabaseError
 from edge.clock import monotonic, utc_now
 from edge.messages import Verdict
+from edge.ops.alarms import Alarms
 from edge.settings import HistorySettings
 from edge.storage import outbox, verdict_database, writer
 from edge.storage.history import History
@@ -34,12 +37,14 @@ class Boxes:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.alarms = Alarms()
         self._made: list[Outbox] = []
 
     def __call__(self, folder: Path | None = None, **settings: float) -> Outbox:
         self.stop()
         usual = HistorySettings().model_dump()
-        made = Outbox(folder or self.folder, HistorySettings.model_construct(**usual | settings))  # small limits, too
+        limits = HistorySettings.model_construct(**usual | settings)  # small ones, too
+        made = Outbox(folder or self.folder, limits, alarms=self.alarms)
         self._made.append(made)
         made.start()
         return made
@@ -384,6 +389,68 @@ def test_what_was_given_without_the_disk_is_written_when_it_takes_it(boxes: Boxe
     assert (box.last_seq("one"), len(waiting(box))) == (4, 4)
     box = boxes()
     assert (box.last_seq("one"), box.depth("one").count, box.unanswered("one")) == (4, 4, [])
+
+
+def test_a_disk_that_fails_for_long_costs_neither_time_nor_memory(
+    boxes: Boxes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox, "_KEPT", 1000)
+    box = boxes()
+    tried = 0
+
+    @contextmanager
+    def full(_: VerdictDatabase) -> Iterator[None]:
+        nonlocal tried
+        tried += 1
+        raise sqlite3.OperationalError("database or disk is full")
+        yield
+
+    with monkeypatch.context() as patch:
+        patch.setattr(VerdictDatabase, "transaction", full)
+        began = monotonic()
+        for seq in range(1, 1501):
+            one = verdict("one", seq)
+            assert box.keep(one) == (seq <= 1000)
+            box.delivered("one", one.id)  # the broker takes them all the same
+        assert len(box._writer.noted()) == 1000
+        assert tried < 5 + (monotonic() - began) / 0.5  # not with each of them
+    accepted = box.accept("one", "part", utc_now()).future.result()
+    eventually(lambda: not box.keeps("one"), 10.0)
+    box.forget(accepted.trigger)
+    assert (kept(box), waiting(box)) == ([*range(1, 1001)], [])
+
+
+def test_an_alarm_of_the_disk_does_not_come_and_go(boxes: Boxes, monkeypatch: pytest.MonkeyPatch) -> None:
+    box = boxes()
+    said: list[bool] = []
+    boxes.alarms.listen(lambda _: said.append(bool(boxes.alarms.every())))
+
+    def full(*_: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(VerdictDatabase, "amend", full)  # as where what waits is too much, and the rest is not
+        box.keep(verdict("one", 1))
+        eventually(lambda: said == [True])
+        for number in range(20):
+            box.accept("one", f"part-{number}", utc_now()).future.result()
+        assert said == [True]
+    eventually(lambda: said == [True, False])
+
+
+def test_an_alarm_of_the_disk_ends_where_nothing_is_written_any_more(
+    boxes: Boxes, clocks: Clocks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    box = boxes()
+
+    def full(*_: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(VerdictDatabase, "prune", full)
+        issue(box, 1)
+        eventually(lambda: bool(boxes.alarms.every()))
+    eventually(lambda: not boxes.alarms.every())
 
 
 def test_a_verdict_that_the_disk_took_too_late_gives_way_to_the_answer_that_was_given(boxes: Boxes) -> None:
