@@ -93,8 +93,18 @@ class Line:
         if fault is not None:
             self._issuer.put(fault_of(request, fault.code, fault.message))
             return
+        if self._issuer.add(request):
+            self._acquisition.take(request)
+
+    def expect(self, request: InspectionRequest) -> None:
+        """A part that is to be judged, unless its message is a repetition: `take` or `withdraw` follows, as soon as the
+        disk says so. Until then nothing is done but that it is answered when it is due.
+        """
         self._issuer.add(request)
-        self._acquisition.take(request)
+
+    def withdraw(self, request: InspectionRequest) -> None:
+        """A part that was expected, and that another message has brought already."""
+        self._issuer.withdraw(request)
 
     def pause(self, who: str) -> None:
         """Judges no parts until `resume`; triggers are answered `error` `paused`."""
@@ -176,8 +186,8 @@ class Line:
             return Fault(code="paused", message=f"the line is paused {paused}")
         if self.settings.mode == "free":
             return Fault(code="free_run", message=f"the line takes no triggers; set lines.{self.line}.mode = 'trigger'")
-        if self._issuer.open >= self.settings.queue:
-            return Fault(code="queue_full", message=f"{self._issuer.open} parts wait already")
+        if (waiting := self._issuer.open_besides(request)) >= self.settings.queue:
+            return Fault(code="queue_full", message=f"{waiting} parts wait already")
         behind_s = self._services.inference.ready_at(self.line) - (request.due or float("inf"))
         if behind_s > 0:
             message = f"so many parts wait that this one would be judged {behind_s:.1f} s after its deadline"

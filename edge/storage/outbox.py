@@ -203,12 +203,16 @@ class Outbox:
 
         return self._writer.submit(write)
 
+    def pass_over(self, line: str, seq: int) -> None:
+        """The number is given without the disk: the next one may be written before it."""
+        self._passed[line] = max(seq, self._passed.get(line, 0))
+
     def keep(self, verdict: Verdict, accepted: Acceptance | int | None = None) -> bool:
         """Takes a verdict that was given without the disk: it goes there as soon as that takes it again.
 
         False: too many are kept in memory already; this one will not be in the history.
         """
-        self._passed[verdict.line] = max(verdict.seq, self._passed.get(verdict.line, 0))
+        self.pass_over(verdict.line, verdict.seq)
         if self._writer.count(("keep", verdict.line)) >= _KEPT:
             with self._lock:
                 self._lost[verdict.id] = None
