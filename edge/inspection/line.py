@@ -121,11 +121,14 @@ class Line:
         """The number of the last verdict."""
         return self._issuer.seq
 
-    def number_on(self, seq: int) -> None:
-        """Before the start: the numbers go on above `seq`, which the broker knows though the disk does not."""
-        if seq > self._issuer.seq:
-            self._issuer.generation = self._services.outbox.number_on(self.line, seq)
-            self._issuer.seq = seq
+    def number_on(self, seq: int, generation: int) -> None:
+        """Before the start: the numbers go on above `seq`, and in a generation after `generation`, where the broker
+        knows them though the disk does not.
+        """
+        outbox = self._services.outbox
+        if seq > self._issuer.seq or outbox.is_behind(self.line, generation):
+            self._issuer.generation = outbox.number_on(self.line, seq, generation)
+            self._issuer.seq = max(seq, self._issuer.seq)
 
     @property
     def recipe(self) -> LoadedRecipe:
