@@ -20,6 +20,7 @@ from pydantic import (
 )
 
 from edge.clock import iso_ms, utc_now
+from edge.ops.redact import printable
 
 SCHEMA = 1
 _DRAFT = "https://json-schema.org/draft/2020-12/schema"
@@ -76,7 +77,7 @@ class Fault(Wire):
     """Why a part has no judgement, or a command no result."""
 
     code: str = Field(pattern=r"^[a-z0-9_]+$", description="Stable, for machines.")
-    message: str = Field(description="For people; never holds a credential.")
+    message: Annotated[str, AfterValidator(printable)] = Field(description="For people; never holds a credential.")
 
 
 class Scores(Wire):

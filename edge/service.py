@@ -277,7 +277,7 @@ class Service:
             assert subscriptions is not None
             if publisher.connected:
                 subscriptions.told.wait(max(0.0, until - monotonic()))
-            self.lines[name].number_on(subscriptions.last_seq)
+            self.lines[name].number_on(subscriptions.last_seq, subscriptions.last_generation)
 
 
 @contextlib.contextmanager

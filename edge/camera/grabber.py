@@ -16,7 +16,7 @@ from edge.camera.protocol import CameraState, Report
 from edge.camera.source import Source, is_there, open_source
 from edge.clock import monotonic, utc_now
 from edge.ops.backoff import Backoff
-from edge.ops.redact import redact
+from edge.ops.redact import printable, redact
 from edge.settings import CameraSettings, HealthSettings
 
 MARGIN_S = 3.0  # what a native call may take beyond the timeout it was given
@@ -209,7 +209,8 @@ class Grabber(threading.Thread):
 
     def _set(self, state: CameraState, reason: str | None = None, **changes: object) -> None:
         """Makes and emits a report. Only the report emitted holds `answers`: it is said once."""
-        report = self._report.model_copy(update={"state": state, "reason": reason, **changes})
+        printed = None if reason is None else printable(reason)  # the name of a file may be no UTF-8
+        report = self._report.model_copy(update={"state": state, "reason": printed, **changes})
         self._report = report.model_copy(update={"answers": None})
         self._emit([report.model_dump_json().encode()])
 

@@ -106,6 +106,8 @@ class Acquisition:
 
     def _fetch(self, request: InspectionRequest) -> bool:
         """Asks for a frame exposed after the trigger; whether the part needs no other one."""
+        if request.decided:
+            return True
         frame = self._camera.next_frame(max(0.0, min(_GRAB_S, request.left())), not_before=request.received)
         arrived = monotonic()
         missing, camera = self._camera.missing(), self._camera.status
@@ -145,12 +147,15 @@ class Acquisition:
         frame = self._camera.next_frame(_LOOK_S)
         arrived = monotonic()
         missing = self._camera.missing()
+        if self._halted:
+            return None  # nobody answers it any more
         if frame is None and missing is None:
             return 0.0
         self._free_due = max(self._free_due + period, arrived - period)  # never hurry to catch up on missed beats
         request = InspectionRequest("free")
         self._open = request
-        self._issuer.add(request)
+        if not self._issuer.add(request):
+            return None
         if frame is not None:
             self._judge(request, frame, arrived)
         elif missing is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import queue
 import threading
 from collections import OrderedDict, deque
@@ -91,6 +92,9 @@ class Issuer:
         self._open: set[InspectionRequest] = set()
         self._looks_at = float("-inf")  # when the thread looks again by itself; before everything while it works
         self._end: float | None = None
+        self._ended = False  # whether the thread takes no more parts
+        self.unkept_at = -math.inf
+        """When a part was last answered without the disk, seconds of `edge.clock.monotonic`."""
         self._recent: OrderedDict[str, None] = OrderedDict()  # parts that were answered last
         self._worker = Worker(services.workers, f"issuer-{line}", self._work, patience_s=_PATIENCE_S)
 
@@ -106,13 +110,20 @@ class Issuer:
         """Waits for the end."""
         self._worker.stop(timeout_s)
 
-    def add(self, request: InspectionRequest) -> None:
-        """One more part that must be answered, at its deadline at the latest."""
+    def add(self, request: InspectionRequest) -> bool:
+        """One more part that must be answered, at its deadline at the latest; False: it is, or nobody does any more."""
         with self._lock:
+            if request.decided or self._ended:
+                return False
             self._open.add(request)
             sooner = request.due is not None and request.due - _EARLY_S < self._looks_at
         if sooner:
             self._worker.wake()
+        return True
+
+    def withdraw(self, request: InspectionRequest) -> None:
+        """A part that gets no answer of its own, unless it has one by now."""
+        self.put(Outcome(request))
 
     def put(self, outcome: Outcome) -> None:
         """What became of a part; of several only the first counts. Any thread may call it."""
@@ -124,6 +135,11 @@ class Issuer:
         """Parts that have no answer yet."""
         with self._lock:
             return len(self._open)
+
+    def open_besides(self, request: InspectionRequest) -> int:
+        """Other parts that have no answer yet."""
+        with self._lock:
+            return len(self._open) - (request in self._open)
 
     def _work(self) -> float | None:
         with self._lock:
@@ -138,8 +154,10 @@ class Issuer:
             self._finish()
         self._settle()
         pause = 3600.0 if self.routine is None else self.routine.look()
-        if self._worker.stopping and not self._answers and not self._open:
-            return None
+        with self._lock:
+            if self._worker.stopping and not self._answers and not self._open and self._outcomes.empty():
+                self._ended = True
+                return None
         return max(0.0, self._plan(monotonic() + pause) - monotonic())
 
     def _plan(self, latest: float) -> float:
@@ -171,27 +189,32 @@ class Issuer:
     def _decide(self, outcome: Outcome) -> None:
         """Makes the one verdict of a part, and gives it to the disk; a second outcome of the part says nothing."""
         request = outcome.request
-        if request.decided:
-            return
-        request.decided = True
         with self._lock:
+            if request.decided:
+                return
+            request.decided = True
             self._open.discard(request)
         scored = outcome.scored
+        if scored is None and outcome.fault is None:
+            return  # it was withdrawn
+        again = request.part_id in self._recent
+        self._remember(request.part_id)
         try:
-            verdict = self._verdict(outcome)
+            verdict = self._verdict(outcome).model_copy(update={"duplicate": again})
+            written = self._services.outbox.issue(verdict, request.acceptance)
         except Exception as error:  # whatever it was, it costs this part only
             self._log.exception("part %s: no verdict could be made", request.part_id, extra={"seq": self.seq + 1})
             message = f"{type(error).__name__}: {error}; please report it with the log"
             self._services.alarms.count("internal", f"a part was answered `internal`: {message}", self._line)
             scored = None
-            verdict = self._verdict(fault_of(request, "internal", message))
+            verdict = self._verdict(fault_of(request, "internal", message)).model_copy(update={"duplicate": again})
+            written = self._services.outbox.issue(verdict, request.acceptance)
         now = monotonic()
         if verdict.error is not None:
             fault = verdict.error
             self._log.debug("part %s: %s: %s", request.part_id, fault.code, fault.message, extra={"seq": verdict.seq})
             self._services.alarms.count("errors", f"parts: {fault.code}: {fault.message}", self._line, about=fault.code)
         due = request.due if request.due is not None else now + self._settings.deadline_ms / 1000
-        written = self._services.outbox.issue(verdict, request.acceptance)
         give_up_at = due if scored is not None and due > now else max(due, now) + _GRACE_S
         self._answers.append(_Answer(request, verdict, scored, written, give_up_at))
         self.seq = verdict.seq
@@ -241,8 +264,9 @@ class Issuer:
             if answer.written.done():
                 self._settle_written(answer, now)
             elif now >= min(answer.give_up_at, self._end or float("inf")):
-                message = f"the disk has not taken the verdict in time; check the disk of {self._services.outbox.path}"
-                self._issue_without_disk(answer, message)
+                self._issue_without_disk(
+                    answer, f"the disk has not taken the verdict in time; {self._remedy}", slow=True
+                )
             else:
                 waiting.append(answer)
         self._answers = waiting
@@ -259,25 +283,29 @@ class Issuer:
             return
         due = answer.request.due
         if answer.scored is not None and due is not None and now > due + _LATE_S:
-            self._issue_without_disk(
-                answer, f"the disk took the verdict {(now - due) * 1000:.0f} ms after the deadline"
-            )
+            message = f"the disk took the verdict {(now - due) * 1000:.0f} ms after the deadline; {self._remedy}"
+            self._issue_without_disk(answer, message, slow=True)
             return
-        if not self._services.outbox.keeps(self._line):
-            self._services.alarms.clear("state_disk", self._line)
         if answer.request.message is not None:
             answer.request.message.acknowledge()  # of a trigger that the disk had refused; else it is long done
         self._issue(answer, verdict)
 
-    def _issue_without_disk(self, answer: _Answer, message: str) -> None:
-        """Answers a part `error` although the disk does not take it; it takes the answer when it can."""
+    @property
+    def _remedy(self) -> str:
+        return f"check the disk of {self._services.outbox.path}"
+
+    def _issue_without_disk(self, answer: _Answer, message: str, *, slow: bool = False) -> None:
+        """Answers a part `error` although the disk does not take it; it takes the answer when it can. `slow`: or not in
+        time, of which the alarm says the same for every part.
+        """
         request, services = answer.request, self._services
+        services.outbox.pass_over(self._line, answer.verdict.seq)  # before: the next may be written at once
         answer.written.cancel()
         acceptance = request.acceptance
         if acceptance is not None and not isinstance(acceptance, int):
             acceptance.future.cancel()
         known = acceptance.accepted if acceptance is not None and not isinstance(acceptance, int) else None
-        duplicate = request.part_id in self._recent if known is None else known.known
+        duplicate = answer.verdict.duplicate or (known is not None and known.known)
         verdict = answer.verdict.model_copy(
             update={
                 "duplicate": duplicate,
@@ -292,7 +320,9 @@ class Issuer:
         )
         self._counters.unkept += 1
         kept = services.outbox.keep(verdict, acceptance)
-        services.alarms.raise_("state_disk", message, self._line)
+        self.unkept_at = monotonic()
+        alarm = f"the disk is too slow for the deadline; {self._remedy}" if slow else message
+        services.alarms.raise_("state_disk", alarm, self._line)
         services.publisher.note_number(verdict.seq, verdict.generation)  # a killed process would give it again
         then = None if request.message is None else request.message.acknowledge
         if not self._issue(answer, verdict, then) and not kept:
@@ -304,17 +334,18 @@ class Issuer:
         self._counters.issued(verdict)
         code = verdict.error.code if verdict.error is not None else None
         services.metrics.verdict(self._line, verdict.verdict, code, verdict.timing_ms)
-        self._remember(request.part_id)
         sent = services.publisher.publish_verdict(verdict, then)
         if request.frame is not None:
             self._counters.dropped += request.frame.dropped
         request.answer.set_result(verdict)
         if self.listener is not None:
             self.listener.answered(request)
-        if answer.scored is not None:
+        try:
             self._follow(request, answer.scored, verdict)
-        elif request.image is not None:
-            services.archive.keep(verdict, request.image, None)
+        except Exception as error:  # the part has its answer, and the next one is to have its own
+            self._log.exception("what follows a verdict has failed", extra={"seq": verdict.seq})
+            message = f"what follows a verdict has failed: {type(error).__name__}: {error}; please report it"
+            services.alarms.count("internal", message, self._line)
         return sent
 
     def _remember(self, part_id: str | None) -> None:
@@ -325,9 +356,13 @@ class Issuer:
             if len(self._recent) > _RECENT:
                 self._recent.popitem(last=False)
 
-    def _follow(self, request: InspectionRequest, scored: Scored, verdict: Verdict) -> None:
+    def _follow(self, request: InspectionRequest, scored: Scored | None, verdict: Verdict) -> None:
         """What may come after the verdict: heatmap, picture, those who watch, drift."""
         recipe, image, services = request.recipe, request.image, self._services
+        if scored is None:
+            if image is not None:
+                services.archive.keep(verdict, image, None)
+            return
         assert image is not None
         assert recipe is not None
         if verdict.heatmap is not None:

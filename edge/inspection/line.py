@@ -95,8 +95,18 @@ class Line:
         if fault is not None:
             self._issuer.put(fault_of(request, fault.code, fault.message))
             return
+        if self._issuer.add(request):
+            self._acquisition.take(request)
+
+    def expect(self, request: InspectionRequest) -> None:
+        """A part that is to be judged, unless its message is a repetition: `take` or `withdraw` follows, as soon as the
+        disk says so. Until then nothing is done but that it is answered when it is due.
+        """
         self._issuer.add(request)
-        self._acquisition.take(request)
+
+    def withdraw(self, request: InspectionRequest) -> None:
+        """A part that was expected, and that another message has brought already."""
+        self._issuer.withdraw(request)
 
     def pause(self, who: str) -> None:
         """Judges no parts until `resume`; triggers are answered `error` `paused`."""
@@ -113,14 +123,14 @@ class Line:
         """The number of the last verdict."""
         return self._issuer.seq
 
-    def number_on(self, seq: int) -> None:
-        """The numbers go on above `seq`, which the broker knows though the disk does not.
-
-        For the issuer's thread, or before the start.
+    def number_on(self, seq: int, generation: int) -> None:
+        """The numbers go on above `seq`, and in a generation after `generation`, where the broker knows them though the
+        disk does not. For the issuer's thread, or before the start.
         """
-        if seq > self._issuer.seq:
-            self._issuer.generation = self._services.outbox.number_on(self.line, seq)
-            self._issuer.seq = seq
+        outbox = self._services.outbox
+        if seq > self._issuer.seq or outbox.is_behind(self.line, generation):
+            self._issuer.generation = outbox.number_on(self.line, seq, generation)
+            self._issuer.seq = max(seq, self._issuer.seq)
 
     @property
     def recipe(self) -> LoadedRecipe:
@@ -166,7 +176,7 @@ class Line:
             self._looked_at = now
             subscriptions = self._services.publisher.subscriptions
             if subscriptions is not None:  # a broker that was away at the start may tell it late
-                self.number_on(subscriptions.last_seq)
+                self.number_on(subscriptions.last_seq, subscriptions.last_generation)
             self._status.publish()
         if now >= self._stats_at:
             self._stats_at = now + self._services.stats_interval_s
@@ -184,8 +194,8 @@ class Line:
             return Fault(code="paused", message=f"the line is paused {paused}")
         if self.settings.mode == "free":
             return Fault(code="free_run", message=f"the line takes no triggers; set lines.{self.line}.mode = 'trigger'")
-        if self._issuer.open >= self.settings.queue:
-            return Fault(code="queue_full", message=f"{self._issuer.open} parts wait already")
+        if (waiting := self._issuer.open_besides(request)) >= self.settings.queue:
+            return Fault(code="queue_full", message=f"{waiting} parts wait already")
         due = float("inf") if request.due is None else request.due - ANSWER_S
         behind_s = self._services.inference.ready_at(self.line) - due
         if behind_s > 0:

@@ -53,7 +53,7 @@ class InspectionRequest:
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """What became of a part: it was scored, or there is a reason why not."""
+    """What became of a part: it was scored, or there is a reason why not; neither: it was withdrawn."""
 
     request: InspectionRequest
     scored: Scored | None = None

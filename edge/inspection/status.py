@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 from edge.camera.supervisor import Camera
-from edge.clock import utc_now
+from edge.clock import monotonic, utc_now
 from edge.inspection.counters import Counters
 from edge.inspection.issuer import Issuer
 from edge.inspection.recipe import CurrentRecipe
@@ -18,6 +18,7 @@ from edge.storage.outbox import Depth
 _EVENTS = ("errors", "messages_refused")  # they come and go; the alarms have them, the state's reason does not
 _OF_CAMERA = "camera"
 _RESUME = "`alfa-edge resume`, or the command `resume`, has it judge again"
+_STEADY_S = 3.0  # so long after the last part that was answered without it the disk is well again
 
 
 class Status:
@@ -170,7 +171,7 @@ class Status:
         drift = recipe.drift.state if recipe.drift is not None else None
         drifting = f"{drift.reason}; calibrate anew" if drift is not None and drift.drifting else None
         self._alarms.set("drift", drifting, self._line)
-        if not self._outbox.keeps(self._line):
+        if not self._outbox.keeps(self._line) and monotonic() - self._issuer.unkept_at >= _STEADY_S:
             self._alarms.clear("state_disk", self._line)  # it has taken all that was given without it
         with self._lock:
             asks = self._asks

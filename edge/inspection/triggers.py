@@ -65,12 +65,14 @@ class Triggers:
 
         def take_unless_repeated(done: Future[Accepted]) -> None:
             """In doubt a part is answered twice: only what is surely a repetition is not taken."""
-            _acknowledge(message, done)
             if _accepted(done) is not None and done.result().repetition:
                 self._metrics.trigger(message.line, "again")
+                line.withdraw(request)
             else:
                 line.take(request, late=late)
+            _acknowledge(message, done)  # last: what fails in it must not cost the part
 
+        line.expect(request)
         acceptance.future.add_done_callback(take_unless_repeated)
 
     def _age(

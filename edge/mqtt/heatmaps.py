@@ -107,8 +107,12 @@ class Heatmaps:
         if self._heatmaps.enabled:
             self._metrics.heatmap(line, "sent" if self._send(heatmap) else "dropped")
         if self._pictures.enabled and heatmap.publisher.connected:
-            jpeg = encode_jpeg(heatmap.image, self._pictures.quality)
-            heatmap.publisher.publish_picture(jpeg, heatmap.verdict)
+            try:
+                jpeg = encode_jpeg(heatmap.image, self._pictures.quality)
+            except Exception as error:  # a JPEG has at most 65,535 rows and columns
+                self._alarms.count("heatmaps", f"a picture could not be made: {type(error).__name__}: {error}", line)
+            else:
+                heatmap.publisher.publish_picture(jpeg, heatmap.verdict)
         return 0.0
 
     def _send(self, heatmap: _Heatmap) -> bool:

@@ -12,6 +12,7 @@ from edge.incoming import NO_ID, MessageError
 from edge.messages import Fault, ReplyMessage
 from edge.ops.alarms import Alarms
 from edge.ops.logs import line_log
+from edge.ops.redact import printable
 from edge.storage.verdict_tables import MessageIdentity
 
 REJECTIONS = ("too_large", "retained", "bad_trigger", "bad_command", "unexpected", "unreadable", "too_many", "internal")
@@ -122,7 +123,9 @@ class Router:
     def then(self, action: Callable[[], None]) -> None:
         """Calls `action` once all is passed on that has come so far; at once where nothing is kept."""
         with self._lock:
-            if self._receivers is None and not self._closed:
+            if self._closed:  # what has come was not passed on, and stays at the broker
+                return
+            if self._receivers is None:
                 self._kept.append(action)
                 return
         action()
@@ -150,13 +153,8 @@ class Router:
 
     def _refuse(self, message: InboundMessage, reason: str, error: MessageError) -> None:
         """One that is refused is acknowledged, since it would be refused again."""
-        text = _printable(error.message)
+        text = printable(error.message)
         self.reject(message.line, reason, f"a {message.kind} was refused: {text}")
-        reply = ReplyMessage(id=_printable(error.id), refusal=Fault(code=error.code, message=text))
+        reply = ReplyMessage(id=printable(error.id), refusal=Fault(code=error.code, message=text))
         self._voices[message.line].publish_reply(reply.to_json())
         message.acknowledge()
-
-
-def _printable(text: str) -> str:
-    """What can be written as UTF-8: a reply that fails would cost the connection, and the message would come again."""
-    return text.encode("utf-8", "replace").decode()

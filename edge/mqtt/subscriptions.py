@@ -103,6 +103,8 @@ class Subscriptions:
         """Set when the broker has told the line's last number, or seems to know none: see `last_seq`."""
         self.last_seq = 0
         """The highest number that the broker knows of the line, from an earlier run; up to `MOST_SEQ`."""
+        self.last_generation = 1
+        """The generation of that number."""
         self._process = secrets.token_hex(4)
         self._session: tuple[str, ...] = ()  # the connections in the broker's session, the newest last
         self._inherited = self._began = False
@@ -294,13 +296,13 @@ class Subscriptions:
         if message.topic != self._stats:
             return
         if message.retain and not self.told.is_set():
-            seq = _seq_of(bytes(message.payload))
-            if seq is None:
+            last = _last_of(bytes(message.payload))
+            if last is None:
                 self._router.reject(
                     self._line, "unreadable", f"what is retained on {self._stats} is no message of the service's"
                 )
             else:
-                self.last_seq = seq
+                self.last_seq, self.last_generation = last
             self.told.set()
         client.unsubscribe(self._stats)
 
@@ -311,16 +313,17 @@ def _line_of(topic: str) -> str | None:
     return found[1] if found is not None else None
 
 
-def _seq_of(payload: bytes) -> int | None:
-    """The number in a line's counters; None: they are none."""
+def _last_of(payload: bytes) -> tuple[int, int] | None:
+    """The number in a line's counters, and its generation; None: they are none."""
     if len(payload) > _LARGEST_STATS:
         return None
     try:
         stats = json.loads(payload)
     except (ValueError, RecursionError):
         return None
-    seq = stats.get("seq") if isinstance(stats, dict) else None
-    return seq if type(seq) is int and 0 <= seq <= MOST_SEQ else None
+    found = (stats.get("seq"), stats.get("generation", 1)) if isinstance(stats, dict) else ()
+    numbers = [number for number in found if type(number) is int and 0 <= number <= MOST_SEQ]
+    return (numbers[0], numbers[1]) if len(numbers) == 2 else None
 
 
 class _Origin:

@@ -11,6 +11,7 @@ from typing import Literal
 
 from edge.clock import monotonic, utc_now
 from edge.ops.logs import line_log
+from edge.ops.redact import printable
 
 Severity = Literal["fault", "warning"]
 
@@ -113,7 +114,7 @@ class Alarms:
 
     def raise_(self, code: str, message: str, line: str | None = None, about: str = "") -> None:
         """Something is wrong and lasts until `clear`; said again with another message, it is the same alarm."""
-        key = (code, line, about)
+        key, message = (code, line, about), printable(message)
         with self._lock:
             before = self._alarms.get(key)
             if before is not None and before.message == message:
@@ -144,7 +145,7 @@ class Alarms:
 
     def count(self, code: str, message: str, line: str | None = None, about: str = "") -> None:
         """Something has happened. The log has the first at once, then one record in `REPEAT_S` with a count."""
-        key, now = (code, line, about), monotonic()
+        key, now, message = (code, line, about), monotonic(), printable(message)
         with self._lock:
             self._expire(now)
             before, event = self._alarms.get(key), self._events.get(key)

@@ -115,10 +115,19 @@ class Outbox:
         record = self._opened.record(line)
         return Depth(record.count, record.oldest_at, record.dropped)
 
-    def number_on(self, line: str, seq: int) -> int:
-        """Has the line's numbers go on above `seq`, which others know though the disk does not; their generation."""
+    def is_behind(self, line: str, generation: int) -> bool:
+        """Whether others know numbers of `generation`, or a later one, that the disk cannot know: a backup of an
+        earlier one was restored, perhaps for the second time.
+        """
+        here = self.generation(line)
+        return generation > here or (self._opened.restored and generation == here)
+
+    def number_on(self, line: str, seq: int, known: int = 1) -> int:
+        """Has the line's numbers go on above `seq`, which others know, of the generation `known`, though the disk does
+        not; their generation.
+        """
         database = self._opened
-        generation = database.record(line).generation + (0 if database.restored else 1)
+        generation = max(database.record(line).generation + (0 if database.restored else 1), known + 1)
         self._passed[line] = max(seq, self._passed.get(line, 0))
         self._writer.note(("number_on", line), lambda tables: tables.number_on(line, seq, generation))
         return generation
@@ -197,12 +206,16 @@ class Outbox:
 
         return self._writer.submit(write)
 
+    def pass_over(self, line: str, seq: int) -> None:
+        """The number is given without the disk: the next one may be written before it."""
+        self._passed[line] = max(seq, self._passed.get(line, 0))
+
     def keep(self, verdict: Verdict, accepted: Acceptance | int | None = None) -> bool:
         """Takes a verdict that was given without the disk: it goes there as soon as that takes it again.
 
         False: too many are kept in memory already; this one will not be in the history.
         """
-        self._passed[verdict.line] = max(verdict.seq, self._passed.get(verdict.line, 0))
+        self.pass_over(verdict.line, verdict.seq)
         if self._writer.count(("keep", verdict.line)) >= _KEPT:
             with self._lock:
                 self._lost[verdict.id] = None

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -50,6 +51,19 @@ def test_a_slow_reader_loses_nothing_of_a_folder(
         if frame is not None:
             numbers.append(frame.number)
     assert numbers == [1, 2, 3]
+
+
+def test_a_picture_whose_name_is_no_text_costs_its_own_answer_only(open_camera: Open, tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "parts", 3)
+    (folder / "001.png").unlink()
+    (folder / os.fsdecode(b"001\xff.png")).write_bytes(b"torn")
+    camera = open_camera(folder)
+    assert camera.next_frame(10) is not None
+    assert camera.next_frame(10) is None
+    assert "001?.png" in (camera.missing() or "")
+    third = camera.next_frame(10)
+    assert third is not None
+    assert (third.name, camera.status.restarts) == ("002.png", 0)
 
 
 def test_a_picture_that_cannot_be_read_is_a_fault_and_the_next_follows(open_camera: Open, tmp_path: Path) -> None:

@@ -19,8 +19,9 @@ from core.backbone import Backbone, load_backbone
 from core.simline import render
 from edge.clock import utc_now
 from edge.inspection import issuer
-from edge.settings import CameraSettings, LineSettings, Roi
+from edge.settings import CameraSettings, HistorySettings, LineSettings, Roi
 from edge.storage.history import History
+from edge.storage.outbox import Outbox
 from edge.storage.verdict_database import VerdictDatabase
 from tests.support.hall import ANOMALY, Hall
 from tests.support.mosquitto import Mosquitto, Subscription, eventually, subscribe
@@ -352,6 +353,91 @@ def test_the_frame_in_work_in_free_run_gets_its_verdict_at_the_end(
         eventually(lambda: hall.line.stats().open == 1, 10)
         time.sleep(0.2)
     assert [json.loads(one.payload)["verdict"] != "error" for one in heard.of(ANOMALY)] == [True]
+
+
+def test_a_message_that_is_no_text_costs_that_part_only(
+    backbone: Backbone, mosquitto: Mosquitto, heard: Subscription, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alfa = Alfa(backbone)
+
+    def fail(*_: object) -> None:
+        raise OSError("cannot read weights\udcff.bin")
+
+    with Hall(triggered(deadline_ms=30_000), alfa, mosquitto, heard, tmp_path) as hall:
+        with monkeypatch.context() as patch:
+            patch.setattr(alfa, "inspect", fail)
+            answer = hall.line.trigger("part-1").answer.result(30)
+        assert answer.error is not None
+        assert answer.error.message.endswith("weights?.bin")
+        assert hall.line.trigger("part-2").answer.result(30).verdict != "error"
+        assert [one["part_id"] for one in hall.verdicts(2)] == ["part-1", "part-2"]
+
+
+def test_a_failure_after_a_verdict_costs_no_part(
+    backbone: Backbone, mosquitto: Mosquitto, heard: Subscription, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Hall(triggered(deadline_ms=30_000), Alfa(backbone), mosquitto, heard, tmp_path) as hall:
+
+        def fail(*_: object) -> None:
+            raise ZeroDivisionError("a test")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(hall.archive, "keep", fail)
+            assert hall.line.trigger("part-1").answer.result(30).verdict != "error"
+            eventually(lambda: [alarm.code for alarm in hall.alarms.of("one")] == ["internal"])
+        assert hall.line.trigger("part-2").answer.result(30).verdict != "error"
+        assert hall.workers.failure is None
+
+
+def test_a_frame_that_comes_after_the_end_is_no_part(
+    backbone: Backbone, mosquitto: Mosquitto, heard: Subscription, tmp_path: Path
+) -> None:
+    settings = LineSettings(camera=CameraSettings(source="sim:tile?seed=1&defects=0", rate=20))
+    with Hall(settings, Alfa(backbone), mosquitto, heard, tmp_path) as hall:
+        hall.verdicts(2)
+        hall.line._issuer.halt()  # its thread ends between two parts; the camera's goes on
+        hall.line._issuer.join(10)
+    assert hall.line.stats().open == 0
+
+
+def test_a_disk_that_is_now_and_then_slow_is_one_alarm(
+    backbone: Backbone, mosquitto: Mosquitto, heard: Subscription, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = SlowDisk(monkeypatch)
+    with Hall(triggered(deadline_ms=1000), Alfa(backbone), mosquitto, heard, tmp_path) as hall:
+        hall.line.trigger("warm", 30_000).answer.result(30)
+        eventually(lambda: hall.state()[0] == "running", 10)
+        before = len(heard.of("line/one/status"))
+        for number in range(4):
+            disk.seconds = 1.2
+            hall.line.trigger(f"slow-{number}", 700).answer.result(10)
+            disk.seconds = 0.0
+            eventually(lambda: not hall.outbox.keeps("one"), 10)
+            assert hall.line.trigger(f"good-{number}", 10_000).answer.result(10).error is None
+            time.sleep(0.6)
+        said = [json.loads(one.payload) for one in heard.of("line/one/status")[before:]]
+        states = [one["state"] for one in said]
+        assert set(states[states.index("fault") :]) == {"fault"}
+        messages = {alarm["message"] for one in said for alarm in one["alarms"] if alarm["code"] == "state_disk"}
+        assert len(messages) == 1
+        eventually(lambda: hall.state()[0] == "running", 10)
+
+
+def test_parts_of_one_name_that_the_run_before_left_are_told_apart(
+    backbone: Backbone, mosquitto: Mosquitto, heard: Subscription, tmp_path: Path
+) -> None:
+    settings = triggered()
+    box = Outbox(tmp_path / "state", HistorySettings())
+    box.start()
+    for _ in range(2):
+        box.accept("one", "carrier-1", utc_now()).future.result()
+    box.stop()
+    with Hall(settings, Alfa(backbone), mosquitto, heard, tmp_path) as hall:
+        found = hall.verdicts(2)
+    assert [(one["part_id"], one.get("duplicate", False)) for one in found] == [
+        ("carrier-1", False),
+        ("carrier-1", True),
+    ]
 
 
 def test_parts_that_err_are_logged_once_a_minute(

@@ -1,8 +1,10 @@
 """Triggers and commands over a real broker to a running service, good ones and bad ones."""
 
 import json
+import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,9 @@ import pytest
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
 
+from edge.clock import monotonic
+from edge.mqtt.inbound import InboundMessage
+from edge.storage.verdict_database import MessageIdentity
 from tests.support.mosquitto import Mosquitto, eventually
 from tests.support.running import Running, service
 
@@ -112,3 +117,59 @@ def test_triggers_while_the_service_starts_are_answered_late(mosquitto: Mosquitt
         plc.publish("line/one/trigger", json.dumps({"part_id": "fresh"}), qos=1)
         eventually(lambda: len(one.verdicts()) == 2, 30)
         assert one.verdicts()[1]["verdict"] != "error"
+
+
+class Origin:
+    """Where messages of a test come from; it notes what is acknowledged."""
+
+    def __init__(self) -> None:
+        self.acknowledged: list[int] = []
+        self.broken = False
+
+    def acknowledge(self, packet: int, _trigger: int | None) -> None:
+        if self.broken:
+            raise OSError("Bad file descriptor")
+        self.acknowledged.append(packet)
+
+
+def repeated(origin: Origin, packet: int, part: str) -> InboundMessage:
+    """A trigger that the broker sends again."""
+    payload = json.dumps({"part_id": part, "deadline_ms": 1000}).encode()
+    identity = MessageIdentity("one", f"connection-{packet}", packet, part, repeated=True)
+    return InboundMessage("one", "trigger", payload, monotonic(), 0.0, identity, origin)
+
+
+def test_a_repetition_in_doubt_is_answered_in_time_though_the_disk_is_slow(running: Running) -> None:
+    line = running.service.lines["one"]
+    line.trigger("warm").answer.result(30)
+    triggers, origin = running.service._router._receivers, Origin()
+    assert triggers is not None
+    writer, go = line._services.outbox._writer, threading.Event()
+    writer.submit(lambda _: go.wait(30))
+    began = time.monotonic()
+    triggers["trigger"].receive(repeated(origin, 1, "part-1"))
+    eventually(lambda: len(running.verdicts()) == 2, 10)
+    took = time.monotonic() - began
+    go.set()
+    assert took < 1.5
+    assert running.verdicts()[-1]["error"]["code"] == "state_failed"
+    line.trigger("next").answer.result(30)
+    eventually(lambda: not line._services.outbox.keeps("one") and len(running.verdicts()) == 3, 10)
+    assert [one["part_id"] for one in running.verdicts()] == ["warm", "part-1", "next"]
+    assert line.stats().open == 0
+
+
+def test_a_part_is_not_lost_where_its_message_cannot_be_acknowledged(running: Running) -> None:
+    triggers, origin = running.service._router._receivers, Origin()
+    assert triggers is not None
+    origin.broken = True
+    triggers["trigger"].receive(repeated(origin, 1, "part-1"))
+    eventually(lambda: len(running.verdicts()) == 1, 10)
+    origin.broken = False
+    again = repeated(origin, 1, "part-1")
+    again = replace(again, identity=replace(again.identity, connection="another"))
+    triggers["trigger"].receive(again)
+    eventually(lambda: origin.acknowledged == [1], 10)
+    time.sleep(1.3)
+    assert len(running.verdicts()) == 1  # it has its answer
+    assert running.service.lines["one"].stats().open == 0

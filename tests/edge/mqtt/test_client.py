@@ -243,7 +243,7 @@ def test_the_last_number_is_what_the_broker_retains(
     first = publisher_of(mosquitto.port, Notes(), version=version)
     first.start()
     connected(first)
-    first.publish_stats(stats().model_copy(update={"seq": seq}))
+    first.publish_stats(stats().model_copy(update={"seq": seq, "generation": 3}))
     with subscribe(mosquitto.port, STATS) as listener:
         listener.wait(1)
     first.stop()
@@ -251,7 +251,7 @@ def test_the_last_number_is_what_the_broker_retains(
     second.start()
     assert second.subscriptions is not None
     assert second.subscriptions.told.wait(5)
-    assert second.subscriptions.last_seq == seq
+    assert (second.subscriptions.last_seq, second.subscriptions.last_generation) == (seq, 3)
     for _ in range(3):
         second.publish_stats(stats())  # of its own it hears no more
     assert second.subscriptions.last_seq == seq

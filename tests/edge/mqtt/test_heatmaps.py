@@ -17,6 +17,7 @@ from edge.mqtt.heatmaps import Heatmaps
 from edge.ops.alarms import Alarms
 from edge.ops.metrics import Metrics
 from edge.ops.worker import Workers
+from edge.settings import HeatmapSettings, PictureSettings
 from tests.support.mosquitto import Mosquitto, eventually, subscribe
 from tests.support.publisher import ANOMALY, LINE, Publishers, connected, verdict
 
@@ -63,6 +64,25 @@ def test_a_heatmap_names_its_verdict(
         assert picture.size == (64, 48)
         assert np.unique(np.asarray(picture)).tolist() == [102]
     assert counted(metrics, "sent") == 1
+
+
+def test_a_picture_that_no_jpeg_can_hold_is_an_alarm_and_the_next_is_sent(
+    mosquitto: Mosquitto, publisher_of: Publishers, metrics: Metrics
+) -> None:
+    alarms, workers = Alarms(), Workers()
+    pictures = PictureSettings(enabled=True)
+    heatmaps = Heatmaps(metrics, workers, alarms, HeatmapSettings(enabled=False), pictures)
+    publisher = publisher_of(mosquitto.port)
+    publisher.start()
+    connected(publisher)
+    heatmaps.start()
+    with subscribe(mosquitto.port, f"{ANOMALY}/picture") as listener:
+        heatmaps.send(publisher, verdict(1), inspection(), np.zeros((66_000, 8, 3), np.uint8))  # of a line camera
+        heatmaps.send(publisher, verdict(2), inspection(), IMAGE)
+        listener.until(lambda heard: len(heard) == 1)
+    assert workers.failure is None
+    assert [alarm.code for alarm in alarms.of(LINE)] == ["heatmaps"]
+    heatmaps.stop()
 
 
 def test_the_newest_are_sent_where_there_are_too_many(

@@ -560,6 +560,30 @@ def test_a_restored_backup_begins_a_new_generation(boxes: Boxes, tmp_path: Path)
     assert (box.last_seq("one"), box.generation("one"), box.generation("two")) == (9, 3, 2)
 
 
+def test_a_backup_that_is_restored_twice_gives_no_number_twice(boxes: Boxes, tmp_path: Path) -> None:
+    box = boxes()
+    issue(box, 3)
+    copy = History(box.path.parent).backup(tmp_path)
+    given: list[tuple[int, int]] = []
+    told = (3, 1)  # what the broker retains of number and generation, which may be some seconds old
+    for folder in (tmp_path / "first", tmp_path / "second"):
+        folder.mkdir()
+        shutil.copy(copy, folder / FILE)
+        box = boxes(folder)
+        generation = box.generation("one")
+        if told[0] > box.last_seq("one") or box.is_behind("one", told[1]):
+            generation = box.number_on("one", *told)
+        told = (box.last_seq("one") + 1, generation)
+        for _ in range(4):
+            one = verdict("one", box.last_seq("one") + 1).model_copy(update={"generation": generation})
+            issued(box, one)
+            given.append((one.generation, one.seq))
+    assert len(set(given)) == 8
+    box = boxes(tmp_path / "second")
+    assert box.generation("one") == 3
+    assert not box.is_behind("one", 3)
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     folder = tmp_path / "disk"
