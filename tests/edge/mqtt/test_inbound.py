@@ -239,3 +239,12 @@ def test_an_error_says_nothing_that_cannot_be_sent(hall: Hall) -> None:
     assert hall.router.rejected(LINE) == {"bad_trigger": 1}
     assert hall.connection.acknowledged == [(1, None)]
     assert len(hall.replies[LINE].said) == 1
+
+
+def test_nothing_follows_messages_that_were_left_at_the_broker() -> None:
+    done: list[str] = []
+    router = Router(["one"], Alarms())
+    router.then(lambda: done.append("kept"))
+    router.close()
+    router.then(lambda: done.append("after the end"))
+    assert done == []
