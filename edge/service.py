@@ -131,7 +131,7 @@ class Service:
             self._processes.callback(camera.stop)
             camera.start()
         stack.callback(hold_state(folder).close)
-        outbox = Outbox(folder, settings.history, workers, alarms)
+        outbox = Outbox(folder, settings.history, workers, alarms, console_dir(settings.service))
         stack.callback(outbox.stop)
         outbox.start()
         archive = Archive(settings.archive, workers, alarms)

@@ -96,6 +96,8 @@ class Issuer:
         self.unkept_at = -math.inf
         """When a part was last answered without the disk, seconds of `edge.clock.monotonic`."""
         self._recent: OrderedDict[str, None] = OrderedDict()  # parts that were answered last
+        for part_id in services.outbox.answered_parts(line):
+            self._remember(part_id)
         self._worker = Worker(services.workers, f"issuer-{line}", self._work, patience_s=_PATIENCE_S)
 
     def start(self) -> None:
@@ -319,7 +321,8 @@ class Issuer:
             }
         )
         self._counters.unkept += 1
-        kept = services.outbox.keep(verdict, acceptance)
+        identity = None if request.message is None else request.message.identity
+        kept = services.outbox.keep(verdict, acceptance, identity)
         self.unkept_at = monotonic()
         alarm = f"the disk is too slow for the deadline; {self._remedy}" if slow else message
         services.alarms.raise_("state_disk", alarm, self._line)

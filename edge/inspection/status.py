@@ -171,6 +171,7 @@ class Status:
         drift = recipe.drift.state if recipe.drift is not None else None
         drifting = f"{drift.reason}; calibrate anew" if drift is not None and drift.drifting else None
         self._alarms.set("drift", drifting, self._line)
+        self._outbox.look()
         if not self._outbox.keeps(self._line) and monotonic() - self._issuer.unkept_at >= _STEADY_S:
             self._alarms.clear("state_disk", self._line)  # it has taken all that was given without it
         with self._lock:

@@ -31,7 +31,6 @@ MOST_SEQ = 2**53 - 1
 _INCOMING = re.compile(
     TRIGGER.pattern.replace("<line>", f"({LINE_NAME.pattern})").replace("trigger", "(?:trigger|trigger/sync|command)")
 )
-_SESSION = 1000  # connections of a session that are remembered, at most
 _CONFIRM, _CONFIRM_S = b"confirm", 1.0  # published so long after a PUBACK, seconds, where no verdict follows it
 _LARGEST_STATS = 64 * 1024  # bytes
 _ANSWER_S = 5.0  # a broker that has not answered subscriptions by then is an alarm
@@ -58,10 +57,9 @@ class _Acknowledged:
 class _Connection:
     """What is known of the connection that there is."""
 
-    def __init__(self, name: str, resumed: bool, away_s: float, session: tuple[str, ...], inherited: bool) -> None:
-        self.name = name
+    def __init__(self, session: str, resumed: bool, away_s: float) -> None:
+        self.name = secrets.token_hex(6)
         self.session = session
-        self.inherited = inherited
         self.began = monotonic()
         self.granted: float | None = None  # when the broker answered the subscriptions
         self.freshness = Freshness(resumed, self.began, away_s)
@@ -105,9 +103,6 @@ class Subscriptions:
         """The highest number that the broker knows of the line, from an earlier run; up to `MOST_SEQ`."""
         self.last_generation = 1
         """The generation of that number."""
-        self._process = secrets.token_hex(4)
-        self._session: tuple[str, ...] = ()  # the connections in the broker's session, the newest last
-        self._inherited = self._began = False
         self._lock = threading.Lock()  # guards what follows; nothing is called under it
         self._connection: _Connection | None = None
 
@@ -126,11 +121,11 @@ class Subscriptions:
 
     def begin(self, client: Client, resumed: bool, away_s: float) -> None:
         """Subscribes; with `resumed` the broker has kept messages for `away_s` seconds, and perhaps subscriptions."""
-        name = f"{self._process}-{secrets.token_hex(4)}"
-        first, self._began = not self._began, True
-        self._session = (*self._session[-_SESSION:], name) if resumed else (name,)
-        self._inherited = resumed and (first or self._inherited)
-        connection = _Connection(name, resumed, away_s, self._session[:-1], self._inherited)
+        session = self._store.session(self._line) if resumed else None
+        if session is None:
+            session = secrets.token_hex(6)
+            self._store.set_session(self._line, session)
+        connection = _Connection(session, resumed, away_s)
         with self._lock:
             self._connection = connection
         if not resumed:
@@ -245,9 +240,7 @@ class Subscriptions:
             message.mid,
             digest,
             message.dup,
-            self._process,
             connection.session,
-            connection.inherited,
         )
         return InboundMessage(
             line, kind, bytes(message.payload), now, waited_s, identity if message.qos else None, origin

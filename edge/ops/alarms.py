@@ -34,6 +34,7 @@ class AlarmKind:
 
 ALARMS = {
     "state_disk": AlarmKind("fault", "The disk of the state takes no verdicts, or is too slow for the deadline."),
+    "journal": AlarmKind("warning", "Answers that are given without the disk are kept in memory only."),
     "internal": AlarmKind("warning", "A part was answered `internal`: a fault of the program; please report it."),
     "camera": AlarmKind("fault", "The camera gives no frames, or frames that are not to be judged."),
     "clock_skew": AlarmKind("warning", "The clock of whoever sends triggers and the clock here differ."),

@@ -19,6 +19,8 @@ from edge.messages import Verdict
 from edge.ops.alarms import Alarms
 from edge.ops.worker import Workers
 from edge.settings import HistorySettings
+from edge.storage.journal import FILE as JOURNAL
+from edge.storage.journal import Journal, JournalAnswer
 from edge.storage.verdict_database import VerdictDatabase
 from edge.storage.verdict_tables import FILE, Accepted, MessageIdentity, row_of, stamp
 from edge.storage.writer import DatabaseWriter, WriterError
@@ -79,14 +81,33 @@ class Outbox:
     """
 
     def __init__(
-        self, folder: Path, settings: HistorySettings, workers: Workers | None = None, alarms: Alarms | None = None
+        self,
+        folder: Path,
+        settings: HistorySettings,
+        workers: Workers | None = None,
+        alarms: Alarms | None = None,
+        runtime: Path | None = None,
     ) -> None:
-        """`folder`: the state's, whose lock keeps other processes away."""
+        """Starts nothing yet.
+
+        Args:
+            folder: The state's, whose lock keeps other processes away.
+            settings: What is kept.
+            workers: Who watches the writer's thread.
+            alarms: Where a disk that takes nothing is told.
+            runtime: Folder of the journal; None: the state's.
+        """
         self.path = folder / FILE
+        self._journal = Journal((runtime or folder) / JOURNAL)
+        self._sessions: dict[str, str] = {}  # by line, at the broker
+        self._answered: dict[str, None] = {}  # names of messages that were answered without the disk
+        self._answered_parts: dict[str, list[str]] = {}  # by line, those of an earlier process
+        self._answered_triggers: set[int] = set()  # the same
+        self._generations: dict[str, int] = {}  # by line, where the disk may not know it yet
         self._passed: dict[str, int] = {}  # by line, the last number that was given without the disk
         self._lock = threading.Lock()  # guards what follows
         self._lost: OrderedDict[str, None] = OrderedDict()
-        alarms = alarms or Alarms()
+        self._alarms = alarms = alarms or Alarms()
         self._writer = DatabaseWriter(self.path, lambda: VerdictDatabase(self.path, settings, alarms), workers, alarms)
         self._database: VerdictDatabase | None = None
 
@@ -97,10 +118,45 @@ class Outbox:
             DatabaseError: it is damaged, or the disk does not take it.
         """
         self._database = self._writer.start()
+        left = self._journal.read()
+        self._sessions = self._database.sessions | left.sessions
+        for answer in left.answers:
+            verdict = answer.verdict
+            if verdict.generation >= self.generation(verdict.line):  # else a backup was restored meanwhile
+                self._go_on(verdict.line, verdict.seq, verdict.generation)
+                self._keep(verdict, answer.trigger)
+                if answer.trigger is not None:
+                    self._answered_triggers.add(answer.trigger)
+                if answer.message is not None:
+                    self._answered[answer.message] = None
+                if verdict.part_id is not None:
+                    self._answered_parts.setdefault(verdict.line, []).append(verdict.part_id)
 
     def stop(self) -> None:
         """Finishes what was asked for, and closes the database. May be called twice."""
         self._writer.stop()
+        if self._database is not None:
+            self.look()
+
+    def look(self) -> None:
+        """Empties the journal once all of it is on disk; to be called now and then."""
+        if self._journal.answers and not any(map(self.keeps, tuple(self._passed))):
+            self._write_journal(self._journal.clear_answers)
+            self._answered.clear()
+
+    def answered_parts(self, line: str) -> list[str]:
+        """Parts that an earlier process has answered without the disk, and that it may not have yet."""
+        return self._answered_parts.get(line, [])
+
+    def session(self, line: str) -> str | None:
+        """The name of the session that the line had at the broker; None: it is not known."""
+        return self._sessions.get(line)
+
+    def set_session(self, line: str, session: str) -> None:
+        """The broker has begun a session for the line."""
+        self._sessions[line] = session
+        self._write_journal(lambda: self._journal.set_session(line, session))
+        self._writer.note(("session", line), lambda database: database.set_session(line, session))
 
     def last_seq(self, line: str) -> int:
         """The sequence number of the line's last verdict; 0 for a new line."""
@@ -108,7 +164,7 @@ class Outbox:
 
     def generation(self, line: str) -> int:
         """The generation of the line's numbers: 1, and one more with each restored backup."""
-        return self._opened.record(line).generation
+        return max(self._opened.record(line).generation, self._generations.get(line, 0))
 
     def depth(self, line: str) -> Depth:
         """How much of the line waits, as it is on disk; from memory."""
@@ -128,9 +184,15 @@ class Outbox:
         """
         database = self._opened
         generation = max(database.record(line).generation + (0 if database.restored else 1), known + 1)
-        self._passed[line] = max(seq, self._passed.get(line, 0))
-        self._writer.note(("number_on", line), lambda tables: tables.number_on(line, seq, generation))
+        self._go_on(line, seq, generation)
         return generation
+
+    def _go_on(self, line: str, seq: int, generation: int) -> None:
+        """The next number is above `seq`, and of `generation`."""
+        self.pass_over(line, seq)
+        if generation > self.generation(line):
+            self._generations[line] = generation
+            self._writer.note(("number_on", line), lambda tables: tables.number_on(line, seq, generation))
 
     def unanswered(self, line: str) -> list[Unanswered]:
         """The line's triggers that an earlier process accepted, and that have no answer yet, in order. Reads the disk.
@@ -142,6 +204,7 @@ class Outbox:
         query = "SELECT id, part_id, received_at FROM triggers WHERE line = ? AND id <= ? ORDER BY id"
         with self._reader() as sql:
             rows = sql(query, (line, self._opened.last_trigger)).fetchall()
+        gone |= self._answered_triggers
         return [Unanswered(trigger, part, stamp(at)) for trigger, part, at in rows if trigger not in gone]
 
     def accept(
@@ -149,6 +212,10 @@ class Outbox:
     ) -> Acceptance:
         """Takes a trigger."""
         at, acceptance = iso_ms(received_at), Acceptance()
+        if message is not None and message.repeated and message.name in self._answered:
+            acceptance.future = Future()
+            acceptance.future.set_result(Accepted(0, known=True, repetition=True))
+            return acceptance
 
         def write(database: VerdictDatabase) -> Accepted:
             acceptance.written = database.accept(line, part_id, at, message)
@@ -210,11 +277,27 @@ class Outbox:
         """The number is given without the disk: the next one may be written before it."""
         self._passed[line] = max(seq, self._passed.get(line, 0))
 
-    def keep(self, verdict: Verdict, accepted: Acceptance | int | None = None) -> bool:
-        """Takes a verdict that was given without the disk: it goes there as soon as that takes it again.
+    def keep(
+        self, verdict: Verdict, accepted: Acceptance | int | None = None, message: MessageIdentity | None = None
+    ) -> bool:
+        """Takes a verdict that is given without the disk: it goes there as soon as that takes it again.
 
-        False: too many are kept in memory already; this one will not be in the history.
+        Args:
+            verdict: The answer.
+            accepted: As of `issue`.
+            message: What brought its trigger; if it comes again, it has this answer.
+
+        Returns:
+            False: too many are kept already; this one will not be in the history.
         """
+        name = None if message is None else message.name
+        if name is not None:
+            self._answered[name] = None
+        answer = JournalAnswer(verdict, _trigger_of(accepted)[0], name)
+        self._write_journal(lambda: self._journal.add_answer(answer))
+        return self._keep(verdict, accepted)
+
+    def _keep(self, verdict: Verdict, accepted: Acceptance | int | None) -> bool:
         self.pass_over(verdict.line, verdict.seq)
         if self._writer.count(("keep", verdict.line)) >= _KEPT:
             with self._lock:
@@ -229,6 +312,18 @@ class Outbox:
 
         self._writer.note(("keep", verdict.id), write, ("keep", verdict.line))
         return True
+
+    def _write_journal(self, write: Callable[[], None]) -> None:
+        """What cannot be written there is forgotten with the process."""
+        try:
+            write()
+        except OSError as error:
+            message = (
+                f"{self._journal.path}: {error.strerror or error}; answers without the disk are kept in memory only"
+            )
+            self._alarms.raise_("journal", message)
+        else:
+            self._alarms.clear("journal")
 
     def keeps(self, line: str) -> bool:
         """Whether verdicts of the line that were given without the disk are not there yet."""

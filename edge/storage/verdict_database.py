@@ -19,6 +19,7 @@ T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
+_SESSION = "session "  # begins the names of facts
 _BATCH = 50  # rows that go in one transaction, at most, so that a verdict never waits for long
 _DAY_S = 86_400.0
 
@@ -73,6 +74,8 @@ class VerdictDatabase:
             counts = dict(self._sql("SELECT line, count(*) FROM outbox GROUP BY line").fetchall())
             facts = dict(self._sql("SELECT name, value FROM facts").fetchall())
             self.generation, self.copied_at = int(facts["generation"]), facts.get("copied_at")
+            names = (name for name in facts if name.startswith(_SESSION))
+            self.sessions = {name.removeprefix(_SESSION): facts[name] for name in names}
             for line, seq, generation in self._sql("SELECT line, seq, generation FROM lines").fetchall():
                 record = LineRecord(seq, max(generation, self.generation), counts.get(line, 0))
                 self.records[line] = self._with_oldest(line, record)
@@ -130,10 +133,11 @@ class VerdictDatabase:
         """Notes a trigger, and the message that brought it, if one did."""
         if message is not None and message.repeated:
             found = self._sql(
-                "SELECT trigger, connection FROM messages WHERE client = ? AND packet = ? AND digest = ?",
-                (message.client, message.packet, message.digest),
+                "SELECT trigger FROM messages"
+                " WHERE client = ? AND packet = ? AND session = ? AND digest = ? AND connection <> ?",
+                (message.client, message.packet, message.session, message.digest, message.connection),
             ).fetchone()
-            if found is not None and message.may_repeat(found[1]):
+            if found is not None:
                 moved = "UPDATE messages SET connection = ? WHERE client = ? AND packet = ?"
                 self._sql(moved, (message.connection, message.client, message.packet))
                 return Accepted(found[0], known=True, repetition=True)
@@ -146,8 +150,9 @@ class VerdictDatabase:
         (trigger,) = self._sql(insert, (line, part_id, received_at)).fetchone()
         if message is not None:
             self._sql(
-                "INSERT OR REPLACE INTO messages (client, packet, connection, digest, trigger) VALUES (?, ?, ?, ?, ?)",
-                (message.client, message.packet, message.connection, message.digest, trigger),
+                "INSERT OR REPLACE INTO messages (client, packet, session, connection, digest, trigger)"
+                " VALUES (?, ?, ?, ?, ?, ?)",
+                (message.client, message.packet, message.session, message.connection, message.digest, trigger),
             )
         return Accepted(trigger, bool(known))
 
@@ -158,6 +163,10 @@ class VerdictDatabase:
     def forget_messages(self, client: str, connection: str | None) -> None:
         """No message of a client comes again but those of `connection`."""
         self._sql("DELETE FROM messages WHERE client = ? AND connection IS NOT ?", (client, connection))
+
+    def set_session(self, client: str, session: str) -> None:
+        """The session that a client has at the broker."""
+        self._sql("INSERT OR REPLACE INTO facts (name, value) VALUES (?, ?)", (f"{_SESSION}{client}", session))
 
     def forget(self, trigger: int) -> None:
         """Takes a trigger out of those without an answer."""

@@ -57,12 +57,14 @@ VERDICT_TABLES = migrations(
     ) STRICT;
     CREATE INDEX triggers_by_part ON triggers (line, part_id);
     """,
-    # A trigger's message stays here until the broker has surely had its PUBACK. `facts` has `generation`, and in a
-    # backup `copied_at`. A line's generation begins anew when its numbers cannot be known to go on.
+    # A trigger's message stays here until the broker has surely had the PUBACK. `facts` has `generation`, in a backup
+    # `copied_at`, and of each line its session at the broker. A line's generation begins anew when its numbers cannot
+    # be known to go on.
     """
     CREATE TABLE messages (
         client TEXT NOT NULL,
         packet INTEGER NOT NULL,
+        session TEXT NOT NULL,
         connection TEXT NOT NULL,
         digest TEXT NOT NULL,
         trigger INTEGER NOT NULL,
@@ -87,10 +89,8 @@ class MessageIdentity:
         packet: Its packet identifier, which the broker keeps when it sends the message again.
         digest: Of topic and payload.
         repeated: Whether the broker says that it may have sent it before (DUP).
-        process: Begins the names of this process's connections.
-        session: The earlier connections of this process in the broker's session; packet identifiers of others mean
-            other messages.
-        inherited: Whether that session is one of an earlier process.
+        session: The broker's session, in which a packet identifier means something; another one after each that the
+            broker has lost.
     """
 
     client: str
@@ -98,16 +98,12 @@ class MessageIdentity:
     packet: int
     digest: str
     repeated: bool
-    process: str = ""
-    session: tuple[str, ...] = ()
-    inherited: bool = True
+    session: str = ""
 
-    def may_repeat(self, connection: str) -> bool:
-        """Whether it may be the message that came on an earlier `connection` with the same packet and digest."""
-        if connection == self.connection:
-            return False  # on one connection the broker repeats nothing
-        own = bool(self.process) and connection.startswith(self.process)
-        return connection in self.session if own else self.inherited
+    @property
+    def name(self) -> str:
+        """The same for each transmission of the message."""
+        return f"{self.client} {self.session} {self.packet} {self.digest}"
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ def status(
         publisher=SimpleNamespace(
             state=SimpleNamespace(connected=True, last_puback_age_s=None), rejected={}, set_status=lambda *_, **__: None
         ),
-        outbox=SimpleNamespace(depth=lambda _: Depth(0, None, 0), keeps=lambda _: True),
+        outbox=SimpleNamespace(depth=lambda _: Depth(0, None, 0), keeps=lambda _: True, look=lambda: None),
         alarms=raised,
     )
     recipe = LoadedRecipe(cast(Any, None), 0.5, 0.5, RECIPE, provisional=provisional, drift=cast(DriftTest, drift))

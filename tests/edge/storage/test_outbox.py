@@ -22,6 +22,7 @@ from edge.ops.alarms import Alarms
 from edge.settings import HistorySettings
 from edge.storage import outbox, verdict_database, writer
 from edge.storage.history import History
+from edge.storage.journal import FILE as JOURNAL
 from edge.storage.outbox import Acceptance, Outbox
 from edge.storage.verdict_database import VerdictDatabase
 from edge.storage.verdict_tables import FILE, Accepted, MessageIdentity
@@ -485,21 +486,60 @@ def test_a_trigger_and_its_verdict_go_in_one_transaction(boxes: Boxes) -> None:
 def test_a_packet_identifier_of_another_session_means_another_message(boxes: Boxes) -> None:
     box = boxes()
 
-    def repeats(connection: str, *, session: tuple[str, ...] = (), inherited: bool = False) -> bool:
-        identity = MessageIdentity("one", connection, 7, "a", True, "p2", session, inherited)
-        return box.accept("one", "part", utc_now(), identity).future.result().repetition
+    def accept(connection: str, session: str, *, again: bool) -> Accepted:
+        identity = MessageIdentity("one", connection, 7, "a", again, session)
+        return box.accept("one", "part", utc_now(), identity).future.result()
 
-    def row(connection: str) -> None:
-        box.accept("one", "part", utc_now(), MessageIdentity("one", connection, 7, "a", False)).future.result()
+    accept("c1", "s1", again=False)
+    box = boxes()  # killed, and the broker has lost its sessions meanwhile
+    assert not accept("c2", "s2", again=True).repetition
+    assert not accept("c3", "s2", again=False).repetition
+    assert accept("c4", "s2", again=True).repetition
 
-    row("p1-a")  # of an earlier process
-    assert not repeats("p2-a")  # whose session is gone
-    row("p1-a")
-    assert repeats("p2-a", inherited=True)
-    row("p2-a")
-    assert not repeats("p2-c", session=("p2-b",), inherited=True)  # of a session that the broker has lost meanwhile
-    row("p2-a")
-    assert repeats("p2-c", session=("p2-a", "p2-b"))
+
+def test_the_session_at_the_broker_outlives_the_process(boxes: Boxes) -> None:
+    box = boxes()
+    assert box.session("one") is None
+    box.set_session("one", "s1")
+    assert boxes().session("one") == "s1"
+    (boxes.folder / JOURNAL).unlink()  # a power cut
+    assert boxes().session("one") == "s1"
+
+
+def test_what_was_given_without_the_disk_outlives_a_kill(boxes: Boxes, tmp_path: Path) -> None:
+    box = boxes()
+    issue(box, 1)
+    first = message("c1", 7)
+    accepted = box.accept("one", "on disk", utc_now())
+    accepted.future.result()
+    limit_pages(box, 1)
+    given = [failure("one", 2, "on disk", "state_failed"), failure("one", 3, "refused", "state_failed")]
+    assert box.keep(given[0], accepted)
+    assert box.keep(given[1], None, first)
+    killed = tmp_path / "killed"
+    shutil.copytree(boxes.folder, killed)  # as the files are then
+    with (killed / JOURNAL).open("ab") as journal:
+        journal.write(b'{"verdict": "cut sh')
+    box = boxes(killed)
+    assert (box.last_seq("one"), box.unanswered("one")) == (3, [])
+    again = MessageIdentity("one", "c2", 7, "a", True)
+    assert box.accept("one", "refused", utc_now(), again).future.result().repetition
+    assert box.answered_parts("one") == ["on disk", "refused"]
+    looked(box, lambda: kept(box) == [1, 2, 3])
+    assert waiting(box)[1:] == [one.id for one in given]
+    issue(box, 1)
+    eventually(lambda: box.look() or (killed / JOURNAL).read_bytes() == b"")
+    box = boxes(killed)
+    assert (box.last_seq("one"), kept(box), box.answered_parts("one")) == (4, [1, 2, 3, 4], [])
+
+
+def test_without_a_journal_there_is_an_alarm(boxes: Boxes, tmp_path: Path) -> None:
+    alarms = Alarms()
+    box = Outbox(tmp_path / "state", HistorySettings(), alarms=alarms, runtime=tmp_path / "nowhere")
+    box.start()
+    box.keep(failure("one", 1, "part", "state_failed"))
+    assert [alarm.code for alarm in alarms.every()] == ["journal"]
+    box.stop()
 
 
 def message(connection: str, packet: int, digest: str = "a", *, repeated: bool = False) -> MessageIdentity:
