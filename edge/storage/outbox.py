@@ -105,6 +105,7 @@ class Outbox:
         self._answered_triggers: set[int] = set()  # the same
         self._generations: dict[str, int] = {}  # by line, where the disk may not know it yet
         self._passed: dict[str, int] = {}  # by line, the last number that was given without the disk
+        self._keeping = threading.Lock()  # an answer is in the journal as long as it is a note
         self._lock = threading.Lock()  # guards what follows
         self._lost: OrderedDict[str, None] = OrderedDict()
         self._alarms = alarms = alarms or Alarms()
@@ -120,17 +121,19 @@ class Outbox:
         self._database = self._writer.start()
         left = self._journal.read()
         self._sessions = self._database.sessions | left.sessions
+        if self._database.restored:
+            self._write_journal(self._journal.clear_answers)  # they are of a time after the backup
+            return
         for answer in left.answers:
             verdict = answer.verdict
-            if verdict.generation >= self.generation(verdict.line):  # else a backup was restored meanwhile
-                self._go_on(verdict.line, verdict.seq, verdict.generation)
-                self._keep(verdict, answer.trigger)
-                if answer.trigger is not None:
-                    self._answered_triggers.add(answer.trigger)
-                if answer.message is not None:
-                    self._answered[answer.message] = None
-                if verdict.part_id is not None:
-                    self._answered_parts.setdefault(verdict.line, []).append(verdict.part_id)
+            self._go_on(verdict.line, verdict.seq, verdict.generation)
+            self._keep(verdict, answer.trigger)
+            if answer.trigger is not None:
+                self._answered_triggers.add(answer.trigger)
+            if answer.message is not None:
+                self._answered[answer.message] = None
+            if verdict.part_id is not None:
+                self._answered_parts.setdefault(verdict.line, []).append(verdict.part_id)
 
     def stop(self) -> None:
         """Finishes what was asked for, and closes the database. May be called twice."""
@@ -140,9 +143,10 @@ class Outbox:
 
     def look(self) -> None:
         """Empties the journal once all of it is on disk; to be called now and then."""
-        if self._journal.answers and not any(map(self.keeps, tuple(self._passed))):
-            self._write_journal(self._journal.clear_answers)
-            self._answered.clear()
+        with self._keeping:
+            if self._journal.answers and not any(map(self.keeps, tuple(self._passed))):
+                self._write_journal(self._journal.clear_answers)
+                self._answered.clear()
 
     def answered_parts(self, line: str) -> list[str]:
         """Parts that an earlier process has answered without the disk, and that it may not have yet."""
@@ -294,8 +298,9 @@ class Outbox:
         if name is not None:
             self._answered[name] = None
         answer = JournalAnswer(verdict, _trigger_of(accepted)[0], name)
-        self._write_journal(lambda: self._journal.add_answer(answer))
-        return self._keep(verdict, accepted)
+        with self._keeping:
+            self._write_journal(lambda: self._journal.add_answer(answer))
+            return self._keep(verdict, accepted)
 
     def _keep(self, verdict: Verdict, accepted: Acceptance | int | None) -> bool:
         self.pass_over(verdict.line, verdict.seq)
