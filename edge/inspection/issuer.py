@@ -73,7 +73,9 @@ class Issuer:
         services: Services,
     ) -> None:
         self.seq = services.outbox.last_seq(line)
-        """The number of the last verdict."""
+        """The number of the last verdict that was made."""
+        self.issued = self.seq
+        """The highest number that was issued: it is on disk, or in the journal."""
         self.generation = services.outbox.generation(line)
         """Of the numbers."""
         self.listener: Listener | None = None
@@ -335,6 +337,7 @@ class Issuer:
         """Sends a verdict on its way; whether the broker was given it at once. `then` is called when it has it."""
         request, services = answer.request, self._services
         self._counters.issued(verdict)
+        self.issued = max(self.issued, verdict.seq)
         code = verdict.error.code if verdict.error is not None else None
         services.metrics.verdict(self._line, verdict.verdict, code, verdict.timing_ms)
         sent = services.publisher.publish_verdict(verdict, then)

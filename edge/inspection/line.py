@@ -121,7 +121,7 @@ class Line:
     @property
     def seq(self) -> int:
         """The number of the last verdict."""
-        return self._issuer.seq
+        return self._issuer.issued
 
     def number_on(self, seq: int, generation: int) -> None:
         """The numbers go on above `seq`, and in a generation after `generation`, where the broker knows them though the
@@ -130,7 +130,7 @@ class Line:
         outbox = self._services.outbox
         if seq > self._issuer.seq or outbox.is_behind(self.line, generation):
             self._issuer.generation = outbox.number_on(self.line, seq, generation)
-            self._issuer.seq = max(seq, self._issuer.seq)
+            self._issuer.seq = self._issuer.issued = max(seq, self._issuer.seq)
 
     @property
     def recipe(self) -> LoadedRecipe:

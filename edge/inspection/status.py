@@ -123,7 +123,7 @@ class Status:
         return LineStats(
             line=self._line,
             at=utc_now(),
-            seq=self._issuer.seq,
+            seq=self._issuer.issued,
             generation=self._issuer.generation,
             **self._counters.by_kind(),
             dropped=self._counters.dropped,

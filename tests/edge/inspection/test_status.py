@@ -51,7 +51,7 @@ def status(
         Counters(),
         cast(Camera, SimpleNamespace(status=of_camera)),
         CurrentRecipe(recipe),
-        cast(Issuer, SimpleNamespace(open=0, seq=0, generation=1)),
+        cast(Issuer, SimpleNamespace(open=0, issued=0, generation=1)),
         cast(Services, services),
     )
 
