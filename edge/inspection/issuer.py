@@ -261,19 +261,22 @@ class Issuer:
         return self._services.archive.plan(self._line, issued.strftime("%Y-%m-%d"), seq, identity, kind)
 
     def _settle(self) -> None:
-        """Issues what the disk has taken, or has not taken in time."""
-        now, waiting = monotonic(), deque[_Answer]()
-        while self._answers:
+        """Issues what the disk has taken, or has not taken in time, in the order of the numbers.
+
+        Where one cannot wait any more, none before it can: a process that was killed then would leave a gap.
+        """
+        now = monotonic()
+        end = self._end if self._end is not None else math.inf
+        late = [place for place, answer in enumerate(self._answers) if now >= min(answer.give_up_at, end)]
+        count = late[-1] + 1 if late else 0
+        while self._answers and (count > 0 or self._answers[0].written.done()):
             answer = self._answers.popleft()
+            count -= 1
             if answer.written.done():
                 self._settle_written(answer, now)
-            elif now >= min(answer.give_up_at, self._end or float("inf")):
-                self._issue_without_disk(
-                    answer, f"the disk has not taken the verdict in time; {self._remedy}", slow=True
-                )
             else:
-                waiting.append(answer)
-        self._answers = waiting
+                message = f"the disk has not taken the verdict in time; {self._remedy}"
+                self._issue_without_disk(answer, message, slow=True)
 
     def _settle_written(self, answer: _Answer, now: float) -> None:
         try:
