@@ -48,13 +48,14 @@ class Backlog:
             self.behind = True  # `again` may have come in the midst of the last call
         if not self._batch and self.behind:
             self.behind = False  # before it looks: what comes behind meanwhile says so
+            not_there_yet = self._outbox.keeps(self._line)  # given without the disk, so that it will be behind then
             try:
                 found = self._outbox.waiting(self._line, _BATCH, besides)
             except BaseException:
                 self.behind = True
                 raise
             self._batch.extend(verdict for verdict in found if verdict.seq <= last)
-            if self._batch and len(found) == _BATCH:
+            if not_there_yet or (self._batch and len(found) == _BATCH):
                 self.behind = True
         return self._batch[0] if self._batch else None
 

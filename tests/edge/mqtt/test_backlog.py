@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from datetime import timedelta
 from typing import Any
@@ -208,6 +209,9 @@ def test_a_connection_that_is_made_while_the_disk_is_read_loses_nothing(publishe
     publisher_of.keep(3)
 
     class Interrupted:
+        def keeps(self, line: str) -> bool:
+            return False
+
         def waiting(self, line: str, limit: int, besides: Any = ()) -> Any:
             found = publisher_of.outbox.waiting(line, limit, besides)
             if not interrupted:
@@ -220,3 +224,23 @@ def test_a_connection_that_is_made_while_the_disk_is_read_loses_nothing(publishe
     backlog = Backlog(Interrupted(), LINE, MqttSettings())  # type: ignore[arg-type]
     assert backlog.next([], 3) is not None
     assert backlog.next([], 3) is not None  # after the new connection all of it is behind again
+
+
+def test_what_was_given_without_the_disk_and_not_sent_is_sent_when_the_disk_has_it(
+    mosquitto: Mosquitto, publisher_of: Publishers
+) -> None:
+    publisher = publisher_of(mosquitto.port, in_flight=1)
+    publisher.start()
+    connected(publisher)
+    stands, goes_on = threading.Event(), threading.Event()
+    publisher_of.outbox._writer.submit(lambda _: stands.set() or goes_on.wait(10))
+    assert stands.wait(5)
+    given = [verdict(seq) for seq in range(1, 6)]
+    with subscribe(mosquitto.port, VERDICTS) as listener:
+        for one in given:  # more than may be on their way
+            publisher_of.outbox.keep(one)
+            publisher.publish_verdict(one)
+        time.sleep(0.5)  # the delivery has looked, and found nothing on disk
+        goes_on.set()
+        listener.until(lambda messages: len({body["id"] for body in bodies(messages)}) == 5)
+    eventually(lambda: publisher_of.waiting == [])

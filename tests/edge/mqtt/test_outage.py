@@ -13,9 +13,9 @@ import pytest
 
 from edge.mqtt import publisher as mqtt
 from edge.mqtt.client import Cause
-from edge.mqtt.connection import probe
 from edge.mqtt.publisher import Publisher
 from edge.settings import MqttSettings
+from edge.tools.broker_check import check_broker
 from tests.support.mosquitto import Mosquitto, Subscription, eventually, free_port, subscribe
 from tests.support.proxy import Proxy
 from tests.support.publisher import (
@@ -122,7 +122,7 @@ def test_refused(publisher_of: Publishers, password: str | None, caplog: pytest.
         assert not publisher.connected
         publisher_of.issue(publisher)
         assert publisher.state.waiting == 1
-        assert "refused" in str(probe(MqttSettings(host="127.0.0.1", port=broker.port, **settings), 5))
+        assert "refused" in str(check_broker(MqttSettings(host="127.0.0.1", port=broker.port, **settings), 5).refusal)
     assert "wrong" not in caplog.text
     assert "wrong" not in str(vars(publisher))
 
