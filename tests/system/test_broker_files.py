@@ -141,7 +141,7 @@ def test_each_user_may_write_what_is_theirs_and_nothing_else(broker: Broker, use
 @pytest.mark.parametrize("user", USERS)
 def test_each_user_hears_what_is_theirs_and_nothing_else(broker: Broker, user: str) -> None:
     heard = {topic.of("hall-2") for topic, right in RIGHTS[user].items() if right == "read"}
-    heard |= {SYNC.of("hall-2")} if user == "alfa-edge" else set()
+    heard |= {SYNC.of("hall-2"), STATS.of("hall-2")} if user == "alfa-edge" else set()
     with (
         subscribe(broker.port, "line/#", user=user, password=PASSWORD) as subscription,
         client_of(broker, "alfa-edge") as service,
@@ -161,7 +161,7 @@ def test_every_topic_of_the_service_is_allowed() -> None:
     text = (DEPLOY / "mosquitto.acl").read_text("utf-8")
     service = text.partition("user alfa-edge\n")[2].partition("\nuser ")[0]
     for topic in TOPICS:
-        verb = "readwrite" if topic is SYNC else {"out": "write", "in": "read"}[topic.direction]
+        verb = "readwrite" if topic in (SYNC, STATS) else {"out": "write", "in": "read"}[topic.direction]
         assert f"topic {verb} {topic.wildcard}\n" in service, topic.pattern
 
 

@@ -21,6 +21,7 @@ from tests.support.proxy import Proxy
 from tests.support.publisher import (
     ANOMALY,
     LINE,
+    STATS,
     STATUS,
     Notes,
     Publishers,
@@ -59,7 +60,7 @@ def test_broker_down_at_start(publisher_of: Publishers) -> None:
         assert not publisher.connected
         with listening_first(broker, publisher) as listener:
             connected(publisher)
-            listener.until(lambda messages: topics(messages) == {STATUS, ANOMALY})
+            listener.until(lambda messages: topics(messages) == {STATUS, STATS, ANOMALY})
             assert states(listener.messages) == ["running"]
 
 
