@@ -118,8 +118,8 @@ class LineSettings(Section):
     """Milliseconds after a trigger by which its verdict is issued, if need be as `error` `deadline`."""
     frame_within_ms: int | None = Field(default=None, ge=1, le=600_000)
     """Milliseconds after its trigger by which the picture of a part is exposed; one that comes later shows the next
-    part, and the answer is `error` `camera_late`. Default: twice the camera's interval, as measured, and at most half
-    of the deadline."""
+    part, and the answer is `error` `camera_late`. Default: twice the camera's interval, as measured, but no
+    less than 250 ms and no more than half of the deadline."""
     queue: int = Field(default=8, ge=1, le=1000)
     """Triggers that may wait; one more is answered at once with `error` `queue_full`."""
     pack: str = "generic"

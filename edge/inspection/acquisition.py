@@ -24,7 +24,7 @@ ANSWER_S = 0.02
 """The verdict and its way to the disk take up to so many seconds after the inference."""
 _LOOK_S = 0.25  # how often the camera is looked after while nothing comes
 _GRAB_S = 0.1  # how often a part that waits for its frame is looked at
-_LEAST_WITHIN_S = 0.1  # a frame may be exposed so long after its trigger, however fast the camera is
+_LEAST_WITHIN_S = 0.25  # a busy machine may hold up a frame for so long, however fast the camera is
 
 
 class Acquisition:
