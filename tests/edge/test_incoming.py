@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
@@ -172,6 +172,7 @@ FIELDS = st.sampled_from(["part_id", "deadline_ms", "at", "id", "command", "argu
 MESSAGES = st.dictionaries(FIELDS, JSON, max_size=5).map(lambda fields: json.dumps(fields).encode())
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(st.binary(max_size=200) | MESSAGES)
 def test_whatever_comes_is_read_or_refused(payload: bytes) -> None:
     for read in (read_trigger, read_command):
@@ -182,6 +183,7 @@ def test_whatever_comes_is_read_or_refused(payload: bytes) -> None:
         assert said
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(MESSAGES)
 def test_what_is_read_is_what_the_schema_says(payload: bytes) -> None:
     document: Any = json.loads(payload)
