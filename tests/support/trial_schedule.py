@@ -51,8 +51,7 @@ class Senders:
         """In order; any thread may read it."""
         self._plant = plant
         self._schedule = schedule
-        self._go = threading.Event()
-        self._go.set()
+        self._go = threading.Lock()  # held while a trigger is sent, so that none is half sent while they are held back
         self._threads: list[threading.Thread] = []
 
     def start(self, begun: float) -> None:
@@ -66,9 +65,8 @@ class Senders:
     @contextmanager
     def held(self) -> Iterator[None]:
         """No trigger is sent while the context is open; they are sent afterwards."""
-        self._go.clear()
-        yield
-        self._go.set()
+        with self._go:
+            yield
 
     def join(self) -> None:
         """Waits until all are sent."""
@@ -90,10 +88,10 @@ class Senders:
     def _send(self, line: str, begun: float) -> None:
         for trigger in self._schedule[line]:
             time.sleep(max(0.0, begun + trigger.at - time.monotonic()))
-            self._go.wait()
             more = {} if trigger.deadline_ms is None else {"deadline_ms": trigger.deadline_ms}
-            self.sent.append(Trigger(Part(line, trigger.part_id, time.monotonic())))
-            self._plant.plc.trigger(line, trigger.part_id, **more)
+            with self._go:
+                self.sent.append(Trigger(Part(line, trigger.part_id, time.monotonic())))
+                self._plant.plc.trigger(line, trigger.part_id, **more)
 
 
 class FaultSchedule:
