@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,8 +80,10 @@ class ReusedAccount:
         for answer in self._answers.values():
             answers[str(answer.verdict.get("part_id"))].append(answer)
         unknown = answers.keys() - came.keys()
-        missing = {part_id: _unanswered(of, answers[part_id]) for part_id, of in came.items()}
-        unanswered = {part_id: count for part_id, count in missing.items() if count}
+        missing = {
+            part_id: len(unanswered(of, [answer.at for answer in answers[part_id]])) for part_id, of in came.items()
+        }
+        open_parts = {part_id: count for part_id, count in missing.items() if count}
         unmarked = []
         for part_id, of in came.items():
             found = answers[part_id]
@@ -92,9 +94,9 @@ class ReusedAccount:
                 unmarked.append(part_id)
         if unknown:
             yield f"{len(unknown)} parts have answers and no trigger: {', '.join(sorted(unknown)[:_MOST])}"
-        if unanswered:
-            total = sum(unanswered.values())
-            yield f"{total} triggers of {len(unanswered)} parts have no answer: {self._some(unanswered, came)}"
+        if open_parts:
+            total = sum(open_parts.values())
+            yield f"{total} triggers of {len(open_parts)} parts have no answer: {self._some(open_parts, came)}"
         if unmarked:
             names = self._some(unmarked, came)
             yield f"{len(unmarked)} parts have more answers than triggers, not marked as duplicates: {names}"
@@ -105,15 +107,18 @@ class ReusedAccount:
         return "; ".join(f"{name} at {', '.join(moments[name])} s" for name in sorted(names)[:_MOST])
 
 
-def _unanswered(triggers: Sequence[Trigger], answers: Sequence[_Answer]) -> int:
-    """How many triggers have no answer: each takes the last one heard after it that no later trigger has taken."""
-    left = sorted(answers, key=lambda answer: float("inf") if answer.at is None else answer.at)
-    missing = 0
+def unanswered(triggers: Sequence[Trigger], heard: Iterable[float | None]) -> list[Trigger]:
+    """The triggers of a part without an answer: each takes the last one heard after it that no later trigger has taken.
+
+    `heard`: when answers came, seconds of the monotonic clock; None: at any time. What is excused needs none.
+    """
+    left = sorted(float("inf") if at is None else at for at in heard)
+    missing = []
     for trigger in reversed(triggers):
-        if left and (left[-1].at is None or left[-1].at > trigger.part.sent):
+        if left and left[-1] > trigger.part.sent:
             left.pop()
         elif not trigger.excused:
-            missing += 1
+            missing.append(trigger)
     return missing
 
 

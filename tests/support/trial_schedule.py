@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import asdict, dataclass
@@ -13,7 +14,7 @@ from tests.support.fault_schedule import ScheduledFault, ScheduledTrigger, draw_
 from tests.support.faults import Faults
 from tests.support.people import Part
 from tests.support.plant import START_S, Plant
-from tests.support.reused_account import ReusedAccount, Trigger
+from tests.support.reused_account import ReusedAccount, Trigger, unanswered
 
 RATES = (8.0, 3.0, 1.0, 0.5)  # of the lines, parts per second
 QUIET_S = 3.0  # for the answers to what is open, before the broker forgets its sessions
@@ -74,16 +75,14 @@ class Senders:
             thread.join(SETTLE_S)
 
     def unanswered(self) -> list[Trigger]:
-        """Those that are not excused and whose part has fewer answers than triggers."""
-        counts: dict[str | None, int] = {}
-        for identity in {(one.message["id"], one.message.get("part_id")) for one in self._plant.monitor.verdicts()}:
-            counts[identity[1]] = counts.get(identity[1], 0) + 1
-        unanswered = []
+        """Those that are not excused and have no answer."""
+        triggers: dict[str, list[Trigger]] = defaultdict(list)
+        answers: dict[str, dict[str, float]] = defaultdict(dict)
+        for answer in self._plant.monitor.verdicts():
+            answers[answer.message["part_id"]].setdefault(answer.message["id"], answer.at)
         for trigger in tuple(self.sent):
-            counts[trigger.part.part_id] = counts.get(trigger.part.part_id, 0) - 1
-            if counts[trigger.part.part_id] < 0 and not trigger.excused:
-                unanswered.append(trigger)
-        return unanswered
+            triggers[trigger.part.part_id].append(trigger)
+        return [trigger for part, of in triggers.items() for trigger in unanswered(of, answers[part].values())]
 
     def _send(self, line: str, begun: float) -> None:
         for trigger in self._schedule[line]:
