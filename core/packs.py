@@ -4,37 +4,41 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-import json
+import math
 import re
-import sys
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
-from itertools import product
+from itertools import islice, product
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from core.pack_content import PackError as PackError
+from core.pack_content import line_of, parse, place, read_file, unfit
+from core.printable import shown, unprintable
 
 TEMPLATE_PROMPTS = 72
 """Prompts per label that the template gives, as in the paper."""
+MOST_SENTENCES = 300
+"""Of a label; the paper has at most 144 besides the template's prompts."""
+LONGEST_PROMPT = 300
+"""Characters; CLIP reads 77 tokens."""
+_MOST_PROBLEMS = 20  # of a file that are named
 
 Label = Literal["normal", "abnormal"]
 BEGINNINGS: dict[Label, str] = {"normal": "A normal image of ", "abnormal": "An abnormal image of "}
 """How the sentences of each label begin."""
 
 Words = Annotated[str, Field(min_length=1, max_length=120, pattern=r"^\S(.*\S)?$")]
-Sentence = Annotated[str, Field(min_length=12, max_length=300, pattern=r"^[A-Z].*\.$")]
-
-
-class PackError(ValueError):
-    """A pack that is not there or not right; the message names file, line, key and reason."""
+Sentence = Annotated[str, Field(min_length=12, max_length=LONGEST_PROMPT, pattern=r"^[A-Z].*\.$")]
+_Details = Annotated[tuple[Annotated[str, Field(max_length=120)], ...], Field(min_length=1, max_length=TEMPLATE_PROMPTS)]
+_States = Annotated[tuple[Words, ...], Field(min_length=1, max_length=TEMPLATE_PROMPTS)]
+_Sentences = Annotated[tuple[Sentence, ...], Field(max_length=MOST_SENTENCES)]
+_Name = Annotated[str, Field(min_length=1, max_length=60)]
 
 
 class _InconsistentError(ValueError):
@@ -60,28 +64,28 @@ class _Table(BaseModel):
 class Provenance(_Table):
     """Where the sentences come from."""
 
-    generator: str
+    generator: str = Field(max_length=300)
     """Kind of the generator."""
-    queries: tuple[str, ...] = Field(min_length=1)
+    queries: tuple[Annotated[str, Field(max_length=4000)], ...] = Field(min_length=1, max_length=200)
     """What it was asked, word for word."""
-    date: str = Field(pattern=r"^\d{4}-\d{2}-\d{2}$")
+    date: str = Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")
     """When."""
-    licence: str
+    licence: str = Field(max_length=100)
     """SPDX identifier."""
 
 
 class Template(_Table):
     """What fills the paper's template, `A {domain} image of a {state} {class} [with {specific details}]`."""
 
-    domains: tuple[Words, ...] = Field(min_length=1)
+    domains: _States
     """Kinds of image, for instance `close-up`."""
-    normal_states: tuple[Words, ...] = Field(min_length=1)
+    normal_states: _States
     """For instance `flawless`."""
-    abnormal_states: tuple[Words, ...] = Field(min_length=1)
+    abnormal_states: _States
     """For instance `damaged`."""
-    normal_details: tuple[str, ...] = Field(min_length=1)
+    normal_details: _Details
     """What follows `with`; an empty one leaves it out."""
-    abnormal_details: tuple[str, ...] = Field(min_length=1)
+    abnormal_details: _Details
     """As above, for the other label."""
 
 
@@ -94,19 +98,19 @@ class PromptPack(_Table):
     """The noun, in the singular."""
     plural: Words
     """The noun, in the plural."""
-    version: str = Field(pattern=r"^\d+\.\d+\.\d+$")
+    version: str = Field(pattern=r"^[0-9]{1,9}\.[0-9]{1,9}\.[0-9]{1,9}$")
     """Semantic version of the pack."""
-    normal: tuple[Sentence, ...]
+    normal: _Sentences
     """Sentences of the LLM on normal images; each begins `A normal image of`."""
-    abnormal: tuple[Sentence, ...]
+    abnormal: _Sentences
     """Sentences of the LLM on abnormal images; each begins `An abnormal image of`."""
-    descriptors: tuple[Words, ...] = Field(min_length=5)
+    descriptors: tuple[Words, ...] = Field(min_length=5, max_length=100)
     """Short phrases that say to people what is amiss."""
     provenance: Provenance
     """Where the sentences come from."""
     template: Template
     """What fills the paper's template."""
-    defects: dict[str, tuple[Words, ...]] = Field(min_length=1)
+    defects: dict[_Name, Annotated[tuple[Words, ...], Field(max_length=50)]] = Field(min_length=1, max_length=100)
     """Kinds of defect, and what each looks like."""
 
     _name: str = PrivateAttr(default="")
@@ -130,12 +134,17 @@ class PromptPack(_Table):
         )
 
     def _rendered(self, label: Label) -> Iterator[str]:
-        states = getattr(self.template, f"{label}_states")
-        details = getattr(self.template, f"{label}_details")
-        for domain, state, detail in product(self.template.domains, states, details):
-            thing = f"{state} {self.class_name}"
-            tail = f" with {detail}" if detail else ""
-            yield f"{with_article(domain).capitalize()} image of {with_article(thing)}{tail}."
+        return (self._prompt(*parts) for parts in product(*self._parts(label)))
+
+    def _parts(self, label: Label) -> tuple[tuple[str, ...], ...]:
+        """Domains, states and details; each of one with each of the others gives a prompt."""
+        template = self.template
+        return template.domains, getattr(template, f"{label}_states"), getattr(template, f"{label}_details")
+
+    def _prompt(self, domain: str, state: str, detail: str) -> str:
+        thing = f"{state} {self.class_name}"
+        tail = f" with {detail}" if detail else ""
+        return f"{with_article(domain).capitalize()} image of {with_article(thing)}{tail}."
 
     @model_validator(mode="after")
     def _consistent(self) -> PromptPack:
@@ -143,15 +152,21 @@ class PromptPack(_Table):
             for index, sentence in enumerate(getattr(self, label)):
                 if not sentence.startswith(start):
                     raise _InconsistentError(f"{label}: {sentence!r} does not begin with {start!r}", label, index)
-        prompts = self.prompts()
-        for label in BEGINNINGS:
-            count = sum(1 for _ in self._rendered(label))
+        for label in BEGINNINGS:  # by multiplication, before the first prompt is rendered
+            parts = self._parts(label)
+            count = math.prod(map(len, parts))
             if count != TEMPLATE_PROMPTS:
                 raise _InconsistentError(
                     f"template: gives {count} {label} prompts; it must give {TEMPLATE_PROMPTS}", "template"
                 )
+            longest = self._prompt(*(max(words, key=len) for words in parts))
+            if len(longest) > LONGEST_PROMPT:
+                message = f"template: gives a {label} prompt of {len(longest)} characters; {LONGEST_PROMPT} are the most"
+                raise _InconsistentError(message, "template")
+        prompts = self.prompts()
+        for label in BEGINNINGS:
             side: tuple[str, ...] = getattr(prompts, label)
-            if repeated := sorted({one for one in side if side.count(one) > 1}):
+            if repeated := sorted(prompt for prompt, count in Counter(side).items() if count > 1):
                 raise _InconsistentError(f"{label}: stands twice: {repeated[0]!r}", *self._repeats(label, repeated[0]))
         if shared := sorted(set(prompts.normal) & set(prompts.abnormal)):
             states = self.template.abnormal_states
@@ -198,18 +213,22 @@ def load_pack(name: str) -> PromptPack:
         PackError: there is none, or the file is not right.
     """
     if "/" in name or name.endswith(".toml"):
-        path = Path(name).expanduser()
         try:
-            return _parse(path.read_bytes(), path.stem, str(path))
-        except OSError as error:
-            raise PackError(f"pack {path}: {error.strerror or error}") from error
+            path = Path(name).expanduser()
+        except RuntimeError as error:  # the user of `~user` is not known
+            raise PackError(f"pack {shown(name)}: {error}") from error
+        if found := unprintable(path.stem):  # it stands in tables, logs and verdicts
+            raise PackError(f"pack {shown(name)}: the file's name holds {found}, which does not show; rename it")
+        return _parse(read_file(path), path.stem, f"pack {shown(str(path))}")
     known = list_packs()
     if name not in known:
         close = difflib.get_close_matches(name, known, n=1)
         hint = f"did you mean {close[0]}? " if close else ""
-        raise PackError(f"pack {name!r} is not known; {hint}there are {', '.join(known)}, or give the path of a file")
+        raise PackError(
+            f"pack {name[:200]!r} is not known; {hint}there are {', '.join(known)}, or give the path of a file"
+        )
     file = files("prompt_packs") / f"{name}.toml"
-    return _parse(file.read_bytes(), name, str(file))
+    return _parse(file.read_bytes(), name, f"pack {file}")
 
 
 def pack_schema() -> dict[str, Any]:
@@ -218,62 +237,45 @@ def pack_schema() -> dict[str, Any]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | schema
 
 
+def make_pack(content: Mapping[str, Any], where: str, text: str | None = None) -> PromptPack:
+    """The pack of the tables of a file, or of what will be written to one.
+
+    Args:
+        content: Keys and values as in the file.
+        where: How messages begin.
+        text: The file, whose lines messages name.
+
+    Raises:
+        PackError: it is no pack, or says something that cannot be printed.
+    """
+    problems = [f"{place(at)}: {reason}" for at, reason in islice(unfit(content), _MOST_PROBLEMS)]
+    if not problems:
+        try:
+            return PromptPack.model_validate(content)
+        except ValidationError as error:
+            found = error.errors()
+            problems = [_problem(text, content, one) for one in found[:_MOST_PROBLEMS]]
+            if more := len(found) - len(problems):
+                problems.append(f"and {more} more")
+    raise PackError("\n".join(f"{where}: {problem}" for problem in problems))
+
+
 def _parse(data: bytes, name: str, where: str) -> PromptPack:
-    try:
-        text = data.decode("utf-8")
-        content = tomllib.loads(text)
-        pack = PromptPack.model_validate(content)
-    except UnicodeDecodeError as error:
-        line = data[: error.start].count(b"\n") + 1
-        raise PackError(f"pack {where}: line {line} is not UTF-8") from None
-    except tomllib.TOMLDecodeError as error:
-        end = f"at line {text.count(chr(10)) + 1}, the end of the file"
-        raise PackError(f"pack {where}: not valid TOML: {str(error).replace('at end of document', end)}") from None
-    except ValidationError as error:
-        problems = [_problem(text, content, one) for one in error.errors()]
-        raise PackError("\n".join(f"pack {where}: {problem}" for problem in problems)) from None
+    text, content = parse(data, where)
+    pack = make_pack(content, where, text)
     pack._name, pack._sha256 = name, hashlib.sha256(data).hexdigest()
     return pack
 
 
-def _problem(text: str, content: dict[str, Any], error: ErrorDetails) -> str:
-    """One thing that is wrong in a file, behind the number of its line."""
+def _problem(text: str | None, content: Mapping[str, Any], error: ErrorDetails) -> str:
+    """One thing that is wrong in a pack, behind the number of its line where there are lines."""
     cause = error.get("ctx", {}).get("error")
     if isinstance(cause, _InconsistentError):
-        return f"line {_line(text, content, cause.at)}: {cause}"
-    at = error["loc"]
-    line = _line(text, content, at[:-1] if error["type"] == "missing" else at)
-    return f"line {line}: {'.'.join(str(part) for part in at)}: {error['msg']}"
-
-
-def _line(text: str, content: Any, at: Sequence[str | int]) -> int:
-    """The number of the line of what the keys and indices `at` lead to, or of the last of them that is found."""
-    lines = text.split("\n")
-    row = 0
-    for key in at:
-        if isinstance(key, str):
-            name = re.compile(rf"""\s*\[?\s*["']?{re.escape(key)}["']?\s*[]=]""")
-            found = next((after for after in range(row, len(lines)) if name.match(lines[after])), None)
-        else:
-            found = _line_of_item(lines, row, content[: key + 1])
-        if found is None:
-            break
-        row, content = found, content[key]
-    return row + 1
-
-
-def _line_of_item(lines: Sequence[str], row: int, items: Sequence[object]) -> int | None:
-    """The index of the line, from `row` on, that holds the last of `items`, some of which may be the same."""
-    item = items[-1]
-    if not isinstance(item, str):
-        return None
-    quoted = {json.dumps(item), json.dumps(item, ensure_ascii=False), f"'{item}'"}
-    left = items.count(item)
-    for index in range(row, len(lines)):
-        left -= sum(lines[index].count(one) for one in quoted)
-        if left <= 0:
-            return index
-    return None
+        at, words = cause.at, str(cause)
+    else:
+        at = error["loc"][:-1] if error["type"] == "missing" else error["loc"]
+        words = f"{place(error['loc'])}: {error['msg']}"
+    return words if text is None else f"line {line_of(text, content, at)}: {words}"
 
 
 _WINCLIP_NORMAL = (

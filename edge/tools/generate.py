@@ -30,7 +30,7 @@ from core.pack_queries import (
     sentence_query,
 )
 from core.pack_text import dump_pack
-from core.packs import BEGINNINGS, Label, PackError, PromptPack, list_packs, load_pack, with_article
+from core.packs import BEGINNINGS, Label, PackError, PromptPack, list_packs, load_pack, make_pack, with_article
 from edge.clock import monotonic, utc_now
 from edge.ops.redact import redact
 
@@ -39,6 +39,7 @@ SUFFIX = ".draft.toml"
 
 _MARK = "# A draft, not reviewed:"
 _LONGEST_BODY = 1 << 20  # bytes
+_MOST_ITEMS = 1000  # of an answer that are looked at
 _LONGEST_SAID = 200  # characters of a server's error message
 _SHORTEST_SECRET = 8  # characters; local servers get keys such as `x`, which may well stand in a sentence
 _SPARE = 3  # asked for beyond what is missing, since some will be refused
@@ -260,7 +261,7 @@ class _Interview:
             if (query := messages[-1]["content"]) not in self.asked:
                 self.asked.append(query)
             fresh: list[str] = []
-            for item in self._endpoint.ask(messages):
+            for item in self._endpoint.ask(messages)[:_MOST_ITEMS]:
                 came += 1
                 made = make(item)
                 if made is None or self._endpoint.gives_away(str(made)):
@@ -305,25 +306,27 @@ def generate(endpoint: Endpoint, wish: Wish, heard: Heard = lambda *_: None) -> 
     normal, abnormal = sentences("normal"), sentences("abnormal")
     descriptors = tuple(interview.gather("descriptors", descriptor_query(noun), phrase, *_DESCRIPTORS).values())
     defects = interview.gather("kinds of defect", defect_query(noun, _DEFECTS[1]), as_defect, *_DEFECTS)
-    return PromptPack.model_validate(
-        {
-            "schema": 1,
-            "class": noun,
-            "plural": wish.plural,
-            "version": _next_version(wish.name),
-            "normal": normal,
-            "abnormal": abnormal,
-            "descriptors": descriptors,
-            "provenance": {
-                "generator": f"large language model {endpoint.model}",
-                "queries": interview.asked,
-                "date": utc_now().strftime("%Y-%m-%d"),
-                "licence": wish.licence,
-            },
-            "template": _template(noun, normal, descriptors),
-            "defects": defects,
-        }
-    )
+    content = {
+        "schema": 1,
+        "class": noun,
+        "plural": wish.plural,
+        "version": _next_version(wish.name),
+        "normal": normal,
+        "abnormal": abnormal,
+        "descriptors": descriptors,
+        "provenance": {
+            "generator": f"large language model {endpoint.model}",
+            "queries": interview.asked,
+            "date": utc_now().strftime("%Y-%m-%d"),
+            "licence": wish.licence,
+        },
+        "template": _template(noun, normal, descriptors),
+        "defects": defects,
+    }
+    try:
+        return make_pack(content, "the answers make no pack")
+    except PackError as error:
+        raise GenerationError(f"{error}. Nothing was written; try again, or another --model") from None
 
 
 def _next_version(name: str) -> str:
@@ -365,9 +368,14 @@ def draft_path(folder: Path, name: str, overwrite: bool = False) -> Path:
         return path
     if not overwrite:
         raise GenerationError(f"{path}: is there already; give --overwrite if it may go, or another --name or --out")
-    if path.is_symlink() or not path.is_file() or not path.read_bytes().startswith(_MARK.encode()):
+    if path.is_symlink() or not path.is_file() or not _is_marked(path):
         raise GenerationError(f"{path}: is not an unreviewed draft, and stays; give another --name or --out")
     return path
+
+
+def _is_marked(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(_MARK)) == _MARK.encode()
 
 
 def write_draft(pack: PromptPack, folder: Path, name: str, overwrite: bool = False) -> Path:

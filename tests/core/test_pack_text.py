@@ -9,8 +9,9 @@ from core.packs import PromptPack, list_packs, load_pack
 
 BUNDLED = Path(__file__).parents[2] / "prompt_packs"
 
-anything = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
-one_line = anything.map(lambda text: f"x{text}x".replace("\n", ""))
+anything = st.text(st.characters().filter(str.isprintable), max_size=40)
+several_lines = st.lists(anything, min_size=1, max_size=3).map("\n".join)
+one_line = anything.map(lambda text: f"x{text}x")
 phrases = st.lists(one_line, min_size=5, max_size=7).map(tuple)
 sentences = st.lists(one_line, max_size=3, unique=True)
 
@@ -30,9 +31,9 @@ def test_every_bundled_pack_is_in_the_one_form(name: str) -> None:
     normal=sentences,
     abnormal=sentences,
     descriptors=phrases,
-    queries=st.lists(anything, min_size=1, max_size=3).map(tuple),
+    queries=st.lists(several_lines, min_size=1, max_size=3).map(tuple),
     generator=anything,
-    defects=st.dictionaries(anything, phrases, min_size=1, max_size=3),
+    defects=st.dictionaries(one_line, phrases, min_size=1, max_size=3),
     detail=anything,
 )
 def test_what_is_dumped_is_read_as_the_same(
