@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import stat
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from core.printable import shown, unprintable
+from core.regular_file import read_regular
+from core.toml import MOST_BYTES, TomlError, parse_toml
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
-MOST_BYTES = 256 * 1024
-"""The largest file; the largest bundled one has 8 kB."""
-_MOST_DOTS = 100  # in a line: a key of thousands of parts takes the parser minutes
 _DEEPEST = 3  # a table, in it a list, in that a text
 _QUERIES = ("provenance", "queries")  # are kept word for word, with their line breaks
 
@@ -30,33 +21,15 @@ class PackError(ValueError):
 
 
 def read_file(path: Path) -> bytes:
-    """The bytes of a regular file; a FIFO or a device is refused at once, and neither waited for nor read.
+    """The bytes of a pack's file.
 
     Raises:
-        PackError: there is no such file, it is not regular, cannot be read, or is larger than `MOST_BYTES`.
+        PackError: there is no such file, it is not regular, cannot be read, or is larger than a TOML file may be.
     """
-    where = f"pack {shown(str(path))}"
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
-        try:
-            regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
-            data = _read(descriptor, MOST_BYTES + 1) if regular else b""
-        finally:
-            os.close(descriptor)
-    except (OSError, ValueError) as error:  # a path with a NUL is a ValueError
-        raise PackError(f"{where}: {getattr(error, 'strerror', None) or error}") from error
-    if not regular:
-        raise PackError(f"{where}: is no regular file; name a pack, or the path of a TOML file")
-    if len(data) > MOST_BYTES:
-        raise PackError(f"{where}: is larger than {MOST_BYTES >> 10} KiB; a pack of hundreds of sentences is smaller")
-    return data
-
-
-def _read(descriptor: int, most: int) -> bytes:
-    data = bytearray()
-    while len(data) < most and (more := os.read(descriptor, most - len(data))):
-        data += more
-    return bytes(data)
+        return read_regular(path, MOST_BYTES)
+    except OSError as error:
+        raise PackError(f"pack {shown(str(path))}: {error.strerror or error}; name a pack, or a TOML file") from error
 
 
 def parse(data: bytes, where: str) -> tuple[str, dict[str, Any]]:
@@ -69,28 +42,10 @@ def parse(data: bytes, where: str) -> tuple[str, dict[str, Any]]:
     Raises:
         PackError: it is something else.
     """
-    if len(data) > MOST_BYTES:
-        raise PackError(f"{where}: is larger than {MOST_BYTES >> 10} KiB; a pack of hundreds of sentences is smaller")
     try:
-        text = data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = data[: error.start].count(b"\n") + 1
-        raise PackError(f"{where}: line {line} is not UTF-8") from None
-    for number, line_text in enumerate(text.split("\n"), 1):
-        if line_text.count(".") > _MOST_DOTS:
-            raise PackError(f"{where}: line {number}: more than {_MOST_DOTS} full stops; write one sentence a line")
-    try:
-        content = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        end = f"at line {text.count(chr(10)) + 1}, the end of the file"
-        reason = shown(str(error).replace("at end of document", end))
-        raise PackError(f"{where}: not valid TOML: {reason}") from None
-    except RecursionError:
-        raise PackError(f"{where}: not valid TOML: it is nested too deeply") from None
-    except MemoryError:
-        raise PackError(f"{where}: there is no memory to read it") from None
-    except (ValueError, OverflowError) as error:  # a number of thousands of digits
-        raise PackError(f"{where}: not valid TOML: {shown(str(error))}") from None
+        text, content = parse_toml(data)
+    except TomlError as error:
+        raise PackError(f"{where}: {error}") from None
     for at, reason in unfit(content):
         raise PackError(f"{where}: line {line_of(text, content, at)}: {place(at)}: {reason}")
     return text, content

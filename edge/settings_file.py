@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import difflib
 import os
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
+from pydantic_settings import SettingsError
 
+from core.printable import shown
+from core.regular_file import read_regular
+from core.toml import MOST_BYTES, TomlError, parse_toml
 from edge.ops.redact import redact
 from edge.settings import ENV_PREFIX, LineSettings, Settings
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+
+_MOST = 20  # problems that are named
+_UNKNOWN = {"type": "extra_forbidden", "msg": ""}
 
 
 @dataclass(frozen=True)
@@ -50,37 +53,41 @@ def load_settings(path: Path) -> Settings:
         ConfigError: the file is missing, not TOML, or holds a wrong key or value.
     """
     try:
-        data = tomllib.loads(path.read_text("utf-8"))
+        _, data = parse_toml(read_regular(path, MOST_BYTES))
     except FileNotFoundError:
         raise ConfigError([Problem(str(path), "", "", "no such file; `alfa-edge config example` prints one")]) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError([Problem(str(path), "", "", f"cannot be read: {error}")]) from error
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError([Problem(str(path), "", "", f"not valid TOML: {error}")]) from error
+    except OSError as error:
+        raise ConfigError([Problem(str(path), "", "", f"cannot be read: {error.strerror or error}")]) from error
+    except TomlError as error:
+        raise ConfigError([Problem(str(path), "", "", str(error))]) from None
+    if ours := [key for key in data if key.startswith("_")]:  # would reach pydantic's own switches
+        raise ConfigError([Problem(str(path), shown(key), "", _remedy(_UNKNOWN, (key,))) for key in ours[:_MOST]])
     try:
         return Settings(**data)
     except ValidationError as error:
-        raise ConfigError(list(_problems(error, str(path), os.environ))) from None
+        raise ConfigError(list(islice(_problems(error, str(path), os.environ), _MOST))) from None
+    except SettingsError as error:  # of a variable that is no JSON; its cause would repeat the value
+        raise ConfigError([Problem(f"environment {ENV_PREFIX}...", "", "", str(error))]) from None
 
 
 def _problems(error: ValidationError, path: str, environ: Mapping[str, str]) -> Iterator[Problem]:
     variables = {name.upper(): name for name in environ}
     for item in error.errors():
         loc = tuple(str(part) for part in item["loc"] if part != "[key]")
-        key = ".".join(loc)
+        key = shown(".".join(loc))
         variable = variables.get((ENV_PREFIX + "__".join(loc)).upper())
         yield Problem(
             f"environment {variable}" if variable else path,
             key,
-            _shown(key, item["input"]),
+            _shown(key, item["input"], known=item["type"] != "extra_forbidden"),
             _remedy(item, loc),
         )
 
 
-def _shown(key: str, value: object) -> str:
+def _shown(key: str, value: object, known: bool = True) -> str:
     if "password" in key:
         return "***"
-    if isinstance(value, Mapping):
+    if isinstance(value, Mapping) or (isinstance(value, str) and not known):  # `pasword` may have the password
         return ""
     return redact(repr(value))[:120]
 

@@ -5,8 +5,8 @@ import jsonschema
 import pytest
 from open_clip.tokenizer import SimpleTokenizer
 
-from core.pack_content import tomllib
 from core.packs import PackError, list_packs, load_pack, pack_schema, winclip_prompts, with_article
+from core.toml import tomllib
 
 BOTTLE = Path(__file__).parents[2] / "prompt_packs" / "bottle.toml"
 

@@ -1,4 +1,6 @@
 import json
+import os
+import time
 from pathlib import Path
 
 import pytest
@@ -95,6 +97,55 @@ def test_secrets_are_never_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert "hunter2" not in repr(settings.mqtt)
     assert "hunter2" not in refused(tmp_path, text + "password = 5\npassword_file = 'hunter2'\n")
     assert "hunter2" not in refused(tmp_path, '[lines.a]\ncamera = "rtsp://user:hunter2@cam/1"\n')
+
+
+def test_a_secret_under_a_name_that_is_mistyped_is_not_shown(tmp_path: Path) -> None:
+    said = refused(tmp_path, MINIMAL + "[mqtt]\npasword = 'hunter2'\n")
+    assert "mqtt.pasword: is no setting; did you mean password" in said
+    assert "hunter2" not in said
+    said = refused(tmp_path, "[lines.a]\ncamera = 'rtsp://user:hun/ter2@cam/1'\n")
+    assert "ter2" not in said
+
+
+@pytest.mark.parametrize("key", ["_env_file", "_secrets_dir", "_cli_parse_args", "__pydantic_self__", "__init__"])
+def test_a_file_does_not_reach_the_switches_of_its_reader(tmp_path: Path, key: str) -> None:
+    assert f"{key}: is no setting" in refused(tmp_path, f"{key} = 'x'\n{MINIMAL}")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("a = " + "[" * 100_000, id="nested"),
+        pytest.param(f"{'a.' * 60_000}a = 1", id="dotted"),
+        pytest.param(f"a = {'9' * 100_000}", id="digits"),
+        pytest.param("\n".join(f"k{number} = 1" for number in range(20_000)), id="keys"),
+        pytest.param("# " + "x" * 300_000, id="large"),
+        pytest.param('"\\u001b[31m" = 1', id="escape"),
+    ],
+)
+def test_a_hostile_file_is_refused_at_once_in_words_that_can_be_printed(tmp_path: Path, text: str) -> None:
+    begun = time.monotonic()
+    said = refused(tmp_path, text)
+    assert time.monotonic() - begun < 2
+    assert said.replace("\n", "").isprintable()
+    assert len(said.splitlines()) <= 20
+
+
+def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "edge.toml"
+    os.mkfifo(path)
+    for none in (path, Path("/dev/zero"), tmp_path):
+        with pytest.raises(ConfigError, match="it is no regular file"):
+            load_settings(none)
+
+
+def test_a_variable_that_cannot_be_read_is_named_without_its_value(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALFA_EDGE_MQTT", '{"password": "hunter2"')
+    said = refused(tmp_path, MINIMAL)
+    assert "mqtt" in said
+    assert "hunter2" not in said
 
 
 def test_the_example_is_valid_and_says_every_setting(tmp_path: Path) -> None:

@@ -14,8 +14,8 @@ import typer
 from typer.testing import CliRunner
 
 from core.pack_lint import lint
-from core.pack_content import tomllib
 from core.packs import load_pack
+from core.toml import tomllib
 from edge.cli.generate import generate as command
 from edge.cli.generate import plural_of
 from edge.tools.generate import Endpoint, GenerationError, Wish, draft_path, generate, write_draft
