@@ -18,10 +18,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin
 
+from core import MOST_PIXELS
+from core.regular_file import read_regular
+
 Rgb: TypeAlias = NDArray[np.uint8]
 Map: TypeAlias = NDArray[np.float32]
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".pgm", ".ppm"})
+
+MOST_BYTES = 256 * 1024 * 1024
+"""Of a picture's file."""
 
 
 class ImageError(ValueError):
@@ -57,8 +63,10 @@ def decode(data: bytes, name: str = "picture") -> Rgb:
     flags = cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION
     try:
         frame = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-    except cv2.error as error:
-        raise ImageError(f"{name}: {error}") from error
+    except (cv2.error, MemoryError) as error:
+        if "CV_IO_MAX_IMAGE" in str(error):
+            raise ImageError(f"{name}: has more than {MOST_PIXELS // 1_000_000} million pixels") from None
+        raise ImageError(f"{name}: cannot be decoded: {' '.join(str(error).split())[:200]}") from error
     if frame is None:
         raise ImageError(f"{name}: no picture, damaged, or of a kind that is not read")
     try:
@@ -74,7 +82,7 @@ def read(path: Path) -> Rgb:
         ImageError: no such file, unreadable, or no picture.
     """
     try:
-        return decode(path.read_bytes(), str(path))
+        return decode(read_regular(path, MOST_BYTES), str(path))
     except OSError as error:
         raise ImageError(f"{path}: {error.strerror or error}") from error
 

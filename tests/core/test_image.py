@@ -1,4 +1,9 @@
 import io
+import os
+import struct
+import subprocess
+import sys
+import zlib
 from pathlib import Path
 
 import cv2
@@ -49,6 +54,40 @@ def test_what_is_no_picture_is_named(tmp_path: Path) -> None:
         from_opencv(np.zeros((2, 2)))
     with pytest.raises(ImageError, match="shape"):
         from_opencv(np.zeros((2, 2, 5), np.uint8))
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+@pytest.mark.parametrize("module", ["core.image", "edge.camera.health", "edge.camera.opencv", "edge.service"])
+def test_a_few_bytes_do_not_become_gigabytes(tmp_path: Path, module: str) -> None:
+    """Whichever module of ours loads OpenCV."""
+    side, bomb = 20_000, tmp_path / "bomb.png"
+    packed = zlib.compressobj(9)
+    rows = b"".join(packed.compress(bytes((1 + 3 * side) * 100)) for _ in range(side // 100)) + packed.flush()
+    header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    chunks = (_chunk(b"IHDR", header), _chunk(b"IDAT", rows), _chunk(b"IEND", b""))
+    bomb.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunks))
+    assert bomb.stat().st_size < 2_000_000
+    code = (
+        f"import {module}, pathlib, resource; from core.image import ImageError, read\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        f"try: read(pathlib.Path({str(bomb)!r}))\n"
+        "except ImageError as error: print(error)\n"
+        "print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) >> 10)"
+    )
+    said, grown = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    assert said == f"{bomb}: has more than 88 million pixels"
+    assert int(grown) < 100
+
+
+def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo.png")
+    with pytest.raises(ImageError, match=r"fifo\.png: it is no regular file"):
+        read(tmp_path / "fifo.png")
 
 
 def test_png_carries_its_text_and_its_pixels() -> None:
