@@ -43,6 +43,10 @@ lint: .stamps/dev ## Lint and types only.
 bench: .stamps/bench ## Measurements beside anomalib, in a virtual environment of their own. PYTEST_ARGS=... as above.
 	.venv-bench/bin/python -m pytest tests/benchmarks -s $(PYTEST_ARGS)
 
+.PHONY: fuzz
+fuzz: .stamps/dev | system-test ## Hostile inputs to all that is read, 10,000 for each target; ALFA_EDGE_FUZZ_N=N for fewer. FUZZ_ARGS=... names targets.
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz $(FUZZ_ARGS)
+
 .PHONY: gpu
 gpu: .stamps/gpu ## What only a GPU can show, in less than 8 minutes; without one, a dry run of it.
 	@sh tests/benchmarks/gpu.sh

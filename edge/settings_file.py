@@ -87,8 +87,9 @@ def _problems(error: ValidationError, path: str, environ: Mapping[str, str]) -> 
 def _shown(key: str, value: object, known: bool = True) -> str:
     if "password" in key:
         return "***"
-    if isinstance(value, Mapping) or (isinstance(value, str) and not known):  # `pasword` may have the password
-        return ""
+    parts = value if isinstance(value, (list, tuple)) else (value,)
+    if any(isinstance(part, (Mapping, list, tuple)) or (isinstance(part, str) and not known) for part in parts):
+        return ""  # in a table, or under a name that is mistyped, a password may stand
     return redact(repr(value))[:120]
 
 

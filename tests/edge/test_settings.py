@@ -103,6 +103,8 @@ def test_a_secret_under_a_name_that_is_mistyped_is_not_shown(tmp_path: Path) -> 
     said = refused(tmp_path, MINIMAL + "[mqtt]\npasword = 'hunter2'\n")
     assert "mqtt.pasword: is no setting; did you mean password" in said
     assert "hunter2" not in said
+    assert "hunter2" not in refused(tmp_path, MINIMAL + "[method]\nscales = [{password = 'hunter2'}]\n")
+    assert "hunter2" not in refused(tmp_path, MINIMAL + "[lines.press-1.health]\nsize = [{p = 'hunter2'}]\n")
     said = refused(tmp_path, "[lines.a]\ncamera = 'rtsp://user:hun/ter2@cam/1'\n")
     assert "ter2" not in said
 

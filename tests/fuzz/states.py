@@ -1,0 +1,414 @@
+"""Every state that a service may be in when it is told to end: it ends well within 10 s, and so do its processes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from core.image import encode_jpeg
+from edge.control.client import NoAnswerError, RefusedError, ask
+from tests.fuzz.plant import STOP_S, AttackedPlant
+from tests.fuzz.tally import Record, Tally
+from tests.support.plant import OTHER_SIZE, Plant
+from tests.support.trial_broker import CAUSES
+from tests.support.trial_load import nonsense
+
+_SETTLED_S = 0.6  # after which a state has come about
+_GONE_S = 2.0  # for the service's processes, after the service itself
+
+State = Callable[[AttackedPlant], AbstractContextManager[None]]
+
+
+@contextmanager
+def _idle(_: AttackedPlant) -> Iterator[None]:
+    yield
+
+
+@contextmanager
+def _load(attacked: AttackedPlant) -> Iterator[None]:
+    with _triggers(attacked.plant, 20.0):
+        time.sleep(1.5)
+        yield
+
+
+@contextmanager
+def _triggers(plant: Plant, rate: float) -> Iterator[None]:
+    """Parts on all lines; those that come after the end of the service wait at the broker."""
+    over = threading.Event()
+
+    def work() -> None:
+        number = 0
+        while not over.wait(1 / rate):
+            number += 1
+            for line in plant.lines:
+                plant.plc.trigger(line, f"state-{time.monotonic():.3f}-{number}")
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def _broker(cause: str) -> State:
+    @contextmanager
+    def state(attacked: AttackedPlant) -> Iterator[None]:
+        with ExitStack() as stack:
+            stack.enter_context(CAUSES[cause](attacked.plant))
+            with _from_console(attacked):  # with verdicts that wait
+                time.sleep(1.5)
+                yield
+
+    return state
+
+
+@contextmanager
+def _backlog(attacked: AttackedPlant) -> Iterator[None]:
+    """The broker is back, and hundreds of verdicts are on their way to it."""
+    plant = attacked.plant
+    plant.broker.stop()
+    with _from_console(attacked):
+        time.sleep(4.0)
+    plant.broker.start()
+    time.sleep(0.3)
+    yield
+
+
+@contextmanager
+def _from_console(attacked: AttackedPlant) -> Iterator[None]:
+    with _asking(attacked, lambda number: ("trigger", {"line": "line-1", "part_id": f"console-{number}"}), threads=4):
+        yield
+
+
+@contextmanager
+def _camera_down(attacked: AttackedPlant) -> Iterator[None]:
+    for film in attacked.plant.films.values():
+        film.stop()
+    time.sleep(1.5)
+    yield
+    for film in attacked.plant.films.values():
+        film.start()
+
+
+@contextmanager
+def _camera_stalled(attacked: AttackedPlant) -> Iterator[None]:
+    with _triggers(attacked.plant, 2.0):
+        for film in attacked.plant.films.values():
+            film.stall()
+        time.sleep(1.5)
+        yield
+    for film in attacked.plant.films.values():
+        film.resume()
+
+
+@contextmanager
+def _camera_process_hung(attacked: AttackedPlant) -> Iterator[None]:
+    pids = [attacked.plant.camera_pid(line) for line in attacked.plant.lines]
+    for pid in pids:
+        if pid is not None:
+            os.kill(pid, signal.SIGSTOP)
+    time.sleep(_SETTLED_S)
+    yield
+
+
+@contextmanager
+def _camera_frozen(attacked: AttackedPlant) -> Iterator[None]:
+    for film in attacked.plant.films.values():
+        film.freeze()
+    with _triggers(attacked.plant, 5.0):
+        time.sleep(1.5)
+        yield
+    for film in attacked.plant.films.values():
+        film.go()
+
+
+@contextmanager
+def _camera_of_other_size(attacked: AttackedPlant) -> Iterator[None]:
+    for film in attacked.plant.films.values():
+        film.resize(OTHER_SIZE)
+    with _triggers(attacked.plant, 5.0):
+        time.sleep(1.0)
+        yield
+    for film in attacked.plant.films.values():
+        film.resize()
+
+
+@contextmanager
+def _paused(attacked: AttackedPlant) -> Iterator[None]:
+    for line in attacked.plant.lines:
+        attacked.plant.ask("pause", line=line)
+    yield
+    attacked.plant.start()
+    for line in attacked.plant.lines:
+        attacked.plant.ask("resume", line=line)
+    attacked.stop()
+
+
+def _command(name: str, triggers: float = 0.0, threads: int = 1, **arguments: Any) -> State:
+    """While a command is being done, again and again."""
+
+    @contextmanager
+    def state(attacked: AttackedPlant) -> Iterator[None]:
+        given = {key: value(attacked) if callable(value) else value for key, value in arguments.items()}
+        with ExitStack() as stack:
+            if triggers:
+                stack.enter_context(_triggers(attacked.plant, triggers))
+            stack.enter_context(_asking(attacked, lambda _: (name, given), threads=threads))
+            time.sleep(1.2)
+            yield
+
+    return state
+
+
+@contextmanager
+def _asking(
+    attacked: AttackedPlant, what: Callable[[int], tuple[str, dict[str, Any]]], threads: int, pictures: int = 0
+) -> Iterator[None]:
+    """Consoles that ask one thing after the other, whatever is answered; those that hang are left behind."""
+    over = threading.Event()
+    blobs = [encode_jpeg(np.random.default_rng(1).integers(0, 256, (480, 640, 3), dtype=np.uint8))] * pictures
+
+    def work(first: int) -> None:
+        number = first
+        while not over.is_set():
+            number += threads
+            command, arguments = what(number)
+            with contextlib.suppress(NoAnswerError, RefusedError):
+                ask(attacked.plant.operator.socket, command, arguments, blobs, timeout_s=30)
+            over.wait(0.005)
+
+    for place in range(threads):
+        threading.Thread(target=work, args=(place,), daemon=True).start()
+    try:
+        yield
+    finally:
+        over.set()
+
+
+@contextmanager
+def _enrolment(attacked: AttackedPlant) -> Iterator[None]:
+    """While pictures are enrolled that were sent along."""
+    with _asking(attacked, lambda _: ("enroll", {"line": "line-1", "sure": True}), threads=2, pictures=12):
+        time.sleep(1.2)
+        yield
+
+
+@contextmanager
+def _silent_consoles(attacked: AttackedPlant) -> Iterator[None]:
+    with ExitStack() as stack:
+        for _ in range(200):
+            connection = stack.enter_context(socket.socket(socket.AF_UNIX))
+            connection.settimeout(0.2)
+            with contextlib.suppress(OSError):
+                connection.connect(str(attacked.plant.operator.socket))
+        time.sleep(_SETTLED_S)
+        yield
+
+
+@contextmanager
+def _flood(attacked: AttackedPlant) -> Iterator[None]:
+    over = threading.Event()
+
+    def work() -> None:
+        for kind, payload in nonsense(100_000, 1):
+            if over.wait(0.001):
+                return
+            attacked.plant.plc.publish(f"line/line-1/{kind}", payload, qos=0)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    time.sleep(1.5)
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def _faulty(fault: str, *values: float) -> State:
+    """The disk, the clock or the scorer, under load."""
+
+    @contextmanager
+    def state(attacked: AttackedPlant) -> Iterator[None]:
+        faults = attacked.plant.faults
+        assert faults is not None
+        with getattr(faults, fault)(*values), _triggers(attacked.plant, 5.0):
+            time.sleep(1.5)
+            yield
+
+    return state
+
+
+@contextmanager
+def _told_twice(attacked: AttackedPlant) -> Iterator[None]:
+    attacked.plant.signal(signal.SIGINT)
+    time.sleep(0.05)
+    yield
+
+
+@contextmanager
+def _scraped(attacked: AttackedPlant) -> Iterator[None]:
+    """Somebody holds connections to the metrics, and asks nothing."""
+    with ExitStack() as stack:
+        for _ in range(20):
+            stack.enter_context(socket.create_connection(("127.0.0.1", attacked.plant._metrics), 2))
+        yield
+
+
+def _starting(after_s: float, what: State = _idle) -> State:
+    """So long after the beginning of its start, in a plant where something is amiss already."""
+
+    @contextmanager
+    def state(attacked: AttackedPlant) -> Iterator[None]:
+        attacked.stop()
+        with ExitStack() as stack:
+            stack.enter_context(what(attacked))
+            attacked.plant.start(wait=False)
+            time.sleep(after_s)
+            yield
+
+    return state
+
+
+@contextmanager
+def _broker_off(attacked: AttackedPlant) -> Iterator[None]:
+    attacked.plant.broker.stop()
+    yield
+    attacked.plant.broker.start()
+
+
+@contextmanager
+def _broker_hung(attacked: AttackedPlant) -> Iterator[None]:
+    attacked.plant.broker.pause()
+    yield
+    attacked.plant.broker.resume()
+
+
+def _fifo(attacked: AttackedPlant) -> str:
+    path = attacked.folder / "fifo.toml"
+    if not path.exists():
+        os.mkfifo(path)
+    return str(path)
+
+
+def _fresh(attacked: AttackedPlant) -> str:
+    return str(attacked.folder / f"folder-{time.monotonic_ns()}")
+
+
+def _export(attacked: AttackedPlant) -> str:
+    """A folder of pictures as `shots export` writes it, whose manifest is a FIFO."""
+    folder = attacked.folder / "export"
+    if not folder.exists():
+        folder.mkdir()
+        os.mkfifo(folder / "shots.json")
+    return str(folder)
+
+
+STATES: Mapping[str, State] = {
+    "its process has just begun": _starting(0.05),
+    "it reads its configuration": _starting(0.5),
+    "it starts its cameras": _starting(1.2),
+    "it loads its model": _starting(2.2),
+    "it warms its model up": _starting(3.2),
+    "it starts, the broker is down": _starting(2.5, _broker_off),
+    "it starts, the broker hangs": _starting(2.5, _broker_hung),
+    "it starts, the cameras are down": _starting(2.5, _camera_down),
+    "it waits for parts": _idle,
+    "20 parts a second come on each line": _load,
+    "the broker is down": _broker("stopped"),
+    "the broker hangs": _broker("hangs"),
+    "the broker refuses its password": _broker("refuses"),
+    "the network swallows packets": _broker("swallows"),
+    "a backlog is sent": _backlog,
+    "the cameras are down": _camera_down,
+    "the cameras hang": _camera_stalled,
+    "the cameras' processes hang": _camera_process_hung,
+    "the pictures stand still": _camera_frozen,
+    "the pictures have another size": _camera_of_other_size,
+    "the lines are paused": _paused,
+    "calibrate waits for parts": _command("calibrate", line="line-1", parts=500),
+    "calibrate counts parts": _command("calibrate", triggers=10.0, line="line-1", parts=500),
+    "learn waits for parts": _command("learn", line="line-1", parts=500),
+    "suggest watches parts": _command("suggest", triggers=10.0, line="line-1", parts=200),
+    "enroll waits for parts": _command("enroll", line="line-1", shots=4),
+    "pictures are enrolled": _enrolment,
+    "shots are imported from a FIFO": _command("shots_import", line="line-1", folder=_export),
+    "a backup is written": _command("backup", threads=2, folder=_fresh),
+    "packs are changed": _command("recipe_set", threads=2, line="line-1", pack="bottle"),
+    "recipe_set names a FIFO": _command("recipe_set", threads=4, line="line-1", pack=_fifo),
+    "a snapshot waits for a part": _command("snapshot", threads=4, line="line-1"),
+    "consoles ask without end": _command("status", threads=8),
+    "200 consoles are connected and silent": _silent_consoles,
+    "nonsense floods the broker": _flood,
+    "the disk is full": _faulty("full_disk"),
+    "the disk has failed": _faulty("failed_disk"),
+    "the disk is slow": _faulty("slow_disk", 4.0),
+    "the clock is an hour ahead": _faulty("clock", 3600.0),
+    "the clock is an hour back": _faulty("clock", -3600.0),
+    "a pass of the model takes 5 s": _faulty("slow_pass", 5.0),
+    "the model finds no number": _faulty("no_number"),
+    "it was told to end before": _told_twice,
+    "its metrics are held": _scraped,
+}
+"""By what it is doing, or what is amiss."""
+
+
+def run(_seed: int, _count: int, names: Mapping[str, State] = STATES) -> Tally:
+    """Each state once; a service that has not ended is killed, and the next state has a new one."""
+    tally, begun = Tally(), time.monotonic()
+    with AttackedPlant(proxied=True, faulty=True) as attacked:
+        for index, (name, state) in enumerate(names.items()):
+            tally.add(_attempt(attacked, index, name, state))
+            print(f"  {name}: {tally.failures[-1]['said'][:300] if tally.failures and tally.failures[-1]['index'] == index else 'ended'}")
+        tally.leaked += attacked.secrets()
+    tally.seconds = time.monotonic() - begun
+    tally.notes["end on SIGTERM"] = f"{tally.slowest_ms / 1000:.1f} s at most ({list(names)[max(tally.slowest, 0)]})"
+    return tally
+
+
+def _attempt(attacked: AttackedPlant, index: int, name: str, state: State) -> Record:
+    plant = attacked.plant
+    if not attacked.alive:
+        plant.start()
+    mark = len(attacked.log)
+    try:
+        with state(attacked):
+            children = plant.children() if attacked.alive else []
+            took = attacked.stop()
+        _gone(children)
+    except AssertionError as error:
+        kind = "hang" if "still there" in str(error) else "crash"
+        if attacked.alive:
+            plant.kill()
+        return Record(index, "hang" if kind == "hang" else "crash", STOP_S * 1000, f"{name}: {error}")
+    if "Traceback (most recent call last)" in attacked.log[mark:]:
+        said = attacked.log[mark:]
+        return Record(index, "crash", took * 1000, f"{name}: {said[said.index('Traceback') :][:2000]}")
+    return Record(index, "fine", took * 1000)
+
+
+def _gone(pids: list[int]) -> None:
+    """Waits for the processes of a service that has ended."""
+    end = time.monotonic() + _GONE_S
+    while left := [pid for pid in pids if Path(f"/proc/{pid}").exists() and "zombie" not in _status(pid)]:
+        if time.monotonic() > end:
+            raise AssertionError(f"the service has ended, and its processes {left} are still there")
+        time.sleep(0.05)
+
+
+def _status(pid: int) -> str:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/status").read_text()
+    return ""
