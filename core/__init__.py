@@ -3,7 +3,7 @@
 import os
 
 MOST_PIXELS = 88_000_000
-"""Of a picture that is read; of a few bytes a decoder makes gigabytes, if it is not told. A frame has no more either."""
+"""Of a picture that is read, as of a frame; else a decoder makes gigabytes of a few bytes."""
 
 # OpenCV reads it as it is loaded, and has no other way to be told.
 os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MOST_PIXELS))

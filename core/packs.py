@@ -35,7 +35,9 @@ BEGINNINGS: dict[Label, str] = {"normal": "A normal image of ", "abnormal": "An 
 
 Words = Annotated[str, Field(min_length=1, max_length=120, pattern=r"^\S(.*\S)?$")]
 Sentence = Annotated[str, Field(min_length=12, max_length=LONGEST_PROMPT, pattern=r"^[A-Z].*\.$")]
-_Details = Annotated[tuple[Annotated[str, Field(max_length=120)], ...], Field(min_length=1, max_length=TEMPLATE_PROMPTS)]
+_Details = Annotated[
+    tuple[Annotated[str, Field(max_length=120)], ...], Field(min_length=1, max_length=TEMPLATE_PROMPTS)
+]
 _States = Annotated[tuple[Words, ...], Field(min_length=1, max_length=TEMPLATE_PROMPTS)]
 _Sentences = Annotated[tuple[Sentence, ...], Field(max_length=MOST_SENTENCES)]
 _Name = Annotated[str, Field(min_length=1, max_length=60)]
@@ -161,7 +163,9 @@ class PromptPack(_Table):
                 )
             longest = self._prompt(*(max(words, key=len) for words in parts))
             if len(longest) > LONGEST_PROMPT:
-                message = f"template: gives a {label} prompt of {len(longest)} characters; {LONGEST_PROMPT} are the most"
+                message = (
+                    f"template: gives a {label} prompt of {len(longest)} characters; {LONGEST_PROMPT} are the most"
+                )
                 raise _InconsistentError(message, "template")
         prompts = self.prompts()
         for label in BEGINNINGS:

@@ -19,7 +19,6 @@ from core.toml import MOST_BYTES, TomlError, parse_toml
 from edge.ops.redact import redact
 from edge.settings import ENV_PREFIX, LineSettings, Settings
 
-
 _MOST = 20  # problems that are named
 _UNKNOWN = {"type": "extra_forbidden", "msg": ""}
 

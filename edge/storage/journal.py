@@ -13,10 +13,31 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict, Field
+
 from core import files
+from core.database import DatabaseError
+from core.regular_file import read_regular
 from edge.messages import Verdict
 
 FILE = "answers.journal"
+_MOST_NUMBER = 2**53 - 1  # that every reader of JSON reads exactly
+_MOST_BYTES = 1 << 30  # of the file; ten thousand answers of a line have 20 MB
+
+
+class _SessionRecord(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+    line: str
+    session: str
+
+
+class _AnswerRecord(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+    verdict: str
+    trigger: int | None = Field(ge=0, lt=1 << 63)
+    message: str | None
 
 
 @dataclass(frozen=True)
@@ -54,21 +75,31 @@ class Journal:
         """Answers in the file."""
 
     def read(self) -> JournalContents:
-        """What is in the file; a record that a kill has cut short is passed over."""
+        """What is in the file; a record that a kill has cut short is passed over, as is one that says something else.
+
+        Raises:
+            DatabaseError: it is no regular file, or cannot be read.
+        """
         answers: list[JournalAnswer] = []
         try:
-            lines = self.path.read_bytes().split(b"\n")
+            lines = read_regular(self.path, _MOST_BYTES).split(b"\n")
         except FileNotFoundError:
             lines = []
+        except OSError as error:
+            raise DatabaseError(f"{self.path}: {error.strerror or error}; move it away") from error
         for line in lines:
             try:
                 record: dict[str, Any] = json.loads(line)
                 if "session" in record:
-                    self._sessions[record["line"]] = record["session"]
+                    session = _SessionRecord.model_validate(record)
+                    self._sessions[session.line] = session.session
                 else:
-                    verdict = Verdict.model_validate_json(record["verdict"])
-                    answers.append(JournalAnswer(verdict, record["trigger"], record["message"]))
-            except (ValueError, KeyError, TypeError):
+                    answer = _AnswerRecord.model_validate(record)
+                    verdict = Verdict.model_validate_json(answer.verdict)
+                    if max(verdict.seq, verdict.generation) > _MOST_NUMBER:
+                        raise ValueError("no number of a verdict")
+                    answers.append(JournalAnswer(verdict, answer.trigger, answer.message))
+            except (ValueError, TypeError, RecursionError):
                 continue
         self.answers = len(answers)
         return JournalContents(tuple(answers), dict(self._sessions))
@@ -97,7 +128,7 @@ class Journal:
 
     def _append(self, record: dict[str, Any]) -> None:
         """In one write, so that a kill leaves it whole or not at all; on a line of its own after one that was cut."""
-        handle = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        handle = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o640)
         try:
             os.write(handle, b"\n" + json.dumps(record).encode() + b"\n")
         finally:

@@ -134,7 +134,9 @@ def test_what_is_no_regular_file_is_not_waited_for(tmp_path: Path, make: Callabl
     assert time.monotonic() - begun < QUICK_S
 
 
-@pytest.mark.parametrize("name", ["a/\0.toml", "~nobody-of-this-name/a.toml", "/" * 5000, "x" * 5000, "a/\x1b[2J.toml", "\ud83d/a.toml"])
+@pytest.mark.parametrize(
+    "name", ["a/\0.toml", "~nobody-of-this-name/a.toml", "/" * 5000, "x" * 5000, "a/\x1b[2J.toml", "\ud83d/a.toml"]
+)
 def test_no_name_is_more_than_refused(name: str) -> None:
     with pytest.raises(PackError) as caught:
         load_pack(name)
@@ -149,14 +151,19 @@ def test_a_file_whose_name_does_not_show_is_refused(tmp_path: Path) -> None:
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=1000, max_examples=60)
-@given(place=st.integers(0, len(BOTTLE)), gone=st.integers(0, 40), instead=st.text(max_size=30) | st.sampled_from(HIDDEN))
+@given(
+    place=st.integers(0, len(BOTTLE)), gone=st.integers(0, 40), instead=st.text(max_size=30) | st.sampled_from(HIDDEN)
+)
 def test_a_damaged_pack_is_refused_or_shows_all_it_says(tmp_path: Path, place: int, gone: int, instead: str) -> None:
     path = tmp_path / "mine.toml"
     path.write_bytes((BOTTLE[:place] + instead + BOTTLE[place + gone :]).encode("utf-8", "surrogatepass"))
+    said = ""
     try:
         pack = load_pack(str(path))
     except PackError as error:
-        assert str(error).replace("\n", "").isprintable()
+        said = str(error)
+    if said:
+        assert said.replace("\n", "").isprintable()
         return
     prompts = pack.prompts()
     assert all(text.isprintable() for text in (*prompts.normal, *prompts.abnormal, *pack.descriptors, *pack.defects))
@@ -174,7 +181,9 @@ _KEYS = tuple(load_pack("bottle").model_dump(by_alias=True))
 @settings(deadline=1000, max_examples=60)
 @given(st.dictionaries(st.sampled_from(_KEYS) | st.text(max_size=8), _values, max_size=3))
 def test_tables_of_anything_are_a_pack_or_a_pack_error(change: dict[str, object]) -> None:
+    said = "draft: "
     try:
         make_pack(load_pack("bottle").model_dump(by_alias=True) | change, "draft")
     except PackError as error:
-        assert str(error).startswith("draft: ")
+        said = str(error)
+    assert said.startswith("draft: ")

@@ -25,7 +25,9 @@ _FOLDER = Path("out/fuzz")
 def main() -> int:
     """As the package says."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description="Hostile inputs to all that is read.")
-    parser.add_argument("targets", nargs="*", metavar="TARGET", help=f"{', '.join((*IN_PROCESS, *SERVICE))}; default: all")
+    parser.add_argument(
+        "targets", nargs="*", metavar="TARGET", help=f"{', '.join((*IN_PROCESS, *SERVICE))}; default: all"
+    )
     parser.add_argument("--case", type=int, help="this input of one target, in this process")
     parser.add_argument("--fresh", action="store_true", help="begin anew, not where a campaign was cut short")
     asked = parser.parse_args()
@@ -70,7 +72,9 @@ def _report(tallies: Mapping[str, Tally]) -> None:
     for target, tally in tallies.items():
         lines.append(f"{target}: {tally}")
         for failure in tally.failures:
-            lines.append(f"\n--- {target} {failure['index']}: {failure['verdict']}, {failure['ms']:.0f} ms\n{failure['said']}")
+            lines.append(
+                f"\n--- {target} {failure['index']}: {failure['verdict']}, {failure['ms']:.0f} ms\n{failure['said']}"
+            )
     (_FOLDER / "report.txt").write_text("\n".join(lines) + "\n", "utf-8")
     failed = sum(tally.counts.get(verdict, 0) for tally in tallies.values() for verdict in FAILURES)
     inputs = sum(tally.cases for tally in tallies.values())

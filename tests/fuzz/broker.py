@@ -18,7 +18,13 @@ from tests.support.publisher import LINE, Publishers
 
 _TALK_S = 1.0  # with one client, at most
 _QUIET_S = 0.03  # in which nothing came, after which a conversation is over
-_TOPICS = (f"line/{LINE}/trigger", f"line/{LINE}/command", f"line/{LINE}/trigger/sync", f"line/{LINE}/status", f"line/{LINE}/anomaly")
+_TOPICS = (
+    f"line/{LINE}/trigger",
+    f"line/{LINE}/command",
+    f"line/{LINE}/trigger/sync",
+    f"line/{LINE}/status",
+    f"line/{LINE}/anomaly",
+)
 
 
 class BrokerAnswers:
@@ -110,12 +116,19 @@ class HostileBroker:
             body = bytes((chance.choice((0, 0, 0, 0, 1)), chance.choice((0, 0, 0, 0, 0, 5, 0x84, 0x87, 0xFF))))
             right = _packet(0x20, body + (_properties(chance) if is_five else b""))
         elif kind == 8:  # SUBSCRIBE
-            codes = bytes(chance.choice((0, 1, 1, 1, 2, 0x80, 0x87, 0xFF)) for _ in range(chance.choice((0, 1, 3, 4, 50))))
+            codes = bytes(
+                chance.choice((0, 1, 1, 1, 2, 0x80, 0x87, 0xFF)) for _ in range(chance.choice((0, 1, 3, 4, 50)))
+            )
             right = _packet(0x90, heard[2:4] + (b"\0" if is_five else b"") + codes)
         elif kind == 3 and heard[0] & 6:  # PUBLISH
-            right = _packet(chance.choice((0x40, 0x50, 0x62, 0x70)), chance.randbytes(2) + chance.choice((b"", b"\x00", b"\x97", b"\x87\x00")))
+            right = _packet(
+                chance.choice((0x40, 0x50, 0x62, 0x70)),
+                chance.randbytes(2) + chance.choice((b"", b"\x00", b"\x97", b"\x87\x00")),
+            )
         else:
-            right = chance.choice((b"\xd0\x00", _packet(0xE0, b"\x8e\x00"), _packet(0xE0, b"\x95"), _packet(0xF0, b""), b""))
+            right = chance.choice(
+                (b"\xd0\x00", _packet(0xE0, b"\x8e\x00"), _packet(0xE0, b"\x95"), _packet(0xF0, b""), b"")
+            )
         said = right + b"".join(self._message(is_five) for _ in range(chance.randrange(4)))
         return hostile.damaged(chance, said) if chance.random() < 0.4 and said else said
 
@@ -124,8 +137,19 @@ class HostileBroker:
         topic = chance.choice((*_TOPICS, *_TOPICS, hostile.text(chance))).encode("utf-8", "surrogatepass")[:60_000]
         flags = chance.choice((0, 1, 2, 3, 4, 6, 8, 10, 11))
         packet = chance.randbytes(2) if flags & 6 else b""
-        payload = chance.choice((b'{"part_id": "a"}', b'{"id": "1", "command": "pause"}', b"", hostile.nested(chance)[:9000], chance.randbytes(50)))
-        return _packet(0x30 | flags, struct.pack(">H", len(topic)) + topic + packet + (_properties(chance) if is_five else b"") + payload)
+        payload = chance.choice(
+            (
+                b'{"part_id": "a"}',
+                b'{"id": "1", "command": "pause"}',
+                b"",
+                hostile.nested(chance)[:9000],
+                chance.randbytes(50),
+            )
+        )
+        return _packet(
+            0x30 | flags,
+            struct.pack(">H", len(topic)) + topic + packet + (_properties(chance) if is_five else b"") + payload,
+        )
 
 
 def _properties(chance: random.Random) -> bytes:

@@ -88,7 +88,9 @@ class Configurations:
         elif kind == 7:
             path.write_bytes(hostile.damaged(chance, self._example))
         elif kind == 8:
-            path.write_bytes(hostile.nested(chance) if chance.random() < 0.5 else (b"a." * chance.choice((90, 9000)) + b"b=1"))
+            path.write_bytes(
+                hostile.nested(chance) if chance.random() < 0.5 else (b"a." * chance.choice((90, 9000)) + b"b=1")
+            )
         else:
             return self._no_file(chance)
         return path
@@ -113,7 +115,9 @@ class Configurations:
         """Variables of the service that are set to something for one run; their names."""
         if chance.random() < 0.85:
             return []
-        name = "ALFA_EDGE_" + chance.choice(("MQTT__PASSWORD", "MQTT", "LINES", "MODEL__BATCH", "METHOD__SCALES", "SERVICE", "X__Y"))
+        name = "ALFA_EDGE_" + chance.choice(
+            ("MQTT__PASSWORD", "MQTT", "LINES", "MODEL__BATCH", "METHOD__SCALES", "SERVICE", "X__Y")
+        )
         value = chance.choice((PASSWORD, f'{{"password": "{PASSWORD}"', "[", "{}", "-1", "null", "1e999"))
         os.environ[name] = value
         return [name]
@@ -123,4 +127,6 @@ def _setting(chance: random.Random) -> Any:
     """What may stand for a setting, secrets in the wrong place among it."""
     if chance.random() < 0.75:
         return hostile.value(chance)
-    return chance.choice((*_SOURCES, f"http://{CAMERA}@cam/", {"pasword": PASSWORD}, ["/dev/zero"], "cuda:99", "/dev/zero"))
+    return chance.choice(
+        (*_SOURCES, f"http://{CAMERA}@cam/", {"pasword": PASSWORD}, ["/dev/zero"], "cuda:99", "/dev/zero")
+    )

@@ -32,7 +32,7 @@ _PATIENCE_S = 30.0  # for those
 
 
 def run(seed: int, count: int) -> Tally:
-    """Each request is answered within 5 s, or its connection is ended; the service works on, tells nothing, and ends."""
+    """Each request is answered within 5 s, or loses its connection; the service works on, tells nothing, and ends."""
     tally, begun, lock = Tally(), time.monotonic(), threading.Lock()
     with AttackedPlant() as attacked:
         plant, before = attacked.plant, memory_mb(attacked.plant.pid)
@@ -160,8 +160,16 @@ class _Caller:
             arguments = hostile.replaced(chance, arguments, self._argument)
         blobs: list[bytes] = []
         if chance.random() < (0.5 if name in ("enroll", "learn") else 0.05):
-            blobs = [chance.choice((b"", chance.randbytes(100), hostile.damaged(chance, self._good_picture))) for _ in range(chance.choice((1, 2, 20)))]
-        document: dict[str, Any] = {"id": f"{chance.getrandbits(32)}", "command": name, "arguments": arguments, "who": "eva"}
+            blobs = [
+                chance.choice((b"", chance.randbytes(100), hostile.damaged(chance, self._good_picture)))
+                for _ in range(chance.choice((1, 2, 20)))
+            ]
+        document: dict[str, Any] = {
+            "id": f"{chance.getrandbits(32)}",
+            "command": name,
+            "arguments": arguments,
+            "who": "eva",
+        }
         if chance.random() < 0.15:
             document = document | {chance.choice(("id", "who", "command", "arguments", "more")): hostile.value(chance)}
         return name, document, blobs
@@ -191,27 +199,54 @@ class _Caller:
             "kind": "missed",
             "enrol": False,
         }
-        return {field: usual[field] for field in COMMANDS[name].arguments.model_fields if field in usual and chance.random() < 0.9}
+        return {
+            field: usual[field]
+            for field in COMMANDS[name].arguments.model_fields
+            if field in usual and chance.random() < 0.9
+        }
 
     def _argument(self, chance: random.Random) -> Any:
         """Paths stay in the sandbox, or lead to what is no file: what is asked for may be done."""
         kind = chance.randrange(12)
         if kind < 9:
             found = hostile.value(chance)
-            return found if not (isinstance(found, str) and found.startswith(("/", "~", ".."))) else found.replace("/", "|")
+            return (
+                found
+                if not (isinstance(found, str) and found.startswith(("/", "~", "..")))
+                else found.replace("/", "|")
+            )
         if kind == 9:
             fifo = self._sandbox / "fifo.toml"
             with contextlib.suppress(FileExistsError):
                 os.mkfifo(fifo)
             return str(fifo)
         key = self._sandbox.parent / "client.key"
-        return chance.choice(("/dev/zero", "/dev/full", "/dev/null/x.toml", "/proc/self/environ", "/proc/self/mem", str(key), f"{key}/../x.toml", str(self._sandbox)))
+        return chance.choice(
+            (
+                "/dev/zero",
+                "/dev/full",
+                "/dev/null/x.toml",
+                "/proc/self/environ",
+                "/proc/self/mem",
+                str(key),
+                f"{key}/../x.toml",
+                str(self._sandbox),
+            )
+        )
 
     def _raw(self, chance: random.Random) -> None:
         """Bytes that are no ZMTP, or nearly."""
         greeting = b"\xff" + bytes(8) + b"\x7f\x03\x00NULL" + bytes(16) + b"\x00" + bytes(31)
         ready = b"\x04\x19\x05READY\x0bSocket-Type\x00\x00\x00\x06DEALER"
-        frame = chance.choice((b"\x00\x05hello", b"\x02\xff\xff\xff\xff\xff\xff\xff\xff", b"\x01\x00" * 700, b"\x03" + (1 << 40).to_bytes(8, "big"), b"\x06\x00\x00\x00\x00\x00\x01\x00\x00"))
+        frame = chance.choice(
+            (
+                b"\x00\x05hello",
+                b"\x02\xff\xff\xff\xff\xff\xff\xff\xff",
+                b"\x01\x00" * 700,
+                b"\x03" + (1 << 40).to_bytes(8, "big"),
+                b"\x06\x00\x00\x00\x00\x00\x01\x00\x00",
+            )
+        )
         data = greeting + ready + frame
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(0.02)

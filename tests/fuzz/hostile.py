@@ -18,16 +18,63 @@ TEXTS = (
     *("\u200b", "\ufeff", "\u2028", "\ud83d", "\udc80", "\U0001f529", "e" + "\u0301" * 50, "\uffff", "\U0010ffff"),
     *("..", "../../etc/passwd", "/", "/dev/null", "~", "~root/x.toml", "$HOME", "`id`", "$(id)", "a\\b", "C:\\x"),
     *("%s%n%x", "{0}", "{0.__class__}", "{{7*7}}", "' OR 1=1 --", '"}, {"', "]]>", "<script>", "line/+/#", "$SYS/#"),
-    *("nan", "1e999", "-0", "0x10", "1_000", "true", "null", "None", "2026-02-30T25:61:61Z", "9999-12-31T23:59:59+99:99"),
-    *("rtsp://user:pass@host/1?token=abc", "http://[::1", "gst:fakesrc", "sim:bottle?rate=nan", "x" * 300, "y" * 70_000),
+    *(
+        "nan",
+        "1e999",
+        "-0",
+        "0x10",
+        "1_000",
+        "true",
+        "null",
+        "None",
+        "2026-02-30T25:61:61Z",
+        "9999-12-31T23:59:59+99:99",
+    ),
+    *(
+        "rtsp://user:pass@host/1?token=abc",
+        "http://[::1",
+        "gst:fakesrc",
+        "sim:bottle?rate=nan",
+        "x" * 300,
+        "y" * 70_000,
+    ),
 )
-KEYS = ("", "a", "class", "schema", "line", "id", "__class__", "_env_file", "constructor", "a.b", "[key]", "\x1b", "é", "x" * 200)
-_MAGIC = (b"\x00", b"\xff", b"\x7f", b"\x80", b"\xff\xff\xff\xff", b"\x00\x00\x00\x00", b"\x7f\xff\xff\xff", b"\r\n", b'"')
+KEYS = (
+    "",
+    "a",
+    "class",
+    "schema",
+    "line",
+    "id",
+    "__class__",
+    "_env_file",
+    "constructor",
+    "a.b",
+    "[key]",
+    "\x1b",
+    "é",
+    "x" * 200,
+)
+_MAGIC = (
+    b"\x00",
+    b"\xff",
+    b"\x7f",
+    b"\x80",
+    b"\xff\xff\xff\xff",
+    b"\x00\x00\x00\x00",
+    b"\x7f\xff\xff\xff",
+    b"\r\n",
+    b'"',
+)
 
 
 def number(chance: random.Random) -> int | float:
     """One that few expect."""
-    return chance.choice(NUMBERS) if chance.random() < 0.7 else chance.choice((1, -1)) * chance.getrandbits(chance.randrange(1, 80))
+    return (
+        chance.choice(NUMBERS)
+        if chance.random() < 0.7
+        else chance.choice((1, -1)) * chance.getrandbits(chance.randrange(1, 80))
+    )
 
 
 def text(chance: random.Random, most: int = 200) -> str:

@@ -1,4 +1,4 @@
-"""Messages to a real service through a real broker: topics, payloads, properties, retained ones; good triggers beside."""
+"""Messages to a real service through a real broker: topics, payloads, properties, retained ones; good ones beside."""
 
 from __future__ import annotations
 
@@ -85,7 +85,9 @@ class _Sender:
 
     def __init__(self, port: int) -> None:
         self._port = port
-        self._clients = [_client(port, version) for version in (MQTTProtocolVersion.MQTTv5, MQTTProtocolVersion.MQTTv311)]
+        self._clients = [
+            _client(port, version) for version in (MQTTProtocolVersion.MQTTv5, MQTTProtocolVersion.MQTTv311)
+        ]
 
     def send(self, chance: random.Random, lines: list[str]) -> None:
         if chance.random() < 0.01:
@@ -95,7 +97,13 @@ class _Sender:
         five = chance.random() < 0.7
         client = self._clients[0 if five else 1]
         with contextlib.suppress(ValueError):  # paho itself takes no wildcards, for one
-            client.publish(topic, payload(chance), chance.choice((0, 1, 1, 2)), chance.random() < 0.05, _properties(chance) if five else None)
+            client.publish(
+                topic,
+                payload(chance),
+                chance.choice((0, 1, 1, 2)),
+                chance.random() < 0.05,
+                _properties(chance) if five else None,
+            )
 
     def _raw(self, chance: random.Random, lines: list[str]) -> None:
         """A packet that no library makes; the broker's to refuse, or to pass on."""
@@ -106,7 +114,12 @@ class _Sender:
             topic = _topic(chance, lines).encode("utf-8", "surrogatepass")[:200]
             body = struct.pack(">H", len(topic)) + topic + b"\x00\x01" + payload(chance)[:90]
             packet = bytes((0x30 | chance.choice((2, 10, 3, 6, 14)), min(len(body), 127))) + body
-            connection.sendall(b"\x10" + bytes((len(hello),)) + hello + (hostile.damaged(chance, packet) if chance.random() < 0.5 else packet))
+            connection.sendall(
+                b"\x10"
+                + bytes((len(hello),))
+                + hello
+                + (hostile.damaged(chance, packet) if chance.random() < 0.5 else packet)
+            )
             connection.settimeout(0.05)
             with contextlib.suppress(TimeoutError):
                 connection.recv(100)
@@ -120,7 +133,16 @@ class _Sender:
 def _topic(chance: random.Random, lines: list[str]) -> str:
     if chance.random() < 0.93:
         return f"line/{chance.choice(lines)}/{chance.choice(_TOPICS)}"
-    return chance.choice((f"line/{hostile.text(chance, 20)}/trigger", "line/nobody/trigger", "line/line-1/trigger/x", "line//command", "$share/g/line/line-1/trigger", hostile.text(chance, 50) or "x"))
+    return chance.choice(
+        (
+            f"line/{hostile.text(chance, 20)}/trigger",
+            "line/nobody/trigger",
+            "line/line-1/trigger/x",
+            "line//command",
+            "$share/g/line/line-1/trigger",
+            hostile.text(chance, 50) or "x",
+        )
+    )
 
 
 def payload(chance: random.Random) -> bytes:

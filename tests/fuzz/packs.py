@@ -10,7 +10,16 @@ from typing import Any
 
 from core.pack_queries import as_defect, as_phrase, as_sentence, parse_list
 from core.pack_text import dump_pack
-from core.packs import LONGEST_PROMPT, MOST_SENTENCES, TEMPLATE_PROMPTS, PackError, PromptPack, list_packs, load_pack, make_pack
+from core.packs import (
+    LONGEST_PROMPT,
+    MOST_SENTENCES,
+    TEMPLATE_PROMPTS,
+    PackError,
+    PromptPack,
+    list_packs,
+    load_pack,
+    make_pack,
+)
 from tests.fuzz import hostile
 from tests.fuzz.tally import Outcome
 
@@ -40,11 +49,13 @@ class Packs:
             else:
                 return self._answer(chance)
         except PackError as error:
-            assert str(error).replace("\n", "").isprintable(), f"an error that cannot be printed: {error!r}"
-            assert len(str(error)) < 20_000
-            return Outcome(refused=True, said=str(error))
-        _check(pack)
-        return Outcome(refused=False)
+            said = str(error)
+        else:
+            _check(pack)
+            return Outcome(refused=False)
+        assert said.replace("\n", "").isprintable(), f"an error that cannot be printed: {said!r}"
+        assert len(said) < 20_000
+        return Outcome(refused=True, said=said)
 
     def _read(self, data: bytes) -> PromptPack:
         path = self._folder / "mine.toml"
@@ -98,11 +109,15 @@ class Packs:
         if kind == 0:
             said = json.dumps(hostile.value(chance, 4))
         elif kind == 1:
-            said = "\n".join(f"{chance.choice(('-', '1.', '*', ''))} {hostile.text(chance)}" for _ in range(chance.randrange(30)))
+            said = "\n".join(
+                f"{chance.choice(('-', '1.', '*', ''))} {hostile.text(chance)}" for _ in range(chance.randrange(30))
+            )
         elif kind == 2:
             said = hostile.nested(chance).decode() + hostile.text(chance)
         else:
-            said = hostile.damaged(chance, b'{"items": ["a crack in the rim", "dirt: a dark spot; a smear"]}').decode("utf-8", "replace")
+            said = hostile.damaged(chance, b'{"items": ["a crack in the rim", "dirt: a dark spot; a smear"]}').decode(
+                "utf-8", "replace"
+            )
         items = parse_list(said, whole=chance.random() < 0.5)[:200]
         kept = [as_sentence(item, "normal", "bottle") for item in items] + [as_phrase(item) for item in items]
         kept += [as_defect(item)[1][0] for item in items if as_defect(item)]

@@ -61,7 +61,11 @@ class Pictures:
 
     def run(self, chance: random.Random) -> Outcome:
         data = self._picture(chance)
-        ways: tuple[Callable[[random.Random, bytes], Rgb | None], ...] = (self._decoded, self._of_folder, self._imported)
+        ways: tuple[Callable[[random.Random, bytes], Rgb | None], ...] = (
+            self._decoded,
+            self._of_folder,
+            self._imported,
+        )
         try:
             image = chance.choice((self._decoded, *ways))(chance, data)
             if image is not None:
@@ -82,7 +86,19 @@ class Pictures:
         if kind == 7:
             return base + chance.randbytes(chance.choice((1, 100, 5000)))
         if kind == 8:
-            head = chance.choice((b"GIF89a", b"\x00\x00\x00\x20ftypavif", b"#?RADIANCE\n", b"v/1\x01", b"\x59\xa6\x6a\x95", b"qoif", b"%PDF-1.7", b"<svg", b"\x00\x00\x00\x0cjP  "))
+            head = chance.choice(
+                (
+                    b"GIF89a",
+                    b"\x00\x00\x00\x20ftypavif",
+                    b"#?RADIANCE\n",
+                    b"v/1\x01",
+                    b"\x59\xa6\x6a\x95",
+                    b"qoif",
+                    b"%PDF-1.7",
+                    b"<svg",
+                    b"\x00\x00\x00\x0cjP  ",
+                )
+            )
             return head + chance.randbytes(chance.choice((0, 30, 3000)))
         return chance.randbytes(chance.choice((0, 1, 8, 200)))
 
@@ -123,7 +139,11 @@ class Pictures:
         manifest: Any = {"format": 1, "line": "press", "shots": [entry]}
         if chance.random() < 0.5:
             manifest = hostile.replaced(chance, manifest)
-        text = json.dumps(manifest).encode() if chance.random() < 0.9 else hostile.damaged(chance, json.dumps(manifest).encode())
+        text = (
+            json.dumps(manifest).encode()
+            if chance.random() < 0.9
+            else hostile.damaged(chance, json.dumps(manifest).encode())
+        )
         (self._export / "shots.json").write_bytes(text)
         seen: list[Rgb] = []
 
@@ -148,7 +168,9 @@ def _bomb(chance: random.Random) -> bytes:
     width, height = chance.choice(sides), chance.choice(sides)
     kind = chance.randrange(4)
     if kind == 0:
-        return b"BM" + struct.pack("<IHHIIiiHHIIiiII", 54, 0, 0, 54, 40, width, chance.choice((1, -1)) * height, 1, 24, 0, 0, 0, 0, 0, 0)
+        return b"BM" + struct.pack(
+            "<IHHIIiiHHIIiiII", 54, 0, 0, 54, 40, width, chance.choice((1, -1)) * height, 1, 24, 0, 0, 0, 0, 0, 0
+        )
     if kind == 1:
         return f"P{chance.choice('123456')}\n{width} {height}\n255\n".encode() + bytes(100)
     if kind == 2:
@@ -157,7 +179,9 @@ def _bomb(chance: random.Random) -> bytes:
     depth, colour = chance.choice(((8, 2), (16, 6), (8, 0), (1, 0)))
     header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, chance.choice((0, 1)))
     pixels = 3 * width * min(height, 3_000_000 // max(width, 1) + 1) if width < 70_000 else 1000
-    return b"\x89PNG\r\n\x1a\n" + b"".join(map(_chunk, (b"IHDR", b"IDAT", b"IEND"), (header, zlib.compress(bytes(min(pixels, 20_000_000)), 1), b"")))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        map(_chunk, (b"IHDR", b"IDAT", b"IEND"), (header, zlib.compress(bytes(min(pixels, 20_000_000)), 1), b""))
+    )
 
 
 def _chunk(kind: bytes, data: bytes) -> bytes:

@@ -101,7 +101,9 @@ class WorkerProcess:
             return Record(index, "hang", HANG_S * 1000, f"no end within {HANG_S:g} s")
         log = self._folder / f"log-{self._starts}"
         self.stop()
-        return Record(index, "crash", 0.0, f"the process has ended with {code}:\n{log.read_text('utf-8', 'replace')[-2000:]}")
+        return Record(
+            index, "crash", 0.0, f"the process has ended with {code}:\n{log.read_text('utf-8', 'replace')[-2000:]}"
+        )
 
 
 def run_target(name: str, seed: int, count: int, progress: Progress) -> Tally:

@@ -85,7 +85,7 @@ class StateFiles:
             return
         data = bytearray(path.read_bytes())
         if chance.random() < 0.3:  # the header, where each byte means something
-            data[: 100] = hostile.damaged(chance, bytes(data[:100]))[:100].ljust(100, b"\0")
+            data[:100] = hostile.damaged(chance, bytes(data[:100]))[:100].ljust(100, b"\0")
         elif chance.random() < 0.5:  # a page's own header
             page = chance.randrange(max(1, len(data) // 4096)) * 4096
             data[page : page + 40] = hostile.damaged(chance, bytes(data[page : page + 40]))[:40].ljust(40, b"\0")
@@ -102,7 +102,9 @@ class StateFiles:
             path.write_bytes(hostile.damaged(chance, kept))
         elif kind == 1:
             lines = [json.loads(line) for line in kept.splitlines()]
-            path.write_text("\n".join(json.dumps(hostile.replaced(chance, line)) for line in lines) + "\n", "utf-8", "surrogatepass")
+            path.write_text(
+                "\n".join(json.dumps(hostile.replaced(chance, line)) for line in lines) + "\n", "utf-8", "surrogatepass"
+            )
         elif kind == 2:
             record = json.loads(kept.splitlines()[0])
             record["verdict"] = json.dumps(hostile.replaced(chance, json.loads(record["verdict"])))
@@ -120,18 +122,24 @@ class StateFiles:
         kind = chance.randrange(5)
         if kind == 0:
             head = chance.choice((b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83", b""))
-            path.with_name(f"{path.name}-wal").write_bytes(head + b"\x00\x2d\xe2\x18\x00\x00\x10\x00" + chance.randbytes(chance.choice((20, 4120, 9000))))
+            path.with_name(f"{path.name}-wal").write_bytes(
+                head + b"\x00\x2d\xe2\x18\x00\x00\x10\x00" + chance.randbytes(chance.choice((20, 4120, 9000)))
+            )
         elif kind == 1:
             path.with_name(f"{path.name}-shm").write_bytes(chance.randbytes(chance.choice((0, 100, 32768))))
         elif kind == 2:
             head = b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7" + (1).to_bytes(4, "big")
             path.with_name(f"{path.name}-journal").write_bytes(head + chance.randbytes(chance.choice((0, 16, 5000))))
         elif kind == 3:
-            (folder / chance.choice(("state.lock", f"{path.name}-wal", f"{path.name}-shm", f".{path.name}.x.part"))).mkdir(exist_ok=True)
+            (
+                folder / chance.choice(("state.lock", f"{path.name}-wal", f"{path.name}-shm", f".{path.name}.x.part"))
+            ).mkdir(exist_ok=True)
         else:
             name = folder / chance.choice(("state.lock", f"{path.name}-wal", f"{path.name}-journal", JOURNAL))
             name.unlink(missing_ok=True) if not name.is_dir() else shutil.rmtree(name)
-            os.mkfifo(name) if chance.random() < 0.5 else name.symlink_to(chance.choice(("/dev/zero", "/dev/full", "/nowhere/x", str(name))))
+            os.mkfifo(name) if chance.random() < 0.5 else name.symlink_to(
+                chance.choice(("/dev/zero", "/dev/full", "/nowhere/x", str(name)))
+            )
 
 
 def _database(chance: random.Random, folder: Path) -> Path:
@@ -155,7 +163,7 @@ def _sql(chance: random.Random, folder: Path) -> None:
             table = name if kind == "table" else "facts" if path.name == "verdicts.db" else "audit"
             columns = [row[1] for row in database.execute(f'PRAGMA table_info("{table}")')] or ["x"]
             column, new = chance.choice(columns), hostile.value(chance)
-            new = new if isinstance(new, (str, type(None))) or (isinstance(new, float)) else json.dumps(new)
+            new = new if isinstance(new, (str, float, type(None))) else json.dumps(new)
             if chance.random() < 0.4:
                 new = chance.choice((2**63 - 1, -(2**63), 0, -1, 1, "x", "9" * 40, b"\xff" * 10))
             statements: tuple[tuple[str, tuple[object, ...]], ...] = (
@@ -309,7 +317,9 @@ def _make(folder: Path) -> None:
     picture = np.random.default_rng(1).integers(0, 256, (24, 32, 3), dtype=np.uint8)
     features = {0: Memory((torch.randn(1, 4, 8),), torch.randn(1, 4, 8), ())}
     database.run(
-        lambda tables: tables.bank.add("one", "bottle", picture, features, _ENCODING, at=_WHEN, who="ana", source="camera")
+        lambda tables: tables.bank.add(
+            "one", "bottle", picture, features, _ENCODING, at=_WHEN, who="ana", source="camera"
+        )
     )
     kept = LineCalibration(0.4, 0.5, 0.05, 3, "3 shots", "f" * 64, "a" * 64, 1, (0.1, 0.2, 0.3))
     database.run(lambda tables: tables.calibrate("one", kept, "ana"))

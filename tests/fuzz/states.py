@@ -370,8 +370,9 @@ def run(_seed: int, _count: int, names: Mapping[str, State] = STATES) -> Tally:
     tally, begun = Tally(), time.monotonic()
     with AttackedPlant(proxied=True, faulty=True) as attacked:
         for index, (name, state) in enumerate(names.items()):
-            tally.add(_attempt(attacked, index, name, state))
-            print(f"  {name}: {tally.failures[-1]['said'][:300] if tally.failures and tally.failures[-1]['index'] == index else 'ended'}")
+            record = _attempt(attacked, index, name, state)
+            tally.add(record)
+            print(f"  {name}: {record.said[:300] or 'ended'}, {record.ms / 1000:.1f} s", flush=True)
         tally.leaked += attacked.secrets()
     tally.seconds = time.monotonic() - begun
     tally.notes["end on SIGTERM"] = f"{tally.slowest_ms / 1000:.1f} s at most ({list(names)[max(tally.slowest, 0)]})"
