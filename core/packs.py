@@ -28,6 +28,7 @@ MOST_SENTENCES = 300
 LONGEST_PROMPT = 300
 """Characters; CLIP reads 77 tokens."""
 _MOST_PROBLEMS = 20  # of a file that are named
+_LONGEST_NAME = 100  # characters
 
 Label = Literal["normal", "abnormal"]
 BEGINNINGS: dict[Label, str] = {"normal": "A normal image of ", "abnormal": "An abnormal image of "}
@@ -223,6 +224,8 @@ def load_pack(name: str) -> PromptPack:
             raise PackError(f"pack {shown(name)}: {error}") from error
         if found := unprintable(path.stem):  # it stands in tables, logs and verdicts
             raise PackError(f"pack {shown(name)}: the file's name holds {found}, which does not show; rename it")
+        if len(path.stem) > _LONGEST_NAME:
+            raise PackError(f"pack {shown(name)}: the file's name has more than {_LONGEST_NAME} characters; rename it")
         return _parse(read_file(path), path.stem, f"pack {shown(str(path))}")
     known = list_packs()
     if name not in known:

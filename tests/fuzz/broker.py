@@ -51,6 +51,9 @@ class BrokerAnswers:
             assert network is None or not network.is_alive(), "the network thread has not ended"
         return Outcome(refused=not connected, said=str(reason))
 
+    def close(self) -> None:
+        self._publishers.stop()
+
     def receive(self, message: InboundMessage) -> None:
         """Takes what the router lets through."""
         self._taken += 1

@@ -74,6 +74,9 @@ class Configurations:
         assert (result.exit_code == 0) or result.output.strip(), "refused without a word"
         return Outcome(refused=result.exit_code != 0, said=result.output)
 
+    def close(self) -> None:
+        """It holds nothing."""
+
     def _file(self, chance: random.Random) -> Path:
         path, kind = self._folder / "edge.toml", chance.randrange(10)
         if kind < 5:

@@ -57,6 +57,9 @@ class Packs:
         assert len(said) < 20_000
         return Outcome(refused=True, said=said)
 
+    def close(self) -> None:
+        """It holds nothing."""
+
     def _read(self, data: bytes) -> PromptPack:
         path = self._folder / "mine.toml"
         path.write_bytes(data)

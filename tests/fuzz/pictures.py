@@ -55,7 +55,8 @@ class Pictures:
                 done, data = cv2.imencode(suffix, picture)
                 assert done
                 self._bases.append(data.tobytes())
-        self._bank = Bank(open_database(folder / "state.db", [BANK_TABLES]))
+        self._database = open_database(folder / "state.db", [BANK_TABLES])
+        self._bank = Bank(self._database)
         self._health = FrameHealth(HealthSettings(blur=1.0))
         self._others = [look_at(noise.integers(0, 256, (64, 64, 3), dtype=np.uint8), "shot 1")]
 
@@ -73,6 +74,9 @@ class Pictures:
         except _REFUSALS as error:
             return Outcome(refused=True, said=str(error))
         return Outcome(refused=False)
+
+    def close(self) -> None:
+        self._database.close()
 
     def _picture(self, chance: random.Random) -> bytes:
         kind = chance.randrange(10)

@@ -64,6 +64,9 @@ class StateFiles:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
+    def close(self) -> None:
+        """It holds nothing."""
+
     def _tamper(self, chance: random.Random, folder: Path) -> None:
         ways: tuple[Callable[[random.Random, Path], None], ...] = (
             self._damage,

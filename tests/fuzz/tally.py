@@ -42,6 +42,9 @@ class Target(Protocol):
     def run(self, chance: random.Random) -> Outcome:
         """Draws an input and has it read. Any exception is a crash."""
 
+    def close(self) -> None:
+        """Lets go of what it holds."""
+
 
 @dataclass(frozen=True)
 class Record:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,31 +22,37 @@ SEEDS, AGAIN = seeds()
 
 
 @pytest.fixture(autouse=True)
-def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """As it was before."""
-    with monkeypatch.context():
-        yield
+def environment() -> Iterator[None]:
+    """As it was before: targets plant secrets in it."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
 
 
 @pytest.mark.parametrize("name", IN_PROCESS)
 def test_a_slice_of_each_target(name: str, tmp_path: Path) -> None:
     target = IN_PROCESS[name](tmp_path)
     wrong = []
-    for index in (*AGAIN[name], *range(SLICE.get(name, 50))):
-        record = attempt(target, index, chance_of(name, SEEDS[name], index))
-        if record.verdict in FAILURES or record.ms > HANG_S * 1000:
-            wrong.append(f"case {index}: {record.verdict}, {record.ms:.0f} ms: {record.said}")
+    with contextlib.closing(target):
+        for index in (*AGAIN[name], *range(SLICE.get(name, 50))):
+            record = attempt(target, index, chance_of(name, SEEDS[name], index))
+            if record.verdict in FAILURES or record.ms > HANG_S * 1000:
+                wrong.append(f"case {index}: {record.verdict}, {record.ms:.0f} ms: {record.said}")
     assert not wrong, "\n".join(wrong)
 
 
 class _Sick:
-    """Reads nothing well: by the tenth of its inputs it hangs, dies, raises, or says a secret."""
+    """Fails at every input."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def run(self, chance: object) -> Outcome:
         raise ValueError(f"not {chance}")
+
+    def close(self) -> None:
+        """It holds nothing."""
 
 
 def test_what_goes_wrong_is_seen(tmp_path: Path) -> None:
