@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import math
+import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -211,17 +212,30 @@ def list_packs() -> tuple[str, ...]:
     return tuple(sorted(one.name[:-5] for one in files("prompt_packs").iterdir() if one.name.endswith(".toml")))
 
 
+def is_path(name: str) -> bool:
+    """Whether a pack is called by the path of its file, not by its name."""
+    return "/" in name or name.endswith(".toml")
+
+
+def path_of(name: str) -> Path:
+    """The path of a pack that is called by it; `~` is the home of a user.
+
+    Raises:
+        PackError: it cannot be a path.
+    """
+    if "\0" in name:
+        raise PackError(f"pack {name!r}: no path holds a NUL")
+    return Path(os.path.expanduser(name))  # noqa: PTH111 - pathlib's raises RuntimeError for a user that is not known
+
+
 def load_pack(name: str) -> PromptPack:
     """The bundled pack called `name`; or the file, when `name` holds a slash or ends with `.toml`.
 
     Raises:
         PackError: there is none, or the file is not right.
     """
-    if "/" in name or name.endswith(".toml"):
-        try:
-            path = Path(name).expanduser()
-        except RuntimeError as error:  # the user of `~user` is not known
-            raise PackError(f"pack {shown(name)}: {error}") from error
+    if is_path(name):
+        path = path_of(name)
         if found := unprintable(path.stem):  # it stands in tables, logs and verdicts
             raise PackError(f"pack {shown(name)}: the file's name holds {found}, which does not show; rename it")
         if len(path.stem) > _LONGEST_NAME:

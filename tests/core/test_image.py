@@ -91,7 +91,7 @@ def test_a_few_bytes_do_not_become_gigabytes(bomb: Path, module: str) -> None:
 
 def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo.png")
-    with pytest.raises(ImageError, match=r"fifo\.png: it is no regular file"):
+    with pytest.raises(ImageError, match=r"fifo\.png: is a pipe, not a regular file"):
         read(tmp_path / "fifo.png")
 
 

@@ -137,7 +137,7 @@ def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
     path = tmp_path / "edge.toml"
     os.mkfifo(path)
     for none in (path, Path("/dev/zero"), tmp_path):
-        with pytest.raises(ConfigError, match="it is no regular file"):
+        with pytest.raises(ConfigError, match="not a regular file"):
             load_settings(none)
 
 
