@@ -10,13 +10,18 @@ import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from tests.fuzz import console, mqtt, states
+from tests.fuzz import console, mqtt, states, together
 from tests.fuzz.pool import run_target
 from tests.fuzz.tally import FAILURES, Progress, Record, Tally, chance_of, count_of_environment, seeds, total
 from tests.fuzz.targets import IN_PROCESS
 from tests.fuzz.worker import attempt
 
-SERVICE: Mapping[str, Callable[[int, int], Tally]] = {"mqtt": mqtt.run, "console": console.run, "states": states.run}
+SERVICE: Mapping[str, Callable[[int, int], Tally]] = {
+    "mqtt": mqtt.run,
+    "console": console.run,
+    "together": together.run,
+    "states": states.run,
+}
 _SHARE = {"broker": 0.1}
 """Of the inputs: each of these is a connection, and takes a hundred times as long."""
 _FOLDER = Path("out/fuzz")

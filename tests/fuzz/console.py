@@ -43,7 +43,7 @@ def run(seed: int, count: int) -> Tally:
 
         def work() -> None:
             with zmq.Context() as context:
-                caller = _Caller(context, path, sandbox, plant.lines)
+                caller = Caller(context, path, sandbox, plant.lines)
                 for index in _shared(numbers, lock):
                     record = caller.attempt(index, chance_of("console", seed, index))
                     with lock:
@@ -88,7 +88,7 @@ def _look(attacked: AttackedPlant, index: int) -> None:
     assert set(attacked.plant.ask("status")["lines"]) == set(attacked.plant.lines)
 
 
-class _Caller:
+class Caller:
     """One console; a connection that the service has ended is made anew."""
 
     def __init__(self, context: zmq.Context[Any], path: Path, sandbox: Path, lines: Sequence[str]) -> None:

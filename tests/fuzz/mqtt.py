@@ -40,7 +40,7 @@ def run(seed: int, count: int) -> Tally:
     tally, begun = Tally(), time.monotonic()
     with AttackedPlant() as attacked:
         plant, before = attacked.plant, memory_mb(attacked.plant.pid)
-        sender = _Sender(plant.broker.port)
+        sender = Sender(plant.broker.port)
         with plant.plc.shift(plant.lines, RATE) as shift:
             for index in range(count):
                 started = time.monotonic()
@@ -80,7 +80,7 @@ def _look(attacked: AttackedPlant, tally: Tally, index: int) -> None:
         tally.add(Record(index, "hang", took * 1000, "the console waited so long for an answer"))
 
 
-class _Sender:
+class Sender:
     """Clients of both versions, and one without any library."""
 
     def __init__(self, port: int) -> None:

@@ -138,7 +138,7 @@ class Plant:
             for line in self.lines:
                 self.films[line] = enter(Film(pictures, self._fps, self._size))
             self.proxy = enter(Proxy(self.broker.port)) if self._proxied else None
-            self._metrics = free_port()
+            self.metrics_port = free_port()
             config = self._folder / "edge.toml"
             config.write_text(toml(self._settings()))
             self.monitor = enter(Monitor(self.broker.port, "monitor", PASSWORDS["monitor"]))
@@ -208,7 +208,7 @@ class Plant:
 
     def metric(self, name: str, **labels: str) -> float:
         """The sum of the series of a figure that have these labels."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self._metrics}/metrics", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=10) as answer:
             text = answer.read().decode()
         wanted = [f'{key}="{value}"' for key, value in labels.items()]
         return sum(
@@ -267,7 +267,7 @@ class Plant:
             },
             "model": {"name": "untrained", "device": "cpu", "dtype": "fp32"},
             "archive": {"dir": str(self._folder / "archive"), "min_free_gb": 0},
-            "metrics": {"port": self._metrics},
+            "metrics": {"port": self.metrics_port},
             "mqtt": {"host": "127.0.0.1", "port": port, "username": "edge", "password": PASSWORDS["edge"]},
         }
         for line in self.lines:
