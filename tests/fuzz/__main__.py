@@ -13,7 +13,7 @@ from pathlib import Path
 from tests.fuzz import console, mqtt, states
 from tests.fuzz.pool import run_target
 from tests.fuzz.tally import FAILURES, Progress, Record, Tally, chance_of, count_of_environment, seeds, total
-from tests.fuzz.targets import IN_PROCESS
+from tests.fuzz.targets import IN_PROCESS, make_target
 from tests.fuzz.worker import attempt
 
 SERVICE: Mapping[str, Callable[[int, int], Tally]] = {"mqtt": mqtt.run, "console": console.run, "states": states.run}
@@ -85,7 +85,7 @@ def _report(tallies: Mapping[str, Tally]) -> None:
 def _again(target: str, index: int) -> int:
     """One input once more."""
     with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
-        record = attempt(IN_PROCESS[target](Path(folder)), index, chance_of(target, seeds()[0][target], index))
+        record = attempt(make_target(target, Path(folder)), index, chance_of(target, seeds()[0][target], index))
     print(f"{record.verdict}, {record.ms:.0f} ms\n{record.said}")
     return int(record.verdict in FAILURES)
 
