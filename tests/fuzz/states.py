@@ -17,9 +17,9 @@ import numpy as np
 
 from core.image import encode_jpeg
 from edge.control.client import NoAnswerError, RefusedError, ask
-from tests.fuzz.plant import STOP_S, AttackedPlant
+from tests.fuzz.plant import AttackedPlant
 from tests.fuzz.tally import Record, Tally
-from tests.support.plant import OTHER_SIZE, Plant
+from tests.support.plant import OTHER_SIZE, START_S, Plant
 from tests.support.trial_broker import CAUSES
 from tests.support.trial_load import nonsense
 
@@ -267,19 +267,36 @@ def _scraped(attacked: AttackedPlant) -> Iterator[None]:
         yield
 
 
-def _starting(after_s: float, what: State = _idle) -> State:
-    """So long after the beginning of its start, in a plant where something is amiss already."""
+def _starting(marker: str | None, what: State = _idle) -> State:
+    """While it starts, in a plant where something may be amiss already.
+
+    Args:
+        marker: What it has just logged; None: it has not come to its own code yet.
+        what: Is amiss.
+    """
 
     @contextmanager
     def state(attacked: AttackedPlant) -> Iterator[None]:
         attacked.stop()
         with ExitStack() as stack:
             stack.enter_context(what(attacked))
+            mark = len(attacked.log)
             attacked.plant.start(wait=False)
-            time.sleep(after_s)
+            if marker is None:
+                time.sleep(0.05)
+            else:
+                _wait(lambda: marker in attacked.log[mark:], marker)
             yield
 
     return state
+
+
+def _wait(holds: Callable[[], bool], what: str) -> None:
+    end = time.monotonic() + START_S
+    while not holds():
+        if time.monotonic() > end:
+            raise AssertionError(f"{what!r} does not come about")
+        time.sleep(0.005)
 
 
 @contextmanager
@@ -316,15 +333,17 @@ def _export(attacked: AttackedPlant) -> str:
     return str(folder)
 
 
+_BEGUN = "its process has just begun"
 STATES: Mapping[str, State] = {
-    "its process has just begun": _starting(0.05),
-    "it reads its configuration": _starting(0.5),
-    "it starts its cameras": _starting(1.2),
-    "it loads its model": _starting(2.2),
-    "it warms its model up": _starting(3.2),
-    "it starts, the broker is down": _starting(2.5, _broker_off),
-    "it starts, the broker hangs": _starting(2.5, _broker_hung),
-    "it starts, the cameras are down": _starting(2.5, _camera_down),
+    _BEGUN: _starting(None),
+    "it starts its cameras": _starting("metrics on http"),
+    "it reads its archive": _starting("archive /"),
+    "it connects to the broker": _starting("line-1: connected"),
+    "it makes its lines": _starting("line-1: not calibrated"),
+    "it has just started": _starting("2 lines on"),
+    "it starts, the broker is down": _starting("archive /", _broker_off),
+    "it starts, the broker hangs": _starting("archive /", _broker_hung),
+    "it starts, the cameras are down": _starting("line-1: not calibrated", _camera_down),
     "it waits for parts": _idle,
     "20 parts a second come on each line": _load,
     "the broker is down": _broker("stopped"),
@@ -372,7 +391,7 @@ def run(_seed: int, _count: int, names: Mapping[str, State] = STATES) -> Tally:
         for index, (name, state) in enumerate(names.items()):
             record = _attempt(attacked, index, name, state)
             tally.add(record)
-            print(f"  {name}: {record.said[:300] or 'ended'}, {record.ms / 1000:.1f} s", flush=True)
+            print(f"  {name}: {record.verdict}, {record.ms / 1000:.1f} s {record.said[:300]}", flush=True)
         tally.leaked += attacked.secrets()
     tally.seconds = time.monotonic() - begun
     tally.notes["end on SIGTERM"] = f"{tally.slowest_ms / 1000:.1f} s at most ({list(names)[max(tally.slowest, 0)]})"
@@ -381,19 +400,24 @@ def run(_seed: int, _count: int, names: Mapping[str, State] = STATES) -> Tally:
 
 def _attempt(attacked: AttackedPlant, index: int, name: str, state: State) -> Record:
     plant = attacked.plant
-    if not attacked.alive:
-        plant.start()
     mark = len(attacked.log)
+    took, kind = 0.0, "crash"
     try:
+        if not attacked.alive:
+            plant.start()
         with state(attacked):
             children = plant.children() if attacked.alive else []
-            took = attacked.stop()
+            # Before it has come to its own code a signal ends it as it ends any process.
+            took = attacked.stop(also=-signal.SIGTERM if name == _BEGUN else 0)
         _gone(children)
-    except AssertionError as error:
+    except (AssertionError, OSError, NoAnswerError, RefusedError) as error:
         kind = "hang" if "still there" in str(error) else "crash"
-        if attacked.alive:
+        if attacked.alive:  # faulthandler says where it hangs
+            plant.signal(signal.SIGABRT)
+            time.sleep(0.5)
             plant.kill()
-        return Record(index, "hang" if kind == "hang" else "crash", STOP_S * 1000, f"{name}: {error}")
+        said = f"{name}: {error}\n{attacked.log[mark:][-6000:]}"
+        return Record(index, "hang" if kind == "hang" else "crash", took * 1000, said)
     if "Traceback (most recent call last)" in attacked.log[mark:]:
         said = attacked.log[mark:]
         return Record(index, "crash", took * 1000, f"{name}: {said[said.index('Traceback') :][:2000]}")
