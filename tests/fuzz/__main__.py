@@ -28,7 +28,7 @@ def main() -> int:
     parser.add_argument(
         "targets", nargs="*", metavar="TARGET", help=f"{', '.join((*IN_PROCESS, *SERVICE))}; default: all"
     )
-    parser.add_argument("--case", type=int, help="this input of one target, in this process")
+    parser.add_argument("--case", type=int, help="this input of one target in this process, or this state")
     parser.add_argument("--fresh", action="store_true", help="begin anew, not where a campaign was cut short")
     asked = parser.parse_args()
     targets = asked.targets or [*IN_PROCESS, *SERVICE]
@@ -83,7 +83,12 @@ def _report(tallies: Mapping[str, Tally]) -> None:
 
 
 def _again(target: str, index: int) -> int:
-    """One input once more."""
+    """One input once more; of the states, one state."""
+    if target == "states":
+        name = list(states.STATES)[index]
+        tally = states.run(0, 1, {name: states.STATES[name]})
+        print(tally, *(failure["said"] for failure in tally.failures), sep="\n")
+        return int(tally.failed)
     with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
         record = attempt(make_target(target, Path(folder)), index, chance_of(target, seeds()[0][target], index))
     print(f"{record.verdict}, {record.ms:.0f} ms\n{record.said}")

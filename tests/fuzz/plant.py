@@ -59,6 +59,11 @@ class AttackedPlant:
         process = self.plant.service.process
         return process is not None and process.poll() is None
 
+    def is_paused(self, line: str) -> bool:
+        """Whether the line has said since the last start that it is."""
+        said = self.plant.monitor.state(line)
+        return said is not None and said.at > self.plant.started and said.message["state"] == "paused"
+
     @property
     def log(self) -> str:
         """All that the service has logged."""

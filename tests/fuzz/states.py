@@ -19,8 +19,7 @@ from core.image import encode_jpeg
 from edge.control.client import NoAnswerError, RefusedError, ask
 from tests.fuzz.plant import AttackedPlant
 from tests.fuzz.tally import Record, Tally
-from tests.support.plant import OTHER_SIZE, START_S, Plant
-from tests.support.trial_broker import CAUSES
+from tests.support.plant import OTHER_SIZE, PASSWORDS, START_S, Plant
 from tests.support.trial_load import nonsense
 
 _SETTLED_S = 0.6  # after which a state has come about
@@ -62,16 +61,59 @@ def _triggers(plant: Plant, rate: float) -> Iterator[None]:
         thread.join()
 
 
-def _broker(cause: str) -> State:
+def _between(begin: Callable[[Plant], object], end: Callable[[Plant], object], parts: bool = True) -> State:
+    """From `begin` to `end`, whatever becomes of the service; with `parts` that are asked for meanwhile."""
+
     @contextmanager
     def state(attacked: AttackedPlant) -> Iterator[None]:
-        with ExitStack() as stack:
-            stack.enter_context(CAUSES[cause](attacked.plant))
-            with _from_console(attacked):  # with verdicts that wait
-                time.sleep(1.5)
+        begin(attacked.plant)
+        try:
+            with _from_console(attacked) if parts else contextlib.nullcontext():
+                time.sleep(1.5 if parts else 0.0)
                 yield
+        finally:
+            end(attacked.plant)
 
     return state
+
+
+def _refuse(plant: Plant) -> None:
+    plant.broker.set_password("edge", "changed")
+    plant.broker.restart()
+
+
+def _admit(plant: Plant) -> None:
+    plant.broker.set_password("edge", PASSWORDS["edge"])
+    plant.broker.restart()
+
+
+def _swallow(plant: Plant) -> None:
+    assert plant.proxy is not None
+    plant.proxy.swallow()
+
+
+def _films(what: str) -> Callable[[Plant], None]:
+    def do(plant: Plant) -> None:
+        for film in plant.films.values():
+            getattr(film, what)()
+
+    return do
+
+
+def _resize(plant: Plant) -> None:
+    for film in plant.films.values():
+        film.resize(OTHER_SIZE)
+
+
+def _stop_cameras(plant: Plant) -> None:
+    """Their processes, not the cameras."""
+    for line in plant.lines:
+        if (pid := plant.camera_pid(line)) is not None:
+            os.kill(pid, signal.SIGSTOP)
+
+
+def _nothing(_: Plant) -> None:
+    """The end of the service is the end of it."""
 
 
 @contextmanager
@@ -79,9 +121,11 @@ def _backlog(attacked: AttackedPlant) -> Iterator[None]:
     """The broker is back, and hundreds of verdicts are on their way to it."""
     plant = attacked.plant
     plant.broker.stop()
-    with _from_console(attacked):
-        time.sleep(4.0)
-    plant.broker.start()
+    try:
+        with _from_console(attacked):
+            time.sleep(4.0)
+    finally:
+        plant.broker.start()
     time.sleep(0.3)
     yield
 
@@ -93,64 +137,12 @@ def _from_console(attacked: AttackedPlant) -> Iterator[None]:
 
 
 @contextmanager
-def _camera_down(attacked: AttackedPlant) -> Iterator[None]:
-    for film in attacked.plant.films.values():
-        film.stop()
-    time.sleep(1.5)
-    yield
-    for film in attacked.plant.films.values():
-        film.start()
-
-
-@contextmanager
-def _camera_stalled(attacked: AttackedPlant) -> Iterator[None]:
-    with _triggers(attacked.plant, 2.0):
-        for film in attacked.plant.films.values():
-            film.stall()
-        time.sleep(1.5)
-        yield
-    for film in attacked.plant.films.values():
-        film.resume()
-
-
-@contextmanager
-def _camera_process_hung(attacked: AttackedPlant) -> Iterator[None]:
-    pids = [attacked.plant.camera_pid(line) for line in attacked.plant.lines]
-    for pid in pids:
-        if pid is not None:
-            os.kill(pid, signal.SIGSTOP)
-    time.sleep(_SETTLED_S)
-    yield
-
-
-@contextmanager
-def _camera_frozen(attacked: AttackedPlant) -> Iterator[None]:
-    for film in attacked.plant.films.values():
-        film.freeze()
-    with _triggers(attacked.plant, 5.0):
-        time.sleep(1.5)
-        yield
-    for film in attacked.plant.films.values():
-        film.go()
-
-
-@contextmanager
-def _camera_of_other_size(attacked: AttackedPlant) -> Iterator[None]:
-    for film in attacked.plant.films.values():
-        film.resize(OTHER_SIZE)
-    with _triggers(attacked.plant, 5.0):
-        time.sleep(1.0)
-        yield
-    for film in attacked.plant.films.values():
-        film.resize()
-
-
-@contextmanager
 def _paused(attacked: AttackedPlant) -> Iterator[None]:
     for line in attacked.plant.lines:
         attacked.plant.ask("pause", line=line)
     yield
-    attacked.plant.start()
+    attacked.plant.start(wait=False)
+    attacked.plant.service.until(lambda: all(map(attacked.is_paused, attacked.plant.lines)), "paused line", START_S)
     for line in attacked.plant.lines:
         attacked.plant.ask("resume", line=line)
     attacked.stop()
@@ -299,18 +291,9 @@ def _wait(holds: Callable[[], bool], what: str) -> None:
         time.sleep(0.005)
 
 
-@contextmanager
-def _broker_off(attacked: AttackedPlant) -> Iterator[None]:
-    attacked.plant.broker.stop()
-    yield
-    attacked.plant.broker.start()
-
-
-@contextmanager
-def _broker_hung(attacked: AttackedPlant) -> Iterator[None]:
-    attacked.plant.broker.pause()
-    yield
-    attacked.plant.broker.resume()
+_BROKER_OFF = _between(lambda plant: plant.broker.stop(), lambda plant: plant.broker.start(), parts=False)
+_BROKER_HUNG = _between(lambda plant: plant.broker.pause(), lambda plant: plant.broker.resume(), parts=False)
+_CAMERAS_OFF = _between(_films("stop"), _films("start"), parts=False)
 
 
 def _fifo(attacked: AttackedPlant) -> str:
@@ -341,21 +324,21 @@ STATES: Mapping[str, State] = {
     "it connects to the broker": _starting("line-1: connected"),
     "it makes its lines": _starting("line-1: not calibrated"),
     "it has just started": _starting("2 lines on"),
-    "it starts, the broker is down": _starting("archive /", _broker_off),
-    "it starts, the broker hangs": _starting("archive /", _broker_hung),
-    "it starts, the cameras are down": _starting("line-1: not calibrated", _camera_down),
+    "it starts, the broker is down": _starting("archive /", _BROKER_OFF),
+    "it starts, the broker hangs": _starting("archive /", _BROKER_HUNG),
+    "it starts, the cameras are down": _starting("line-1: not calibrated", _CAMERAS_OFF),
     "it waits for parts": _idle,
     "20 parts a second come on each line": _load,
-    "the broker is down": _broker("stopped"),
-    "the broker hangs": _broker("hangs"),
-    "the broker refuses its password": _broker("refuses"),
-    "the network swallows packets": _broker("swallows"),
+    "the broker is down": _between(lambda plant: plant.broker.stop(), lambda plant: plant.broker.start()),
+    "the broker hangs": _between(lambda plant: plant.broker.pause(), lambda plant: plant.broker.resume()),
+    "the broker refuses its password": _between(_refuse, _admit),
+    "the network swallows packets": _between(_swallow, _nothing),
     "a backlog is sent": _backlog,
-    "the cameras are down": _camera_down,
-    "the cameras hang": _camera_stalled,
-    "the cameras' processes hang": _camera_process_hung,
-    "the pictures stand still": _camera_frozen,
-    "the pictures have another size": _camera_of_other_size,
+    "the cameras are down": _between(_films("stop"), _films("start")),
+    "the cameras hang": _between(_films("stall"), _films("resume")),
+    "the cameras' processes hang": _between(_stop_cameras, _nothing),
+    "the pictures stand still": _between(_films("freeze"), _films("go")),
+    "the pictures have another size": _between(_resize, _films("resize")),
     "the lines are paused": _paused,
     "calibrate waits for parts": _command("calibrate", line="line-1", parts=500),
     "calibrate counts parts": _command("calibrate", triggers=10.0, line="line-1", parts=500),
