@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import tempfile
 import time
@@ -24,6 +25,7 @@ _FOLDER = Path("out/fuzz")
 
 def main() -> int:
     """As the package says."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that brokers, cameras and services end with it
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description="Hostile inputs to all that is read.")
     parser.add_argument(
         "targets", nargs="*", metavar="TARGET", help=f"{', '.join((*IN_PROCESS, *SERVICE))}; default: all"
