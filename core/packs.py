@@ -30,6 +30,7 @@ LONGEST_PROMPT = 300
 """Characters; CLIP reads 77 tokens."""
 _MOST_PROBLEMS = 20  # of a file that are named
 _LONGEST_NAME = 100  # characters
+_LONGEST_PATH = 4096
 
 Label = Literal["normal", "abnormal"]
 BEGINNINGS: dict[Label, str] = {"normal": "A normal image of ", "abnormal": "An abnormal image of "}
@@ -235,6 +236,8 @@ def load_pack(name: str) -> PromptPack:
         PackError: there is none, or the file is not right.
     """
     if is_path(name):
+        if len(name) > _LONGEST_PATH:
+            raise PackError(f"pack {shown(name[:80])}...: no path has {len(name)} characters")
         path = path_of(name)
         if found := unprintable(path.stem):  # it stands in tables, logs and verdicts
             raise PackError(f"pack {shown(name)}: the file's name holds {found}, which does not show; rename it")

@@ -72,7 +72,9 @@ def load_settings(path: Path) -> Settings:
 def _problems(error: ValidationError, path: str, environ: Mapping[str, str]) -> Iterator[Problem]:
     variables = {name.upper(): name for name in environ}
     for item in error.errors():
-        loc = tuple(str(part) for part in item["loc"] if part != "[key]")
+        loc = tuple(str(part) for part in item["loc"])
+        if len(loc) > 1 and loc[-1] == "[key]":  # pydantic's word for what is wrong with a name
+            loc = loc[:-1]
         key = shown(".".join(loc))
         variable = variables.get((ENV_PREFIX + "__".join(loc)).upper())
         yield Problem(

@@ -9,6 +9,7 @@ from typing import IO
 
 import zmq
 
+from edge.clock import monotonic
 from edge.control.command_queue import CommandQueue, Send
 from edge.control.protocol import MAX_BYTES, MAX_PARTS, Reply, read_request
 from edge.control.relay import MessageMeter, Relay
@@ -24,6 +25,7 @@ _POLL_MS = 100
 # A message that is a little too large is refused in words, one that is much too large ends its connection.
 _MOST_BYTES, _MOST_PARTS = MAX_BYTES + (4 << 20), 2 * MAX_PARTS
 _LINGER_MS = 500
+_CARRY_S = 2.0  # for which the relay still carries what the others have sent, whatever comes in meanwhile
 
 
 class ConsoleError(RuntimeError):
@@ -58,6 +60,7 @@ class ConsoleServer:
         self._relay = Relay(self.path, self._inner, lambda: MessageMeter(_MOST_BYTES, _MOST_PARTS), self._refused)
         self._serving = Worker(workers, "console", self._serve)
         self._relaying = Worker(workers, "console-relay", self._pass_on)
+        self._carrying_until: float | None = None  # at the end
 
     def start(self) -> None:
         """Opens the socket.
@@ -99,7 +102,10 @@ class ConsoleServer:
 
     def _pass_on(self) -> float | None:
         busy = self._relay.pass_on()
-        return None if self._relaying.stopping and not busy else 0.0
+        if not self._relaying.stopping:
+            return 0.0
+        self._carrying_until = self._carrying_until or monotonic() + _CARRY_S
+        return 0.0 if busy and monotonic() < self._carrying_until else None
 
     def _serve(self) -> float | None:
         ready = dict(self._poller.poll(_POLL_MS))
@@ -112,7 +118,8 @@ class ConsoleServer:
                 self._socket.send_multipart([client, *request.to_parts()])
             else:
                 self._commands.submit(request, parts[1:], self._sender(client))
-        return None if self._serving.stopping and not ready else 0.0
+        # At the end replies are still sent; requests that go on coming must not keep the thread for ever.
+        return None if self._serving.stopping and self._done not in ready else 0.0
 
     def _sender(self, client: bytes) -> Send:
         """Hands a reply to the thread that owns the socket."""

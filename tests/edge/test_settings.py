@@ -123,6 +123,8 @@ def test_a_file_does_not_reach_the_switches_of_its_reader(tmp_path: Path, key: s
         pytest.param("\n".join(f"k{number} = 1" for number in range(20_000)), id="keys"),
         pytest.param("# " + "x" * 300_000, id="large"),
         pytest.param('"\\u001b[31m" = 1', id="escape"),
+        pytest.param("'[key]' = 1", id="a key as pydantic calls keys"),
+        pytest.param("[mqtt]\n'[key]' = 1", id="another"),
     ],
 )
 def test_a_hostile_file_is_refused_at_once_in_words_that_can_be_printed(tmp_path: Path, text: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import tempfile
 import time
@@ -13,7 +14,7 @@ from pathlib import Path
 from tests.fuzz import console, mqtt, states, together
 from tests.fuzz.pool import run_target
 from tests.fuzz.tally import FAILURES, Progress, Record, Tally, chance_of, count_of_environment, seeds, total
-from tests.fuzz.targets import IN_PROCESS
+from tests.fuzz.targets import IN_PROCESS, make_target
 from tests.fuzz.worker import attempt
 
 SERVICE: Mapping[str, Callable[[int, int], Tally]] = {
@@ -29,11 +30,12 @@ _FOLDER = Path("out/fuzz")
 
 def main() -> int:
     """As the package says."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that brokers, cameras and services end with it
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description="Hostile inputs to all that is read.")
     parser.add_argument(
         "targets", nargs="*", metavar="TARGET", help=f"{', '.join((*IN_PROCESS, *SERVICE))}; default: all"
     )
-    parser.add_argument("--case", type=int, help="this input of one target, in this process")
+    parser.add_argument("--case", type=int, help="this input of one target in this process, or this state")
     parser.add_argument("--fresh", action="store_true", help="begin anew, not where a campaign was cut short")
     asked = parser.parse_args()
     targets = asked.targets or [*IN_PROCESS, *SERVICE]
@@ -88,9 +90,14 @@ def _report(tallies: Mapping[str, Tally]) -> None:
 
 
 def _again(target: str, index: int) -> int:
-    """One input once more."""
+    """One input once more; of the states, one state."""
+    if target == "states":
+        name = list(states.STATES)[index]
+        tally = states.run(0, 1, {name: states.STATES[name]})
+        print(tally, *(failure["said"] for failure in tally.failures), sep="\n")
+        return int(tally.failed)
     with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
-        record = attempt(IN_PROCESS[target](Path(folder)), index, chance_of(target, seeds()[0][target], index))
+        record = attempt(make_target(target, Path(folder)), index, chance_of(target, seeds()[0][target], index))
     print(f"{record.verdict}, {record.ms:.0f} ms\n{record.said}")
     return int(record.verdict in FAILURES)
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import random
 from pathlib import Path
 from typing import Any
 
-from typer.testing import CliRunner
+from typer.main import get_command
 
 from edge.cli.app import app
 from edge.tools.tables import example
@@ -25,7 +27,7 @@ class Configurations:
     def __init__(self, folder: Path) -> None:
         plant_environment()
         self._folder = folder
-        self._runner = CliRunner(env={"COLUMNS": "200"})
+        self._command: Any = get_command(app)
         self._example = example().encode()
         key = key_file(folder)
         self._tables: dict[str, Any] = {
@@ -59,20 +61,31 @@ class Configurations:
             },
         }
 
+        for content in ("", hostile.toml(self._tables)):  # a command brings in what it needs
+            (folder / "edge.toml").write_text(content)
+            for command in ("check", "show"):
+                self._run(command, folder / "edge.toml")
+
     def run(self, chance: random.Random) -> Outcome:
         path = self._file(chance)
         command = "show" if chance.random() < 0.3 else "check"
         removed = self._variables(chance)
         try:
-            result = self._runner.invoke(app, ["config", command, "--config", str(path)])
+            return self._run(command, path)
         finally:
             for name in removed:
                 os.environ.pop(name, None)
-        if result.exception is not None and not isinstance(result.exception, SystemExit):
-            raise result.exception
-        assert result.exit_code in (0, _REFUSED), f"exit code {result.exit_code}: {result.output[-500:]}"
-        assert (result.exit_code == 0) or result.output.strip(), "refused without a word"
-        return Outcome(refused=result.exit_code != 0, said=result.output)
+
+    def _run(self, command: str, path: Path) -> Outcome:
+        code: object = None
+        with contextlib.redirect_stdout(io.StringIO()) as said, contextlib.redirect_stderr(said):
+            try:
+                self._command.main(["config", command, "--config", str(path)], prog_name="alfa-edge")
+            except SystemExit as end:
+                code = end.code
+        assert code in (0, _REFUSED), f"exit code {code}: {said.getvalue()[-500:]}"
+        assert code == 0 or said.getvalue().strip(), "refused without a word"
+        return Outcome(refused=code != 0, said=said.getvalue())
 
     def close(self) -> None:
         """It holds nothing."""

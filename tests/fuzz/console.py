@@ -157,7 +157,7 @@ class Caller:
         name = chance.choice(list(COMMANDS))
         arguments = self._arguments(name, chance)
         if chance.random() < 0.9:
-            arguments = hostile.replaced(chance, arguments, self._argument)
+            arguments = self._changed(chance, arguments)
         blobs: list[bytes] = []
         if chance.random() < (0.5 if name in ("enroll", "learn") else 0.05):
             blobs = [
@@ -204,6 +204,20 @@ class Caller:
             for field in COMMANDS[name].arguments.model_fields
             if field in usual and chance.random() < 0.9
         }
+
+    def _changed(self, chance: random.Random, arguments: dict[str, Any]) -> dict[str, Any]:
+        """With one that is wrong: of another kind, or of its own kind, which gets further."""
+        if not arguments or chance.random() < 0.4:
+            changed: Any = hostile.replaced(chance, arguments, self._argument)
+            return changed if isinstance(changed, dict) else {"line": changed}
+        name = chance.choice(list(arguments))
+        known = arguments[name]
+        if isinstance(known, bool):
+            return arguments | {name: not known}
+        if isinstance(known, (int, float)):
+            return arguments | {name: chance.choice((hostile.number(chance), chance.randrange(100), chance.random()))}
+        text = self._argument(chance)
+        return arguments | {name: text if isinstance(text, str) else hostile.text(chance).replace("/", "|")}
 
     def _argument(self, chance: random.Random) -> Any:
         """Paths stay in the sandbox, or lead to what is no file: what is asked for may be done."""

@@ -9,9 +9,10 @@ import socket
 import struct
 import threading
 import time
+from collections import deque
 from typing import Any
 
-from paho.mqtt.client import Client
+from paho.mqtt.client import Client, MQTTMessageInfo
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
@@ -22,6 +23,8 @@ from tests.fuzz.tally import Record, Tally, chance_of
 from tests.support import plant as plants
 
 _FLOOD = 300.0  # messages a second
+_ON_THEIR_WAY = 200
+_VERSIONS = (MQTTProtocolVersion.MQTTv5, MQTTProtocolVersion.MQTTv311)
 _LOOK_EVERY = 500  # messages after which the service has to answer
 _TOPICS = ("trigger", "trigger", "trigger", "command", "command", "trigger/sync", "stats")
 _GOOD: tuple[dict[str, Any], ...] = (
@@ -50,6 +53,7 @@ def run(seed: int, count: int) -> Tally:
                     _look(attacked, tally, index)
                 time.sleep(max(0.0, begun + (index + 1) / _FLOOD - time.monotonic()) if index % 50 == 0 else 0.0)
         sender.close()
+        tally.notes["ended by the broker"] = sender.ended
         for line in plant.lines:
             plant.ask("resume", line=line)
         attacked.account(shift, tally)
@@ -85,9 +89,10 @@ class Sender:
 
     def __init__(self, port: int) -> None:
         self._port = port
-        self._clients = [
-            _client(port, version) for version in (MQTTProtocolVersion.MQTTv5, MQTTProtocolVersion.MQTTv311)
-        ]
+        self._clients = {version: _client(port, version) for version in _VERSIONS}
+        self._sent: deque[MQTTMessageInfo] = deque()
+        self.ended = 0
+        """Connections that the broker has ended."""
 
     def send(self, chance: random.Random, lines: list[str]) -> None:
         if chance.random() < 0.01:
@@ -95,15 +100,18 @@ class Sender:
             return
         topic = _topic(chance, lines)
         five = chance.random() < 0.7
-        client = self._clients[0 if five else 1]
+        version = MQTTProtocolVersion.MQTTv5 if five else MQTTProtocolVersion.MQTTv311
+        client = self._clients[version]
+        if not client.is_connected():  # what it was ended for would be sent again and again
+            client.loop_stop()
+            self.ended += 1
+            client = self._clients[version] = _client(self._port, version)
+        properties = _properties(chance) if five else None
         with contextlib.suppress(ValueError):  # paho itself takes no wildcards, for one
-            client.publish(
-                topic,
-                payload(chance),
-                chance.choice((0, 1, 1, 2)),
-                chance.random() < 0.05,
-                _properties(chance) if five else None,
-            )
+            quality, retained = chance.choice((0, 1, 1, 2)), chance.random() < 0.05
+            self._sent.append(client.publish(topic, payload(chance), quality, retained, properties))
+        while len(self._sent) > _ON_THEIR_WAY:
+            _arrived(self._sent.popleft())
 
     def _raw(self, chance: random.Random, lines: list[str]) -> None:
         """A packet that no library makes; the broker's to refuse, or to pass on."""
@@ -125,9 +133,17 @@ class Sender:
                 connection.recv(100)
 
     def close(self) -> None:
-        for client in self._clients:
+        for sent in self._sent:
+            _arrived(sent)
+        for client in self._clients.values():
             client.disconnect()
             client.loop_stop()
+
+
+def _arrived(sent: MQTTMessageInfo) -> None:
+    """Waits until the broker has it, if it takes it."""
+    with contextlib.suppress(ValueError, RuntimeError):  # paho's queue is full, or the connection was ended for it
+        sent.wait_for_publish(0.5)
 
 
 def _topic(chance: random.Random, lines: list[str]) -> str:
@@ -183,6 +199,7 @@ def _properties(chance: random.Random) -> Properties | None:
 def _client(port: int, version: MQTTProtocolVersion) -> Client:
     client = Client(CallbackAPIVersion.VERSION2, client_id=f"saboteur-{version}", protocol=version)
     client.suppress_exceptions = True
+    client.max_inflight_messages_set(1000)
     client.username_pw_set("plc", plants.PASSWORDS["plc"])
     connected = threading.Event()
     client.on_connect = lambda *_: connected.set()

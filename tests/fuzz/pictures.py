@@ -50,6 +50,8 @@ class Pictures:
         for suffix in _SUFFIXES:
             for shape in ((40, 56, 3), (33, 17), (9, 12, 3)):
                 picture = noise.integers(0, 256, shape, dtype=np.uint8)
+                if (suffix == ".ppm") > (len(shape) == 3):  # it has colours, and a PGM has none
+                    continue
                 if suffix == ".pgm" and len(shape) == 3:
                     picture = picture[..., 0]
                 done, data = cv2.imencode(suffix, picture)

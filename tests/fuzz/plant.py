@@ -59,6 +59,11 @@ class AttackedPlant:
         process = self.plant.service.process
         return process is not None and process.poll() is None
 
+    def is_paused(self, line: str) -> bool:
+        """Whether the line has said since the last start that it is."""
+        said = self.plant.monitor.state(line)
+        return said is not None and said.at > self.plant.started and said.message["state"] == "paused"
+
     @property
     def log(self) -> str:
         """All that the service has logged."""
@@ -70,8 +75,8 @@ class AttackedPlant:
         answers = Account(self.plant.monitor.verdicts()).answers(shift.parts.values())
         tally.notes["good triggers"] = f"{len(answers)}, each one answer ({codes(answers)}; {latencies(answers)})"
 
-    def stop(self) -> float:
-        """Seconds that the service takes to end on SIGTERM; it ends by itself, and well.
+    def stop(self, also: int = 0) -> float:
+        """Seconds that the service takes to end on SIGTERM; it ends by itself, with exit code 0 or `also`.
 
         Raises:
             AssertionError: it does not.
@@ -87,7 +92,7 @@ class AttackedPlant:
             time.sleep(0.5)
             process.kill()
             raise AssertionError(f"still there {STOP_S:g} s after SIGTERM:\n{self.log[-6000:]}") from None
-        assert code == 0, f"exit code {code}:\n{self.log[-3000:]}"
+        assert code in (0, also), f"exit code {code}:\n{self.log[-3000:]}"
         return time.monotonic() - begun
 
     def secrets(self, *said: str | bytes) -> int:

@@ -16,7 +16,8 @@ from pathlib import Path
 from tests.fuzz.canaries import leaked
 from tests.fuzz.tally import HANG_S, Progress, Record, Tally, total
 
-WORKERS = 2
+WORKERS = {"state": 4, "broker": 4}
+"""Processes of a target that waits more than it works; others have 2."""
 _PART = 250  # inputs after which is noted what is done
 _READY_S = 180.0
 _ROOT = Path(__file__).parents[2]
@@ -112,7 +113,7 @@ def run_target(name: str, seed: int, count: int, progress: Progress) -> Tally:
     parts = [first for first in range(0, count, _PART) if f"{first}" not in done]
     with tempfile.TemporaryDirectory(prefix="fuzz-", dir=_memory()) as folder:
         workers = []
-        for number in range(min(WORKERS, len(parts))):
+        for number in range(min(WORKERS.get(name, 2), len(parts))):
             own = Path(folder) / str(number)
             own.mkdir()
             workers.append(WorkerProcess(name, seed, own))

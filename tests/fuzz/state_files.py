@@ -159,8 +159,8 @@ def _cut(chance: random.Random, folder: Path) -> None:
 def _sql(chance: random.Random, folder: Path) -> None:
     """Somebody with SQLite's shell; as far as the tables take it."""
     path = _database(chance, folder)
-    with closing(sqlite3.connect(path)) as database:
-        try:
+    try:
+        with closing(sqlite3.connect(path)) as database:
             objects = database.execute("SELECT type, name FROM sqlite_master WHERE name NOT LIKE 'sqlite_%'").fetchall()
             kind, name = chance.choice(objects)
             table = name if kind == "table" else "facts" if path.name == "verdicts.db" else "audit"
@@ -197,8 +197,8 @@ def _sql(chance: random.Random, folder: Path) -> None:
             if "writable_schema" in statement:
                 database.execute("UPDATE sqlite_master SET sql = ? WHERE name = ?", (str(new), name))
             database.commit()
-        except (sqlite3.Error, OverflowError, UnicodeError, ValueError, IndexError):
-            return  # SQLite does not take it
+    except (sqlite3.Error, OverflowError, UnicodeError, ValueError, IndexError):
+        return  # SQLite does not take it
 
 
 def _other_kind(chance: random.Random, folder: Path) -> None:

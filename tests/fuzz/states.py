@@ -17,10 +17,9 @@ import numpy as np
 
 from core.image import encode_jpeg
 from edge.control.client import NoAnswerError, RefusedError, ask
-from tests.fuzz.plant import STOP_S, AttackedPlant
+from tests.fuzz.plant import AttackedPlant
 from tests.fuzz.tally import Record, Tally
-from tests.support.plant import OTHER_SIZE, Plant
-from tests.support.trial_broker import CAUSES
+from tests.support.plant import OTHER_SIZE, PASSWORDS, START_S, Plant
 from tests.support.trial_load import nonsense
 
 _SETTLED_S = 0.6  # after which a state has come about
@@ -62,16 +61,59 @@ def _triggers(plant: Plant, rate: float) -> Iterator[None]:
         thread.join()
 
 
-def _broker(cause: str) -> State:
+def _between(begin: Callable[[Plant], object], end: Callable[[Plant], object], parts: bool = True) -> State:
+    """From `begin` to `end`, whatever becomes of the service; with `parts` that are asked for meanwhile."""
+
     @contextmanager
     def state(attacked: AttackedPlant) -> Iterator[None]:
-        with ExitStack() as stack:
-            stack.enter_context(CAUSES[cause](attacked.plant))
-            with _from_console(attacked):  # with verdicts that wait
-                time.sleep(1.5)
+        begin(attacked.plant)
+        try:
+            with _from_console(attacked) if parts else contextlib.nullcontext():
+                time.sleep(1.5 if parts else 0.0)
                 yield
+        finally:
+            end(attacked.plant)
 
     return state
+
+
+def _refuse(plant: Plant) -> None:
+    plant.broker.set_password("edge", "changed")
+    plant.broker.restart()
+
+
+def _admit(plant: Plant) -> None:
+    plant.broker.set_password("edge", PASSWORDS["edge"])
+    plant.broker.restart()
+
+
+def _swallow(plant: Plant) -> None:
+    assert plant.proxy is not None
+    plant.proxy.swallow()
+
+
+def _films(what: str) -> Callable[[Plant], None]:
+    def do(plant: Plant) -> None:
+        for film in plant.films.values():
+            getattr(film, what)()
+
+    return do
+
+
+def _resize(plant: Plant) -> None:
+    for film in plant.films.values():
+        film.resize(OTHER_SIZE)
+
+
+def _stop_cameras(plant: Plant) -> None:
+    """Their processes, not the cameras."""
+    for line in plant.lines:
+        if (pid := plant.camera_pid(line)) is not None:
+            os.kill(pid, signal.SIGSTOP)
+
+
+def _nothing(_: Plant) -> None:
+    """The end of the service is the end of it."""
 
 
 @contextmanager
@@ -79,9 +121,11 @@ def _backlog(attacked: AttackedPlant) -> Iterator[None]:
     """The broker is back, and hundreds of verdicts are on their way to it."""
     plant = attacked.plant
     plant.broker.stop()
-    with _from_console(attacked):
-        time.sleep(4.0)
-    plant.broker.start()
+    try:
+        with _from_console(attacked):
+            time.sleep(4.0)
+    finally:
+        plant.broker.start()
     time.sleep(0.3)
     yield
 
@@ -93,64 +137,12 @@ def _from_console(attacked: AttackedPlant) -> Iterator[None]:
 
 
 @contextmanager
-def _camera_down(attacked: AttackedPlant) -> Iterator[None]:
-    for film in attacked.plant.films.values():
-        film.stop()
-    time.sleep(1.5)
-    yield
-    for film in attacked.plant.films.values():
-        film.start()
-
-
-@contextmanager
-def _camera_stalled(attacked: AttackedPlant) -> Iterator[None]:
-    with _triggers(attacked.plant, 2.0):
-        for film in attacked.plant.films.values():
-            film.stall()
-        time.sleep(1.5)
-        yield
-    for film in attacked.plant.films.values():
-        film.resume()
-
-
-@contextmanager
-def _camera_process_hung(attacked: AttackedPlant) -> Iterator[None]:
-    pids = [attacked.plant.camera_pid(line) for line in attacked.plant.lines]
-    for pid in pids:
-        if pid is not None:
-            os.kill(pid, signal.SIGSTOP)
-    time.sleep(_SETTLED_S)
-    yield
-
-
-@contextmanager
-def _camera_frozen(attacked: AttackedPlant) -> Iterator[None]:
-    for film in attacked.plant.films.values():
-        film.freeze()
-    with _triggers(attacked.plant, 5.0):
-        time.sleep(1.5)
-        yield
-    for film in attacked.plant.films.values():
-        film.go()
-
-
-@contextmanager
-def _camera_of_other_size(attacked: AttackedPlant) -> Iterator[None]:
-    for film in attacked.plant.films.values():
-        film.resize(OTHER_SIZE)
-    with _triggers(attacked.plant, 5.0):
-        time.sleep(1.0)
-        yield
-    for film in attacked.plant.films.values():
-        film.resize()
-
-
-@contextmanager
 def _paused(attacked: AttackedPlant) -> Iterator[None]:
     for line in attacked.plant.lines:
         attacked.plant.ask("pause", line=line)
     yield
-    attacked.plant.start()
+    attacked.plant.start(wait=False)
+    attacked.plant.service.until(lambda: all(map(attacked.is_paused, attacked.plant.lines)), "paused line", START_S)
     for line in attacked.plant.lines:
         attacked.plant.ask("resume", line=line)
     attacked.stop()
@@ -267,33 +259,41 @@ def _scraped(attacked: AttackedPlant) -> Iterator[None]:
         yield
 
 
-def _starting(after_s: float, what: State = _idle) -> State:
-    """So long after the beginning of its start, in a plant where something is amiss already."""
+def _starting(marker: str | None, what: State = _idle) -> State:
+    """While it starts, in a plant where something may be amiss already.
+
+    Args:
+        marker: What it has just logged; None: it has not come to its own code yet.
+        what: Is amiss.
+    """
 
     @contextmanager
     def state(attacked: AttackedPlant) -> Iterator[None]:
         attacked.stop()
         with ExitStack() as stack:
             stack.enter_context(what(attacked))
+            mark = len(attacked.log)
             attacked.plant.start(wait=False)
-            time.sleep(after_s)
+            if marker is None:
+                time.sleep(0.05)
+            else:
+                _wait(lambda: marker in attacked.log[mark:], marker)
             yield
 
     return state
 
 
-@contextmanager
-def _broker_off(attacked: AttackedPlant) -> Iterator[None]:
-    attacked.plant.broker.stop()
-    yield
-    attacked.plant.broker.start()
+def _wait(holds: Callable[[], bool], what: str) -> None:
+    end = time.monotonic() + START_S
+    while not holds():
+        if time.monotonic() > end:
+            raise AssertionError(f"{what!r} does not come about")
+        time.sleep(0.005)
 
 
-@contextmanager
-def _broker_hung(attacked: AttackedPlant) -> Iterator[None]:
-    attacked.plant.broker.pause()
-    yield
-    attacked.plant.broker.resume()
+_BROKER_OFF = _between(lambda plant: plant.broker.stop(), lambda plant: plant.broker.start(), parts=False)
+_BROKER_HUNG = _between(lambda plant: plant.broker.pause(), lambda plant: plant.broker.resume(), parts=False)
+_CAMERAS_OFF = _between(_films("stop"), _films("start"), parts=False)
 
 
 def _fifo(attacked: AttackedPlant) -> str:
@@ -316,27 +316,29 @@ def _export(attacked: AttackedPlant) -> str:
     return str(folder)
 
 
+_BEGUN = "its process has just begun"
 STATES: Mapping[str, State] = {
-    "its process has just begun": _starting(0.05),
-    "it reads its configuration": _starting(0.5),
-    "it starts its cameras": _starting(1.2),
-    "it loads its model": _starting(2.2),
-    "it warms its model up": _starting(3.2),
-    "it starts, the broker is down": _starting(2.5, _broker_off),
-    "it starts, the broker hangs": _starting(2.5, _broker_hung),
-    "it starts, the cameras are down": _starting(2.5, _camera_down),
+    _BEGUN: _starting(None),
+    "it starts its cameras": _starting("metrics on http"),
+    "it reads its archive": _starting("archive /"),
+    "it connects to the broker": _starting("line-1: connected"),
+    "it makes its lines": _starting("line-1: not calibrated"),
+    "it has just started": _starting("2 lines on"),
+    "it starts, the broker is down": _starting("archive /", _BROKER_OFF),
+    "it starts, the broker hangs": _starting("archive /", _BROKER_HUNG),
+    "it starts, the cameras are down": _starting("line-1: not calibrated", _CAMERAS_OFF),
     "it waits for parts": _idle,
     "20 parts a second come on each line": _load,
-    "the broker is down": _broker("stopped"),
-    "the broker hangs": _broker("hangs"),
-    "the broker refuses its password": _broker("refuses"),
-    "the network swallows packets": _broker("swallows"),
+    "the broker is down": _between(lambda plant: plant.broker.stop(), lambda plant: plant.broker.start()),
+    "the broker hangs": _between(lambda plant: plant.broker.pause(), lambda plant: plant.broker.resume()),
+    "the broker refuses its password": _between(_refuse, _admit),
+    "the network swallows packets": _between(_swallow, _nothing),
     "a backlog is sent": _backlog,
-    "the cameras are down": _camera_down,
-    "the cameras hang": _camera_stalled,
-    "the cameras' processes hang": _camera_process_hung,
-    "the pictures stand still": _camera_frozen,
-    "the pictures have another size": _camera_of_other_size,
+    "the cameras are down": _between(_films("stop"), _films("start")),
+    "the cameras hang": _between(_films("stall"), _films("resume")),
+    "the cameras' processes hang": _between(_stop_cameras, _nothing),
+    "the pictures stand still": _between(_films("freeze"), _films("go")),
+    "the pictures have another size": _between(_resize, _films("resize")),
     "the lines are paused": _paused,
     "calibrate waits for parts": _command("calibrate", line="line-1", parts=500),
     "calibrate counts parts": _command("calibrate", triggers=10.0, line="line-1", parts=500),
@@ -372,7 +374,7 @@ def run(_seed: int, _count: int, names: Mapping[str, State] = STATES) -> Tally:
         for index, (name, state) in enumerate(names.items()):
             record = _attempt(attacked, index, name, state)
             tally.add(record)
-            print(f"  {name}: {record.said[:300] or 'ended'}, {record.ms / 1000:.1f} s", flush=True)
+            print(f"  {name}: {record.verdict}, {record.ms / 1000:.1f} s {record.said[:300]}", flush=True)
         tally.leaked += attacked.secrets()
     tally.seconds = time.monotonic() - begun
     tally.notes["end on SIGTERM"] = f"{tally.slowest_ms / 1000:.1f} s at most ({list(names)[max(tally.slowest, 0)]})"
@@ -381,19 +383,24 @@ def run(_seed: int, _count: int, names: Mapping[str, State] = STATES) -> Tally:
 
 def _attempt(attacked: AttackedPlant, index: int, name: str, state: State) -> Record:
     plant = attacked.plant
-    if not attacked.alive:
-        plant.start()
     mark = len(attacked.log)
+    took, kind = 0.0, "crash"
     try:
+        if not attacked.alive:
+            plant.start()
         with state(attacked):
             children = plant.children() if attacked.alive else []
-            took = attacked.stop()
+            # Before it has come to its own code a signal ends it as it ends any process.
+            took = attacked.stop(also=-signal.SIGTERM if name == _BEGUN else 0)
         _gone(children)
-    except AssertionError as error:
+    except (AssertionError, OSError, NoAnswerError, RefusedError) as error:
         kind = "hang" if "still there" in str(error) else "crash"
-        if attacked.alive:
+        if attacked.alive:  # faulthandler says where it hangs
+            plant.signal(signal.SIGABRT)
+            time.sleep(0.5)
             plant.kill()
-        return Record(index, "hang" if kind == "hang" else "crash", STOP_S * 1000, f"{name}: {error}")
+        said = f"{name}: {error}\n{attacked.log[mark:][-6000:]}"
+        return Record(index, "hang" if kind == "hang" else "crash", took * 1000, said)
     if "Traceback (most recent call last)" in attacked.log[mark:]:
         said = attacked.log[mark:]
         return Record(index, "crash", took * 1000, f"{name}: {said[said.index('Traceback') :][:2000]}")

@@ -13,7 +13,7 @@ from tests.fuzz.canaries import PASSWORD, leaked
 from tests.fuzz.pool import WorkerProcess
 from tests.fuzz.states import STATES
 from tests.fuzz.tally import FAILURES, HANG_S, Outcome, Progress, Record, Tally, chance_of, seeds
-from tests.fuzz.targets import IN_PROCESS
+from tests.fuzz.targets import IN_PROCESS, make_target
 from tests.fuzz.worker import attempt
 
 SLICE = {"broker": 8}
@@ -32,7 +32,7 @@ def environment() -> Iterator[None]:
 
 @pytest.mark.parametrize("name", IN_PROCESS)
 def test_a_slice_of_each_target(name: str, tmp_path: Path) -> None:
-    target = IN_PROCESS[name](tmp_path)
+    target = make_target(name, tmp_path)
     wrong = []
     with contextlib.closing(target):
         for index in (*AGAIN[name], *range(SLICE.get(name, 50))):

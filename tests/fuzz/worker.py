@@ -19,6 +19,7 @@ from pathlib import Path
 
 from tests.fuzz.canaries import leaked
 from tests.fuzz.tally import Record, Target, chance_of
+from tests.fuzz.targets import make_target
 
 _ROOM = 1536 << 20  # bytes of address space beyond what the process has when it is ready
 _GROWTH_KB = 640 << 10  # of resident memory by one input: a picture of 88 million pixels, and a copy of it
@@ -66,9 +67,7 @@ def main(name: str, seed: int, folder: Path, log: Path) -> None:
     sink = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.dup2(sink, 1)
     os.dup2(sink, 2)
-    from tests.fuzz.targets import IN_PROCESS
-
-    target = IN_PROCESS[name](folder)
+    target = make_target(name, folder)
     _limit_memory()
     print("ready", file=channel)
     for order in sys.stdin:

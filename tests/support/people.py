@@ -220,6 +220,8 @@ class Monitor:
 
     def _hear(self, _client: Client, _userdata: Any, message: MQTTMessage) -> None:
         at, wall = time.monotonic(), time.time()
+        if not message.payload:  # what the broker kept of a line is cleared
+            return
         _, line, kind = message.topic.split("/")
         heard = Heard(at, wall, line, json.loads(message.payload))
         if kind == "reply":

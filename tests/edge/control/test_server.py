@@ -1,5 +1,6 @@
 """The channel under friends and others: ids, sizes, rubbish, a second server."""
 
+import contextlib
 import json
 import stat
 import threading
@@ -158,3 +159,26 @@ def test_a_path_that_is_too_long_is_named(tmp_path: Path) -> None:
     deep.mkdir()
     with pytest.raises(ConsoleError, match=r"at most 107 bytes.*runtime_dir"):
         ConsoleServer(deep, CommandQueue(answer)).start()
+
+
+def test_requests_without_end_do_not_keep_it_from_ending(tmp_path: Path) -> None:
+    over = threading.Event()
+    with serving(tmp_path) as server:
+
+        def ask_on() -> None:
+            while not over.is_set():
+                with contextlib.suppress(RefusedError, NoAnswerError):
+                    ask(server.path, "echo", {}, timeout_s=0.5)
+
+        consoles = [threading.Thread(target=ask_on) for _ in range(3)]
+        for console in consoles:
+            console.start()
+        time.sleep(0.3)
+        ending = threading.Thread(target=lambda: (server._commands.stop(), server.stop()), daemon=True)
+        ending.start()
+        ending.join(8)
+        ended = not ending.is_alive()
+        over.set()
+        for console in consoles:
+            console.join()
+    assert ended
