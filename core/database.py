@@ -66,7 +66,7 @@ class Database:
         """
         with _named(f"database {self.path}", self.path):
             if self.tables.conn.in_transaction:
-                with self.tables.atomic():
+                with _savepoint(self.tables.conn):
                     yield
                 return
             self.tables.execute("BEGIN IMMEDIATE")  # so that what it reads is still so when it writes
@@ -259,6 +259,22 @@ def _check_pages(connection: sqlite3.Connection, what: str, path: Path) -> None:
     (found,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
     if found != "ok":
         raise DatabaseError(f"{what} is damaged ({' '.join(found.split())}) and was left as it is: {_restore(path)}")
+
+
+@contextmanager
+def _savepoint(connection: sqlite3.Connection) -> Iterator[None]:
+    """A part of a transaction. One name for all: with a new name each, as of sqlite-utils, they would drive the
+    statements that are used for every part out of sqlite3's cache.
+    """
+    connection.execute("SAVEPOINT part")
+    try:
+        yield
+    except BaseException:
+        if connection.in_transaction:  # which a full disk ends
+            connection.execute("ROLLBACK TO part")
+            connection.execute("RELEASE part")
+        raise
+    connection.execute("RELEASE part")
 
 
 @contextmanager
