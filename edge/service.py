@@ -37,6 +37,7 @@ from edge.ops.worker import ServiceFailedError, Workers
 from edge.settings import Settings, console_dir, state_dir
 from edge.storage.archive import Archive
 from edge.storage.history import History
+from edge.storage.installation import check_installation, join_databases
 from edge.storage.outbox import Outbox
 
 if TYPE_CHECKING:
@@ -131,7 +132,8 @@ class Service:
             self._processes.callback(camera.stop)
             camera.start()
         stack.callback(hold_state(folder).close)
-        outbox = Outbox(folder, settings.history, workers, alarms, console_dir(settings.service))
+        installation = check_installation(folder)
+        outbox = Outbox(folder, settings.history, workers, alarms, console_dir(settings.service), installation.numbers)
         stack.callback(outbox.stop)
         outbox.start()
         archive = Archive(settings.archive, workers, alarms)
@@ -152,11 +154,14 @@ class Service:
             from edge.inspection.triggers import Triggers
             from edge.storage.settings_database import SettingsDatabase
 
-        database = SettingsDatabase(folder, workers)
+        database = SettingsDatabase(folder, workers, alarms)
         stack.callback(database.stop)
+        stack.callback(outbox.tell_numbers)
         opening = database.begin()
         alfa = make_alfa(settings.model, settings.method)
         opening.result()
+        join_databases(installation, database, outbox)
+        outbox.keep_numbers(database)
         stored = stored_settings(database, settings.lines)
         packs = load_packs(settings.lines, stored)
         batch = min(settings.model.batch, len(settings.lines))

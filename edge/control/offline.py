@@ -19,6 +19,7 @@ from edge.ops.lock import hold_state
 from edge.settings import Settings, state_dir
 from edge.storage.archive import Archive
 from edge.storage.history import History
+from edge.storage.installation import check_installation
 from edge.storage.settings_database import SettingsDatabase
 
 
@@ -82,6 +83,7 @@ def offline_dispatcher(settings: Settings, bare: bool = False, stored_packs: boo
     with ExitStack() as stack:
         folder = state_dir(settings.service.state_dir)
         stack.callback(hold_state(folder).close)
+        check_installation(folder)
         database = SettingsDatabase(folder)
         stack.callback(database.stop)
         database.start()

@@ -34,6 +34,8 @@ class AlarmKind:
 
 ALARMS = {
     "state_disk": AlarmKind("fault", "The disk of the state takes no verdicts, or is too slow for the deadline."),
+    "state_lost": AlarmKind("fault", "A database of the state was deleted, moved or replaced while it was open."),
+    "history": AlarmKind("warning", "Verdicts that were issued are not in the history: its database is an older one."),
     "journal": AlarmKind("warning", "Answers that are given without the disk are kept in memory only."),
     "internal": AlarmKind("warning", "A part was answered `internal`: a fault of the program; please report it."),
     "camera": AlarmKind("fault", "The camera gives no frames, or frames that are not to be judged."),

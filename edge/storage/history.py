@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import importlib
 import json
+import os
 import sqlite3
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
@@ -14,9 +15,11 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from core.database import Database, DatabaseError
+from core.database_files import is_there
 from core.files import remove_drafts, replacing
 from edge.clock import iso_ms
-from edge.storage.verdict_tables import FILE, MARK_COPY, stamp
+from edge.storage.facts import mark_copy
+from edge.storage.verdict_tables import FILE, stamp
 
 _BUSY = 10.0  # seconds that a read waits for who opens the database
 _BATCH = 1000  # rows of an export that are read at a time: a long read would keep the writer's log from being emptied
@@ -192,10 +195,10 @@ class History:
             raise ExportError(f"{target}: {error.strerror or error}; name a file that can be written") from error
         return count
 
-    def backup(self, folder: Path) -> Path:
-        """Copies all that is committed now into `folder`, beside what goes on; returns the copy."""
+    def backup(self, folder: Path, at: datetime) -> Path:
+        """Copies all that is committed now into `folder`, as a backup of the moment `at`; returns the copy."""
         with self._open() as database:
-            database.backup(folder / FILE, MARK_COPY)
+            database.backup(folder / FILE, mark_copy(at))
         return folder / FILE
 
     def _batches(self, line: str, since: datetime | None, until: datetime | None) -> Iterator[list[Entry]]:
@@ -217,7 +220,7 @@ class History:
         return found[0]
 
     def _rows(self, query: str, *values: Any) -> list[Any]:
-        if not self.path.exists():
+        if not os.path.lexists(self.path):
             return []
         try:
             with self._open() as database, database.snapshot():
@@ -229,9 +232,10 @@ class History:
 
     def _open(self) -> Database:
         try:
+            is_there(self.path)
             name = f"{self.path.absolute().as_uri()}?mode=ro"
             return Database(self.path, sqlite3.connect(name, uri=True, timeout=_BUSY))
-        except sqlite3.OperationalError as error:
+        except (OSError, sqlite3.OperationalError) as error:
             remedy = "check that it exists, and that this user may read it and write to its folder"
             raise DatabaseError(f"database {self.path}: {error}; {remedy}") from error
 

@@ -7,87 +7,23 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from core.bank import BANK_TABLES, Bank
-from core.database import Database, migrations, open_database
+from core.bank import Bank
+from core.database import Database, open_database
 from edge.clock import iso_ms, utc_now
+from edge.ops.alarms import Alarms
 from edge.ops.worker import Workers
+from edge.storage.facts import COPIED_AT, join, mark_copy, read_facts, set_fact
+from edge.storage.line_number import LineNumber
+from edge.storage.state_tables import ALL_TABLES
+from edge.storage.state_tables import FILE as FILE
+from edge.storage.state_tables import STATE_TABLES as STATE_TABLES
 from edge.storage.writer import DatabaseWriter
 
 T = TypeVar("T")
-
-FILE = "state.db"
-
-STATE_TABLES = migrations(
-    "state",
-    """
-    CREATE TABLE calibrations (
-        id INTEGER PRIMARY KEY,
-        line TEXT NOT NULL,
-        at TEXT NOT NULL,
-        who TEXT NOT NULL,
-        source TEXT NOT NULL,
-        threshold REAL NOT NULL,
-        pixel_threshold REAL NOT NULL,
-        rate REAL,
-        count INTEGER NOT NULL,
-        fingerprint TEXT NOT NULL,
-        pack_sha256 TEXT NOT NULL,
-        revision INTEGER NOT NULL
-    ) STRICT;
-    CREATE INDEX calibrations_of_a_line ON calibrations (line, id);
-    CREATE TABLE audit (
-        id INTEGER PRIMARY KEY,
-        at TEXT NOT NULL,
-        who TEXT NOT NULL,
-        command TEXT NOT NULL,
-        arguments TEXT NOT NULL,
-        outcome TEXT NOT NULL
-    ) STRICT;
-    """,
-    """
-    ALTER TABLE calibrations ADD COLUMN scores TEXT NOT NULL DEFAULT '[]';
-    CREATE TABLE feedback (
-        id INTEGER PRIMARY KEY,
-        at TEXT NOT NULL,
-        who TEXT NOT NULL,
-        line TEXT NOT NULL,
-        seq INTEGER NOT NULL,
-        kind TEXT NOT NULL,
-        note TEXT NOT NULL,
-        shot INTEGER,
-        picture BLOB
-    ) STRICT;
-    CREATE INDEX feedback_of_a_line ON feedback (line, seq);
-    """,
-    """
-    CREATE TABLE shot_scores (
-        line TEXT PRIMARY KEY,
-        fingerprint TEXT NOT NULL,
-        pack_sha256 TEXT NOT NULL,
-        revision INTEGER NOT NULL,
-        scores TEXT NOT NULL
-    ) STRICT, WITHOUT ROWID;
-    CREATE TABLE shot_texts (
-        shot INTEGER NOT NULL REFERENCES shots (id) ON DELETE CASCADE,
-        fingerprint TEXT NOT NULL,
-        pack_sha256 TEXT NOT NULL,
-        image REAL NOT NULL,
-        local REAL NOT NULL,
-        PRIMARY KEY (shot, fingerprint, pack_sha256)
-    ) STRICT, WITHOUT ROWID;
-    """,
-    """
-    CREATE TABLE line_settings (
-        line TEXT PRIMARY KEY,
-        paused_by TEXT,
-        pack TEXT,
-        configured_pack TEXT
-    ) STRICT, WITHOUT ROWID;
-    """,
-)
 
 
 @dataclass(frozen=True)
@@ -133,6 +69,21 @@ class SettingsTables:
 
     def prune(self) -> bool:
         return False
+
+    def join(self, installation: str) -> None:
+        """The database belongs to an installation, and is no backup any more."""
+        with self.database.transaction():
+            join(self.database.tables.conn, installation)
+            if COPIED_AT in read_facts(self.database.tables.conn):
+                set_fact(self.database.tables.conn, COPIED_AT, None)
+
+    def set_number(self, line: str, number: LineNumber) -> None:
+        """Keeps the last number of a line, as far as it is known here."""
+        with self.database.transaction():
+            self.database.tables.execute(
+                "INSERT OR REPLACE INTO last_numbers (line, seq, generation) VALUES (?, ?, ?)",
+                [line, number.seq, number.generation],
+            )
 
     def calibration(self, line: str) -> LineCalibration | None:
         """The line's last calibration."""
@@ -268,9 +219,10 @@ class SettingsDatabase:
     (`edge.ops.lock.hold_state`), which keeps a second service, or an offline command, from the same file.
     """
 
-    def __init__(self, folder: Path, workers: Workers | None = None) -> None:
+    def __init__(self, folder: Path, workers: Workers | None = None, alarms: Alarms | None = None) -> None:
+        """Starts nothing yet; `alarms`: where it is told that the file is lost."""
         self.folder = folder
-        self._writer = DatabaseWriter(folder / FILE, self._open, workers)
+        self._writer = DatabaseWriter(folder / FILE, self._open, workers, alarms, vital=False)
 
     def start(self) -> None:
         """Opens the database, and makes it where there is none.
@@ -301,13 +253,25 @@ class SettingsDatabase:
         with self._opened().database.reader() as database:
             return job(SettingsTables(database))
 
-    def backup(self, folder: Path) -> Path:
-        """Copies all that is committed now into `folder`, beside what goes on; safe from any thread.
+    def join(self, installation: str) -> None:
+        """The database belongs to an installation; waits for the disk.
+
+        Raises:
+            DatabaseError: the disk does not take it.
+        """
+        self.run(lambda tables: tables.join(installation))
+
+    def note_number(self, line: str, number: LineNumber) -> None:
+        """Has the last number of a line kept, soon; returns at once."""
+        self._writer.note(("number", line), lambda tables: tables.set_number(line, number))
+
+    def backup(self, folder: Path, at: datetime) -> Path:
+        """Copies all that is committed now into `folder`, as a backup of the moment `at`; safe from any thread.
 
         Raises:
             DatabaseError: it cannot be written there.
         """
-        self._opened().database.backup(folder / FILE)
+        self._opened().database.backup(folder / FILE, mark_copy(at))
         return folder / FILE
 
     def stop(self) -> None:
@@ -315,7 +279,7 @@ class SettingsDatabase:
         self._writer.stop()
 
     def _open(self) -> SettingsTables:
-        return SettingsTables(open_database(self.folder / FILE, [BANK_TABLES, STATE_TABLES]))
+        return SettingsTables(open_database(self.folder / FILE, ALL_TABLES))
 
     def _opened(self) -> SettingsTables:
         return self._writer.opened
