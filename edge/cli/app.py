@@ -18,6 +18,7 @@ from edge import __version__
 from edge.cli import console as cli_console
 from edge.cli import learn as cli_learn
 from edge.cli import shots as cli_shots
+from edge.cli import state as cli_state
 from edge.cli.compile import compile_packs
 from edge.cli.evaluate import evaluate
 from edge.cli.explained import BAD_INPUT
@@ -61,7 +62,8 @@ for ask in (
     cli_shots.threshold,
     cli_shots.feedback,
     cli_console.audit,
-    cli_console.backup,
+    cli_state.backup,
+    cli_state.restore,
 ):
     app.command(ask.__name__)(ask)
 app.command("history")(history)

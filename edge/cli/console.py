@@ -1,4 +1,4 @@
-"""`alfa-edge status | trigger | pause | resume | recipe | audit | backup`: what people ask of the running service."""
+"""`alfa-edge status | trigger | pause | resume | recipe | audit`: what people ask of the running service."""
 
 from __future__ import annotations
 
@@ -151,13 +151,3 @@ def audit(
         table.add_row(entry["at"], entry["who"], entry["command"], entry["arguments"], entry["outcome"])
     table.columns[0].overflow = "fold"  # a time that is cut says nothing
     out.print(table)
-
-
-def backup(
-    config: ConfigFile,
-    folder: Annotated[Path, typer.Argument(help="A folder that the service can write.")],
-) -> None:
-    """Copy all that the service remembers into a folder, beside what goes on."""
-    found = ask_service(config, "backup", {"folder": str(folder.absolute())}, timeout=600)
-    for path, size in found["files"].items():
-        out.print(f"{path}: {size / 1e6:.1f} MB", soft_wrap=True)

@@ -43,10 +43,20 @@ def _mendable() -> tuple[type[Exception], ...]:
     from edge.control.server import ConsoleError
     from edge.ops.lock import LockError
     from edge.storage.archive import ArchiveError
+    from edge.storage.backup import BackupError
     from edge.tools.broker import BrokerError
     from edge.tools.first_run import FirstRunError
 
     setup = (ConfigError, PackError, ModelError, UnsupportedModelError, BatchTooLargeError, BrokerError)
     data = (DatasetError, EvaluationFileError, IncomparableError, FileNotFoundError, FirstRunError, ImageError)
-    running = (ArchiveError, BankError, DatabaseError, ConsoleError, LockError, NoAnswerError, RefusedError)
+    running = (
+        ArchiveError,
+        BackupError,
+        BankError,
+        DatabaseError,
+        ConsoleError,
+        LockError,
+        NoAnswerError,
+        RefusedError,
+    )
     return (*setup, *data, *running)

@@ -8,12 +8,14 @@ from pathlib import Path
 
 from pydantic import AwareDatetime, Field
 
+from core.database import DatabaseError
 from core.image import encode_png
 from core.packs import list_packs
 from edge.control.dispatcher import Arguments, Caller, Command, CommandError, Dispatcher, NoArguments, OfLine, Result
 from edge.control.learn_commands import LEARN_COMMANDS
 from edge.control.next_parts import next_parts
 from edge.control.shot_commands import SHOT_COMMANDS, score_and_peak
+from edge.storage.backup import write_backup
 from edge.topics import line_name
 
 
@@ -55,7 +57,7 @@ class Backup(Arguments):
     """A copy of all that the service remembers."""
 
     folder: Path
-    """Absolute; made if need be. The service writes `state.db` and `verdicts.db` there."""
+    """Absolute; a new or empty one. The service writes `state.db` and `verdicts.db` there."""
 
 
 def _status(dispatcher: Dispatcher, _arguments: NoArguments, _caller: Caller) -> Result:
@@ -173,14 +175,16 @@ def _backup(dispatcher: Dispatcher, arguments: Backup, _caller: Caller) -> Resul
     if not folder.is_absolute():
         raise CommandError(f"{folder}: name it from the root; the service has a working directory of its own")
     try:
-        folder.mkdir(mode=0o750, parents=True, exist_ok=True)
-    except OSError as error:
-        raise CommandError(f"{folder}: {error.strerror}; name a folder that the service can write") from error
-    files = [
-        dispatcher.database.backup(folder),
-        dispatcher.history.backup(folder),
-    ]  # beside the writers, in this thread
-    return {"files": {str(path): path.stat().st_size for path in files}}, ()
+        made = write_backup(folder, dispatcher.database, dispatcher.history)  # beside the writers, in this thread
+    except DatabaseError as error:
+        raise CommandError(str(error)) from error
+    return {
+        "files": {str(folder / name): size for name, size in made.sizes.items()},
+        "installation": made.installation,
+        "lines": {line: asdict(number) for line, number in made.lines.items()},
+        "verdicts": made.verdicts,
+        "shots": made.shots,
+    }, ()
 
 
 COMMANDS: dict[str, Command] = {

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import fcntl
+import os
+import stat
 from pathlib import Path
 from typing import IO
+
+
+_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class LockError(RuntimeError):
@@ -22,10 +27,13 @@ def hold(path: Path) -> IO[bytes]:
         HeldError: another process holds it.
         LockError: it cannot be made.
     """
-    try:
-        file = path.open("ab")
+    try:  # a pipe in its place must not keep whoever opens it
+        file = os.fdopen(os.open(path, _FLAGS, 0o666), "ab")
     except OSError as error:
         raise LockError(f"{path}: {error.strerror or error}") from error
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise LockError(f"{path}: something else than a file is in its place; check who put it there, and remove it")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

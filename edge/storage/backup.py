@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from core.database import Database
 from edge.clock import iso_ms, utc_now
-from edge.storage.history import History
 from edge.storage.installation import SETTINGS, VERDICTS
 from edge.storage.line_number import LineNumber
-from edge.storage.settings_database import SettingsDatabase
+
+if TYPE_CHECKING:
+    from edge.storage.history import History
+    from edge.storage.settings_database import SettingsDatabase
 
 _FOLDER_MODE = 0o700  # shots and verdicts are nobody else's business
 
@@ -60,10 +64,10 @@ def write_backup(folder: Path, settings: SettingsDatabase, history: History) -> 
         DatabaseError: the databases cannot be copied. Nothing of it is left.
     """
     made = _make_folder(folder, settings.folder)
-    at, copies = utc_now(), [folder / kind.file for kind in (SETTINGS, VERDICTS)]
+    at, copies = utc_now(), []
     try:
-        settings.backup(folder, at)
-        history.backup(folder, at)
+        copies.append(settings.backup(folder, at))
+        copies.append(history.backup(folder, at))
         contents = read_backup(folder, pages=False)  # the pages were read before the files got their names
         if contents.copied_at != iso_ms(at):
             raise BackupError(f"{folder}: what was written is not what is there; who else writes to it?")
@@ -110,7 +114,7 @@ def _count(database: Database, table: str) -> int:
 
 def _make_folder(folder: Path, state: Path) -> bool:
     """A new or empty folder for a backup, apart from the state; whether it was made."""
-    place, home = folder.resolve(), state.resolve()
+    place, home = Path(os.path.realpath(folder)), Path(os.path.realpath(state))
     if place == home or home in place.parents:
         raise BackupError(f"{folder} is in the folder of the state; name one elsewhere, best on another disk")
     try:

@@ -42,7 +42,7 @@ def exchange_draft(folder: Path) -> Iterator[Path]:
             _give_to_owner(file, folder)
             sync_to_disk(file)
         sync_to_disk(draft)
-        draft.rename(folder / f"{_WHOLE}{utc_now():%Y%m%dT%H%M%S%fZ}")
+        draft.rename(folder / f"{_WHOLE}{_now()}")
     finally:
         _remove_draft(folder)
     sync_to_disk(folder)
@@ -52,37 +52,71 @@ def finish_exchange(folder: Path) -> list[Path]:
     """Ends an exchange, also one that an earlier process has begun and did not live to end; the state's lock is held.
 
     Returns:
-        The folders with what was replaced.
+        The folders with what was replaced; of a new state there are none.
 
     Raises:
         DatabaseError: the files cannot be moved.
     """
     kept = []
-    try:
+    with _moving(folder):
         _remove_draft(folder)
         for whole in sorted(folder.glob(f"{_WHOLE}*")):
-            kept.append(folder / whole.name.replace(_WHOLE, KEPT))
-            _exchange(folder, whole, kept[-1])
+            aside = folder / whole.name.replace(_WHOLE, KEPT)
+            aside.mkdir(mode=0o700, exist_ok=True)
+            for file in sorted(whole.iterdir()):
+                _move_away(folder / file.name, aside)
+                file.rename(folder / file.name)
+            kept.append(aside)
+            _close(aside, folder)
+            whole.rmdir()
+    return [aside for aside in kept if aside.exists()]
+
+
+def set_aside(folder: Path, name: str) -> Path | None:
+    """Moves what is in the place of a database out of the way; the state's lock is held.
+
+    Returns:
+        The folder where it is; None: there was nothing.
+
+    Raises:
+        DatabaseError: it cannot be moved.
+    """
+    aside = folder / f"{KEPT}{_now()}"
+    with _moving(folder):
+        aside.mkdir(mode=0o700)
+        _move_away(folder / name, aside)
+        _close(aside, folder)
+    return aside if aside.exists() else None
+
+
+def _move_away(place: Path, aside: Path) -> None:
+    """Whatever is in the place of a database, and the files beside it."""
+    for old in (place, *(side_file(place, end) for end in SIDE_FILES)):
+        if os.path.lexists(old):
+            old.rename(aside / old.name)
+
+
+def _close(aside: Path, folder: Path) -> None:
+    """All moves are on disk; a folder that nothing was moved to is not kept."""
+    _give_to_owner(aside, folder)
+    if any(aside.iterdir()):
+        sync_to_disk(aside)
+    else:
+        aside.rmdir()
+    sync_to_disk(folder)
+
+
+@contextmanager
+def _moving(folder: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
-        raise DatabaseError(
-            f"the restored state in {folder}: {error}; check the folder, its owner and its disk"
-        ) from error
-    return kept
+        text = f"{folder}: files of the state cannot be moved ({error}); check the folder, its owner and its disk"
+        raise DatabaseError(text) from error
 
 
-def _exchange(folder: Path, whole: Path, kept: Path) -> None:
-    kept.mkdir(mode=0o700, exist_ok=True)
-    _give_to_owner(kept, folder)
-    for file in sorted(whole.iterdir()):
-        place = folder / file.name
-        for old in (place, *(side_file(place, end) for end in SIDE_FILES)):
-            if os.path.lexists(old):
-                old.rename(kept / old.name)
-        file.rename(place)
-    sync_to_disk(kept)
-    sync_to_disk(folder)
-    whole.rmdir()
-    sync_to_disk(folder)
+def _now() -> str:
+    return f"{utc_now():%Y%m%dT%H%M%S%fZ}"
 
 
 def _remove_draft(folder: Path) -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from sqlite_utils import Migrations
 
 from core.database import Database, DatabaseError, read_database
+from core.database_error import restore_remedy
 from core.database_files import is_there
 from edge.storage.exchange import finish_exchange
 from edge.storage.facts import ALONE, COPIED_AT, INSTALLATION, read_facts
@@ -62,14 +63,20 @@ class HalfKind:
     numbers: str
 
     def read(self, database: Database) -> Half:
-        """What an open one says; of an earlier version, too."""
-        sql = database.tables.conn.execute
-        facts = read_facts(database.tables.conn)
-        numbers = {}
+        """What an open one says; of an earlier version, too.
+
+        Raises:
+            DatabaseError: the program does not write what it says.
+        """
+        facts, numbers = read_facts(database.tables.conn), {}
         if facts or self is VERDICTS:
             generation = "generation" if facts else "1"
-            rows = sql(f"SELECT line, seq, {generation} FROM {self.numbers}").fetchall()
-            numbers = {line: LineNumber(generation, seq) for line, seq, generation in rows}
+            rows = database.tables.conn.execute(f"SELECT line, seq, {generation} FROM {self.numbers}").fetchall()
+            try:
+                numbers = {line: LineNumber(generation, seq) for line, seq, generation in rows}
+            except ValueError as error:
+                text = f"holds what the program does not write ({error}), and was left as it is"
+                raise DatabaseError(f"database {database.path} {text}: {restore_remedy(database.path)}") from error
         return Half(facts.get(INSTALLATION), facts.get(COPIED_AT), ALONE in facts, numbers)
 
     def opened(self, folder: Path, *, pages: bool) -> AbstractContextManager[Database]:

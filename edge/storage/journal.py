@@ -14,9 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from core import files
+from core.database import DatabaseError
 from edge.messages import Verdict
+from edge.storage.line_number import LineNumber
 
 FILE = "answers.journal"
+
+_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 @dataclass(frozen=True)
@@ -54,24 +58,36 @@ class Journal:
         """Answers in the file."""
 
     def read(self) -> JournalContents:
-        """What is in the file; a record that a kill has cut short is passed over."""
+        """What is in the file; a record that a kill has cut short is passed over.
+
+        Raises:
+            DatabaseError: it cannot be read.
+        """
         answers: list[JournalAnswer] = []
-        try:
-            lines = self.path.read_bytes().split(b"\n")
-        except FileNotFoundError:
-            lines = []
-        for line in lines:
+        for line in self._lines():
             try:
                 record: dict[str, Any] = json.loads(line)
                 if "session" in record:
-                    self._sessions[record["line"]] = record["session"]
+                    self._sessions[str(record["line"])] = str(record["session"])
                 else:
                     verdict = Verdict.model_validate_json(record["verdict"])
+                    LineNumber(verdict.generation, verdict.seq)
                     answers.append(JournalAnswer(verdict, record["trigger"], record["message"]))
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, RecursionError):
                 continue
         self.answers = len(answers)
         return JournalContents(tuple(answers), dict(self._sessions))
+
+    def _lines(self) -> list[bytes]:
+        try:
+            if not self.path.exists():
+                return []
+            if not self.path.is_file():  # to open a pipe may wait for ever
+                raise OSError("something else than a file is in its place")
+            return self.path.read_bytes().split(b"\n")
+        except OSError as error:
+            text = f"{error.strerror or error}; check who put it there, and move it elsewhere"
+            raise DatabaseError(f"{self.path}: {text}") from error
 
     def add_answer(self, answer: JournalAnswer) -> None:
         """Notes an answer, before it is given."""
@@ -97,7 +113,7 @@ class Journal:
 
     def _append(self, record: dict[str, Any]) -> None:
         """In one write, so that a kill leaves it whole or not at all; on a line of its own after one that was cut."""
-        handle = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        handle = os.open(self.path, _FLAGS, 0o640)
         try:
             os.write(handle, b"\n" + json.dumps(record).encode() + b"\n")
         finally:

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from edge.clock import monotonic
 
+_MOST = 2**62  # beyond it SQLite cannot count on
 _TELL_S = 2.0
 
 
@@ -18,6 +19,11 @@ class LineNumber:
 
     generation: int = 1
     seq: int = 0
+
+    def __post_init__(self) -> None:
+        """Raises ValueError: no line can have got there."""
+        if not 1 <= self.generation <= _MOST or not 0 <= self.seq <= _MOST:
+            raise ValueError(f"number {self.seq} of generation {self.generation} is none of a line")
 
 
 def latest(numbers: Iterable[Mapping[str, LineNumber]]) -> dict[str, LineNumber]:

@@ -57,9 +57,9 @@ VERDICT_TABLES = migrations(
     ) STRICT;
     CREATE INDEX triggers_by_part ON triggers (line, part_id);
     """,
-    # A trigger's message stays here until the broker has surely had the PUBACK. `facts` has `generation`, the session of
-    # each line at the broker, and what `edge/storage/facts.py` names. A line's generation begins anew when its numbers
-    # cannot be known to go on.
+    # A trigger's message stays here until the broker has surely had the PUBACK. `facts` has `generation`, of each line
+    # its session at the broker, and what `edge/storage/facts.py` names. A line's generation begins anew when its
+    # numbers cannot be known to go on.
     """
     CREATE TABLE messages (
         client TEXT NOT NULL,
