@@ -110,31 +110,33 @@ class OpenFiles:
             found = self._displaced()
         except OSError as error:
             found = f"{self._path} cannot be read ({error.strerror})"
-        if found is None:
-            return None
-        back = "put back what was there, and it goes on; or stop the service"
-        return f"database {found} while the service had it open: {back}, and {restore_remedy(self._path)}"
+        return None if found is None else f"database {found}"
 
     def _displaced(self) -> str | None:
-        identities = {self._path: _identity(os.fstat(self._descriptor)), **self._shared}
-        for file, identity in identities.items():
-            try:
-                status = file.stat()
-            except FileNotFoundError:
-                return f"{file} was deleted or moved away"
-            if _identity(status) != identity:
-                return f"{file} was replaced by another file"
+        remedy = f"stop the service, and {restore_remedy(self._path)}"
+        if (lost := _lost(self._path, _identity(os.fstat(self._descriptor)))) is not None:
+            return f"{lost}: put it back, and the service goes on; or {remedy}"
         size, header = os.fstat(self._descriptor).st_size, os.pread(self._descriptor, _HEADER, 0)
-        if size < self._size:
-            return f"{self._path} was cut short"
+        if size < self._size or not header.startswith(_MAGIC) or not header.endswith(_WAL_MODE):
+            return f"{self._path} was overwritten or cut short while it was open: {remedy}"
         self._size = size
-        if not header.startswith(_MAGIC) or not header.endswith(_WAL_MODE):
-            return f"{self._path} was overwritten"
+        for file, identity in self._shared.items():
+            if (lost := _lost(file, identity)) is not None:
+                return f"{lost}: stop the service, which saves what it has, and start it again"
         return None
 
     def close(self) -> None:
         """After the connection."""
         os.close(self._descriptor)
+
+
+def _lost(file: Path, identity: tuple[int, int]) -> str | None:
+    """What has become of an open file; None: it is where it was."""
+    try:
+        found = _identity(file.stat())
+    except FileNotFoundError:
+        return f"{file} was deleted or moved away while it was open"
+    return None if found == identity else f"{file} was replaced by another file while it was open"
 
 
 def _identity(status: os.stat_result) -> tuple[int, int]:

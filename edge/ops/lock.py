@@ -8,7 +8,6 @@ import stat
 from pathlib import Path
 from typing import IO
 
-
 _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC
 
 

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from core.bank import Bank
-from core.database import Database, open_database
+from core.database import Database, DatabaseError, open_database
+from core.database_error import restore_remedy
 from edge.clock import iso_ms, utc_now
 from edge.ops.alarms import Alarms
 from edge.ops.worker import Workers
@@ -93,7 +94,10 @@ class SettingsTables:
                 f"SELECT {columns} FROM calibrations WHERE line = ? ORDER BY id DESC LIMIT 1", [line]
             )
         )
-        return LineCalibration(**found[0] | {"scores": tuple(json.loads(found[0]["scores"]))}) if found else None
+        if not found:
+            return None
+        scores = self._parsed(found[0]["scores"], lambda scores: tuple(map(float, scores)))
+        return LineCalibration(**found[0] | {"scores": scores})
 
     def calibrate(self, line: str, calibration: LineCalibration, who: str) -> None:
         """Keeps a calibration as the line's last one."""
@@ -117,7 +121,11 @@ class SettingsTables:
                 [line, fingerprint, pack_sha256, revision],
             )
         )
-        return tuple((score, peak) for score, peak in json.loads(found[0]["scores"])) if found else None
+        if not found:
+            return None
+        return self._parsed(
+            found[0]["scores"], lambda pairs: tuple((float(score), float(peak)) for score, peak in pairs)
+        )
 
     def keep_shot_scores(
         self, line: str, fingerprint: str, pack_sha256: str, revision: int, scores: Sequence[tuple[float, float]]
@@ -207,6 +215,19 @@ class SettingsTables:
     def audit(self, count: int) -> list[dict[str, Any]]:
         """The last entries of the audit, the newest first."""
         return list(self.database.tables.query("SELECT * FROM audit ORDER BY id DESC LIMIT ?", [count]))
+
+    def _parsed(self, text: str, parse: Callable[[Any], T]) -> T:
+        """What JSON of the database says.
+
+        Raises:
+            DatabaseError: the program does not write such a thing.
+        """
+        try:
+            return parse(json.loads(text))
+        except (ValueError, TypeError, RecursionError) as error:
+            path = self.database.path
+            message = f"database {path} holds what the program does not write ({error}): {restore_remedy(path)}"
+            raise DatabaseError(message) from error
 
     def _insert(self, table: str, row: dict[str, Any]) -> int:
         return int(cast(Any, self.database.tables[table]).insert(row).last_pk)
