@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from core.database import DatabaseError
+from edge.ops.lock import LockError, hold_state
 from edge.storage.installation import Installation, check_installation
+from edge.storage.journal import FILE as JOURNAL
 from edge.storage.line_number import LineNumber
+from tests.support.at_rest import at_rest
 from tests.support.mosquitto import eventually
 from tests.support.state import STATE, VERDICTS, OpenState, change, killed_copy, open_state, rows
+from tests.support.verdicts import verdict
 
 ID = "SELECT value FROM facts WHERE name = 'installation'"
 
@@ -179,3 +186,48 @@ def test_a_file_that_is_lost_while_it_is_open_takes_nothing_and_is_an_alarm(
             eventually(lambda: state.alarms.of(None) == [])
         assert state.issue(1) == [(1, 3)]
     assert check_installation(tmp_path).numbers == {"one": LineNumber(1, 3)}
+
+
+@pytest.mark.timeout(20)
+def test_commands_without_a_service_refuse_a_state_that_has_lost_a_half(tmp_path: Path) -> None:
+    with open_state(tmp_path / "state"):
+        pass
+    (tmp_path / "state" / VERDICTS).unlink()
+    with pytest.raises(DatabaseError, match=r"verdicts\.db is lost"), at_rest(tmp_path):
+        pass
+    assert not (tmp_path / "state" / VERDICTS).exists()
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("put", [os.mkfifo, Path.mkdir])
+def test_what_is_no_file_in_the_place_of_lock_or_journal_is_not_waited_for(
+    tmp_path: Path, put: Callable[[Path], None]
+) -> None:
+    put(tmp_path / JOURNAL)
+    with pytest.raises(DatabaseError, match=f"{JOURNAL}: something else than a file is in its place"):
+        OpenState(tmp_path)
+    put(tmp_path / "state.lock")
+    with pytest.raises(LockError, match=r"state\.lock: "):
+        hold_state(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        b"[" * 100_000,
+        b'{"line": ["one"], "session": {"a": 1}}',
+        b'{"verdict": "[[[[", "trigger": 1e999, "message": null}',
+        b"\xff\xfe\x00",
+    ],
+)
+def test_a_journal_that_makes_no_sense_is_passed_over(tmp_path: Path, record: bytes) -> None:
+    (tmp_path / JOURNAL).write_bytes(record + b"\n")
+    with open_state(tmp_path) as state:
+        assert state.issue(1) == [(1, 1)]
+
+
+def test_a_journal_with_a_number_that_no_line_has_is_passed_over(tmp_path: Path) -> None:
+    payload = verdict("one", 2**63).to_json().decode()
+    (tmp_path / JOURNAL).write_text(json.dumps({"verdict": payload, "trigger": None, "message": None}))
+    with open_state(tmp_path) as state:
+        assert state.issue(1) == [(1, 1)]
