@@ -17,7 +17,7 @@ from sqlite_utils import Migrations
 
 from core.database_error import DatabaseError as DatabaseError
 from core.database_error import restore_remedy
-from core.database_files import OpenFiles, is_there, side_file
+from core.database_files import SIDE_FILES, OpenFiles, is_there, side_file
 from core.database_schema import check_schema
 from core.files import replacing
 
@@ -128,15 +128,29 @@ class Database:
         with _named(what, self.path), _filed(what), _alone(target.parent):
             if os.path.lexists(target):
                 raise DatabaseError(f"{what}: there is such a file already, which is not overwritten; name another")
-            with (
-                closing(_connect(self.path, "ro")) as source,
-                _in_place(target, mode) as draft,
-                closing(sqlite3.connect(draft)) as copy,
-            ):
-                source.backup(copy)
-                copy.executescript(script)
-                copy.execute("PRAGMA journal_mode = DELETE")  # a WAL file would not open from read-only media
-                _check_pages(copy, what, self.path)
+            with closing(_connect(self.path, "ro")) as source, _in_place(target, mode) as draft:
+                _copy(source, draft, script, what)
+
+    def write_back(self) -> bool:
+        """Writes all that is committed to the place of the file, where somebody has deleted it; for its own thread.
+
+        Whoever opens the file after that finds all of it. This connection is of no use any more but to be closed.
+
+        Returns:
+            Whether it was deleted.
+
+        Raises:
+            DatabaseError: it cannot be written.
+        """
+        what = f"database {self.path}, which was deleted and is to be written back"
+        with _named(what, self.path), _filed(what):
+            if self._files is None or not self._files.is_deleted():
+                return False
+            with _alone(self.path.parent), replacing(self.path, sync=True) as draft:
+                _copy(self.tables.conn, draft, "", what)
+            for end in SIDE_FILES:  # all that they have is in the copy
+                side_file(self.path, end).unlink(missing_ok=True)
+        return True
 
     def close(self) -> None:
         """Ends the connection; what is not committed is gone."""
@@ -244,6 +258,15 @@ def read_database(path: Path, sets: Sequence[Migrations], *, pages: bool) -> Ite
 def _check_sqlite() -> None:
     if sqlite3.sqlite_version_info < _STRICT:
         raise DatabaseError(f"SQLite {sqlite3.sqlite_version} has no STRICT tables; use a Python with 3.37 or later")
+
+
+def _copy(source: sqlite3.Connection, target: Path, script: str, what: str) -> None:
+    """All that is committed, as a single file, checked."""
+    with closing(sqlite3.connect(target)) as copy:
+        source.backup(copy)
+        copy.executescript(script)
+        copy.execute("PRAGMA journal_mode = DELETE")  # a WAL file would not open from read-only media
+        _check_pages(copy, what, target)
 
 
 def _tables(connection: sqlite3.Connection) -> sqlite_utils.Database:

@@ -115,7 +115,10 @@ class OpenFiles:
     def _displaced(self) -> str | None:
         remedy = f"stop the service, and {restore_remedy(self._path)}"
         if (lost := _lost(self._path, _identity(os.fstat(self._descriptor)))) is not None:
-            return f"{lost}: put it back, and the service goes on; or {remedy}"
+            return (
+                f"{lost}: put it back, and the service goes on; or leave nothing in its place and start the service "
+                f"anew, which writes back what it has; or {remedy}"
+            )
         size, header = os.fstat(self._descriptor).st_size, os.pread(self._descriptor, _HEADER, 0)
         if size < self._size or not header.startswith(_MAGIC) or not header.endswith(_WAL_MODE):
             return f"{self._path} was overwritten or cut short while it was open: {remedy}"
@@ -124,6 +127,11 @@ class OpenFiles:
             if (lost := _lost(file, identity)) is not None:
                 return f"{lost}: stop the service, which saves what it has, and start it again"
         return None
+
+    def is_deleted(self) -> bool:
+        """Whether there is nothing any more where the file was, in a folder that is still on the same disk."""
+        same_disk = self._path.parent.stat().st_dev == os.fstat(self._descriptor).st_dev
+        return same_disk and not os.path.lexists(self._path)
 
     def close(self) -> None:
         """After the connection."""

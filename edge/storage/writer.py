@@ -226,7 +226,7 @@ class DatabaseWriter(Generic[T]):
             return 0.0
         if stopping:
             self._closed = True
-            self._tables.database.close()
+            self._close(self._tables)
             return None
         if not taken:
             return _RETRY_S
@@ -247,6 +247,16 @@ class DatabaseWriter(Generic[T]):
         self._lost = tables.database.displaced()
         if self._alarms is not None:
             self._alarms.set("state_lost", self._lost, about=self.path.name)
+
+    def _close(self, tables: T) -> None:
+        """What somebody has deleted meanwhile is written back, so that the next start finds it."""
+        try:
+            if tables.database.write_back():
+                log.warning("%s was deleted while the service ran; it was written back", self.path)
+        except DatabaseError as error:
+            log.error("%s; what it had is lost", error)
+        finally:
+            tables.database.close()
 
     def _collect(self, stopping: bool) -> tuple[list[tuple[Callable[[T], Any], Future[Any]]], list[Hashable], bool]:
         """The jobs and the keys of the notes that go in the next transaction, and whether there are more of them."""

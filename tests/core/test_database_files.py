@@ -175,6 +175,28 @@ def test_what_was_moved_away_can_be_put_back(path: Path) -> None:
         assert database.displaced() is None
 
 
+@pytest.mark.parametrize("strike", [Path.unlink, moved, lambda path: [file.unlink() for file in path.parent.iterdir()]])
+def test_what_was_deleted_is_written_back_at_the_end(path: Path, strike: Callable[[Path], object]) -> None:
+    with open_database(path, SETS) as database:
+        with database.transaction():
+            database.tables.table("parts").insert({"name": "kept"})
+        assert not database.write_back()
+        strike(path)
+        assert database.write_back()
+        assert not database.write_back()
+    assert read(path) == ["kept"]
+    open_database(path, SETS).close()
+    assert read(path) == ["kept"]
+
+
+def test_what_was_replaced_is_not_written_over(path: Path) -> None:
+    with open_database(path, SETS) as database:
+        replaced(path)
+        before = path.read_bytes()
+        assert not database.write_back()
+    assert path.read_bytes() == before
+
+
 def test_a_wal_that_was_deleted_costs_nothing_where_the_database_is_closed(path: Path) -> None:
     with open_database(path, SETS) as database:
         with database.transaction():

@@ -49,6 +49,8 @@ def test_a_database_that_is_deleted_is_a_fault_until_it_is_back(tmp_path: Path) 
             file.unlink()
             service.until(lambda: state_of(heard)["state"] == "fault", "fault", 5)
             assert service.stop() == 0
+            assert file.exists()  # it has written back what it had
+        file.unlink()
         with Service(config) as service:
             assert service.process is not None
             assert service.process.wait(20) == BAD_INPUT

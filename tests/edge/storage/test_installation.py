@@ -68,7 +68,7 @@ def test_one_without_the_other_is_refused_with_what_helps(folder: Path, lost: st
         assert f"database {folder / lost} is lost: {left} of the same installation is there" in said
         assert "`alfa-edge restore FOLDER`" in said
         assert f"`alfa-edge restore --without {lost}`" in said
-        assert [one.name for one in folder.iterdir()] == [left]
+        assert not (folder / lost).exists()
 
 
 def test_a_start_that_was_killed_between_the_two_is_no_loss(tmp_path: Path) -> None:
@@ -185,7 +185,12 @@ def test_a_file_that_is_lost_while_it_is_open_takes_nothing_and_is_an_alarm(
             (tmp_path / "moved").rename(tmp_path / file)
             eventually(lambda: state.alarms.of(None) == [])
         assert state.issue(1) == [(1, 3)]
+        for file in (VERDICTS, STATE):
+            (tmp_path / file).unlink()
+        eventually(lambda: len(state.alarms.of(None)) == 2)
     assert check_installation(tmp_path).numbers == {"one": LineNumber(1, 3)}
+    with open_state(tmp_path) as state:
+        assert state.issue(1) == [(1, 4)]
 
 
 @pytest.mark.timeout(20)

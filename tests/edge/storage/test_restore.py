@@ -39,7 +39,10 @@ def restore(state: Path, backup: Path, **options: bool) -> Path | None:
 
 
 def names(folder: Path) -> list[str]:
-    return sorted(one.name for one in folder.iterdir())
+    """Without the empty files that SQLite leaves when it has read."""
+    return sorted(
+        one.name for one in folder.iterdir() if one.is_dir() or (one.suffix != ".db-shm" and one.stat().st_size)
+    )
 
 
 def test_it_brings_back_what_was_copied_and_keeps_what_it_replaces(folder: Path) -> None:
