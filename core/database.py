@@ -131,6 +131,11 @@ class Database:
             with closing(_connect(self.path, "ro")) as source, _in_place(target, mode) as draft:
                 _copy(source, draft, script, what)
 
+    @property
+    def is_deleted(self) -> bool:
+        """Whether somebody has deleted the file, so that `write_back` would write it."""
+        return self._files is not None and self._files.is_deleted()
+
     def write_back(self) -> bool:
         """Writes all that is committed to the place of the file, where somebody has deleted it; for its own thread.
 
@@ -144,7 +149,7 @@ class Database:
         """
         what = f"database {self.path}, which was deleted and is to be written back"
         with _named(what, self.path), _filed(what):
-            if self._files is None or not self._files.is_deleted():
+            if not self.is_deleted:
                 return False
             with _alone(self.path.parent), replacing(self.path, sync=True) as draft:
                 _copy(self.tables.conn, draft, "", what)
@@ -290,7 +295,9 @@ def _migrate(tables: sqlite_utils.Database, sets: Sequence[Migrations]) -> None:
 def _create(path: Path, sets: Sequence[Migrations]) -> None:
     """Made beside and moved into place, so that an empty file is never a young database, but always a lost one."""
     with _in_place(path) as draft, closing(sqlite3.connect(draft)) as connection:
-        _migrate(_tables(connection), sets)
+        tables = _tables(connection)
+        _migrate(tables, sets)
+        tables.enable_wal()  # in its place a kill would leave a journal
 
 
 @contextmanager

@@ -83,17 +83,18 @@ class OpenFiles:
             raise
 
     def _check_header(self) -> None:
-        """A database that is written to has its mode in its first page before it has a WAL. One without that mode, as
-        every backup is, has been put where another was, and SQLite would replay the other's WAL onto it.
+        """A database has its mode in its first page before it has a WAL, and in that mode it has no journal. A file
+        beside it that cannot be its own is of another one that was there: SQLite would mix it into this one.
         """
-        wal = side_file(self._path, "-wal")
         header = os.pread(self._descriptor, _HEADER, 0)
         if not header.startswith(_MAGIC):
             text = f"file is not a database; it was left as it is: {restore_remedy(self._path)}"
             raise DatabaseError(f"database {self._path}: {text}")
-        if not header.endswith(_WAL_MODE) and wal.exists() and wal.stat().st_size:
-            text = f"{wal.name} beside it is of another file, and would be mixed into it: move {wal} elsewhere"
-            raise DatabaseError(f"database {self._path}: {text}, or {restore_remedy(self._path)}")
+        for end in ("-journal",) if header.endswith(_WAL_MODE) else ("-journal", "-wal"):
+            file = side_file(self._path, end)
+            if file.exists() and file.stat().st_size:
+                text = f"{file.name} beside it is of another file, and would be mixed into it: move {file} elsewhere"
+                raise DatabaseError(f"database {self._path}: {text}, or {restore_remedy(self._path)}")
 
     def opened(self) -> None:
         """The connection is there: from now on the files stay what they are."""
@@ -130,8 +131,9 @@ class OpenFiles:
 
     def is_deleted(self) -> bool:
         """Whether there is nothing any more where the file was, in a folder that is still on the same disk."""
-        same_disk = self._path.parent.stat().st_dev == os.fstat(self._descriptor).st_dev
-        return same_disk and not os.path.lexists(self._path)
+        if os.path.lexists(self._path) or not self._path.parent.exists():
+            return False
+        return self._path.parent.stat().st_dev == os.fstat(self._descriptor).st_dev
 
     def close(self) -> None:
         """After the connection."""

@@ -91,6 +91,7 @@ def _shape(connection: sqlite3.Connection, kind: str, name: str) -> Any:
         keys = ask('SELECT "from", "table", "to", on_delete FROM pragma_foreign_key_list(?)')
         return columns, sorted(map(str, keys)), ask("SELECT type, wr, strict FROM pragma_table_list(?)")
     if kind == "index":
-        of = ask("SELECT tbl_name FROM sqlite_master WHERE type = 'index' AND name = ?")
+        table = "SELECT tbl_name FROM sqlite_master WHERE type = 'index' AND name = ?1"
+        of = ask(f'SELECT ({table}), "unique", partial FROM pragma_index_list(({table})) WHERE name = ?1')
         return of, ask("SELECT name, desc, coll, key FROM pragma_index_xinfo(?)")
     return ask("SELECT sql FROM sqlite_master WHERE name = ?")

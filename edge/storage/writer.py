@@ -218,8 +218,8 @@ class DatabaseWriter(Generic[T]):
                 self._opened.set_exception(error)
                 return None
             self._opened.set_result(self._tables)
-        self._watch(self._tables)
         stopping = self._worker.stopping
+        self._watch(self._tables, stopping)
         jobs, notes, more = self._collect(stopping)
         taken = self._write(self._tables, jobs, notes)
         if more and (taken or jobs):
@@ -239,14 +239,18 @@ class DatabaseWriter(Generic[T]):
                 pause = min(pause, self._notes_at - monotonic())
         return max(0.0, pause)
 
-    def _watch(self, tables: T) -> None:
-        """Finds out whether the file is still in its place: what is written to one that is not is gone at the end."""
-        if monotonic() < self._watch_at:
+    def _watch(self, tables: T, stopping: bool) -> None:
+        """Finds out whether the file is still in its place: what is written to one that is not is gone at the end,
+        unless it is the end, and all of it is written back.
+        """
+        if monotonic() < self._watch_at and not stopping:
             return
         self._watch_at = monotonic() + _WATCH_S
         self._lost = tables.database.displaced()
         if self._alarms is not None:
             self._alarms.set("state_lost", self._lost, about=self.path.name)
+        if stopping and tables.database.is_deleted:
+            self._lost = None
 
     def _close(self, tables: T) -> None:
         """What somebody has deleted meanwhile is written back, so that the next start finds it."""

@@ -15,7 +15,8 @@ from core.database import Database, DatabaseError, migrations, open_database
 
 PARTS = "CREATE TABLE parts (id INTEGER PRIMARY KEY, name TEXT NOT NULL, data BLOB) STRICT"
 ONE = [migrations("parts", PARTS)]
-TWO = [migrations("parts", PARTS, "ALTER TABLE parts ADD COLUMN seen INTEGER; CREATE INDEX names ON parts (name)")]
+SEEN = "ALTER TABLE parts ADD COLUMN seen INTEGER; CREATE INDEX names ON parts (name)"
+TWO = [migrations("parts", PARTS, SEEN)]
 
 
 @pytest.fixture
@@ -68,7 +69,9 @@ def test_later_migrations_are_applied_once_each_in_a_transaction_of_its_own(path
         assert len(names(database)) == 3
     open_database(path, TWO).close()
     before = digest(path)
-    broken = [migrations("parts", PARTS, "", "CREATE TABLE more (id INTEGER) STRICT; CREATE TABLE parts (id INTEGER)")]
+    broken = [
+        migrations("parts", PARTS, SEEN, "CREATE TABLE more (id INTEGER) STRICT; CREATE TABLE parts (id INTEGER)")
+    ]
     with pytest.raises(sqlite3.OperationalError, match="already exists"):
         open_database(path, broken)
     with open_database(path, TWO) as database:

@@ -95,6 +95,9 @@ def test_the_wal_of_another_file_is_not_mixed_into_a_backup(path: Path, tmp_path
     wal.unlink()
     (killed / f"{path.name}-shm").unlink()
     assert read(killed / path.name) == ["old"]
+    (killed / f"{path.name}-journal").write_bytes(b"x" * 600)
+    with pytest.raises(DatabaseError, match=r"state\.db-journal beside it is of another file"):
+        open_database(killed / path.name, SETS)
 
 
 def test_the_wal_of_a_killed_process_is_its_own(path: Path, tmp_path: Path) -> None:
@@ -169,9 +172,10 @@ def test_what_was_moved_away_can_be_put_back(path: Path) -> None:
         path.with_name("moved").rename(path)
         assert database.displaced() is None
         database.reader().close()
-        for number in range(2000):  # it grows, and SQLite moves its WAL into it: that is no displacement
+        for number in range(60):  # it grows, and SQLite moves its WAL into it: that is no displacement
             with database.transaction():
-                database.tables.table("parts").insert({"name": f"{number} {'x' * 1000}"})
+                database.tables.table("parts").insert({"name": f"{number} {'x' * 100_000}"})
+        assert path.stat().st_size > 2_000_000
         assert database.displaced() is None
 
 

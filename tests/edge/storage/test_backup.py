@@ -16,11 +16,19 @@ from edge.storage.line_number import LineNumber
 from tests.support.state import STATE, VERDICTS, OpenState, change, open_state, rows
 
 
-@pytest.fixture
-def state(tmp_path: Path) -> Iterator[OpenState]:
-    with open_state(tmp_path / "state") as state:
+@pytest.fixture(scope="module")
+def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenState]:
+    """A state in use."""
+    with open_state(tmp_path_factory.mktemp("in use") / "state") as state:
         state.issue(3)
         yield state
+
+
+@pytest.fixture(scope="module")
+def backups(state: OpenState, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Two of them."""
+    folder = tmp_path_factory.mktemp("backups")
+    return [backup(state, folder / name) for name in ("one", "two")]
 
 
 def backup(state: OpenState, folder: Path) -> Path:
@@ -41,12 +49,13 @@ def test_it_is_private_whole_and_says_what_it_brings(state: OpenState, tmp_path:
     folder = tmp_path / "on" / "a disk"
     if made:
         folder.mkdir(parents=True, mode=0o755)
+    last = state.outbox.last_seq("one")
     written = write_backup(folder, state.settings, state.history)
     state.issue(2)
     assert written == read_backup(folder)
     [(identity,)] = rows(state.folder / STATE, "SELECT value FROM facts WHERE name = 'installation'")
-    assert (written.installation, written.lines) == (identity, {"one": LineNumber(1, 3)})
-    assert (written.verdicts, written.waiting, written.shots) == (3, 3, 0)
+    assert (written.installation, written.lines) == (identity, {"one": LineNumber(1, last)})
+    assert (written.verdicts, written.waiting, written.shots) == (last, last, 0)
     assert written.copied_at is not None
     assert sorted(one.name for one in folder.iterdir()) == [STATE, VERDICTS]
     assert (mode(folder), mode(folder / STATE), mode(folder / VERDICTS)) == (0o700, 0o600, 0o600)
@@ -66,7 +75,7 @@ def with_database(folder: Path) -> Path:
 
 def linked(folder: Path) -> Path:
     """A link into the state."""
-    (folder.parent / "state" / "empty").mkdir()
+    (folder.parent / "state" / "empty").mkdir(exist_ok=True)
     folder.symlink_to(folder.parent / "state" / "empty")
     return folder
 
@@ -110,13 +119,12 @@ def of_a_file(folder: Path) -> Path:
 )
 @pytest.mark.timeout(20)
 def test_nothing_is_overwritten(state: OpenState, tmp_path: Path, make: Callable[[Path], Path], message: str) -> None:
+    (tmp_path / "state").symlink_to(state.folder)
     folder = make(tmp_path / "backup")
     before = content(folder) if folder.is_dir() else None
     with pytest.raises(BackupError, match=message):
         backup(state, folder)
     assert (content(folder) if folder.is_dir() else None) == before
-    state.issue(1)
-    backup(state, tmp_path / "right")
 
 
 def test_a_second_one_does_not_take_the_place_of_the_first(state: OpenState, tmp_path: Path) -> None:
@@ -188,9 +196,9 @@ def flip(path: Path) -> None:
     ],
 )
 def test_what_is_no_whole_backup_is_named(
-    state: OpenState, tmp_path: Path, strike: Callable[[Path, Path], object], message: str
+    backups: list[Path], tmp_path: Path, strike: Callable[[Path, Path], object], message: str
 ) -> None:
-    one, two = backup(state, tmp_path / "one"), backup(state, tmp_path / "two")
+    one, two = (Path(shutil.copytree(folder, tmp_path / folder.name)) for folder in backups)
     if strike is shutil.rmtree:
         shutil.rmtree(one)
     else:

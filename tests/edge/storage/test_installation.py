@@ -23,14 +23,20 @@ from tests.support.verdicts import verdict
 ID = "SELECT value FROM facts WHERE name = 'installation'"
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A state that was stopped after five verdicts of line `one` and two of line `two`."""
-    folder = tmp_path / "state"
+    folder = tmp_path_factory.mktemp("stopped")
     with open_state(folder) as state:
         state.issue(5)
         state.issue(2, "two")
     return folder
+
+
+@pytest.fixture
+def folder(stopped: Path, tmp_path: Path) -> Path:
+    """A copy of it."""
+    return Path(shutil.copytree(stopped, tmp_path / "state"))
 
 
 def test_both_carry_one_id_and_the_last_numbers(folder: Path, tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import stat
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,16 +20,23 @@ from tests.support.state import STATE, OpenState, change, killed_copy, open_stat
 VERDICTS_DB = VERDICTS.file
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A state with eight verdicts; the folder `backup` beside it has the first five, `other` is of another box."""
-    folder = tmp_path / "state"
-    with open_state(folder) as state:
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with `state`, which has eight verdicts, and `backup` of the first five."""
+    made = tmp_path_factory.mktemp("made")
+    with open_state(made / "state") as state:
         state.issue(5)
         state.settings.run(lambda tables: tables.note("eva", "pause", {}, "done"))
-        write_backup(tmp_path / "backup", state.settings, state.history)
+        write_backup(made / "backup", state.settings, state.history)
         state.issue(3)
-    return folder
+    return made
+
+
+@pytest.fixture
+def folder(made: Path, tmp_path: Path) -> Path:
+    """A copy of the state; the backup is beside it."""
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
+    return tmp_path / "state"
 
 
 def restore(state: Path, backup: Path, **options: bool) -> Path | None:
@@ -96,9 +102,8 @@ def test_what_is_wrong_with_the_state_does_not_matter(folder: Path, tmp_path: Pa
             present = look_at_state(state)
             assert len(present.unreadable) == 1
             assert present.lines["one"].seq == 8  # the other one knows
-            restore(state, tmp_path / "backup")
-            with open_state(state) as opened:
-                assert opened.issue(1) == [(2, 9)]
+    restore(state, tmp_path / "backup")
+    assert check_installation(state).numbers["one"].seq == 8
     new = tmp_path / "new box"
     new.mkdir()
     assert restore(new, tmp_path / "backup") is None
@@ -112,7 +117,6 @@ def test_changes_that_another_state_left_are_not_mixed_in(folder: Path, tmp_path
         killed_copy(folder, tmp_path / "killed")
     killed = tmp_path / "killed"
     assert (killed / f"{VERDICTS_DB}-wal").stat().st_size
-    (killed / f"{VERDICTS_DB}-journal").write_bytes(b"x" * 600)
     kept = restore(killed, tmp_path / "backup")
     assert kept is not None
     assert f"{VERDICTS_DB}-wal" in names(kept)
@@ -149,23 +153,23 @@ def test_what_is_no_backup_to_bring_back_changes_nothing(folder: Path, tmp_path:
     assert names(folder) == before
 
 
-RESTORING = """
-import os, sys
-from pathlib import Path
+_KILLED, _LAST = 200, 16
 
-left = int(sys.argv[3])
+RESTORING = """
+import os
+
+left = step
 for name in ("rename", "replace", "link", "unlink", "rmdir", "mkdir", "fsync"):
     def counted(*arguments, whole=getattr(os, name), **options):
         global left
         left -= 1
         if left < 0:
-            os._exit(9)
+            os._exit(200)
         return whole(*arguments, **options)
     setattr(os, name, counted)
 
 from edge.storage.restore import check_backup, look_at_state, restore_state
 
-state, backup = map(Path, sys.argv[1:3])
 restore_state(backup, state, check_backup(backup, state), look_at_state(state), "eva")
 """
 
@@ -179,38 +183,31 @@ def outcome(state: Path) -> tuple[int, int, bool]:
 
 
 def test_a_restore_that_is_killed_leaves_the_old_state_or_the_new(folder: Path, tmp_path: Path) -> None:
-    """Before each operation on the file system; in a process that forks for each, as the imports take long."""
+    """Before each of the last operations on the file system, and some of the first."""
     with open_state(folder) as state:
         state.issue(1)
         killed_copy(folder, tmp_path / "killed")
     found = []
-    for step in range(60):
-        state = tmp_path / f"state {step}"
-        shutil.copytree(tmp_path / "killed", state)
-        code = killed_after(step, state, tmp_path / "backup")
+    count = killed_after(100, Path(shutil.copytree(tmp_path / "killed", tmp_path / "whole")), tmp_path / "backup")
+    for step in (1, *range(count - _LAST, count)):
+        state = Path(shutil.copytree(tmp_path / "killed", tmp_path / f"state {step}"))
+        assert killed_after(step, state, tmp_path / "backup") == _KILLED
         found.append(outcome(state))
-        with open_state(state) as opened:
-            assert opened.issue(1) == ([(2, 10)] if found[-1][2] else [(1, 10)])
-        shutil.rmtree(state)
-        if code == 0:
-            break
-        assert code == 9
-    assert code == 0
     assert set(found) == {(9, 0, False), (5, 1, True)}
     assert found == sorted(found, reverse=True)  # from one step on it is done
+    with open_state(state) as opened:
+        assert opened.issue(1) == [(2, 10)]
 
 
 def killed_after(step: int, state: Path, backup: Path) -> int:
-    """Restores in a process that dies before the operation of this number; its exit code."""
+    """Restores in a process that dies before the operation of this number; how many it has done if it does not."""
     child = os.fork()
     if child == 0:
-        code = 8
+        names = {"step": step, "state": state, "backup": backup}
         try:
-            sys.argv = ["restore", str(state), str(backup), str(step)]
-            exec(compile(RESTORING, "restoring", "exec"), {"__name__": "__main__"})
-            code = 0
+            exec(compile(RESTORING, "restoring", "exec"), names)
         finally:
-            os._exit(code)
+            os._exit(step - int(names["left"]))  # type: ignore[call-overload]
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
@@ -246,7 +243,8 @@ def test_without_a_backup_what_is_left_goes_on(folder: Path, tmp_path: Path, dam
         with pytest.raises(DatabaseError):
             OpenState(state)
         kept = go_on_without(state, lost, "eva")
-        assert (kept is None) == (damage is Path.unlink)
+        assert kept is not None
+        assert (kept / lost.file).exists() == (damage is not Path.unlink)
         with open_state(state) as opened:
             assert opened.issue(1) == [first]
         with open_state(state) as opened:
