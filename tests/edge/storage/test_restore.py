@@ -15,6 +15,7 @@ from edge.storage.backup import BackupError, write_backup
 from edge.storage.installation import SETTINGS, VERDICTS, check_installation
 from edge.storage.restore import check_backup, go_on_without, look_at_state, restore_state
 from tests.support.disk import NoDiskError, SmallDisk
+from tests.support.killed import KILLED, killed_before
 from tests.support.state import STATE, OpenState, change, killed_copy, open_state, rows
 
 VERDICTS_DB = VERDICTS.file
@@ -153,27 +154,6 @@ def test_what_is_no_backup_to_bring_back_changes_nothing(folder: Path, tmp_path:
     assert names(folder) == before
 
 
-_KILLED, _LAST = 200, 16
-
-RESTORING = """
-import os
-
-left = step
-for name in ("rename", "replace", "link", "unlink", "rmdir", "mkdir", "fsync"):
-    def counted(*arguments, whole=getattr(os, name), **options):
-        global left
-        left -= 1
-        if left < 0:
-            os._exit(200)
-        return whole(*arguments, **options)
-    setattr(os, name, counted)
-
-from edge.storage.restore import check_backup, look_at_state, restore_state
-
-restore_state(backup, state, check_backup(backup, state), look_at_state(state), "eva")
-"""
-
-
 def outcome(state: Path) -> tuple[int, int, bool]:
     """The last verdict, the last number, and whether the audit has a restore: what tells the new state from the old."""
     check_installation(state)
@@ -183,32 +163,20 @@ def outcome(state: Path) -> tuple[int, int, bool]:
 
 
 def test_a_restore_that_is_killed_leaves_the_old_state_or_the_new(folder: Path, tmp_path: Path) -> None:
-    """Before each of the last operations on the file system, and some of the first."""
     with open_state(folder) as state:
         state.issue(1)
         killed_copy(folder, tmp_path / "killed")
-    found = []
-    count = killed_after(100, Path(shutil.copytree(tmp_path / "killed", tmp_path / "whole")), tmp_path / "backup")
-    for step in (1, *range(count - _LAST, count)):
+
+    def restored(step: int) -> tuple[int, tuple[int, int, bool]]:
         state = Path(shutil.copytree(tmp_path / "killed", tmp_path / f"state {step}"))
-        assert killed_after(step, state, tmp_path / "backup") == _KILLED
-        found.append(outcome(state))
-    assert set(found) == {(9, 0, False), (5, 1, True)}
-    assert found == sorted(found, reverse=True)  # from one step on it is done
-    with open_state(state) as opened:
+        return killed_before(step, lambda: restore(state, tmp_path / "backup")), outcome(state)
+
+    count, found = restored(150)
+    assert found == (5, 1, True)
+    assert [restored(step) for step in (1, count // 2)] == [(KILLED, (9, 0, False))] * 2
+    assert restored(count - 2) == (KILLED, (5, 1, True))
+    with open_state(tmp_path / f"state {count - 2}") as opened:
         assert opened.issue(1) == [(2, 10)]
-
-
-def killed_after(step: int, state: Path, backup: Path) -> int:
-    """Restores in a process that dies before the operation of this number; how many it has done if it does not."""
-    child = os.fork()
-    if child == 0:
-        names = {"step": step, "state": state, "backup": backup}
-        try:
-            exec(compile(RESTORING, "restoring", "exec"), names)
-        finally:
-            os._exit(step - int(names["left"]))  # type: ignore[call-overload]
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 @pytest.fixture
