@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from core.database import Database, DatabaseError
+from core.database_error import restore_remedy
 from core.database_files import is_there
 from core.files import remove_drafts, replacing
 from edge.clock import iso_ms
@@ -124,7 +125,7 @@ class History:
         elif kinds and "normal" not in kinds:
             where, index = f"{where} AND verdict <> 'normal'", "INDEXED BY verdicts_amiss"
         query = f"{_ENTRY} {index} WHERE {where} ORDER BY seq DESC LIMIT ?"
-        return [_entry(row) for row in self._rows(query, *values, count)]
+        return self._entries(self._rows(query, *values, count))
 
     def entry(self, line: str, seq: int) -> Entry:
         """One verdict.
@@ -132,7 +133,7 @@ class History:
         Raises:
             UnknownVerdictError: it is not in the history.
         """
-        return _entry(self._known(_ENTRY, line, seq))
+        return self._entries([self._known(_ENTRY, line, seq)])[0]
 
     def payload(self, line: str, seq: int) -> dict[str, Any]:
         """One verdict as it was issued, with all of its JSON.
@@ -140,7 +141,8 @@ class History:
         Raises:
             UnknownVerdictError: it is not in the history.
         """
-        payload: dict[str, Any] = json.loads(self._known("SELECT payload FROM verdicts", line, seq)[0])
+        with self._as_written():
+            payload: dict[str, Any] = json.loads(self._known("SELECT payload FROM verdicts", line, seq)[0])
         return payload
 
     def scores(
@@ -208,7 +210,7 @@ class History:
         # `+`: by number, not by time, or each batch would sort all that there are.
         where = where.replace("issued_at", "+issued_at")
         query = f"{_ENTRY} WHERE {where} AND seq > ? AND seq <= ? ORDER BY seq LIMIT ?"
-        while batch := [_entry(row) for row in self._rows(query, *values, after, last, _BATCH)]:
+        while batch := self._entries(self._rows(query, *values, after, last, _BATCH)):
             yield batch
             after = batch[-1].seq
 
@@ -218,6 +220,20 @@ class History:
             last = self.last_seq(line)
             raise UnknownVerdictError(f"verdict {seq} of line {line} is not in the history, which ends with {last}")
         return found[0]
+
+    def _entries(self, rows: list[Any]) -> list[Entry]:
+        with self._as_written():
+            return [_entry(row) for row in rows]
+
+    @contextmanager
+    def _as_written(self) -> Iterator[None]:
+        try:
+            yield
+        except UnknownVerdictError:
+            raise
+        except (ValueError, RecursionError) as error:
+            text = f"holds what the program does not write ({error}): {restore_remedy(self.path)}"
+            raise DatabaseError(f"database {self.path} {text}") from error
 
     def _rows(self, query: str, *values: Any) -> list[Any]:
         if not os.path.lexists(self.path):

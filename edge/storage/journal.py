@@ -11,12 +11,14 @@ import os
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from core import files
 from core.database import DatabaseError
 from edge.messages import Verdict
 from edge.storage.line_number import LineNumber
+
+T = TypeVar("T")
 
 FILE = "answers.journal"
 
@@ -72,7 +74,9 @@ class Journal:
                 else:
                     verdict = Verdict.model_validate_json(record["verdict"])
                     LineNumber(verdict.generation, verdict.seq)
-                    answers.append(JournalAnswer(verdict, record["trigger"], record["message"]))
+                    answers.append(
+                        JournalAnswer(verdict, _or_none(record["trigger"], int), _or_none(record["message"], str))
+                    )
             except (ValueError, KeyError, TypeError, RecursionError):
                 continue
         self.answers = len(answers)
@@ -118,3 +122,10 @@ class Journal:
             os.write(handle, b"\n" + json.dumps(record).encode() + b"\n")
         finally:
             os.close(handle)
+
+
+def _or_none(value: Any, kind: type[T]) -> T | None:
+    """Raises TypeError: it is neither of that kind nor null."""
+    if value is None or isinstance(value, kind):
+        return value
+    raise TypeError(f"{value!r} is no {kind.__name__}")

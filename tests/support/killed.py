@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 KILLED = 200
-_OPERATIONS = ("rename", "replace", "link", "unlink", "rmdir", "mkdir", "fsync")
+_OPERATIONS = ((Path, ("rename", "replace", "unlink", "rmdir", "mkdir")), (os, ("fsync",)))
 
 
 def killed_before(step: int, work: Callable[[], object]) -> int:
@@ -31,8 +32,9 @@ def killed_before(step: int, work: Callable[[], object]) -> int:
             return count
 
         try:
-            for name in _OPERATIONS:
-                setattr(os, name, counted(getattr(os, name)))
+            for holder, names in _OPERATIONS:
+                for name in names:
+                    setattr(holder, name, counted(getattr(holder, name)))
             work()
         finally:
             os._exit(done)

@@ -229,6 +229,8 @@ def test_what_is_no_file_in_the_place_of_lock_or_journal_is_not_waited_for(
         b'{"line": ["one"], "session": {"a": 1}}',
         b'{"verdict": "[[[[", "trigger": 1e999, "message": null}',
         b"\xff\xfe\x00",
+        json.dumps({"verdict": verdict("one", 9).to_json().decode(), "trigger": [1], "message": None}).encode(),
+        json.dumps({"verdict": verdict("one", 9).to_json().decode(), "trigger": 1, "message": {}}).encode(),
     ],
 )
 def test_a_journal_that_makes_no_sense_is_passed_over(tmp_path: Path, record: bytes) -> None:
