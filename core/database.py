@@ -344,12 +344,14 @@ def _connect(path: Path, mode: str) -> sqlite3.Connection:
 
 
 def _check_pages(connection: sqlite3.Connection, what: str, path: Path) -> None:
-    """Reads all of the file."""
+    """Reads all of the file; and each row that others refer to is there."""
     (found,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
-    if found != "ok":
-        raise DatabaseError(
-            f"{what} is damaged ({' '.join(found.split())}) and was left as it is: {restore_remedy(path)}"
-        )
+    if found == "ok":
+        missing = connection.execute("PRAGMA foreign_key_check").fetchone()
+        if missing is None:
+            return
+        found = f"a row of {missing[0]} refers to one of {missing[2]} that is not there"
+    raise DatabaseError(f"{what} is damaged ({' '.join(found.split())}) and was left as it is: {restore_remedy(path)}")
 
 
 @contextmanager
@@ -387,6 +389,10 @@ def _named(what: str, path: Path, *, of_file: bool = False) -> Iterator[None]:
         if type(error) is not sqlite3.DatabaseError:
             raise
         raise DatabaseError(f"{what}: {error}; it was left as it is: {restore_remedy(path)}") from error
+    except UnicodeDecodeError as error:  # of a message that quotes the file
+        if not of_file:
+            raise
+        raise DatabaseError(f"{what} is damaged ({error}) and was left as it is: {restore_remedy(path)}") from error
 
 
 @contextmanager

@@ -48,7 +48,8 @@ def check_schema(connection: sqlite3.Connection, sets: Sequence[Migrations], wha
 
 def _applied(connection: sqlite3.Connection, sets: Sequence[Migrations], what: str, remedy: str) -> dict[str, int]:
     """How many migrations of each set the database has; the first ones, or it is refused."""
-    recorded = set(connection.execute(f"SELECT migration_set, name FROM {Migrations.migrations_table}").fetchall())
+    rows = connection.execute(f"SELECT migration_set, name, applied_at FROM {Migrations.migrations_table}").fetchall()
+    recorded = {(name, step) for name, step, _ in rows}
     known = {one.name: _names(one) for one in sets}
     if newer := recorded - {(name, step) for name, steps in known.items() for step in steps}:
         names = ", ".join(sorted("/".join(map(str, row)) for row in newer))

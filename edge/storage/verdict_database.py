@@ -75,7 +75,7 @@ class VerdictDatabase:
         try:
             newest = self._read()
             self._go_on(known or {})
-        except (KeyError, ValueError, sqlite3.Error) as error:
+        except (KeyError, TypeError, ValueError, sqlite3.Error) as error:
             self.database.close()
             text = f"holds what the program does not write ({error}), and was left as it is"
             raise DatabaseError(f"database {path} {text}: {restore_remedy(path)}") from error

@@ -61,6 +61,8 @@ def path(tmp_path: Path) -> Path:
         ("CREATE TABLE more (id)", "it holds the table more"),
         (f"{SCHEMA} 'CREATE TABLE parts (' WHERE name = 'parts'", "malformed"),
         (f"{SCHEMA} CAST(x'ff00fe' AS TEXT) WHERE name = 'names'", "malformed|decode"),
+        (f"{SCHEMA} CAST('CREATE INDEX ' || x'fffe80' AS TEXT) WHERE name = 'names'", "malformed|damaged|decode"),
+        (f"UPDATE {MIGRATIONS} SET applied_at = CAST(x'ff' AS TEXT)", "decode"),
     ],
 )
 def test_what_was_tampered_with_is_refused_and_left_alone(path: Path, script: str, message: str) -> None:

@@ -160,6 +160,8 @@ def test_a_killed_service_goes_on_with_the_same_numbers(tmp_path: Path) -> None:
         (VERDICTS, "UPDATE lines SET seq = -1"),
         (VERDICTS, "UPDATE lines SET generation = 0"),
         (VERDICTS, "UPDATE verdicts SET issued_at = 'yesterday'"),
+        (VERDICTS, "DELETE FROM verdicts WHERE seq = 2"),
+        (STATE, "INSERT INTO shot_texts VALUES (99, 'f', 'a', 0.5, 0.5)"),
         (VERDICTS, "UPDATE verdicts SET issued_at = CAST(x'ff' AS TEXT)"),
         (STATE, "UPDATE last_numbers SET seq = 9223372036854775807"),
         (STATE, "UPDATE last_numbers SET line = CAST(x'ff' AS TEXT) WHERE line = 'one'"),
