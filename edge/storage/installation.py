@@ -74,7 +74,7 @@ class HalfKind:
             rows = database.tables.conn.execute(f"SELECT line, seq, {generation} FROM {self.numbers}").fetchall()
             try:
                 numbers = {line: LineNumber(generation, seq) for line, seq, generation in rows}
-            except ValueError as error:
+            except (TypeError, ValueError) as error:
                 text = f"holds what the program does not write ({error}), and was left as it is"
                 raise DatabaseError(f"database {database.path} {text}: {restore_remedy(database.path)}") from error
         return Half(facts.get(INSTALLATION), facts.get(COPIED_AT), ALONE in facts, numbers)

@@ -220,8 +220,8 @@ class Outbox:
         query = "SELECT id, part_id, received_at FROM triggers WHERE line = ? AND id <= ? ORDER BY id"
         with self._reader() as sql:
             rows = sql(query, (line, self._opened.last_trigger)).fetchall()
-        gone |= self._answered_triggers
-        return [Unanswered(trigger, part, stamp(at)) for trigger, part, at in rows if trigger not in gone]
+            gone |= self._answered_triggers
+            return [Unanswered(trigger, part, stamp(at)) for trigger, part, at in rows if trigger not in gone]
 
     def accept(
         self, line: str, part_id: str, received_at: datetime, message: MessageIdentity | None = None
@@ -394,5 +394,5 @@ class Outbox:
         try:
             with self._opened.database.reader() as reader, reader.snapshot():
                 yield reader.tables.conn.execute
-        except (DatabaseError, sqlite3.Error) as error:
+        except (DatabaseError, sqlite3.Error, TypeError, ValueError) as error:  # or what is read is no time, or missing
             raise self._writer.error(error) from error

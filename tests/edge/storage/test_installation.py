@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from core.database import DatabaseError
+from edge.clock import utc_now
 from edge.ops.lock import LockError, hold_state
 from edge.storage.installation import Installation, check_installation
 from edge.storage.journal import FILE as JOURNAL
@@ -199,6 +200,14 @@ def test_a_file_that_is_lost_while_it_is_open_takes_nothing_and_is_an_alarm(
     assert check_installation(tmp_path).numbers == {"one": LineNumber(1, 3)}
     with open_state(tmp_path) as state:
         assert state.issue(1) == [(1, 4)]
+
+
+def test_a_trigger_of_no_time_is_said_in_words(folder: Path) -> None:
+    with open_state(folder) as state:
+        state.outbox.accept("one", "open", utc_now()).future.result()
+    change(folder / VERDICTS, "UPDATE triggers SET received_at = 'yesterday'")
+    with open_state(folder) as state, pytest.raises(DatabaseError, match=r"verdicts\.db: ValueError: .*yesterday"):
+        state.outbox.unanswered("one")
 
 
 @pytest.mark.timeout(20)
