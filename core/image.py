@@ -18,6 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin
 
+from core.reading import PICTURE, read_regular
+
 Rgb: TypeAlias = NDArray[np.uint8]
 Map: TypeAlias = NDArray[np.float32]
 
@@ -74,7 +76,7 @@ def read(path: Path) -> Rgb:
         ImageError: no such file, unreadable, or no picture.
     """
     try:
-        return decode(path.read_bytes(), str(path))
+        return decode(read_regular(path, PICTURE), str(path))
     except OSError as error:
         raise ImageError(f"{path}: {error.strerror or error}") from error
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
@@ -16,6 +17,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 from pydantic_core import ErrorDetails
+
+from core.reading import SMALL, read_regular
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -198,9 +201,9 @@ def load_pack(name: str) -> PromptPack:
         PackError: there is none, or the file is not right.
     """
     if "/" in name or name.endswith(".toml"):
-        path = Path(name).expanduser()
+        path = Path(os.path.expanduser(name))  # noqa: PTH111 - pathlib's raises RuntimeError for an unknown user
         try:
-            return _parse(path.read_bytes(), path.stem, str(path))
+            return _parse(read_regular(path, SMALL), path.stem, str(path))
         except OSError as error:
             raise PackError(f"pack {path}: {error.strerror or error}") from error
     known = list_packs()

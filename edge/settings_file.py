@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from core.reading import SMALL, read_regular
 from edge.ops.redact import redact
 from edge.settings import ENV_PREFIX, LineSettings, Settings
 
@@ -50,7 +51,7 @@ def load_settings(path: Path) -> Settings:
         ConfigError: the file is missing, not TOML, or holds a wrong key or value.
     """
     try:
-        data = tomllib.loads(path.read_text("utf-8"))
+        data = tomllib.loads(read_regular(path, SMALL).decode("utf-8"))
     except FileNotFoundError:
         raise ConfigError([Problem(str(path), "", "", "no such file; `alfa-edge config example` prints one")]) from None
     except (OSError, UnicodeDecodeError) as error:

@@ -16,6 +16,7 @@ from core.alfa import Alfa
 from core.aligner import Values
 from core.files import remove_drafts, replacing
 from core.image import Rgb, read
+from core.reading import PICTURE, read_regular
 from core.vision import Features
 
 # These aligners look at the CLS value and at the mean of the patch values only, so that two tokens stand for all.
@@ -62,7 +63,7 @@ class FeatureCache:
             OSError: the disk does not take the features.
         """
         remove_drafts(self._folder)
-        digests = {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
+        digests = {path: hashlib.sha256(read_regular(path, PICTURE)).hexdigest() for path in paths}
         self._encoded(0, False)
         for start in range(0, len(paths), self._batch):
             part = paths[start : start + self._batch]

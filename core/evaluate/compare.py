@@ -15,9 +15,13 @@ from rich.table import Table
 from rich.text import Text
 
 from core.evaluate.result import METRICS, ClassResult, Evaluation, Part, Run
+from core.printable import printable
+from core.reading import read_regular
 
 SCHEMA = 1
 """The schema of the files that `load` reads."""
+
+_LARGEST = 1 << 30  # bytes of a file
 
 
 class EvaluationFileError(ValueError):
@@ -142,7 +146,7 @@ def load(path: Path) -> Evaluation:
         EvaluationFileError: no such file, not JSON, no evaluation, another schema, or not whole.
     """
     try:
-        content: Any = json.loads(path.read_text("utf-8"))
+        content: Any = json.loads(read_regular(path, _LARGEST).decode("utf-8"))
     except OSError as error:
         raise EvaluationFileError(f"{path}: {error.strerror or error}") from error
     except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
@@ -303,11 +307,6 @@ def _nothing(old: Evaluation, new: Evaluation, same_runs: bool) -> str:
     if not set(names[0]) & set(names[1]):
         return f"nothing to compare: classes {', '.join(names[0]) or '-'} before, {', '.join(names[1]) or '-'} now"
     return "nothing to compare: no class was run with the same variant, shots and seed in both"
-
-
-def printable(text: str) -> str:
-    """`text` with control characters and the like written as escapes, for a terminal."""
-    return "".join(one if one.isprintable() else one.encode("unicode_escape", "replace").decode() for one in text)
 
 
 def render_comparison(comparison: Comparison, most: int = 40) -> str:

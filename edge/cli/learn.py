@@ -30,10 +30,11 @@ def learn(
     names, blobs = [], []
     with explained():
         if good is not None:
+            from edge.control.protocol import sendable
             from edge.tools.playlist import good_pictures
 
             paths = good_pictures(good, parts)
-            names, blobs = [path.name for path in paths], [path.read_bytes() for path in paths]
+            names, blobs = [path.name for path in paths], [sendable(path) for path in paths]
     arguments = {"line": line, "parts": parts, "rate": rate, "names": names, "sure": yes, "timeout_s": timeout}
     if not as_json and good is None:
         out.print(f"show line {line} {parts} good parts; `alfa-edge status` says how far it is", soft_wrap=True)

@@ -29,9 +29,9 @@ def enroll(
     """Enrol normal parts: the line compares its parts with them from the next one on. Exit code 1 when one was not."""
     paths = files or []
     with explained():
-        from edge.control.protocol import batches
+        from edge.control.protocol import batches, sendable
 
-        blobs = [path.read_bytes() for path in paths]
+        blobs = [sendable(path) for path in paths]
     arguments = {"line": line, "shots": shots, "note": note, "sure": yes, "timeout_s": timeout}
     pictures: list[dict[str, Any]] = []
     for some in batches(blobs) or [[]]:  # each no larger than one request may be

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from core.image import ImageError
+from core.reading import read_regular
 
 MAX_BYTES = 64 * 1024 * 1024
 """Of one message with all its parts."""
@@ -84,6 +88,18 @@ def too_large_in_words(parts: Sequence[bytes]) -> str | None:
         f"{len(parts) - 1} pictures, {size / (1 << 20):.1f} MiB in all; one request takes at most {MAX_PARTS} pictures "
         f"and {MAX_BYTES >> 20} MiB"
     )
+
+
+def sendable(path: Path) -> bytes:
+    """A picture's file, which is no larger than one request may be.
+
+    Raises:
+        ImageError: it is, or it cannot be read.
+    """
+    try:
+        return read_regular(path, MAX_BYTES)
+    except OSError as error:
+        raise ImageError(f"{path}: {error.strerror or error}") from error
 
 
 def batches(pictures: Sequence[bytes]) -> list[list[bytes]]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import ssl
 from pathlib import Path
 
+from core.reading import read_regular
 from edge.clock import iso_ms, utc_now
 from edge.settings import MqttSettings
 from edge.settings_file import ConfigError, Problem
 
+_LARGEST = 16 << 20  # bytes; a system's list of authorities has a quarter of one
 _NOT_YET_VALID, _EXPIRED = 9, 10  # X509_V_ERR_...
 _OTHER_NAME = {62, 64}  # of a host, of an address
 _PLAIN = {"WRONG_VERSION_NUMBER", "UNEXPECTED_EOF_WHILE_READING", "RECORD_LAYER_FAILURE"}
@@ -41,7 +43,8 @@ def failed(error: ssl.SSLError | ConnectionError, settings: MqttSettings) -> str
     if isinstance(error, ssl.SSLCertVerificationError):
         if error.verify_code in _OTHER_NAME:
             return f"the certificate of the broker at {where} is not for this name; set mqtt.host to one that is in it"
-        if error.verify_code in (_NOT_YET_VALID, _EXPIRED):
+        if error.verify_code in (_LARGEST = 16 << 20  # bytes; a system's list of authorities has a quarter of one
+_NOT_YET_VALID, _EXPIRED):
             state = "has expired" if error.verify_code == _EXPIRED else "is not valid yet"
             return f"the certificate of the broker at {where} {state}; or the clock here is wrong: {iso_ms(utc_now())}"
         trusted = "mqtt.ca_file" if settings.ca_file else "this system; set mqtt.ca_file to its authority's certificate"
@@ -75,7 +78,7 @@ def _identify(context: ssl.SSLContext, cert_file: Path, key_file: Path) -> None:
 
 def _content(key: str, path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_regular(path, _LARGEST)
     except OSError as error:
         remedy = "no such file" if isinstance(error, FileNotFoundError) else f"cannot be read: {error.strerror}"
         raise _problem(key, path, remedy) from error
