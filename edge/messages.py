@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from datetime import datetime, timezone
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -19,7 +19,7 @@ from pydantic import (
     model_validator,
 )
 
-from edge.clock import iso_ms, utc_now
+from edge.clock import in_utc, iso_ms, utc_now
 from edge.ops.redact import printable
 
 SCHEMA = 1
@@ -54,13 +54,6 @@ def _as_text(value: Any) -> Any:
 def _text_or_whole(most: int) -> WithJsonSchema:
     text = {"type": "string", "minLength": 1, "maxLength": most}
     return WithJsonSchema({"anyOf": [text, {"type": "integer"}], "description": "A whole number is taken as text."})
-
-
-def _in_utc(stamp: datetime) -> datetime:
-    try:
-        return stamp.astimezone(timezone.utc)
-    except OverflowError:
-        raise ValueError("lies outside the years 1 to 9999") from None
 
 
 class Wire(BaseModel):
@@ -297,7 +290,7 @@ PartId = Annotated[str, Field(min_length=1, max_length=200), BeforeValidator(_as
 CommandId = Annotated[str, Field(min_length=1, max_length=64), BeforeValidator(_as_text), _text_or_whole(64)]
 SenderStamp = Annotated[
     AwareDatetime,
-    AfterValidator(_in_utc),
+    AfterValidator(in_utc),
     PlainSerializer(iso_ms, return_type=str),
     WithJsonSchema({"type": "string", "format": "date-time"}),
 ]

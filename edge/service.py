@@ -214,7 +214,7 @@ class Service:
             forget=self.forget,
         )
         self._number_on()
-        commands = CommandQueue(dispatcher.answer, dispatcher.is_quick)
+        commands = CommandQueue(dispatcher.answer, dispatcher.is_quick, dispatcher.limit_s, alarms, workers)
         console = ConsoleServer(console_dir(settings.service), commands, alarms)
         stack.callback(console.stop)
         stack.callback(commands.stop)  # before the console, which sends the last replies

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import getpass
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -57,13 +57,15 @@ def _offline(
     settings: Settings, command: str, arguments: dict[str, Any], blobs: list[bytes]
 ) -> tuple[dict[str, Any], Sequence[bytes]]:
     """Does on the state itself what no service is there for."""
+    from edge.control.asker import own_name
     from edge.control.client import RefusedError
     from edge.control.offline import offline_dispatcher
-    from edge.control.protocol import Request
+    from edge.control.protocol import ConsoleRequest
 
     bare, stored_packs = command in ("shots_reembed", "shots_remove"), command != "recipe_reset"
     with offline_dispatcher(settings, bare, stored_packs) as dispatcher:
-        request = Request(id="offline", command=command, arguments=arguments, who=getpass.getuser())
+        who = {"uid": os.getuid(), "who": own_name()}
+        request = ConsoleRequest(id="offline", command=command, arguments=arguments, **who)
         reply, pictures = dispatcher.answer(request, blobs)
     if reply.refusal is not None:
         raise RefusedError(reply.refusal.code, reply.refusal.message)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import zmq
 
 from edge.clock import monotonic
+from edge.control.asker import own_name
 from edge.control.protocol import NO_ID, Reply, Request, too_large_in_words
 
 
@@ -37,7 +37,7 @@ def ask(
     """
     if not path.is_socket():
         raise NoAnswerError(f"no service listens at {path}; is it running, with this configuration?")
-    request = Request(id=uuid.uuid4().hex, command=command, arguments=arguments, who=getpass.getuser())
+    request = Request(id=uuid.uuid4().hex, command=command, arguments=arguments, who=own_name())
     if too_large := too_large_in_words(parts := request.to_parts(blobs)):
         raise RefusedError("too_large", f"{too_large}; send fewer at a time")
     end = monotonic() + timeout_s

@@ -11,7 +11,7 @@ import zmq
 
 from edge.control.command_queue import CommandQueue, Send
 from edge.control.protocol import MAX_BYTES, MAX_PARTS, Reply, read_request
-from edge.control.relay import MessageMeter, Relay
+from edge.control.relay import MessageMeter, Relay, uid_of
 from edge.ops.alarms import Alarms
 from edge.ops.lock import hold
 from edge.ops.worker import Worker, Workers
@@ -107,7 +107,7 @@ class ConsoleServer:
             self._socket.send_multipart(self._done.recv_multipart())
         if self._socket in ready:
             client, *parts = self._socket.recv_multipart()
-            request = read_request(parts)
+            request = read_request(parts, uid_of(client))
             if isinstance(request, Reply):
                 self._socket.send_multipart([client, *request.to_parts()])
             else:

@@ -54,6 +54,7 @@ ALARMS = {
     "uncalibrated": AlarmKind("warning", "The line's verdicts are provisional, or it asks something of people."),
     "priority": AlarmKind("warning", "A thread could not be given a lower priority."),
     "line_settings": AlarmKind("warning", "What was set on the line is not on disk, so that a restart would undo it."),
+    "commands": AlarmKind("warning", "Commands have taken longer than they may, and hang."),
     "audit": AlarmKind("warning", "What was done could not be written to the audit."),
     "metrics": AlarmKind("warning", "Some figures for Prometheus cannot be read."),
     "systemd": AlarmKind("warning", "systemd cannot be told how the service is."),
