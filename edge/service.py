@@ -6,14 +6,15 @@ import atexit
 import contextlib
 import gc
 import logging
+import math
 import os
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from core.packs import load_pack
 from edge import __version__
@@ -44,8 +45,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+R = TypeVar("R")
+
 _TOLD_S = 0.5  # that a broker may take to tell the lines' last numbers
-_STOP_S = 15.0  # for an orderly end after a failure, of which whoever waits for the failed thread might make none
+_FAILED_S = 15.0  # for an orderly end after a failure, of which whoever waits for the failed thread might make none
+_STOP_S = 8.0  # for all that is stopped in turn: what comes late has less of it
+_PUBLISHER_S = 4.0  # of that for a broker's last answers
 
 
 class Service:
@@ -61,8 +67,11 @@ class Service:
         self.loaded = threading.Event()
         """Set when the lines take parts. A run that was stopped before that leaves a thread in work, which only the end
         of the process ends."""
+        self.left: list[str] = []
+        """Threads that did not end with the service; an ordinary end of Python might wait for them, or crash."""
         self.unacknowledged = 0
         """Verdicts that the broker had not acknowledged when the service stopped; the next run sends them."""
+        self._stop_by = math.inf
         self._cameras: dict[str, Camera] = {}
         self._publishers: dict[str, Publisher] = {}
         self._router = Router(settings.lines, self.alarms)
@@ -87,6 +96,8 @@ class Service:
                 load = Loading(lambda: self._start(stack, workers, metrics), stack.close)
                 if not load.wait(stop):
                     log.info("stopping before all was loaded")
+                    for publisher in tuple(self._publishers.values()):
+                        publisher.set_status("stopping")
                     self._begin_to_stop(stack, notifier, workers)
                     self._router.close()
                     for camera in self._cameras.values():
@@ -103,20 +114,21 @@ class Service:
             watchdog.start()
             stop.wait()
             log.info("stopping")
+            for line in self.lines.values():  # first: the broker has to know
+                line.halt()
             self._begin_to_stop(stack, notifier, workers)
             watchdog.stop()
             self._router.close()
-            for stopping in self.lines.values():
-                stopping.halt()
-            for stopping in self.lines.values():
-                stopping.join()
+            self._side_by_side(Line.join, self.lines.values())
+        self.left = workers.alive()
         if workers.failure is not None:
             raise ServiceFailedError(workers.failure)
 
     def _begin_to_stop(self, stack: ExitStack, notifier: Notifier, workers: Workers) -> None:
+        self._stop_by = monotonic() + _STOP_S
         notifier.stopping()
         if workers.failed.is_set():
-            end = end_after(_STOP_S, os.EX_SOFTWARE, "the service did not stop in order after a failure")
+            end = end_after(_FAILED_S, os.EX_SOFTWARE, "the service did not stop in order after a failure")
             stack.callback(end.cancel)
 
     def _start(self, stack: ExitStack, workers: Workers, metrics: Metrics) -> None:
@@ -261,13 +273,23 @@ class Service:
 
     def _disconnect(self) -> None:
         """Stops the publishers side by side: each may have to wait for its broker."""
-        with ThreadPoolExecutor(len(self._publishers)) as pool:
-            for line, left in zip(self._publishers, pool.map(Publisher.stop, self._publishers.values()), strict=True):
-                if left:
-                    self.unacknowledged += left
-                    line_log(__name__, line).warning(
-                        "%d verdicts wait on disk for the broker; the next run sends them", left
-                    )
+        timeout_s = max(1.0, min(_PUBLISHER_S, self._stop_by - monotonic()))
+
+        def stop(publisher: Publisher) -> int:
+            return publisher.stop(timeout_s=timeout_s)
+
+        for line, left in zip(
+            self._publishers, self._side_by_side(stop, self._publishers.values()), strict=True
+        ):
+            if left:
+                self.unacknowledged += left
+                line_log(__name__, line).warning("%d verdicts wait on disk for the broker; the next run sends them", left)
+
+    @staticmethod
+    def _side_by_side(work: Callable[[T], R], things: Collection[T]) -> list[R]:
+        """What `work` makes of each thing, in a thread for each."""
+        with ThreadPoolExecutor(max(1, len(things))) as pool:
+            return list(pool.map(work, things))
 
     def _number_on(self) -> None:
         """Numbers that the broker knows and the disk does not, as of a restored state, are not given again."""

@@ -105,7 +105,7 @@ def run(
         except ServiceFailedError as error:
             log.critical("the service has ended: %s", error)
             end(os.EX_SOFTWARE)
-    if not service.loaded.is_set():
+    if service.left or not service.loaded.is_set():
         end(0)
 
 

@@ -15,13 +15,15 @@ from edge.inference import Inference, NotFiniteError, Scored, TooLateError
 from edge.inspection.issuer import Issuer
 from edge.inspection.recipe import CurrentRecipe
 from edge.inspection.request import InspectionRequest, Outcome, fault_of
-from edge.ops.worker import Worker, Workers
+from edge.ops.worker import STOP_S, Worker, Workers
 from edge.settings import LineSettings
 
 PATIENCE_S = 30.0
 """One turn of a line's thread that takes longer counts as a standstill, seconds."""
 ANSWER_S = 0.02
 """The verdict and its way to the disk take up to so many seconds after the inference."""
+CAMERA_STOP_S = 3.0
+"""A camera is asked to end; after so many seconds it is made to."""
 _LOOK_S = 0.25  # how often the camera is looked after while nothing comes
 _GRAB_S = 0.1  # how often a part that waits for its frame is looked at
 _LEAST_WITHIN_S = 0.25  # a busy machine may hold up a frame for so long, however fast the camera is
@@ -86,10 +88,10 @@ class Acquisition:
         self._halted = True
         self._worker.halt()
 
-    def join(self, timeout_s: float | None = None) -> None:
+    def join(self, timeout_s: float = STOP_S) -> None:
         """Waits for the end of the thread, then ends the camera."""
         self._worker.stop(timeout_s)
-        self._camera.stop()
+        self._camera.stop(min(timeout_s, CAMERA_STOP_S))
 
     def _serve_trigger(self) -> float | None:
         if self._fetching is None or self._fetching.decided:

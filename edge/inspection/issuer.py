@@ -21,7 +21,7 @@ from edge.inspection.services import Services
 from edge.inspection.verdict import is_anomalous, make_error, make_verdict
 from edge.messages import Decision, Fault, Model, Verdict, uuid7
 from edge.ops.logs import line_log
-from edge.ops.worker import Worker
+from edge.ops.worker import STOP_S, Worker
 from edge.settings import LineSettings
 from edge.storage.writer import WriterError
 
@@ -110,7 +110,7 @@ class Issuer:
         """Ends when all parts under way are answered."""
         self._worker.halt()
 
-    def join(self, timeout_s: float | None = None) -> None:
+    def join(self, timeout_s: float = STOP_S) -> None:
         """Waits for the end."""
         self._worker.stop(timeout_s)
 
