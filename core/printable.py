@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 
 # Python calls them printable, and nobody sees them: joiners, fillers, choosers of a variant, blanks of other scripts.
-_UNSEEN = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]")
+_UNSEEN = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
 
 
 def is_printable(text: str) -> bool:

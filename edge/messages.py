@@ -19,8 +19,8 @@ from pydantic import (
     model_validator,
 )
 
+from core.printable import printable
 from edge.clock import in_utc, iso_ms, utc_now
-from edge.ops.redact import printable
 
 SCHEMA = 1
 _DRAFT = "https://json-schema.org/draft/2020-12/schema"

@@ -114,8 +114,8 @@ class Service:
             watchdog.start()
             stop.wait()
             log.info("stopping")
-            for line in self.lines.values():  # first: the broker has to know
-                line.halt()
+            for stopping in self.lines.values():  # first: the broker has to know
+                stopping.halt()
             self._begin_to_stop(stack, notifier, workers)
             watchdog.stop()
             self._router.close()
@@ -278,12 +278,12 @@ class Service:
         def stop(publisher: Publisher) -> int:
             return publisher.stop(timeout_s=timeout_s)
 
-        for line, left in zip(
-            self._publishers, self._side_by_side(stop, self._publishers.values()), strict=True
-        ):
+        for line, left in zip(self._publishers, self._side_by_side(stop, self._publishers.values()), strict=True):
             if left:
                 self.unacknowledged += left
-                line_log(__name__, line).warning("%d verdicts wait on disk for the broker; the next run sends them", left)
+                line_log(__name__, line).warning(
+                    "%d verdicts wait on disk for the broker; the next run sends them", left
+                )
 
     @staticmethod
     def _side_by_side(work: Callable[[T], R], things: Collection[T]) -> list[R]:

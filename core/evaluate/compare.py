@@ -21,7 +21,7 @@ from core.reading import read_regular
 SCHEMA = 1
 """The schema of the files that `load` reads."""
 
-_LARGEST = 1 << 30  # bytes of a file
+_LARGEST = 256 << 20  # bytes of a file
 
 
 class EvaluationFileError(ValueError):

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from edge.cli.explained import explained
+from edge.cli.terminal import Terminal
 from edge.ops.lock import HeldError, is_held
 from edge.settings import Settings, console_dir, state_dir
 from edge.settings_file import load_settings
 
-out = Console()
+out = Terminal()
 
 ConfigFile = Annotated[Path, typer.Option("--config", "-c", help="The service's TOML file.", dir_okay=False)]
 Line = Annotated[str, typer.Option(help="Name of the line.")]
@@ -70,7 +69,3 @@ def _offline(
     if reply.refusal is not None:
         raise RefusedError(reply.refusal.code, reply.refusal.message)
     return reply.result or {}, pictures
-
-
-def show_json(found: Any) -> None:
-    print(json.dumps(found, indent=2))  # noqa: T201

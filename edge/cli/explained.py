@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import typer
 
+from core.printable import printable
 from edge.ops.redact import redact
 from edge.settings_file import ConfigError
 
@@ -23,8 +24,8 @@ def explained() -> Iterator[None]:
     except Exception as error:
         if not isinstance(error, _mendable()):
             raise
-        for line in redact(str(error)).splitlines():
-            print(f"alfa-edge: {line}", file=sys.stderr)  # noqa: T201
+        for line in str(error).split("\n"):
+            print(f"alfa-edge: {redact(printable(line))}", file=sys.stderr)  # noqa: T201
         raise typer.Exit(BAD_INPUT) from None
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from core.image import ImageError
+from core.printable import printable
 from core.reading import read_regular
 from edge.control.asker import MOST, Asker, user_of
 
@@ -22,6 +23,11 @@ MAX_ID = 64
 """Characters."""
 NO_ID = "-"
 """Of a reply to what has no id."""
+
+
+def _printable_lines(text: str) -> str:
+    """Names of files and messages of errors may hold anything, also what UTF-8 cannot say."""
+    return "\n".join(printable(line) for line in text.split("\n"))
 
 
 class _Message(BaseModel):
@@ -71,7 +77,7 @@ class Refusal(_Message):
 
     code: str = Field(pattern=r"^[a-z0-9_]+$")
     """Stable, for machines."""
-    message: str
+    message: Annotated[str, AfterValidator(_printable_lines)]
     """For people: what is wrong and what to do."""
 
 

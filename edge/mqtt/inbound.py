@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from core.printable import printable
 from edge.incoming import NO_ID, MessageError
 from edge.messages import Fault, ReplyMessage
 from edge.ops.alarms import Alarms
 from edge.ops.logs import line_log
-from edge.ops.redact import printable
 from edge.storage.verdict_tables import MessageIdentity
 
 REJECTIONS = ("too_large", "retained", "bad_trigger", "bad_command", "unexpected", "unreadable", "too_many", "internal")

@@ -43,8 +43,7 @@ def failed(error: ssl.SSLError | ConnectionError, settings: MqttSettings) -> str
     if isinstance(error, ssl.SSLCertVerificationError):
         if error.verify_code in _OTHER_NAME:
             return f"the certificate of the broker at {where} is not for this name; set mqtt.host to one that is in it"
-        if error.verify_code in (_LARGEST = 16 << 20  # bytes; a system's list of authorities has a quarter of one
-_NOT_YET_VALID, _EXPIRED):
+        if error.verify_code in (_NOT_YET_VALID, _EXPIRED):
             state = "has expired" if error.verify_code == _EXPIRED else "is not valid yet"
             return f"the certificate of the broker at {where} {state}; or the clock here is wrong: {iso_ms(utc_now())}"
         trusted = "mqtt.ca_file" if settings.ca_file else "this system; set mqtt.ca_file to its authority's certificate"

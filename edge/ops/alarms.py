@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
+from core.printable import printable
 from edge.clock import monotonic, utc_now
 from edge.ops.logs import line_log
-from edge.ops.redact import printable
 
 Severity = Literal["fault", "warning"]
 

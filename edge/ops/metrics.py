@@ -232,6 +232,9 @@ class Metrics:
         return code
 
 
+_JOIN_S = 2.0  # for the thread that answers scrapes
+
+
 class MetricsServer:
     """Answers scrapes, each in a thread of its own."""
 
@@ -255,7 +258,7 @@ class MetricsServer:
         if self._server is not None:
             self._server.shutdown()
             self._server.server_close()
-            self._thread.join()
+            self._thread.join(_JOIN_S)
             self._server = None
 
 

@@ -236,9 +236,7 @@ class SettingsTables:
         with self.database.transaction():
             self.database.tables.execute("DELETE FROM line_settings WHERE line = ?", [line])
 
-    def note(
-        self, who: str, command: str, arguments: dict[str, Any], outcome: str, claimed: str | None = None
-    ) -> None:
+    def note(self, who: str, command: str, arguments: dict[str, Any], outcome: str, claimed: str | None = None) -> None:
         """Writes to the audit who asked for what, and what came of it; `claimed`: who they said they were."""
         row = {"at": iso_ms(utc_now()), "who": who, "claimed": claimed, "command": command, "outcome": outcome}
         with self.database.transaction():

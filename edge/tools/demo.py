@@ -22,6 +22,7 @@ from rich.table import Table
 from rich.text import Text
 
 from core.image import read
+from core.printable import printable
 from core.simline import render
 from edge import topics
 from edge.clock import monotonic
@@ -191,13 +192,13 @@ def _guide(console: Console, daemon: Service, stop: threading.Event, parts: int)
         reply, _ = daemon.dispatcher.answer(request, ())
     except Exception as error:
         if not stop.is_set():  # else it ends with the service
-            console.print(f"[red]first run: {type(error).__name__}: {error}[/red]", soft_wrap=True)
+            console.print(f"first run: {type(error).__name__}: {error}", style="red", soft_wrap=True)
         return
     if reply.result is not None:
         kept, notes = reply.result["calibration"], reply.result["notes"]
         _say(console, len(reply.result["pictures"]), parts, kept["threshold"], kept["source"], notes)
     elif reply.refusal is not None and not stop.is_set():
-        console.print(f"[red]first run: {reply.refusal.message}[/red]", soft_wrap=True)
+        console.print(f"first run: {reply.refusal.message}", style="red", soft_wrap=True)
 
 
 def _say_learned(console: Console, found: Learned, parts: int) -> None:
@@ -206,7 +207,7 @@ def _say_learned(console: Console, found: Learned, parts: int) -> None:
 
 def _say(console: Console, shots: int, parts: int, threshold: float, source: str, notes: Sequence[str]) -> None:
     for note in notes:
-        console.print(f"[yellow]{note}[/yellow]", soft_wrap=True)
+        console.print(note, style="yellow", soft_wrap=True)
     said = f"line {_CAMERA}: {shots} of {parts} good parts enrolled; threshold {threshold:.4f}, {source}"
     console.print(said, soft_wrap=True)
 
@@ -253,7 +254,7 @@ def _subscribe(broker: tuple[str, int], seen: Seen, console: Console, lines: Col
         client: Client, _userdata: Any, _flags: ConnectFlags, code: ReasonCode, _properties: Properties | None
     ) -> None:
         if code.is_failure:
-            console.print(f"[red]the broker refuses the table: {code}[/red]")
+            console.print(f"the broker refuses the table: {code}", style="red")
         else:
             client.subscribe([(topics.EVERY_ANOMALY, 1), *((topics.STATUS.of(line), 1) for line in lines)])
 
@@ -328,13 +329,17 @@ def _table(seen: Seen, model: str) -> Group:
         table.add_row(
             verdict["line"],
             str(verdict["seq"]),
-            Text(verdict["verdict"], style=style),
+            Text(printable(verdict["verdict"]), style=style),
             f"{verdict['score']:.4f}" if "score" in verdict else verdict["error"]["code"],
             f"{verdict['threshold']:.4f}",
             str(len(verdict["regions"])),
             f"{verdict['timing_ms']['total']:.0f} ms" if "timing_ms" in verdict else "",
         )
-    asked = [Text(f"{redact(line)}: {words}", style="bold yellow") for line, words in sorted(reasons.items()) if words]
+    asked = [
+        Text(printable(redact(f"{line}: {words}")), style="bold yellow")
+        for line, words in sorted(reasons.items())
+        if words
+    ]
     return Group(table, *asked, Text(summary(Counter(counts), provisional), style="dim"))
 
 
@@ -355,5 +360,5 @@ def summary(counts: Counter[tuple[str, str]], provisional: Set[str] = frozenset(
     parts = []
     for line in sorted({line for line, _ in counts}):
         kinds = ", ".join(f"{counts[line, kind]} {kind}" for kind in ("normal", "anomaly", "error"))
-        parts.append(f"{redact(line)}: {kinds}" + (f"; {_PROVISIONAL}" if line in provisional else ""))
+        parts.append(printable(f"{redact(line)}: {kinds}") + (f"; {_PROVISIONAL}" if line in provisional else ""))
     return "\n".join(parts) or "no verdicts"
