@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
-from core.reading import SMALL, read_regular
+from core.regular_file import SMALL, read_regular
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from core import files
 from core.model_error import ModelError
-from core.reading import SMALL, read_regular
+from core.regular_file import SMALL, read_regular
 
 SUFFIXES = (".safetensors", ".bin", ".pt", ".pth")
 _ADDRESSES = ("url", "hf_hub")  # open_clip's settings of a tag besides its preprocessing

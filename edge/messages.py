@@ -19,7 +19,7 @@ from pydantic import (
     model_validator,
 )
 
-from core.printable import printable
+from core.printable import shown
 from edge.clock import in_utc, iso_ms, utc_now
 
 SCHEMA = 1
@@ -70,7 +70,7 @@ class Fault(Wire):
     """Why a part has no judgement, or a command no result."""
 
     code: str = Field(pattern=r"^[a-z0-9_]+$", description="Stable, for machines.")
-    message: Annotated[str, AfterValidator(printable)] = Field(description="For people; never holds a credential.")
+    message: Annotated[str, AfterValidator(shown)] = Field(description="For people; never holds a credential.")
 
 
 class Scores(Wire):

@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from core.reading import SMALL, read_regular
+from core.regular_file import SMALL, read_regular
 from edge.ops.redact import redact
 from edge.settings import ENV_PREFIX, LineSettings, Settings
 

@@ -15,8 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 from core.evaluate.result import METRICS, ClassResult, Evaluation, Part, Run
-from core.printable import printable
-from core.reading import read_regular
+from core.printable import shown
+from core.regular_file import read_regular
 
 SCHEMA = 1
 """The schema of the files that `load` reads."""
@@ -319,7 +319,7 @@ def render_comparison(comparison: Comparison, most: int = 40) -> str:
     console = Console(file=io.StringIO(), width=120, color_system=None, force_terminal=False, highlight=False)
 
     def say(text: str) -> None:
-        console.print(Text(printable(text)), soft_wrap=True)
+        console.print(Text(shown(text)), soft_wrap=True)
 
     say(f"{comparison.runs} runs and {comparison.scores_compared} scores compared; changes of {comparison.least:g} up.")
     for condition in comparison.conditions:
@@ -363,7 +363,7 @@ def _print_metrics(console: Console, changes: tuple[MetricChange, ...]) -> None:
     for one in changes:
         names = (one.class_name, one.variant, str(one.shots), one.metric)
         figures = (_cell(one.old), _cell(one.new), _cell(one.change, sign=True))
-        table.add_row(*(Text(printable(text)) for text in names + figures))
+        table.add_row(*(Text(shown(text)) for text in names + figures))
     console.print(table)
 
 
@@ -378,5 +378,5 @@ def _print_scores(console: Console, changes: tuple[ScoreChange, ...]) -> None:
         part = "defective" if one.anomalous else "good"
         names = (f"{one.class_name}: {one.path}", one.variant, str(one.shots), str(one.seed), part)
         figures = (_cell(one.old), _cell(one.new), _cell(one.change, sign=True), one.verdicts)
-        table.add_row(*(Text(printable(text)) for text in names + figures))
+        table.add_row(*(Text(shown(text)) for text in names + figures))
     console.print(table)

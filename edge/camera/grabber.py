@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from statistics import median
 
 from core.image import Rgb
-from core.printable import printable
+from core.printable import shown
 from edge.camera.errors import SourceError
 from edge.camera.frame import Frame, FrameError, Parts
 from edge.camera.health import UNSEEN, FrameHealth, Health
@@ -210,7 +210,7 @@ class Grabber(threading.Thread):
 
     def _set(self, state: CameraState, reason: str | None = None, **changes: object) -> None:
         """Makes and emits a report. Only the report emitted holds `answers`: it is said once."""
-        printed = None if reason is None else printable(reason)  # the name of a file may be no UTF-8
+        printed = None if reason is None else shown(reason)  # the name of a file may be no UTF-8
         report = self._report.model_copy(update={"state": state, "reason": printed, **changes})
         self._report = report.model_copy(update={"answers": None})
         self._emit([report.model_dump_json().encode()])

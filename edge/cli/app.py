@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 from rich.table import Table
 
-from core.printable import printable
+from core.printable import shown
 from edge import __version__
 from edge.cli import console as cli_console
 from edge.cli import learn as cli_learn
@@ -319,7 +319,7 @@ def schema(
 
     schemas = json_schemas() | {"pack": pack_schema()}
     if name not in schemas:
-        print(f"alfa-edge: no schema {printable(repr(name))}; there are {', '.join(schemas)}", file=sys.stderr)  # noqa: T201
+        print(f"alfa-edge: no schema {shown(repr(name))}; there are {', '.join(schemas)}", file=sys.stderr)  # noqa: T201
         raise typer.Exit(BAD_INPUT)
     print(json.dumps(schemas[name], indent=2, sort_keys=True))  # noqa: T201
 

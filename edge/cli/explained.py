@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import typer
 
-from core.printable import printable
+from core.printable import shown
 from edge.ops.redact import redact
 from edge.settings_file import ConfigError
 
@@ -25,7 +25,7 @@ def explained() -> Iterator[None]:
         if not isinstance(error, _mendable()):
             raise
         for line in str(error).split("\n"):
-            print(f"alfa-edge: {redact(printable(line))}", file=sys.stderr)  # noqa: T201
+            print(f"alfa-edge: {redact(shown(line))}", file=sys.stderr)  # noqa: T201
         raise typer.Exit(BAD_INPUT) from None
 
 

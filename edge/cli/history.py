@@ -11,7 +11,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from core.printable import printable
+from core.printable import shown
 from edge.cli.ask import ConfigFile, Json, Line
 from edge.cli.explained import explained
 from edge.cli.terminal import Terminal, show_json, styled
@@ -68,12 +68,12 @@ def history(
         kept = History(state_dir(settings.service.state_dir))
         known = sorted({*settings.lines, *kept.lines()})  # a line that was taken out keeps its history
     if line not in known:
-        raise typer.BadParameter(printable(f"no line {line!r}; there are {', '.join(known)}"), param_hint="--line")
+        raise typer.BadParameter(shown(f"no line {line!r}; there are {', '.join(known)}"), param_hint="--line")
     if export is not None:
         try:
             written = kept.export(export, line, since=since, until=until)
         except (ExportError, DatabaseError) as error:
-            raise typer.BadParameter(printable(str(error)), param_hint="--export") from None
+            raise typer.BadParameter(shown(str(error)), param_hint="--export") from None
         out.print(f"{export}: {written} verdicts of line {line}", soft_wrap=True)
         return
     with explained():
@@ -93,7 +93,7 @@ def _table(found: list[Entry]) -> Table:
         table.add_column(name, justify="right")
     for entry in found:
         code = f" {entry.error_code}" if entry.error_code else ""
-        what = Text.assemble(styled(entry.verdict, _COLOURS[entry.verdict]), printable(code))
+        what = Text.assemble(styled(entry.verdict, _COLOURS[entry.verdict]), shown(code))
         score = "" if entry.score is None else f"{entry.score:.4f}"
         took = "" if entry.total_ms is None else f"{entry.total_ms:.0f}"
         issued = entry.issued_at.astimezone().isoformat(" ", timespec="seconds")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 import typer
 from rich.table import Table
 
-from core.printable import printable
+from core.printable import shown
 from edge.cli.explained import BAD_INPUT, explained
 from edge.cli.terminal import Terminal, show_json
 from edge.settings import ModelSettings, store_dir
@@ -132,7 +132,7 @@ def packs_render(
         prompts = load_pack(name).prompts(llm=not template_only)
     for side in Side if label is None else (label,):
         for prompt in getattr(prompts, side.value):
-            print(printable(prompt))  # noqa: T201
+            print(shown(prompt))  # noqa: T201
 
 
 @packs_app.command("diff")

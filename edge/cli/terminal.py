@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from core.printable import printable
+from core.printable import shown
 
 
 class Terminal(Console):
@@ -25,12 +25,12 @@ class Terminal(Console):
 
     def render_str(self, text: str, **options: Any) -> Text:
         """All that is printed as a string, and each cell of a table, goes through here."""
-        return super().render_str(printable(text), **options)
+        return super().render_str(shown(text), **options)
 
 
 def styled(text: str, style: str) -> Text:
     """`text` in a colour, fit for a terminal."""
-    return Text(printable(text), style=style)
+    return Text(shown(text), style=style)
 
 
 def show_json(found: Any) -> None:

@@ -10,8 +10,8 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from core.image import ImageError
-from core.printable import printable
-from core.reading import read_regular
+from core.printable import shown
+from core.regular_file import read_regular
 from edge.control.asker import MOST, Asker, user_of
 
 MAX_BYTES = 64 * 1024 * 1024
@@ -27,7 +27,7 @@ NO_ID = "-"
 
 def _printable_lines(text: str) -> str:
     """Names of files and messages of errors may hold anything, also what UTF-8 cannot say."""
-    return "\n".join(printable(line) for line in text.split("\n"))
+    return "\n".join(shown(line) for line in text.split("\n"))
 
 
 class _Message(BaseModel):

@@ -18,7 +18,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from core.reading import SMALL, read_regular
+from core.regular_file import SMALL, read_regular
 from edge.mqtt import tls
 from edge.settings import MqttSettings
 from edge.settings_file import ConfigError, Problem

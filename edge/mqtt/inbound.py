@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from core.printable import printable
+from core.printable import shown
 from edge.incoming import NO_ID, MessageError
 from edge.messages import Fault, ReplyMessage
 from edge.ops.alarms import Alarms
@@ -153,8 +153,8 @@ class Router:
 
     def _refuse(self, message: InboundMessage, reason: str, error: MessageError) -> None:
         """One that is refused is acknowledged, since it would be refused again."""
-        text = printable(error.message)
+        text = shown(error.message)
         self.reject(message.line, reason, f"a {message.kind} was refused: {text}")
-        reply = ReplyMessage(id=printable(error.id), refusal=Fault(code=error.code, message=text))
+        reply = ReplyMessage(id=error.id, refusal=Fault(code=error.code, message=text))
         self._voices[message.line].publish_reply(reply.to_json())
         message.acknowledge()

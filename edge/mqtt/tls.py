@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 from pathlib import Path
 
-from core.reading import read_regular
+from core.regular_file import read_regular
 from edge.clock import iso_ms, utc_now
 from edge.settings import MqttSettings
 from edge.settings_file import ConfigError, Problem

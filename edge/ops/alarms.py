@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
-from core.printable import printable
+from core.printable import shown
 from edge.clock import monotonic, utc_now
 from edge.ops.logs import line_log
 
@@ -116,7 +116,7 @@ class Alarms:
 
     def raise_(self, code: str, message: str, line: str | None = None, about: str = "") -> None:
         """Something is wrong and lasts until `clear`; said again with another message, it is the same alarm."""
-        key, message = (code, line, about), printable(message)
+        key, message = (code, line, about), shown(message)
         with self._lock:
             before = self._alarms.get(key)
             if before is not None and before.message == message:
@@ -147,7 +147,7 @@ class Alarms:
 
     def count(self, code: str, message: str, line: str | None = None, about: str = "") -> None:
         """Something has happened. The log has the first at once, then one record in `REPEAT_S` with a count."""
-        key, now, message = (code, line, about), monotonic(), printable(message)
+        key, now, message = (code, line, about), monotonic(), shown(message)
         with self._lock:
             self._expire(now)
             before, event = self._alarms.get(key), self._events.get(key)

@@ -13,7 +13,7 @@ from datetime import datetime, timezone
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
-from core.printable import printable
+from core.printable import shown
 from edge.clock import iso_ms
 from edge.ops.redact import redact
 
@@ -121,7 +121,7 @@ def _exception(record: logging.LogRecord) -> list[str]:
 
 def _clean(text: str) -> str:
     """`text` on one line, without credentials; what cannot be printed is escaped first, so that it hides none."""
-    return redact(printable(text))
+    return redact(shown(text))
 
 
 def _uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

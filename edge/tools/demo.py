@@ -22,7 +22,7 @@ from rich.table import Table
 from rich.text import Text
 
 from core.image import read
-from core.printable import printable
+from core.printable import shown
 from core.simline import render
 from edge import topics
 from edge.clock import monotonic
@@ -329,16 +329,14 @@ def _table(seen: Seen, model: str) -> Group:
         table.add_row(
             verdict["line"],
             str(verdict["seq"]),
-            Text(printable(verdict["verdict"]), style=style),
+            Text(shown(verdict["verdict"]), style=style),
             f"{verdict['score']:.4f}" if "score" in verdict else verdict["error"]["code"],
             f"{verdict['threshold']:.4f}",
             str(len(verdict["regions"])),
             f"{verdict['timing_ms']['total']:.0f} ms" if "timing_ms" in verdict else "",
         )
     asked = [
-        Text(printable(redact(f"{line}: {words}")), style="bold yellow")
-        for line, words in sorted(reasons.items())
-        if words
+        Text(shown(redact(f"{line}: {words}")), style="bold yellow") for line, words in sorted(reasons.items()) if words
     ]
     return Group(table, *asked, Text(summary(Counter(counts), provisional), style="dim"))
 
@@ -360,5 +358,5 @@ def summary(counts: Counter[tuple[str, str]], provisional: Set[str] = frozenset(
     parts = []
     for line in sorted({line for line, _ in counts}):
         kinds = ", ".join(f"{counts[line, kind]} {kind}" for kind in ("normal", "anomaly", "error"))
-        parts.append(printable(f"{redact(line)}: {kinds}") + (f"; {_PROVISIONAL}" if line in provisional else ""))
+        parts.append(shown(f"{redact(line)}: {kinds}") + (f"; {_PROVISIONAL}" if line in provisional else ""))
     return "\n".join(parts) or "no verdicts"

@@ -31,7 +31,7 @@ from core.pack_queries import (
 )
 from core.pack_text import dump_pack
 from core.packs import BEGINNINGS, Label, PackError, PromptPack, list_packs, load_pack, with_article
-from core.reading import SMALL, read_regular
+from core.regular_file import SMALL, read_regular
 from edge.clock import monotonic, utc_now
 from edge.ops.redact import redact
 

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from core.evaluate.datasets.folders import Masks, inside, pictures
 from core.evaluate.datasets.sample import GOOD, DataClass, DatasetError, Sample, assemble, listed
-from core.reading import read_regular
+from core.regular_file import read_regular
 
 SPLIT = "split_csv/1cls.csv"
 _COLUMNS = ("object", "split", "label", "image", "mask")

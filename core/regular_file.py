@@ -1,4 +1,4 @@
-"""Files that somebody names: read when they are regular ones, not too large, and not for too long."""
+"""Files from strangers: what is no regular file, has no end, or lies on a server that is gone, is not waited for."""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ READ_S = 10.0
 """So long a file may take to be read, seconds: a share of a server that is gone answers nothing."""
 SMALL = 1 << 20
 """The most bytes of a file that people write: a configuration, a pack, a certificate."""
-PICTURE = 256 << 20
-"""The most bytes of a picture's file."""
 
 _KINDS = {
     stat.S_IFIFO: "a pipe",
@@ -25,14 +23,14 @@ _KINDS = {
 _CHUNK = 1 << 20
 
 
-def read_regular(path: Path, limit: int, timeout_s: float = READ_S) -> bytes:
+def read_regular(path: Path, most: int, timeout_s: float = READ_S) -> bytes:
     """The bytes of a regular file, or of one that a symbolic link leads to.
 
     A pipe, a device, a socket and a folder are not opened: that alone may wait for ever, or do something.
 
     Args:
         path: As somebody has named it.
-        limit: The most bytes that it may have.
+        most: Bytes that it may have.
         timeout_s: How long it may take. What hangs after that is left behind in a thread.
 
     Raises:
@@ -42,7 +40,7 @@ def read_regular(path: Path, limit: int, timeout_s: float = READ_S) -> bytes:
 
     def read() -> None:
         try:
-            found.append(_read(path, limit))
+            found.append(_read(path, most))
         except OSError as error:
             found.append(error)
         except ValueError as error:  # NUL, or half a surrogate pair
@@ -58,31 +56,31 @@ def read_regular(path: Path, limit: int, timeout_s: float = READ_S) -> bytes:
     return found[0]
 
 
-def _read(path: Path, limit: int) -> bytes:
-    _check(path, path.stat(), limit)
+def _read(path: Path, most: int) -> bytes:
+    _check(path, path.stat(), most)
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     with os.fdopen(descriptor, "rb", buffering=0) as file:
-        _check(path, os.fstat(descriptor), limit)  # it may be another one by now
+        _check(path, os.fstat(descriptor), most)  # it may be another one by now
         pieces, size = [], 0
-        while piece := file.read(min(_CHUNK, limit + 1 - size)):  # it may grow meanwhile
+        while piece := file.read(min(_CHUNK, most + 1 - size)):  # it may grow meanwhile
             pieces.append(piece)
             size += len(piece)
-            if size > limit:
-                raise _too_large(path, limit)
+            if size > most:
+                raise _too_large(path, most)
     return b"".join(pieces)
 
 
-def _check(path: Path, status: os.stat_result, limit: int) -> None:
+def _check(path: Path, status: os.stat_result, most: int) -> None:
     if not stat.S_ISREG(status.st_mode):
         kind = _KINDS.get(stat.S_IFMT(status.st_mode), "something else")
         number = errno.EISDIR if stat.S_ISDIR(status.st_mode) else errno.EINVAL
         raise _refused(number, f"is {kind}, not a regular file", path)
-    if status.st_size > limit:
-        raise _too_large(path, limit)
+    if status.st_size > most:
+        raise _too_large(path, most)
 
 
-def _too_large(path: Path, limit: int) -> OSError:
-    size = f"{limit >> 20} MiB" if limit >= 1 << 20 else f"{limit} bytes"
+def _too_large(path: Path, most: int) -> OSError:
+    size = f"{most >> 20} MiB" if most >= 1 << 20 else f"{most} bytes"
     return _refused(errno.EFBIG, f"is larger than {size}", path)
 
 
