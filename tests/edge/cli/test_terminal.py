@@ -1,4 +1,4 @@
-"""Whatever a part, a user, a file or a broker is called: nothing of it reaches the operator's terminal as more than text."""
+"""Whatever a part, a user, a file or a broker is called: it reaches the operator's terminal as text and no more."""
 
 from __future__ import annotations
 
