@@ -5,6 +5,7 @@ from __future__ import annotations
 import faulthandler
 import json
 import logging
+import math
 import os
 import sys
 from pathlib import Path
@@ -137,6 +138,8 @@ def score(
         from core.store import Store
         from edge.tools.score import THRESHOLD, find_pictures, report, score_pictures
 
+        if threshold is not None and not math.isfinite(threshold):
+            raise typer.BadParameter(f"{threshold}: it is a number from 0 to 1", param_hint="--threshold")
         pictures = find_pictures(paths)
         loaded = load_pack(pack)
         name = model or (DEFAULT if weights is None else ModelSettings().name)

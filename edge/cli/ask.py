@@ -20,7 +20,7 @@ out = Terminal()
 ConfigFile = Annotated[Path, typer.Option("--config", "-c", help="The service's TOML file.", dir_okay=False)]
 Line = Annotated[str, typer.Option(help="Name of the line.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Wait = Annotated[float, typer.Option(min=1, help="Seconds to wait for the service and its parts.")]
+Wait = Annotated[float, typer.Option(min=1, max=86_400, help="Seconds to wait for the service and its parts.")]
 _NO_CONSOLE = "a service is still loading, or another command is at work; ask again in a while"
 _REST_S = 5.0  # beyond what the service waits for, for the way there and back
 
@@ -63,8 +63,8 @@ def _offline(
 
     bare, stored_packs = command in ("shots_reembed", "shots_remove"), command != "recipe_reset"
     with offline_dispatcher(settings, bare, stored_packs) as dispatcher:
-        who = {"uid": os.getuid(), "who": own_name()}
-        request = ConsoleRequest(id="offline", command=command, arguments=arguments, **who)
+        uid, claim = os.getuid(), own_name()
+        request = ConsoleRequest(id="offline", command=command, arguments=arguments, who=claim, uid=uid)
         reply, pictures = dispatcher.answer(request, blobs)
     if reply.refusal is not None:
         raise RefusedError(reply.refusal.code, reply.refusal.message)

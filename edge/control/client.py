@@ -13,6 +13,8 @@ from edge.clock import monotonic
 from edge.control.asker import own_name
 from edge.control.protocol import NO_ID, Reply, Request, too_large_in_words
 
+_LOOK_S = 60.0  # between two looks at the clock
+
 
 class NoAnswerError(RuntimeError):
     """The service did not answer in time, or is not there."""
@@ -45,7 +47,9 @@ def ask(
         socket.setsockopt(zmq.LINGER, 0)
         socket.connect(f"ipc://{path}")
         socket.send_multipart(parts)
-        while (left := end - monotonic()) > 0 and socket.poll(int(left * 1000) + 1):
+        while (left := end - monotonic()) > 0:
+            if not socket.poll(int(min(left, _LOOK_S) * 1000) + 1):
+                continue
             head, *pictures = socket.recv_multipart()
             reply = Reply.model_validate_json(head)
             if reply.id not in (request.id, NO_ID):
