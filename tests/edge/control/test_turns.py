@@ -20,9 +20,9 @@ def test_a_line_that_another_command_changes_is_waited_for_and_not_for_ever() ->
     changing = threading.Thread(target=change)
     changing.start()
     assert begun.wait(10)
-    with pytest.raises(LineBusyError, match=r"line one has been changed by another command for 0\.2 s; ask again"):
-        with turns.of("one"):
-            pass
+    busy = pytest.raises(LineBusyError, match=r"line one has been changed by another command for 0\.2 s; ask again")
+    with busy, turns.of("one"):
+        pass
     with turns.of("two"), turns.of("two"):
         pass
     over.set()
