@@ -148,7 +148,7 @@ class CommandQueue:
         """Why a command is refused at once; `_lock` is held."""
         if self._stopped:
             return _stopping()
-        if len(self._hanging) >= _HANGING:
+        if len(self._hanging) >= _HANGING and not job.key[0]:
             message = f"{len(self._hanging)} commands hang; the service has to be started anew"
             return Refusal(code="busy", message=message)
         if self._count >= _WAITING or len(self._jobs.get(job.key, ())) >= _WAITING_OF_SENDER:
