@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
+from core.printable import shown
 from edge.clock import in_utc
 from edge.control.protocol import MAX_PARTS
 
@@ -37,10 +39,11 @@ class OfLine(Arguments):
 
 
 def _on_disk(path: Path) -> Path:
-    if not path.is_absolute():
-        raise ValueError(f"{str(path)[:_SHOWN]}: name it from the root; the service has a working directory of its own")
-    if "\0" in str(path) or len(str(path).encode()) >= _PATH:
+    if "\0" in str(path) or len(os.fsencode(path)) >= _PATH:
         raise ValueError(f"is no path: it takes less than {_PATH} bytes, and no NUL")
+    if not path.is_absolute():
+        beginning = shown(str(path))[:_SHOWN]
+        raise ValueError(f"{beginning}: name it from the root; the service has a working directory of its own")
     return path
 
 
@@ -66,7 +69,7 @@ def read_arguments(model: type[A], command: str, given: dict[str, Any]) -> A:
         first = error.errors(include_input=False, include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])[:_SHOWN]
         reason = first["msg"].removeprefix("Value error, ")
-    except (OverflowError, RecursionError) as error:  # of a number that fits no double, of lists in lists in lists
-        where, reason = "a value", str(error)
+    except (OverflowError, RecursionError, UnicodeError) as error:  # lists in lists in lists, half a surrogate pair
+        where, reason = "a value", type(error).__name__
     takes = ", ".join(model.model_fields) or "none"
     raise ArgumentsError(f"{command}: {where}: {reason}; its arguments: {takes}")
