@@ -13,6 +13,7 @@ from core.model_error import ModelError, first_line
 
 _ADVICE = re.compile(r"weights.only|unpickl|pickle|safe.globals|trust", re.IGNORECASE)
 _OBJECTS = re.compile(r"global|blocked|TorchScript|must be \S+ to load|build instruction|reduce", re.IGNORECASE)
+_TORN = (EOFError, IndexError, KeyError)  # in the middle of what torch took for a file of its own
 
 
 def load_tensors(source: Path | BinaryIO, name: str | None = None) -> Any:
@@ -43,9 +44,11 @@ def why_not_read(error: Exception) -> str:
         chain.append(link)
         link = link.__cause__ or link.__context__
     words = "\n".join(str(one) for one in chain)
-    if not any(isinstance(one, pickle.UnpicklingError) for one in chain) and not _ADVICE.search(words):
+    refused = any(isinstance(one, pickle.UnpicklingError) for one in chain) or _ADVICE.search(words)
+    torn = isinstance(error, _TORN) or (isinstance(error, OSError) and error.filename is None)
+    if not refused and not torn:
         return first_line(error)
-    if _OBJECTS.search(words):
+    if refused and _OBJECTS.search(words):
         return (
             "the file holds objects beyond tensors, and reading those would run code that is in it; ask its maker for "
             "the weights alone, as .safetensors"

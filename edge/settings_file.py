@@ -54,7 +54,9 @@ def load_settings(path: Path) -> Settings:
         data = tomllib.loads(read_regular(path, SMALL).decode("utf-8"))
     except FileNotFoundError:
         raise ConfigError([Problem(str(path), "", "", "no such file; `alfa-edge config example` prints one")]) from None
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise ConfigError([Problem(str(path), "", "", f"cannot be read: {error.strerror or error}")]) from error
+    except UnicodeDecodeError as error:
         raise ConfigError([Problem(str(path), "", "", f"cannot be read: {error}")]) from error
     except tomllib.TOMLDecodeError as error:
         raise ConfigError([Problem(str(path), "", "", f"not valid TOML: {error}")]) from error

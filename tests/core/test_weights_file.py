@@ -21,7 +21,7 @@ from core.training.measure import load_trained
 from core.weights_file import load_tensors
 
 ADVICE = ("weights_only", "trust", "safe_globals", "torch.load", "arbitrary")
-OBJECTS, DAMAGED = "holds objects beyond tensors", "no file of weights|failed|corrupt|damaged|archive|Ran out of input"
+OBJECTS, DAMAGED = "holds objects beyond tensors", "no file of weights|failed|corrupt|damaged|archive|negative seek"
 
 
 class Evil:

@@ -87,7 +87,7 @@ def check(dispatcher: Dispatcher, request: Request) -> Reply:
     assert dispatcher.limit_s(request) < 100_000
     if reply.refusal is not None:
         assert reply.refusal.code in REFUSALS, reply.refusal
-        assert len(reply.refusal.message) < 3000
+        assert len(reply.refusal.message) < 5000
     reply.to_parts()
     return reply
 
