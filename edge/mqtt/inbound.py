@@ -155,6 +155,7 @@ class Router:
         """One that is refused is acknowledged, since it would be refused again."""
         text = shown(error.message)
         self.reject(message.line, reason, f"a {message.kind} was refused: {text}")
-        reply = ReplyMessage(id=error.id, refusal=Fault(code=error.code, message=text))
+        identity = error.id.encode("utf-8", "replace").decode()  # what can be said of it is said as it came
+        reply = ReplyMessage(id=identity, refusal=Fault(code=error.code, message=text))
         self._voices[message.line].publish_reply(reply.to_json())
         message.acknowledge()
