@@ -40,6 +40,7 @@ Generation = Annotated[
 ]
 Decision = Literal["normal", "anomaly", "error"]
 State = Literal["starting", "ready", "running", "paused", "fault", "stopping", "stopped", "offline"]
+Level = Literal["ok", "warning", "fault"]
 
 
 def _as_text(value: Any) -> Any:
@@ -225,18 +226,40 @@ class StatusAlarm(Wire):
     code: str = Field(pattern=r"^[a-z0-9_]+$", description="Stable, for machines.")
     message: str = Field(description="For people: what is wrong and what to do; never holds a credential.")
     since: Stamp
-    severity: Literal["fault", "warning"] = Field(description="With a `fault` the line judges no parts.")
+    severity: Literal["fault", "warning"] = Field(
+        description="With a `fault` the line judges no parts, or nobody hears what it judges."
+    )
 
 
-class LineStatus(Wire):
+class ComponentHealth(Wire):
+    """How one thing is that a line depends on."""
+
+    level: Level
+    reason: str | None = Field(default=None, description="What is wrong; never holds a credential.")
+    remedy: str | None = Field(default=None, description="What to do about it.")
+    since: Stamp | None = Field(default=None, description="When it began.")
+
+
+class LineHealth(Wire):
+    """How a line is: the same in its status, in the command `status`, and in the figures for Prometheus."""
+
+    state: State
+    level: Level = Field(
+        default="ok", description="What a light shows. `ok`: the line does what it should, and nothing is wrong."
+    )
+    reason: str | None = None
+    remedy: str | None = Field(default=None, description="What to do about the reason.")
+    components: dict[str, ComponentHealth] = Field(
+        default={}, description="camera, disk, broker, delivery, judging, drift and service."
+    )
+
+
+class LineStatus(LineHealth):
     """The retained message of `line/<line>/status`; its last will says `offline`."""
 
     schema_: int = Field(default=SCHEMA, alias="schema", ge=1)
     line: str
-    state: State
     since: Stamp
-    reason: str | None = None
-    remedy: str | None = Field(default=None, description="What to do about the reason.")
     alarms: tuple[StatusAlarm, ...] = Field(default=(), description="All that is wrong; faults first.")
     generation: Generation = 1
     node: str

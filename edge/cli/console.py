@@ -10,8 +10,10 @@ from rich.table import Table
 
 from edge.cli.ask import ConfigFile, Json, Line, Wait, ask_service, out
 from edge.cli.explained import explained
-from edge.cli.terminal import show_json
+from edge.cli.terminal import show_json, styled
 from edge.messages import NOT_CALIBRATED
+
+_COLOURS = {"ok": "green", "warning": "yellow", "fault": "bold red"}
 
 recipe_app = typer.Typer(help="What lines judge by.", no_args_is_help=True)
 line_app = typer.Typer(help="Lines that are not configured any more.", no_args_is_help=True)
@@ -29,16 +31,26 @@ def status(config: ConfigFile, as_json: Json = False) -> None:
         kinds = [str(counts[kind]) for kind in ("normal", "anomaly", "error")]
         pack = f"{recipe['pack']} {recipe['pack_version']}"
         threshold = f"{line['threshold']:.4f} ({recipe['threshold_source']})"
-        table.add_row(name, line["state"], str(line["seq"]), *kinds, pack, str(line["bank"]["shots"]), threshold)
+        state = styled(line["state"], _COLOURS[line["level"]])  # the level is a colour; in words it stands below
+        table.add_row(name, state, str(line["seq"]), *kinds, pack, str(line["bank"]["shots"]), threshold)
     for column in table.columns[:2]:
         column.no_wrap = True
     out.print(table)
     for name, line in found["lines"].items():
-        if line["reason"] and line["reason"] != NOT_CALIBRATED:  # a cell of the table is too narrow for it
-            out.print(f"line {name} is {line['state']}: {line['reason']}", soft_wrap=True)
-        if line.get("provisional"):
-            words = f"line {name} is {NOT_CALIBRATED}; until then its verdicts are provisional"
-            out.print(words, style="yellow", soft_wrap=True)
+        _print_health(name, line)
+
+
+def _print_health(name: str, line: dict[str, Any]) -> None:
+    """What a cell of the table is too narrow for."""
+    if line["reason"] and line["reason"] != NOT_CALIBRATED:
+        out.print(f"line {name} is {line['state']}: {line['reason']}", soft_wrap=True)
+    for component, health in line["components"].items():
+        if health["level"] != "ok":
+            told = f"  {component}: {health['level']}: {health['reason']}"
+            out.print(f"{told}; what to do: {health['remedy']}" if health["remedy"] else told, soft_wrap=True)
+    if line.get("provisional"):
+        words = f"line {name} is {NOT_CALIBRATED}; until then its verdicts are provisional"
+        out.print(words, style="yellow", soft_wrap=True)
 
 
 def trigger(

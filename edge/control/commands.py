@@ -62,10 +62,8 @@ class Backup(Arguments):
 def _status(dispatcher: Dispatcher, _arguments: NoArguments, _caller: Caller) -> Result:
     lines = {}
     for name, line in dispatcher.lines.items():
-        recipe, (state, reason) = line.recipe, line.state()
-        lines[name] = {
-            "state": state,
-            "reason": reason,
+        recipe = line.recipe
+        lines[name] = line.health().model_dump(mode="json") | {
             "seq": line.seq,
             "counts": line.stats_so_far(),
             "recipe": recipe.wire.model_dump(mode="json"),
@@ -102,7 +100,7 @@ def _pause(dispatcher: Dispatcher, arguments: OfLine, caller: Caller) -> Result:
         kept = dispatcher.keep(
             name, lambda tables: tables.set_paused(name, caller.who), f"line {name} is paused by {caller.who}"
         )
-    return {"state": "paused"} | _unless(kept), ()
+    return {"state": line.health().state} | _unless(kept), ()
 
 
 def _resume(dispatcher: Dispatcher, arguments: OfLine, _caller: Caller) -> Result:
@@ -110,7 +108,7 @@ def _resume(dispatcher: Dispatcher, arguments: OfLine, _caller: Caller) -> Resul
     with dispatcher.pausing:
         line.resume()
         kept = dispatcher.keep(name, lambda tables: tables.set_paused(name, None), f"line {name} was resumed")
-    return {"state": line.state()[0]} | _unless(kept), ()
+    return {"state": line.health().state} | _unless(kept), ()
 
 
 def _unless(kept: bool) -> dict[str, bool]:

@@ -339,7 +339,7 @@ class Issuer:
     def _issue(self, answer: _Answer, verdict: Verdict, then: Callable[[], None] | None = None) -> bool:
         """Sends a verdict on its way; whether the broker was given it at once. `then` is called when it has it."""
         request, services = answer.request, self._services
-        self._counters.issued(verdict)
+        self._counters.issued(verdict, kept=request.message is not None and request.message.waited_s > 0)
         self.issued = max(self.issued, verdict.seq)
         code = verdict.error.code if verdict.error is not None else None
         services.metrics.verdict(self._line, verdict.verdict, code, verdict.timing_ms)

@@ -14,7 +14,7 @@ from edge.inspection.recipe import CurrentRecipe, LoadedRecipe, Seen, Watchers
 from edge.inspection.request import InspectionRequest, fault_of
 from edge.inspection.services import Services
 from edge.inspection.status import Status
-from edge.messages import Fault, LineStats, Model, State
+from edge.messages import Fault, LineHealth, LineStats, Model
 from edge.ops.alarms import Alarm
 from edge.ops.metrics import Gauges
 from edge.ops.worker import STOP_S
@@ -151,9 +151,9 @@ class Line:
         """Asks something of the people at the line, in its state, until it is called with None."""
         self._status.ask(words)
 
-    def state(self) -> tuple[State, str | None]:
-        """How the line is, and why; and what else is amiss."""
-        return self._status.state()
+    def health(self) -> LineHealth:
+        """How the line is, and why."""
+        return self._status.health()
 
     def alarms(self) -> list[Alarm]:
         """What is wrong with the line or the service."""

@@ -68,6 +68,9 @@ METRICS = {
     "alfa_edge_line_state": Metric(
         "gauge", ("line", "state"), "1 for the state that the line is in, 0 for the others."
     ),
+    "alfa_edge_component_health": Metric(
+        "gauge", ("line", "component"), "0: well, 1: warning, 2: fault; of what the line depends on."
+    ),
     "alfa_edge_queue": Metric("gauge", ("line",), "Triggers that wait for their verdict."),
     "alfa_edge_outbox_verdicts": Metric("gauge", ("line",), "Verdicts on disk that the broker has not acknowledged."),
     "alfa_edge_outbox_oldest_seconds": Metric("gauge", ("line",), "Age of the oldest of them; absent without any."),
@@ -102,6 +105,7 @@ class Gauges:
     """How a line is at the moment; a field is named as its figure is. None: not shown."""
 
     line_state: State | None = None
+    component_health: Mapping[str, int] = field(default_factory=dict)
     queue: int | None = None
     frames_dropped: int | None = None
     camera_reconnects: int | None = None

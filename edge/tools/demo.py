@@ -29,6 +29,7 @@ from edge.clock import monotonic
 from edge.control.dispatcher import Dispatcher
 from edge.control.offline import offline_dispatcher
 from edge.control.protocol import Request
+from edge.inspection.health import SOURCE_ENDED
 from edge.ops.redact import redact
 from edge.service import Service
 from edge.settings import (
@@ -53,7 +54,6 @@ _DEFECTS = 0.3
 _FIRST_NORMAL = 1_000_000  # of the parts that the threshold comes from: the demo does not get so far
 _SHOWN = 12
 _CAMERA = "camera"  # the line of another source
-_ENDED = "the source has ended"
 _LAST_S = 10.0  # so long the last verdicts may take once the source has ended
 _PROVISIONAL = "not calibrated: the verdicts are provisional"
 _STYLES = {"normal": "green", "anomaly": "bold red", "error": "bold yellow"}
@@ -308,7 +308,7 @@ def _run_service(
             late = deadline is not None and monotonic() >= deadline
             if (count := sum(seen.counts.values())) != judged:
                 judged, last = count, monotonic()
-            ended = seen.reasons.get(_CAMERA) == _ENDED and monotonic() - last > _LAST_S
+            ended = seen.reasons.get(_CAMERA) == SOURCE_ENDED and monotonic() - last > _LAST_S
             if late or ended or (parts is not None and judged >= parts):
                 stop.set()
     service.join()
