@@ -181,6 +181,26 @@ def open_database(path: Path, sets: Sequence[Migrations]) -> Database:
         return database
 
 
+@contextmanager
+def read_database(path: Path, sets: Sequence[Migrations], *, pages: bool) -> Iterator[Database]:
+    """The database in the file `path`, to be read as it is: nothing is made, and no migration applied.
+
+    Args:
+        path: The file.
+        sets: As of `open_database`; an older schema is taken, too.
+        pages: Whether all of the file is checked.
+
+    Raises:
+        DatabaseError: as of `open_database`; or there is no such file, or what is read is not in it.
+    """
+    what = f"database {path}"
+    with _named(what, path), _filed(what), Database(path, _connect(path, "ro")) as database:
+        _check_schema(database.tables.conn, sets, what, path)
+        if pages:
+            _check_pages(database.tables.conn, what, path)
+        yield database
+
+
 def _tables(connection: sqlite3.Connection) -> sqlite_utils.Database:
     return sqlite_utils.Database(connection, strict=True, execute_plugins=False)
 

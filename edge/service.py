@@ -8,12 +8,10 @@ import gc
 import logging
 import math
 import os
-import tempfile
 import threading
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from core.packs import load_pack
@@ -21,14 +19,15 @@ from edge import __version__
 from edge.camera.supervisor import Camera
 from edge.clock import monotonic
 from edge.control.server import ConsoleServer
-from edge.inference import Inference
 from edge.inspection.line import Line
 from edge.inspection.services import Services
+from edge.messages import LineHealth
 from edge.mqtt.delivery import Delivery
 from edge.mqtt.heatmaps import Heatmaps
 from edge.mqtt.inbound import Router
 from edge.mqtt.publisher import Publisher
 from edge.ops.alarms import Alarms
+from edge.ops.folders import runtime_dir
 from edge.ops.lock import hold_state
 from edge.ops.logs import line_log
 from edge.ops.metrics import Metrics
@@ -97,7 +96,7 @@ class Service:
                 if not load.wait(stop):
                     log.info("stopping before all was loaded")
                     for publisher in tuple(self._publishers.values()):
-                        publisher.set_status("stopping")
+                        publisher.set_status(LineHealth(state="stopping", level="warning"))
                     self._begin_to_stop(stack, notifier, workers)
                     self._router.close()
                     for camera in self._cameras.values():
@@ -135,7 +134,7 @@ class Service:
         """Everything, until the lines take parts; `stack` ends it in turn."""
         settings, alarms = self.settings, self.alarms
         folder = state_dir(settings.service.state_dir)
-        runtime = self._processes.enter_context(_runtime_dir(settings.service.runtime_dir))
+        runtime = self._processes.enter_context(runtime_dir(settings.service.runtime_dir))
         cameras = self._cameras = {
             name: Camera(name, line.camera, runtime, line.health, alarms) for name, line in settings.lines.items()
         }
@@ -157,10 +156,9 @@ class Service:
             from edge.control.command_queue import CommandQueue
             from edge.control.commands import COMMANDS
             from edge.control.dispatcher import Dispatcher
-            from edge.control.enrolment import Enrolment
+            from edge.control.line_loader import load_lines
             from edge.control.machine_commands import MachineCommands
-            from edge.control.stored_settings import load_packs, stored_settings
-            from edge.inspection.recipe_loader import Recipes, make_alfa, model_part
+            from edge.inspection.recipe_loader import make_alfa, model_part
             from edge.inspection.triggers import Triggers
             from edge.storage.settings_database import SettingsDatabase
 
@@ -169,21 +167,11 @@ class Service:
         opening = database.begin()
         alfa = make_alfa(settings.model, settings.method)
         opening.result()
-        stored = stored_settings(database, settings.lines)
-        packs = load_packs(settings.lines, stored)
-        batch = min(settings.model.batch, len(settings.lines))
-        inference = Inference(alfa, batch, workers)
-        stack.callback(inference.stop)
-        inference.start()
-        self._recipes = Recipes(alfa, settings.model, inference)
-        with self._recipes.text_half():
-            recipes = {name: self._recipes.load(line, packs[name]) for name, line in settings.lines.items()}
-        inference.ask(lambda alfa: alfa.warm_up(batch)).result()
-        self._enrolment = Enrolment(alfa, inference, database, self.lines, settings.lines)
+        self._loaded = loaded = load_lines(settings, alfa, database, self.lines, workers, stack)
         model = model_part(alfa.backbone, alfa.method, alfa.tower)
         for name, line in settings.lines.items():
             services = Services(
-                inference,
+                loaded.inference,
                 self._publishers[name],
                 outbox,
                 archive,
@@ -193,10 +181,9 @@ class Service:
                 workers,
                 settings.service.stats_interval_s,
             )
-            recipe = self._enrolment.recipe(name, recipes[name])
-            self.lines[name] = Line(name, line, recipe, model, cameras[name], services)
+            self.lines[name] = Line(name, line, loaded.of_line[name], model, cameras[name], services)
             metrics.watch(name, self.lines[name].gauges)
-            paused_by = stored[name].paused_by
+            paused_by = loaded.stored[name].paused_by
             if paused_by is not None:
                 self.lines[name].pause(paused_by)
         metrics.build(model)
@@ -217,7 +204,7 @@ class Service:
             COMMANDS,
             self.lines,
             database,
-            self._enrolment,
+            loaded.enrolment,
             History(folder),
             archive,
             alarms,
@@ -245,8 +232,8 @@ class Service:
             PackError, ModelError: it cannot; the line goes on with the pack that it has.
         """
         pack = load_pack(name)
-        recipe = self._recipes.load(self.settings.lines[line], pack)
-        self._enrolment.change(line, recipe)
+        recipe = self._loaded.recipes.load(self.settings.lines[line], pack)
+        self._loaded.enrolment.change(line, recipe)
         line_log(__name__, line).info("pack %s %s", pack.name, pack.version)
 
     def forget(self, line: str) -> None:
@@ -312,15 +299,3 @@ def _no_collection() -> Iterator[None]:
         gc.freeze()
         gc.enable()
         atexit.register(gc.unfreeze)  # else libraries complain of leaks as they are unloaded
-
-
-@contextlib.contextmanager
-def _runtime_dir(configured: Path | None) -> Iterator[Path]:
-    """The directory of the service's sockets: as configured, else systemd's, else a private temporary one."""
-    given = configured or (Path(os.environ["RUNTIME_DIRECTORY"]) if "RUNTIME_DIRECTORY" in os.environ else None)
-    if given is not None:
-        given.mkdir(mode=0o750, parents=True, exist_ok=True)
-        yield given
-        return
-    with tempfile.TemporaryDirectory(prefix="alfa-edge-") as private:
-        yield Path(private)

@@ -16,7 +16,7 @@ from edge.inspection.issuer import Issuer
 from edge.inspection.recipe import CurrentRecipe
 from edge.inspection.request import InspectionRequest, Outcome, fault_of
 from edge.ops.worker import STOP_S, Worker, Workers
-from edge.settings import LineSettings
+from edge.settings import LineSettings, Roi
 
 PATIENCE_S = 30.0
 """One turn of a line's thread that takes longer counts as a standstill, seconds."""
@@ -172,16 +172,15 @@ class Acquisition:
             request.image = frame.image
             self._issuer.put(fault_of(request, *fault))
             return
-        request.image = self._inspected(frame.image)
-        if request.image is None:
-            height, width = frame.image.shape[:2]
-            message = f"the region {self._settings.roi} is not inside the frame of {width} x {height}"
-            self._issuer.put(fault_of(request, "roi_outside_frame", message))
+        try:
+            request.image = inspected(frame.image, self._settings.roi)
+        except RegionError as error:
+            self._issuer.put(fault_of(request, "roi_outside_frame", str(error)))
             return
         request.recipe = recipe = self._recipe.value
 
         def scored(result: Future[Scored]) -> None:
-            self._issuer.put(_outcome_of(request, result))
+            self._issuer.put(outcome_of(request, result))
 
         due = None if request.due is None else request.due - ANSWER_S
         self._inference.submit(request.image, recipe.text, recipe.index, line=self._line, due=due).add_done_callback(
@@ -209,17 +208,26 @@ class Acquisition:
         interval = self._camera.status.interval_s
         return half if interval is None else min(half, max(2 * interval, _LEAST_WITHIN_S))
 
-    def _inspected(self, image: Rgb) -> Rgb | None:
-        """The inspected region of a frame, or None when it does not lie inside."""
-        roi = self._settings.roi
-        if roi is None:
-            return image
-        if roi.y + roi.height > image.shape[0] or roi.x + roi.width > image.shape[1]:
-            return None
-        return image[roi.y : roi.y + roi.height, roi.x : roi.x + roi.width]
+
+class RegionError(ValueError):
+    """The inspected region does not lie inside the frame; the message says both."""
 
 
-def _outcome_of(request: InspectionRequest, result: Future[Scored]) -> Outcome:
+def inspected(image: Rgb, roi: Roi | None) -> Rgb:
+    """The inspected region of a frame, as a view of it; None: all of it.
+
+    Raises:
+        RegionError: it does not lie inside.
+    """
+    if roi is None:
+        return image
+    height, width = image.shape[:2]
+    if roi.y + roi.height > height or roi.x + roi.width > width:
+        raise RegionError(f"the region {roi} is not inside the frame of {width} x {height}")
+    return image[roi.y : roi.y + roi.height, roi.x : roi.x + roi.width]
+
+
+def outcome_of(request: InspectionRequest, result: Future[Scored]) -> Outcome:
     """What the inference made of a part."""
     error = result.exception()
     if error is None:

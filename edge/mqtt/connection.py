@@ -167,6 +167,11 @@ def refused(code: ReasonCode) -> str:
     return f"the broker refused the connection: {in_words(code)}"
 
 
+def refuses(topic: str, why: str) -> str:
+    """That a broker takes no message, or no subscription, of a topic."""
+    return f"the broker refuses {topic}: {why}"
+
+
 def lost(code: ReasonCode) -> str:
     """Why a connection is gone."""
     return "connection lost" if str(code) == "Unspecified error" else f"connection lost: {in_words(code)}"
