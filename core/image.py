@@ -18,10 +18,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin
 
+from core.regular_file import read_regular
+
 Rgb: TypeAlias = NDArray[np.uint8]
 Map: TypeAlias = NDArray[np.float32]
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".pgm", ".ppm"})
+
+MOST_BYTES = 256 * 1024 * 1024
+"""Of a picture's file."""
 
 
 class ImageError(ValueError):
@@ -74,7 +79,7 @@ def read(path: Path) -> Rgb:
         ImageError: no such file, unreadable, or no picture.
     """
     try:
-        return decode(path.read_bytes(), str(path))
+        return decode(read_regular(path, MOST_BYTES), str(path))
     except OSError as error:
         raise ImageError(f"{path}: {error.strerror or error}") from error
 

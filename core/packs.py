@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
@@ -16,6 +17,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 from pydantic_core import ErrorDetails
+
+from core.regular_file import SMALL, read_regular
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -191,16 +194,32 @@ def list_packs() -> tuple[str, ...]:
     return tuple(sorted(one.name[:-5] for one in files("prompt_packs").iterdir() if one.name.endswith(".toml")))
 
 
+def is_path(name: str) -> bool:
+    """Whether a pack is called by the path of its file, not by its name."""
+    return "/" in name or name.endswith(".toml")
+
+
+def path_of(name: str) -> Path:
+    """The path of a pack that is called by it; `~` is the home of a user.
+
+    Raises:
+        PackError: it cannot be a path.
+    """
+    if "\0" in name:
+        raise PackError(f"pack {name!r}: no path holds a NUL")
+    return Path(os.path.expanduser(name))  # noqa: PTH111 - pathlib's raises RuntimeError for a user that is not known
+
+
 def load_pack(name: str) -> PromptPack:
     """The bundled pack called `name`; or the file, when `name` holds a slash or ends with `.toml`.
 
     Raises:
         PackError: there is none, or the file is not right.
     """
-    if "/" in name or name.endswith(".toml"):
-        path = Path(name).expanduser()
+    if is_path(name):
+        path = path_of(name)
         try:
-            return _parse(path.read_bytes(), path.stem, str(path))
+            return _parse(read_regular(path, SMALL), path.stem, str(path))
         except OSError as error:
             raise PackError(f"pack {path}: {error.strerror or error}") from error
     known = list_packs()

@@ -12,11 +12,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from core.bank import Bank, BankError, Shot
 from core.encoding import Encoding
-from core.image import Rgb, decode
+from core.image import MOST_BYTES, Rgb, decode
 from core.memory import Memory
+from core.regular_file import read_regular
 from core.shot_checks import Flag
 
 _MANIFEST = "shots.json"
+_MOST_OF_MANIFEST = 16 * 1024 * 1024  # bytes
 
 
 class ShotStore(Protocol):
@@ -132,7 +134,7 @@ def import_shots(
 def _read_manifest(folder: Path) -> _Manifest:
     path = folder / _MANIFEST
     try:
-        return _Manifest.model_validate_json(path.read_bytes())
+        return _Manifest.model_validate_json(read_regular(path, _MOST_OF_MANIFEST))
     except OSError as error:
         raise BankError(f"{path}: {error.strerror}; name a folder that `alfa-edge shots export` wrote") from error
     except ValidationError as error:
@@ -144,7 +146,7 @@ def _read_manifest(folder: Path) -> _Manifest:
 def _read_picture(folder: Path, entry: _Entry) -> bytes:
     path = folder / entry.file
     try:
-        png = path.read_bytes()
+        png = read_regular(path, MOST_BYTES)
     except OSError as error:
         raise BankError(f"{path}: {error.strerror}; export the shots again") from error
     if hashlib.sha256(png).hexdigest() != entry.sha256:

@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from core.regular_file import SMALL, read_regular
 from edge.ops.redact import redact
 from edge.settings import ENV_PREFIX, LineSettings, Settings
 
@@ -50,10 +51,12 @@ def load_settings(path: Path) -> Settings:
         ConfigError: the file is missing, not TOML, or holds a wrong key or value.
     """
     try:
-        data = tomllib.loads(path.read_text("utf-8"))
+        data = tomllib.loads(read_regular(path, SMALL).decode("utf-8"))
     except FileNotFoundError:
         raise ConfigError([Problem(str(path), "", "", "no such file; `alfa-edge config example` prints one")]) from None
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise ConfigError([Problem(str(path), "", "", f"cannot be read: {error.strerror or error}")]) from error
+    except UnicodeDecodeError as error:
         raise ConfigError([Problem(str(path), "", "", f"cannot be read: {error}")]) from error
     except tomllib.TOMLDecodeError as error:
         raise ConfigError([Problem(str(path), "", "", f"not valid TOML: {error}")]) from error

@@ -126,6 +126,11 @@ def check_installation(folder: Path) -> Installation:
             helps.
     """
     finish_exchange(folder)
+    return compare_databases(folder)
+
+
+def compare_databases(folder: Path) -> Installation:
+    """As `check_installation`, which changes nothing."""
     verdicts, settings = VERDICTS.look(folder), SETTINGS.look(folder)
     if settings is None:
         # Without an id it has never had the other; but verdicts are not given without it.

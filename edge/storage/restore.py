@@ -10,7 +10,7 @@ from pathlib import Path
 
 from core.database import DatabaseError, open_database
 from edge.clock import iso_ms
-from edge.ops.lock import is_held
+from edge.ops.lock import STATE_LOCK, is_held
 from edge.storage.backup import BackupContents, BackupError, read_backup
 from edge.storage.exchange import exchange_draft, finish_exchange, set_aside
 from edge.storage.facts import ALONE, COPIED_AT, read_facts, set_fact
@@ -69,7 +69,7 @@ def check_backup(folder: Path, state: Path) -> BackupContents:
     """
     if os.path.realpath(folder) == os.path.realpath(state):
         raise BackupError(f"{folder} is the folder of the state itself; name that of a backup")
-    if is_held(folder / "state.lock"):
+    if is_held(folder / STATE_LOCK):
         raise BackupError(f"{folder} is the state of a running service; make a backup of it with `alfa-edge backup`")
     return read_backup(folder)
 

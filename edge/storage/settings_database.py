@@ -194,9 +194,9 @@ class SettingsTables:
         with self.database.transaction():
             self.database.tables.execute("DELETE FROM line_settings WHERE line = ?", [line])
 
-    def note(self, who: str, command: str, arguments: dict[str, Any], outcome: str) -> None:
-        """Writes to the audit who asked for what, and what came of it."""
-        row = {"at": iso_ms(utc_now()), "who": who, "command": command, "outcome": outcome}
+    def note(self, who: str, command: str, arguments: dict[str, Any], outcome: str, claimed: str | None = None) -> None:
+        """Writes to the audit who asked for what, and what came of it; `claimed`: who they said they were."""
+        row = {"at": iso_ms(utc_now()), "who": who, "claimed": claimed, "command": command, "outcome": outcome}
         with self.database.transaction():
             self._insert("audit", row | {"arguments": json.dumps(arguments, sort_keys=True)})
 

@@ -74,6 +74,7 @@ STATE_TABLES = migrations(
         configured_pack TEXT
     ) STRICT, WITHOUT ROWID;
     """,
+    "ALTER TABLE audit ADD COLUMN claimed TEXT;",
     # `edge/storage/facts.py` names the facts. `last_numbers` has what each line's last number was some seconds ago, so
     # that a `verdicts.db` that is older than that is found out.
     """

@@ -31,6 +31,7 @@ from core.pack_queries import (
 )
 from core.pack_text import dump_pack
 from core.packs import BEGINNINGS, Label, PackError, PromptPack, list_packs, load_pack, with_article
+from core.regular_file import SMALL, read_regular
 from edge.clock import monotonic, utc_now
 from edge.ops.redact import redact
 
@@ -365,7 +366,7 @@ def draft_path(folder: Path, name: str, overwrite: bool = False) -> Path:
         return path
     if not overwrite:
         raise GenerationError(f"{path}: is there already; give --overwrite if it may go, or another --name or --out")
-    if path.is_symlink() or not path.is_file() or not path.read_bytes().startswith(_MARK.encode()):
+    if path.is_symlink() or not path.is_file() or not read_regular(path, SMALL).startswith(_MARK.encode()):
         raise GenerationError(f"{path}: is not an unreviewed draft, and stays; give another --name or --out")
     return path
 

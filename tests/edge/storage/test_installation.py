@@ -108,7 +108,7 @@ def test_a_state_of_the_version_before_gets_an_id(folder: Path) -> None:
     change(
         folder / STATE,
         "DROP TABLE facts; DROP TABLE last_numbers;"
-        "DELETE FROM _sqlite_migrations WHERE migration_set = 'state' AND name = '0005'",
+        "DELETE FROM _sqlite_migrations WHERE migration_set = 'state' AND name = '0006'",
     )
     with open_state(folder) as state:
         assert state.issue(1) == [(1, 6)]
