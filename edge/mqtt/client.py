@@ -253,7 +253,7 @@ class LineClient:
                 self._lost_at = now if heard_at is None else min(now, heard_at)
             self._connected, self._reason = False, reason
         if changed and not self._closing:
-            self._say("broker", f"not connected to the broker: {reason}")
+            self._say("broker", connection.not_connected(reason))
         if was:
             self._owner.lost(cause)
 

@@ -177,6 +177,11 @@ def lost(code: ReasonCode) -> str:
     return "connection lost" if str(code) == "Unspecified error" else f"connection lost: {in_words(code)}"
 
 
+def not_connected(reason: str) -> str:
+    """That there is no connection."""
+    return f"not connected to the broker: {reason}"
+
+
 def unanswered(settings: MqttSettings) -> str:
     """Why a broker may have hung up before it answered."""
     if settings.tls:

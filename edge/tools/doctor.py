@@ -13,6 +13,7 @@ from core.backbone import BUNDLED, UNTRAINED, cpu_has_bf16
 from core.packs import list_packs
 from core.store import Store
 from core.weights import check_name, find
+from edge.mqtt.connection import not_connected
 from edge.settings import ModelSettings, Settings, store_dir
 from edge.tools.broker_check import BrokerReport, check_broker
 from edge.tools.check import Check, attempt
@@ -83,7 +84,7 @@ def broker_checks(settings: Settings) -> Iterator[Check]:
 def _broker(settings: Settings, report: BrokerReport) -> Iterator[Check]:
     where = f"{settings.mqtt.host}:{settings.mqtt.port}"
     if report.refusal is not None:
-        yield Check("broker", "fail", f"{where}: {report.refusal}")
+        yield Check("broker", "fail", not_connected(report.refusal))
         return
     yield Check("broker", "ok", f"{where} accepts us")
     if report.version == "5":

@@ -159,7 +159,7 @@ def _held(folder: Path) -> Iterator[None]:
 
 def _metrics(settings: MetricsSettings) -> str:
     Metrics().serve(settings).stop()
-    return "none" if settings.port is None else f"{settings.host}:{settings.port} can be listened on"
+    return "none is configured" if settings.port is None else f"{settings.host}:{settings.port} is free"
 
 
 def _sockets(settings: Settings, *, with_console: bool) -> str:

@@ -348,6 +348,19 @@ def test_what_keeps_a_line_from_judging_is_said_by_both(broker: Mosquitto, folde
         assert (health.level, health.components["disk"].reason) == ("warning", found["archive"])
 
 
+def test_a_broker_that_refuses_the_user_is_said_by_both(broker: Mosquitto, folder: Path) -> None:
+    """The line judges all the same, and its verdicts wait on disk; but no light is green."""
+    settings = settings_of(well(folder, broker))
+    settings = settings.model_copy(update={"mqtt": settings.mqtt.model_copy(update={"username": "nobody"})})
+    (found,) = failed(doctor(settings))
+    assert "check mqtt.username and mqtt.password" in found.detail
+    with running(settings) as service:
+        line = service.lines["one"]
+        eventually(lambda: line.health().components["broker"].reason == found.detail, PATIENCE_S)
+        eventually(lambda: judged(line), PATIENCE_S)
+        assert (line.health().state, line.health().level) == ("running", "warning")
+
+
 def test_what_is_well_is_green_in_both_and_nothing_is_left_or_disturbed(broker: Mosquitto, folder: Path) -> None:
     settings = settings_of(well(folder, broker) | {"metrics": {"port": free_port()}})
     with subscribe(broker.port, "line/#", user="listener", password="secret") as heard:
