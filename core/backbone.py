@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from core.clip import CLIP, SimpleTokenizer, open_clip
-from core.model_error import ModelError, first_line
+from core.model_error import ModelError
 from core.models import BUNDLED as BUNDLED
 from core.models import load_bundled
 from core.preprocess import VERSION as PREPROCESS_VERSION
@@ -24,6 +24,7 @@ from core.store import Store
 from core.text_tower import TextTower
 from core.traits import CLIP_TRAITS, Traits
 from core.weights import find
+from core.weights_file import why_not_read
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 UNTRAINED = "untrained"
@@ -127,7 +128,7 @@ def read_model(name: str, path: Path, settings: dict[str, Any], called: str | No
                 weights_only=True,
             )
     except Exception as error:  # the readers of three file formats, each with errors of its own
-        raise ModelError(f"weights {called or path} do not load into {name}: {first_line(error)}") from error
+        raise ModelError(f"weights {called or path} do not load into {name}: {why_not_read(error)}") from None
 
 
 def resolve_device(device: str) -> torch.device:

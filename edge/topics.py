@@ -61,7 +61,13 @@ PICTURE = Topic(
     "JPEG of the inspected region, with `picture.enabled`; with MQTT 5, user properties carry verdict id, line, seq; "
     "under load only the newest are sent, and never one larger than the broker takes",
 )
-STATUS = Topic("line/<line>/status", "out", 1, True, "state, reason, remedy and alarms, JSON; last will: `offline`")
+STATUS = Topic(
+    "line/<line>/status",
+    "out",
+    1,
+    True,
+    "state, level, reason, remedy, components and alarms, JSON; last will: `offline`",
+)
 STATS = Topic("line/<line>/stats", "out", 0, True, "counters, latencies and codes of alarms, JSON, every 10 s")
 TRIGGER = Topic(
     "line/<line>/trigger", "in", 1, False, '`{"part_id": "..."}`, text or number (optional `deadline_ms`, `at`)'

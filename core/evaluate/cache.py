@@ -15,7 +15,8 @@ from torch import Tensor
 from core.alfa import Alfa
 from core.aligner import Values
 from core.files import remove_drafts, replacing
-from core.image import Rgb, read
+from core.image import MOST_BYTES, Rgb, read
+from core.regular_file import read_regular
 from core.vision import Features
 
 # These aligners look at the CLS value and at the mean of the patch values only, so that two tokens stand for all.
@@ -62,7 +63,7 @@ class FeatureCache:
             OSError: the disk does not take the features.
         """
         remove_drafts(self._folder)
-        digests = {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
+        digests = {path: hashlib.sha256(read_regular(path, MOST_BYTES)).hexdigest() for path in paths}
         self._encoded(0, False)
         for start in range(0, len(paths), self._batch):
             part = paths[start : start + self._batch]

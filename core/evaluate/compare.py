@@ -15,9 +15,13 @@ from rich.table import Table
 from rich.text import Text
 
 from core.evaluate.result import METRICS, ClassResult, Evaluation, Part, Run
+from core.printable import shown
+from core.regular_file import read_regular
 
 SCHEMA = 1
 """The schema of the files that `load` reads."""
+
+_LARGEST = 256 << 20  # bytes of a file
 
 
 class EvaluationFileError(ValueError):
@@ -142,7 +146,7 @@ def load(path: Path) -> Evaluation:
         EvaluationFileError: no such file, not JSON, no evaluation, another schema, or not whole.
     """
     try:
-        content: Any = json.loads(path.read_text("utf-8"))
+        content: Any = json.loads(read_regular(path, _LARGEST).decode("utf-8"))
     except OSError as error:
         raise EvaluationFileError(f"{path}: {error.strerror or error}") from error
     except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
@@ -305,11 +309,6 @@ def _nothing(old: Evaluation, new: Evaluation, same_runs: bool) -> str:
     return "nothing to compare: no class was run with the same variant, shots and seed in both"
 
 
-def printable(text: str) -> str:
-    """`text` with control characters and the like written as escapes, for a terminal."""
-    return "".join(one if one.isprintable() else one.encode("unicode_escape", "replace").decode() for one in text)
-
-
 def render_comparison(comparison: Comparison, most: int = 40) -> str:
     """Plain text, 120 columns wide: tables of changed metrics and scores, and what is in one evaluation only.
 
@@ -320,7 +319,7 @@ def render_comparison(comparison: Comparison, most: int = 40) -> str:
     console = Console(file=io.StringIO(), width=120, color_system=None, force_terminal=False, highlight=False)
 
     def say(text: str) -> None:
-        console.print(Text(printable(text)), soft_wrap=True)
+        console.print(Text(shown(text)), soft_wrap=True)
 
     say(f"{comparison.runs} runs and {comparison.scores_compared} scores compared; changes of {comparison.least:g} up.")
     for condition in comparison.conditions:
@@ -364,7 +363,7 @@ def _print_metrics(console: Console, changes: tuple[MetricChange, ...]) -> None:
     for one in changes:
         names = (one.class_name, one.variant, str(one.shots), one.metric)
         figures = (_cell(one.old), _cell(one.new), _cell(one.change, sign=True))
-        table.add_row(*(Text(printable(text)) for text in names + figures))
+        table.add_row(*(Text(shown(text)) for text in names + figures))
     console.print(table)
 
 
@@ -379,5 +378,5 @@ def _print_scores(console: Console, changes: tuple[ScoreChange, ...]) -> None:
         part = "defective" if one.anomalous else "good"
         names = (f"{one.class_name}: {one.path}", one.variant, str(one.shots), str(one.seed), part)
         figures = (_cell(one.old), _cell(one.new), _cell(one.change, sign=True), one.verdicts)
-        table.add_row(*(Text(printable(text)) for text in names + figures))
+        table.add_row(*(Text(shown(text)) for text in names + figures))
     console.print(table)

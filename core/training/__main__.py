@@ -25,6 +25,7 @@ from core.training.captions import Captions
 from core.training.objective import SENTENCES, DamageHead, Regime, Targets, draw_anchors, embed_texts, losses
 from core.training.pool import PATCH, Pool
 from core.training.split import TRAINED_CLASSES, TRAINED_DEFECTS
+from core.weights_file import load_tensors
 
 _WARM_UP = 200
 _KEEP = 0.998  # of the weights' running mean at each step
@@ -182,7 +183,7 @@ def _save(
 
 
 def _resume(path: Path, model: CLIP, head: DamageHead, mean: dict[str, Tensor], optimizers: Optimizers) -> int:
-    state: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
+    state: dict[str, Any] = load_tensors(path)
     model.load_state_dict(state["model"])
     head.load_state_dict(state["head"])
     for key, value in state["mean"].items():

@@ -9,17 +9,17 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-import torch
 from safetensors.torch import save
 
 from core import models
 from core.models import CARD, WEIGHTS, Card
 from core.training.measure import TRAITS
+from core.weights_file import load_tensors
 
 
 def export(checkpoint: Path, name: str, out: Path) -> Card:
     """Writes the running mean of a checkpoint's weights, in float16, and the card that names them."""
-    state = torch.load(checkpoint, weights_only=True, map_location="cpu")
+    state = load_tensors(checkpoint)
     data = save({key: value.half().contiguous() for key, value in sorted(state["mean"].items())})
     card = Card(name, hashlib.sha256(data).hexdigest(), TRAITS)
     (out / WEIGHTS).write_bytes(data)

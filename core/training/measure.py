@@ -36,6 +36,7 @@ from core.training.split import (
 )
 from core.traits import Traits
 from core.vision import Features
+from core.weights_file import load_tensors
 
 _SEED = 77_000_000  # far from the lines of training
 _BATCH = 4
@@ -59,7 +60,7 @@ class Figures:
 def load_trained(path: Path) -> Backbone:
     """The running mean of the weights in a checkpoint of `core.training`."""
     model = CLIP(**architecture())
-    state = torch.load(path, weights_only=True)
+    state = load_tensors(path)
     model.load_state_dict(state["mean"])
     name = f"{path.stem}-step-{state['step']}"
     tokenize, device = SimpleTokenizer(context_length=77), torch.device("cpu")

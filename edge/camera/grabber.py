@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from statistics import median
 
 from core.image import Rgb
+from core.printable import shown
 from edge.camera.errors import SourceError
 from edge.camera.frame import Frame, FrameError, Parts
 from edge.camera.health import UNSEEN, FrameHealth, Health
@@ -16,7 +17,7 @@ from edge.camera.protocol import CameraState, Report
 from edge.camera.source import Source, is_there, open_source
 from edge.clock import monotonic, utc_now
 from edge.ops.backoff import Backoff
-from edge.ops.redact import printable, redact
+from edge.ops.redact import redact
 from edge.settings import CameraSettings, HealthSettings
 
 MARGIN_S = 3.0  # what a native call may take beyond the timeout it was given
@@ -209,7 +210,7 @@ class Grabber(threading.Thread):
 
     def _set(self, state: CameraState, reason: str | None = None, **changes: object) -> None:
         """Makes and emits a report. Only the report emitted holds `answers`: it is said once."""
-        printed = None if reason is None else printable(reason)  # the name of a file may be no UTF-8
+        printed = None if reason is None else shown(reason)  # the name of a file may be no UTF-8
         report = self._report.model_copy(update={"state": state, "reason": printed, **changes})
         self._report = report.model_copy(update={"answers": None})
         self._emit([report.model_dump_json().encode()])

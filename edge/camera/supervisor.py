@@ -21,6 +21,7 @@ from edge.settings import CameraSettings, HealthSettings
 
 FRESH_S = 1.0  # a live frame that has waited longer for its reader is passed over
 _TICK_S = 0.1  # between two looks at the process
+_LOCK_S = 1.0  # for a thread that is about to let go of the camera
 
 
 @dataclass(frozen=True)
@@ -150,13 +151,18 @@ class Camera:
 
     def stop(self, timeout_s: float = 5.0) -> None:
         """Ends the process: politely, and after `timeout_s` seconds by force. May be called twice."""
-        with self._lock:
+        if not self._lock.acquire(timeout=max(timeout_s, _LOCK_S)):
+            self._log.error("the camera's thread hangs; its process ends when it finds the service gone")
+            return
+        try:
             child, self._child, self._spawn_at, self._asked = self._child, None, None, None
             if child is not None and not child.stop(timeout_s):
                 self._lingering.append(child)
             self._lingering = [child for child in self._lingering if not child.reap()]
             for child in self._lingering:
                 self._log.error("the camera process %d does not end", child.process.pid)
+        finally:
+            self._lock.release()
 
     def __enter__(self) -> Camera:
         """Starts it, unless that was done before: a camera may come up while the model is loaded."""

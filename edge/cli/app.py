@@ -5,19 +5,21 @@ from __future__ import annotations
 import faulthandler
 import json
 import logging
+import math
 import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from core.printable import shown
 from edge import __version__
 from edge.cli import console as cli_console
 from edge.cli import learn as cli_learn
 from edge.cli import shots as cli_shots
+from edge.cli import state as cli_state
 from edge.cli.compile import compile_packs
 from edge.cli.evaluate import evaluate
 from edge.cli.explained import BAD_INPUT
@@ -28,6 +30,7 @@ from edge.cli.model import model_app
 from edge.cli.packs import packs_app
 from edge.cli.signals import end, end_at_once, on_signals, stop_on_signals
 from edge.cli.simulate import simulate
+from edge.cli.terminal import Terminal, show_json, styled
 from edge.ops.logs import LogFormat, setup_logs
 from edge.ops.worker import ServiceFailedError
 from edge.settings import ModelSettings, Settings, store_dir
@@ -61,7 +64,8 @@ for ask in (
     cli_shots.threshold,
     cli_shots.feedback,
     cli_console.audit,
-    cli_console.backup,
+    cli_state.backup,
+    cli_state.restore,
 ):
     app.command(ask.__name__)(ask)
 app.command("history")(history)
@@ -75,7 +79,7 @@ app.add_typer(packs_app, name="packs")
 log = logging.getLogger(__name__)
 
 _COLOURS = {"normal": "green", "anomaly": "bold red", "error": "bold yellow"}
-out = Console()
+out = Terminal()
 
 ConfigFile = Annotated[Path, typer.Option("--config", "-c", help="The TOML file.", dir_okay=False)]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -105,7 +109,7 @@ def run(
         except ServiceFailedError as error:
             log.critical("the service has ended: %s", error)
             end(os.EX_SOFTWARE)
-    if not service.loaded.is_set():
+    if service.left or not service.loaded.is_set():
         end(0)
 
 
@@ -136,6 +140,8 @@ def score(
         from core.store import Store
         from edge.tools.score import THRESHOLD, find_pictures, report, score_pictures
 
+        if threshold is not None and not math.isfinite(threshold):
+            raise typer.BadParameter(f"{threshold}: it is a number from 0 to 1", param_hint="--threshold")
         pictures = find_pictures(paths)
         loaded = load_pack(pack)
         name = model or (DEFAULT if weights is None else ModelSettings().name)
@@ -143,14 +149,14 @@ def score(
         limit = THRESHOLD if threshold is None else threshold
         scored = list(score_pictures(alfa, loaded, pictures, limit, heatmaps, batch))
     if as_json:
-        print(report(alfa, loaded, scored, threshold is None).model_dump_json(indent=2, exclude_none=True))  # noqa: T201
+        show_json(report(alfa, loaded, scored, threshold is None).model_dump(mode="json", exclude_none=True))
     else:
         _print_scores(scored)
         used = f"{alfa.backbone.name}, {alfa.backbone.device}, {alfa.backbone.dtype}"
         note = ": random weights, the scores mean nothing" if name == UNTRAINED else ""
         out.print(f"pack {loaded.name} {loaded.version}; model {used}{note}", soft_wrap=True)
         if threshold is None:
-            out.print(f"[yellow]not calibrated: at the default threshold {limit} the verdicts are provisional[/]")
+            out.print(f"not calibrated: at the default threshold {limit} the verdicts are provisional", style="yellow")
         if heatmaps is not None:
             out.print(f"heatmaps and overlays in {heatmaps}", soft_wrap=True)
     if any(one.verdict == "error" for one in scored):
@@ -166,7 +172,7 @@ def _print_scores(scored: list[ScoredPicture]) -> None:
     table.add_column("where")
     for one in scored:
         name = str(Path(one.path).resolve().relative_to(root))
-        verdict = f"[{_COLOURS[one.verdict]}]{one.verdict}[/]"
+        verdict = styled(one.verdict, _COLOURS[one.verdict])
         if one.scores is None:
             table.add_row(name, verdict, "", "", "", one.error)
         else:
@@ -203,7 +209,7 @@ def demo(
     """Run a whole service here: cameras, scoring, a broker, and a table of what it says."""
     if good is not None and (source is None or not good_parts):
         raise typer.BadParameter("it takes a --source, and --good-parts of 1 and more", param_hint="--good")
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    setup_logs(logging.WARNING, "text")
     with _explained():
         from core.backbone import DEFAULT
         from edge.tools.demo import run_demo, summary
@@ -225,9 +231,11 @@ def demo(
             good_parts=good_parts if source is not None else 0,
         )
         from edge.tools.demo_score import FolderScore
-    out.print(summary(seen.counts, seen.provisional), soft_wrap=True)
+    for words in summary(seen.counts, seen.provisional).splitlines():
+        out.print(words, soft_wrap=True)
     if source is None or isinstance(seen.score, FolderScore):
-        out.print(str(seen.score), soft_wrap=True)
+        for words in str(seen.score).splitlines():
+            out.print(words, soft_wrap=True)
     if not seen.counts:
         raise typer.Exit(1)
 
@@ -244,12 +252,12 @@ def doctor(
 
         checks = [*machine(), *(configured(settings) if settings is not None else ())]
     if as_json:
-        print(json.dumps([vars(check) for check in checks], indent=2))  # noqa: T201
+        show_json([vars(check) for check in checks])
     else:
         table = Table("check", "", "detail")
         colours = {"ok": "green", "note": "yellow", "fail": "bold red"}
         for check in checks:
-            table.add_row(check.name, f"[{colours[check.result]}]{check.result}[/]", check.detail)
+            table.add_row(check.name, styled(check.result, colours[check.result]), check.detail)
         out.print(table)
     if any(check.result == "fail" for check in checks):
         raise typer.Exit(1)
@@ -285,7 +293,7 @@ def bench_command(
         backbone = load_backbone(name, weights, device, dtype, Store(store_dir()))
         report = bench(Alfa(backbone, method, patches=windows == "none"), batch, rounds)
     if as_json:
-        print(report.model_dump_json(indent=2, exclude_none=True))  # noqa: T201
+        show_json(report.model_dump(mode="json", exclude_none=True))
         return
     table = Table("stage", *(f"{name} ms" for name in ("p50", "p95", "p99")))
     for stage, times in report.stages.items():
@@ -316,7 +324,7 @@ def schema(
 
     schemas = json_schemas() | {"pack": pack_schema()}
     if name not in schemas:
-        print(f"alfa-edge: no schema {name!r}; there are {', '.join(schemas)}", file=sys.stderr)  # noqa: T201
+        print(f"alfa-edge: no schema {shown(repr(name))}; there are {', '.join(schemas)}", file=sys.stderr)  # noqa: T201
         raise typer.Exit(BAD_INPUT)
     print(json.dumps(schemas[name], indent=2, sort_keys=True))  # noqa: T201
 
@@ -350,7 +358,7 @@ def config_show(config: ConfigFile) -> None:
         settings = load_settings(config)
     from edge.tools.tables import shown
 
-    print(json.dumps(shown(settings), indent=2))  # noqa: T201
+    show_json(shown(settings))
 
 
 @config_app.command("schema")

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import getpass
-import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from edge.cli.explained import explained
+from edge.cli.terminal import Terminal
 from edge.ops.lock import HeldError, is_held
 from edge.settings import Settings, console_dir, state_dir
 from edge.settings_file import load_settings
 
-out = Console()
+out = Terminal()
 
 ConfigFile = Annotated[Path, typer.Option("--config", "-c", help="The service's TOML file.", dir_okay=False)]
 Line = Annotated[str, typer.Option(help="Name of the line.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Wait = Annotated[float, typer.Option(min=1, help="Seconds to wait for the service and its parts.")]
+Wait = Annotated[float, typer.Option(min=1, max=86_400, help="Seconds to wait for the service and its parts.")]
 _NO_CONSOLE = "a service is still loading, or another command is at work; ask again in a while"
 _REST_S = 5.0  # beyond what the service waits for, for the way there and back
 
@@ -57,18 +56,16 @@ def _offline(
     settings: Settings, command: str, arguments: dict[str, Any], blobs: list[bytes]
 ) -> tuple[dict[str, Any], Sequence[bytes]]:
     """Does on the state itself what no service is there for."""
+    from edge.control.asker import own_name
     from edge.control.client import RefusedError
     from edge.control.offline import offline_dispatcher
-    from edge.control.protocol import Request
+    from edge.control.protocol import ConsoleRequest
 
     bare, stored_packs = command in ("shots_reembed", "shots_remove"), command != "recipe_reset"
     with offline_dispatcher(settings, bare, stored_packs) as dispatcher:
-        request = Request(id="offline", command=command, arguments=arguments, who=getpass.getuser())
+        uid, claim = os.getuid(), own_name()
+        request = ConsoleRequest(id="offline", command=command, arguments=arguments, who=claim, uid=uid)
         reply, pictures = dispatcher.answer(request, blobs)
     if reply.refusal is not None:
         raise RefusedError(reply.refusal.code, reply.refusal.message)
     return reply.result or {}, pictures
-
-
-def show_json(found: Any) -> None:
-    print(json.dumps(found, indent=2))  # noqa: T201

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
-from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
 from edge.cli.explained import explained
+from edge.cli.terminal import Terminal
 from edge.settings import ModelSettings, store_dir
 
-out = Console()
+out = Terminal()
 
 
 def compile_packs(

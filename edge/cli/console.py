@@ -1,4 +1,4 @@
-"""`alfa-edge status | trigger | pause | resume | recipe | audit | backup`: what people ask of the running service."""
+"""`alfa-edge status | trigger | pause | resume | recipe | audit`: what people ask of the running service."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Annotated, Any, Optional
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 
-from edge.cli.ask import ConfigFile, Json, Line, Wait, ask_service, out, show_json
+from edge.cli.ask import ConfigFile, Json, Line, Wait, ask_service, out
 from edge.cli.explained import explained
+from edge.cli.terminal import show_json, styled
 from edge.messages import NOT_CALIBRATED
+
+_COLOURS = {"ok": "green", "warning": "yellow", "fault": "bold red"}
 
 recipe_app = typer.Typer(help="What lines judge by.", no_args_is_help=True)
 line_app = typer.Typer(help="Lines that are not configured any more.", no_args_is_help=True)
@@ -29,17 +31,26 @@ def status(config: ConfigFile, as_json: Json = False) -> None:
         kinds = [str(counts[kind]) for kind in ("normal", "anomaly", "error")]
         pack = f"{recipe['pack']} {recipe['pack_version']}"
         threshold = f"{line['threshold']:.4f} ({recipe['threshold_source']})"
-        table.add_row(name, line["state"], str(line["seq"]), *kinds, pack, str(line["bank"]["shots"]), threshold)
+        state = styled(line["state"], _COLOURS[line["level"]])  # the level is a colour; in words it stands below
+        table.add_row(name, state, str(line["seq"]), *kinds, pack, str(line["bank"]["shots"]), threshold)
     for column in table.columns[:2]:
         column.no_wrap = True
     out.print(table)
     for name, line in found["lines"].items():
-        if line["reason"] and line["reason"] != NOT_CALIBRATED:  # a cell of the table is too narrow for it
-            out.print(escape(f"line {name} is {line['state']}: {line['reason']}"), soft_wrap=True)
-        if line.get("provisional"):
-            out.print(
-                f"[yellow]line {name} is {NOT_CALIBRATED}; until then its verdicts are provisional[/]", soft_wrap=True
-            )
+        _print_health(name, line)
+
+
+def _print_health(name: str, line: dict[str, Any]) -> None:
+    """What a cell of the table is too narrow for."""
+    if line["reason"] and line["reason"] != NOT_CALIBRATED:
+        out.print(f"line {name} is {line['state']}: {line['reason']}", soft_wrap=True)
+    for component, health in line["components"].items():
+        if health["level"] != "ok":
+            told = f"  {component}: {health['level']}: {health['reason']}"
+            out.print(f"{told}; what to do: {health['remedy']}" if health["remedy"] else told, soft_wrap=True)
+    if line.get("provisional"):
+        words = f"line {name} is {NOT_CALIBRATED}; until then its verdicts are provisional"
+        out.print(words, style="yellow", soft_wrap=True)
 
 
 def trigger(
@@ -123,7 +134,7 @@ def _say_recipe(line: str, found: dict[str, Any]) -> None:
 
 def _warn_unless_kept(found: dict[str, Any]) -> None:
     if not found.get("kept", True):
-        out.print("[yellow]the disk of the state does not take that, so that a restart would undo it[/]")
+        out.print("the disk of the state does not take that, so that a restart would undo it", style="yellow")
 
 
 @line_app.command("forget")
@@ -141,23 +152,14 @@ def audit(
     count: Annotated[int, typer.Option(min=1, max=1000, help="The last so many entries.")] = 20,
     as_json: Json = False,
 ) -> None:
-    """Who changed what."""
+    """Who changed what: the user by the kernel, and what they call themselves where that is another name."""
     found = ask_service(config, "audit", {"count": count})
     if as_json:
         show_json(found)
         return
     table = Table("at", "who", "command", "arguments", "outcome")
     for entry in found["entries"]:
-        table.add_row(entry["at"], entry["who"], entry["command"], entry["arguments"], entry["outcome"])
+        who = entry["who"] if entry["claimed"] is None else f"{entry['who']} (says {entry['claimed']})"
+        table.add_row(entry["at"], who, entry["command"], entry["arguments"], entry["outcome"])
     table.columns[0].overflow = "fold"  # a time that is cut says nothing
     out.print(table)
-
-
-def backup(
-    config: ConfigFile,
-    folder: Annotated[Path, typer.Argument(help="A folder that the service can write.")],
-) -> None:
-    """Copy all that the service remembers into a folder, beside what goes on."""
-    found = ask_service(config, "backup", {"folder": str(folder.absolute())}, timeout=600)
-    for path, size in found["files"].items():
-        out.print(f"{path}: {size / 1e6:.1f} MB", soft_wrap=True)

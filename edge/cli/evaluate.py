@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from edge.cli.explained import explained
+from edge.cli.terminal import Terminal
 from edge.settings import ModelSettings, store_dir
 from edge.settings_file import ConfigError, Problem
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from core.evaluate.few_shot import FewShot
     from core.evaluate.result import Evaluation
 
-out = Console()
+out = Terminal()
 
 
 def default_cache() -> Path:
@@ -131,12 +132,13 @@ def evaluate(
             report.write_text(evaluator.report(result, " ".join(["alfa-edge", *sys.argv[1:]]), comparison), "utf-8")
     _print(result)
     if comparison is not None:
-        out.print(render_comparison(comparison), markup=False, soft_wrap=True)
+        for words in render_comparison(comparison).splitlines():
+            out.print(words, soft_wrap=True)
     for one in result.classes:
         for text in one.notes:
-            out.print(f"{one.name}: {text}", markup=False, soft_wrap=True)
+            out.print(f"{one.name}: {text}", soft_wrap=True)
         for text in one.broken:
-            out.print(f"{one.name}: left out: {text}", markup=False, soft_wrap=True)
+            out.print(f"{one.name}: left out: {text}", soft_wrap=True)
 
 
 def _few(
@@ -179,7 +181,7 @@ def _print(result: Evaluation) -> None:
             spread = "" if found is None or found.deviation is None else f"±{100 * found.deviation:.1f}"
             sure = result.interval(variant, count, metric)
             below = "" if sure is None else f"\n{100 * sure.low:.0f}-{100 * sure.high:.0f}"
-            cells.append("-" if found is None else f"{100 * found.mean:.1f}{spread}{below}")
+            cells.append(Text("-" if found is None else f"{100 * found.mean:.1f}{spread}{below}"))
         table.add_row(variant, str(count), *cells)
     out.print(table)
     out.print("percent, ± deviation over seeds; below it the 95 % interval of the mean", soft_wrap=True)

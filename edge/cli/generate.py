@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
 from edge.cli.explained import explained
+from edge.cli.terminal import Terminal
 from edge.settings_file import ConfigError, Problem
 
 
@@ -58,7 +58,7 @@ def generate(
 
         draft_path(folder, name, overwrite)
         wish = Wish(noun, plural or plural_of(noun), name, sentences, licence)
-        console = Console(stderr=True, markup=False)
+        console = Terminal(stderr=True)
         columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
         with Endpoint(base_url, model, key, timeout) as endpoint, Progress(*columns, console=console) as progress:
             tasks: dict[str, TaskID] = {}
@@ -71,7 +71,7 @@ def generate(
             pack = ask(endpoint, wish, heard)
         path = write_draft(pack, folder, name, overwrite)
         findings = lint(pack)
-    out = Console(markup=False, highlight=False)
+    out = Terminal()
     for finding in findings:
         out.print(str(finding), soft_wrap=True)
     prompts = pack.prompts()

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from datetime import datetime
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
+from core.printable import shown
 from edge.cli.ask import ConfigFile, Json, Line
 from edge.cli.explained import explained
+from edge.cli.terminal import Terminal, show_json, styled
 from edge.cli.when import parse_when
 from edge.settings import state_dir
 from edge.settings_file import load_settings
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from edge.storage.history import Entry
 
 _COLOURS = {"normal": "green", "anomaly": "bold red", "error": "bold yellow"}
-out = Console()
+out = Terminal()
 
 
 class Kind(str, Enum):
@@ -68,23 +68,23 @@ def history(
         kept = History(state_dir(settings.service.state_dir))
         known = sorted({*settings.lines, *kept.lines()})  # a line that was taken out keeps its history
     if line not in known:
-        raise typer.BadParameter(f"no line {line!r}; there are {', '.join(known)}", param_hint="--line")
+        raise typer.BadParameter(shown(f"no line {line!r}; there are {', '.join(known)}"), param_hint="--line")
     if export is not None:
         try:
             written = kept.export(export, line, since=since, until=until)
         except (ExportError, DatabaseError) as error:
-            raise typer.BadParameter(str(error), param_hint="--export") from None
-        out.print(f"{export}: {written} verdicts of line {line}", soft_wrap=True, markup=False)
+            raise typer.BadParameter(shown(str(error)), param_hint="--export") from None
+        out.print(f"{export}: {written} verdicts of line {line}", soft_wrap=True)
         return
     with explained():
         kinds = [chosen.value for chosen in kind or ()]
         found = kept.verdicts(line, since=since, until=until, kinds=kinds, part_id=part, count=count)
     if as_json:
-        print(json.dumps([entry.to_dict() for entry in found], indent=2))  # noqa: T201
+        show_json([entry.to_dict() for entry in found])
     elif found:
         out.print(_table(found))
     else:
-        out.print(f"no such verdicts of line {line} in {kept.path}", soft_wrap=True, markup=False)
+        out.print(f"no such verdicts of line {line} in {kept.path}", soft_wrap=True)
 
 
 def _table(found: list[Entry]) -> Table:
@@ -92,10 +92,10 @@ def _table(found: list[Entry]) -> Table:
     for name in ("score", "threshold", "ms"):
         table.add_column(name, justify="right")
     for entry in found:
-        what = f"[{_COLOURS[entry.verdict]}]{entry.verdict}[/]" + (f" {entry.error_code}" if entry.error_code else "")
+        code = f" {entry.error_code}" if entry.error_code else ""
+        what = Text.assemble(styled(entry.verdict, _COLOURS[entry.verdict]), shown(code))
         score = "" if entry.score is None else f"{entry.score:.4f}"
         took = "" if entry.total_ms is None else f"{entry.total_ms:.0f}"
         issued = entry.issued_at.astimezone().isoformat(" ", timespec="seconds")
-        part = escape(entry.part_id or "")
-        table.add_row(issued, str(entry.seq), part, what, score, f"{entry.threshold:.4f}", took)
+        table.add_row(issued, str(entry.seq), entry.part_id or "", what, score, f"{entry.threshold:.4f}", took)
     return table

@@ -8,8 +8,9 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from edge.cli.ask import ConfigFile, Json, Line, Wait, ask_service, out, show_json
+from edge.cli.ask import ConfigFile, Json, Line, Wait, ask_service, out
 from edge.cli.explained import explained
+from edge.cli.terminal import show_json
 
 _WORK_S = 120.0  # beyond the wait for the parts: what is made of them
 
@@ -30,10 +31,11 @@ def learn(
     names, blobs = [], []
     with explained():
         if good is not None:
+            from edge.control.protocol import sendable
             from edge.tools.playlist import good_pictures
 
             paths = good_pictures(good, parts)
-            names, blobs = [path.name for path in paths], [path.read_bytes() for path in paths]
+            names, blobs = [path.name for path in paths], [sendable(path) for path in paths]
     arguments = {"line": line, "parts": parts, "rate": rate, "names": names, "sure": yes, "timeout_s": timeout}
     if not as_json and good is None:
         out.print(f"show line {line} {parts} good parts; `alfa-edge status` says how far it is", soft_wrap=True)
@@ -42,7 +44,7 @@ def learn(
         show_json(found)
         return
     for note in found["notes"]:
-        out.print(f"[yellow]{note}[/]", soft_wrap=True)
+        out.print(note, style="yellow", soft_wrap=True)
     kept = found["calibration"]
     shots = ", ".join(str(picture["shot"]) for picture in found["pictures"])
     out.print(
@@ -78,7 +80,7 @@ def suggest(
     out.print(table)
     for shown in found["pictures"]:
         flags = "; ".join(f"{flag['code']}: {flag['message']}" for flag in shown["flags"])
-        what = f"shot {shown['shot']}" if shown["shot"] else "[yellow]not enrolled[/]"
-        out.print(f"{shown['name']}: {what}{f' ({flags})' if flags else ''}", soft_wrap=True)
+        what, colour = (f"shot {shown['shot']}", None) if shown["shot"] else ("not enrolled", "yellow")
+        out.print(f"{shown['name']}: {what}{f' ({flags})' if flags else ''}", style=colour, soft_wrap=True)
     if not enrol:
         out.print("if they are good: the same command with --enrol, or `alfa-edge enroll` with pictures of --out")

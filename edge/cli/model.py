@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from edge.cli.explained import explained
+from edge.cli.terminal import Terminal, show_json
 from edge.clock import iso_ms, utc_now
 from edge.settings import store_dir
 
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from core.store import Entry, Store
 
 model_app = typer.Typer(help="Fetch model weights, and look after those that are here.", no_args_is_help=True)
-out = Console(markup=False, highlight=False)  # paths may hold brackets
+out = Terminal()
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 StoreDir = Annotated[
@@ -91,7 +90,7 @@ def model_list(store: StoreDir = None, as_json: Json = False) -> None:
         here = _store(store)
         entries = here.entries()
     if as_json:
-        print(json.dumps([_as_json(entry) for entry in entries], indent=2))  # noqa: T201
+        show_json([_as_json(entry) for entry in entries])
         return
     if not entries:
         out.print(f"no weights in {here.root}", soft_wrap=True)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from core.printable import shown
 from edge.cli.explained import BAD_INPUT, explained
+from edge.cli.terminal import Terminal, show_json
 from edge.settings import ModelSettings, store_dir
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from core.packs import PromptPack
 
 packs_app = typer.Typer(help="Look at prompt packs, check them, compare them.", no_args_is_help=True)
-out = Console(markup=False, highlight=False)  # a pack may hold brackets
+out = Terminal()
 
 
 class Side(str, Enum):
@@ -47,7 +47,7 @@ def packs_list(as_json: Json = False) -> None:
 
         packs = [load_pack(name) for name in list_packs()]
     if as_json:
-        print(json.dumps([_summary(pack) for pack in packs], indent=2, ensure_ascii=False))  # noqa: T201
+        show_json([_summary(pack) for pack in packs])
     else:
         out.print(_table(packs))
 
@@ -61,14 +61,15 @@ def packs_show(name: Name, as_json: Json = False) -> None:
         pack = load_pack(name)
     if as_json:
         known = {"name": pack.name, "sha256": pack.sha256} | pack.model_dump(mode="json", by_alias=True)
-        print(json.dumps(known, indent=2, ensure_ascii=False))  # noqa: T201
+        show_json(known)
         return
     known = _summary(pack)
     out.print(f"{pack.name} {pack.version}, SHA-256 {pack.sha256}", soft_wrap=True)
     out.print(f"{known['normal']} normal and {known['abnormal']} abnormal prompts", soft_wrap=True)
     source = {key: (value,) if isinstance(value, str) else value for key, value in pack.provenance}
     for key, texts in (_content(pack) | {f"provenance.{key}": value for key, value in source.items()}).items():
-        out.print(f"\n{key}")
+        out.print()
+        out.print(key)
         for text in texts:
             out.print(f"    {text or '(nothing)'}", soft_wrap=True)
 
@@ -131,7 +132,7 @@ def packs_render(
         prompts = load_pack(name).prompts(llm=not template_only)
     for side in Side if label is None else (label,):
         for prompt in getattr(prompts, side.value):
-            print(prompt)  # noqa: T201
+            print(shown(prompt))  # noqa: T201
 
 
 @packs_app.command("diff")
@@ -173,7 +174,7 @@ def packs_diff(
         report: dict[str, Any] = {"old": _summary(packs[0]), "new": _summary(packs[1]), "changes": changes}
         if backbone is not None:
             report |= {"model": backbone.name, "pictures": moves, "mean_change": mean}
-        print(json.dumps(report, indent=2, ensure_ascii=False))  # noqa: T201
+        show_json(report)
     else:
         _print_changes(packs, changes)
         if backbone is not None:

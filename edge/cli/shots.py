@@ -9,8 +9,9 @@ from typing import Annotated, Any, Optional
 import typer
 from rich.table import Table
 
-from edge.cli.ask import ConfigFile, Json, Line, Wait, ask_service, out, show_json
+from edge.cli.ask import ConfigFile, Json, Line, Wait, ask_service, out
 from edge.cli.explained import explained
+from edge.cli.terminal import show_json
 from edge.cli.when import parse_when
 
 shots_app = typer.Typer(help="The normal shots of a line.", no_args_is_help=True)
@@ -29,9 +30,9 @@ def enroll(
     """Enrol normal parts: the line compares its parts with them from the next one on. Exit code 1 when one was not."""
     paths = files or []
     with explained():
-        from edge.control.protocol import batches
+        from edge.control.protocol import batches, sendable
 
-        blobs = [path.read_bytes() for path in paths]
+        blobs = [sendable(path) for path in paths]
     arguments = {"line": line, "shots": shots, "note": note, "sure": yes, "timeout_s": timeout}
     pictures: list[dict[str, Any]] = []
     for some in batches(blobs) or [[]]:  # each no larger than one request may be
@@ -45,8 +46,9 @@ def enroll(
     else:
         for picture in found["pictures"]:
             flags = "; ".join(f"{flag['code']}: {flag['message']}" for flag in picture["flags"])
-            what = f"shot {picture['shot']}" if picture["shot"] else "[yellow]not enrolled, --yes enrols it[/]"
-            out.print(f"{picture['name']}: {what}{f' ({flags})' if flags else ''}", soft_wrap=True)
+            what = f"shot {picture['shot']}" if picture["shot"] else "not enrolled, --yes enrols it"
+            colour = None if picture["shot"] else "yellow"
+            out.print(f"{picture['name']}: {what}{f' ({flags})' if flags else ''}", style=colour, soft_wrap=True)
         out.print(f"line {line} has {found['bank']['shots']} shots, revision {found['bank']['revision']}")
     if any(picture["shot"] is None for picture in found["pictures"]):
         raise typer.Exit(1)
@@ -159,7 +161,7 @@ def calibrate(
     kept = ask_service(config, "calibrate", arguments, timeout=timeout)["calibration"]
     out.print(f"line {line}: threshold {kept['threshold']:.4f}, {kept['source']}", soft_wrap=True)
     if kept["rate"] > rate + 1e-9:
-        out.print(f"[yellow]{kept['count']} parts cannot promise {100 * rate:.3g} %[/]")
+        out.print(f"{kept['count']} parts cannot promise {100 * rate:.3g} %", style="yellow")
 
 
 def threshold(
@@ -192,7 +194,8 @@ def feedback(
         return
     (picture,) = found["pictures"]
     flags = "; ".join(f"{flag['code']}: {flag['message']}" for flag in picture["flags"])
-    what = f"shot {picture['shot']}" if picture["shot"] else f"[yellow]not enrolled ({flags}); --yes enrols it[/]"
-    out.print(f"verdict {seq} of line {line}: false alarm; {score}; {what}", soft_wrap=True)
+    what = f"shot {picture['shot']}" if picture["shot"] else f"not enrolled ({flags}); --yes enrols it"
+    colour = None if picture["shot"] else "yellow"
+    out.print(f"verdict {seq} of line {line}: false alarm; {score}; {what}", style=colour, soft_wrap=True)
     if picture["shot"] is None:
         raise typer.Exit(1)

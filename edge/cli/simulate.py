@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
-from rich.console import Console
 from rich.progress import track
 
 from edge.cli.explained import explained
+from edge.cli.terminal import Terminal
 
 
 def simulate(
@@ -32,8 +32,8 @@ def simulate(
         names = CLASSES if classes is None else tuple(classes.split(","))
         try:
             pictures = write_dataset(folder, names, Amount(train, count, defective), seed, size)
-            console = Console(stderr=True)
+            console = Terminal(stderr=True)
             written = sum(1 for _ in track(pictures, "pictures", console=console, transient=True))
         except (UnknownName, DatasetExists) as error:
             raise typer.BadParameter(str(error)) from None
-    Console().print(f"{written} pictures of {len(names)} classes in {folder}", soft_wrap=True)
+    Terminal().print(f"{written} pictures of {len(names)} classes in {folder}", soft_wrap=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import datetime, timedelta
 
-from edge.clock import utc_now
+from edge.clock import in_utc, utc_now
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
@@ -20,6 +20,6 @@ def parse_when(text: str) -> datetime:
     try:
         if ago is not None:
             return utc_now() - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
-        return datetime.fromisoformat(text.replace("Z", "+00:00")).astimezone()
-    except (ValueError, OverflowError):  # the latter: before the year 1
+        return in_utc(datetime.fromisoformat(text.replace("Z", "+00:00")).astimezone()).astimezone()
+    except (ValueError, OverflowError, OSError):  # outside the years 1 to 9999, here or in UTC
         raise ValueError(f"{text!r} is no time: write 2026-01-31T06:00, or 90s, 15m, 2h, 3d for so long ago") from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +10,10 @@ from typing import Any
 import zmq
 
 from edge.clock import monotonic
+from edge.control.asker import own_name
 from edge.control.protocol import NO_ID, Reply, Request, too_large_in_words
+
+_LOOK_S = 60.0  # between two looks at the clock
 
 
 class NoAnswerError(RuntimeError):
@@ -37,7 +39,7 @@ def ask(
     """
     if not path.is_socket():
         raise NoAnswerError(f"no service listens at {path}; is it running, with this configuration?")
-    request = Request(id=uuid.uuid4().hex, command=command, arguments=arguments, who=getpass.getuser())
+    request = Request(id=uuid.uuid4().hex, command=command, arguments=arguments, who=own_name())
     if too_large := too_large_in_words(parts := request.to_parts(blobs)):
         raise RefusedError("too_large", f"{too_large}; send fewer at a time")
     end = monotonic() + timeout_s
@@ -45,7 +47,9 @@ def ask(
         socket.setsockopt(zmq.LINGER, 0)
         socket.connect(f"ipc://{path}")
         socket.send_multipart(parts)
-        while (left := end - monotonic()) > 0 and socket.poll(int(left * 1000) + 1):
+        while (left := end - monotonic()) > 0:
+            if not socket.poll(int(min(left, _LOOK_S) * 1000) + 1):
+                continue
             head, *pictures = socket.recv_multipart()
             reply = Reply.model_validate_json(head)
             if reply.id not in (request.id, NO_ID):

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import concurrent.futures
 from dataclasses import asdict
-from pathlib import Path
 
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
+from core.database import DatabaseError
 from core.image import encode_png
-from core.packs import list_packs
-from edge.control.dispatcher import Arguments, Caller, Command, CommandError, Dispatcher, NoArguments, OfLine, Result
+from core.packs import is_path, list_packs, path_of
+from edge.control.arguments import Arguments, Folder, Moment, NoArguments, OfLine
+from edge.control.command_queue import LIMIT_S
+from edge.control.dispatcher import ALL_S, WORK_S, Caller, Command, CommandError, Dispatcher, Result
 from edge.control.learn_commands import LEARN_COMMANDS
 from edge.control.next_parts import next_parts
 from edge.control.shot_commands import SHOT_COMMANDS, score_and_peak
+from edge.storage.backup import write_backup
 from edge.topics import line_name
 
 
@@ -36,9 +39,9 @@ class SetRecipe(OfLine):
 class ReadHistory(OfLine):
     """Verdicts of a line."""
 
-    since: AwareDatetime | None = None
+    since: Moment | None = None
     """Issued then or later."""
-    until: AwareDatetime | None = None
+    until: Moment | None = None
     """Issued before."""
     count: int = Field(default=100, ge=1, le=10_000)
     """The last so many."""
@@ -54,17 +57,15 @@ class Audit(Arguments):
 class Backup(Arguments):
     """A copy of all that the service remembers."""
 
-    folder: Path
-    """Absolute; made if need be. The service writes `state.db` and `verdicts.db` there."""
+    folder: Folder
+    """A new or empty one. The service writes `state.db` and `verdicts.db` there."""
 
 
 def _status(dispatcher: Dispatcher, _arguments: NoArguments, _caller: Caller) -> Result:
     lines = {}
     for name, line in dispatcher.lines.items():
-        recipe, (state, reason) = line.recipe, line.state()
-        lines[name] = {
-            "state": state,
-            "reason": reason,
+        recipe = line.recipe
+        lines[name] = line.health().model_dump(mode="json") | {
             "seq": line.seq,
             "counts": line.stats_so_far(),
             "recipe": recipe.wire.model_dump(mode="json"),
@@ -101,7 +102,7 @@ def _pause(dispatcher: Dispatcher, arguments: OfLine, caller: Caller) -> Result:
         kept = dispatcher.keep(
             name, lambda tables: tables.set_paused(name, caller.who), f"line {name} is paused by {caller.who}"
         )
-    return {"state": "paused"} | _unless(kept), ()
+    return {"state": line.health().state} | _unless(kept), ()
 
 
 def _resume(dispatcher: Dispatcher, arguments: OfLine, _caller: Caller) -> Result:
@@ -109,7 +110,7 @@ def _resume(dispatcher: Dispatcher, arguments: OfLine, _caller: Caller) -> Resul
     with dispatcher.pausing:
         line.resume()
         kept = dispatcher.keep(name, lambda tables: tables.set_paused(name, None), f"line {name} was resumed")
-    return {"state": line.state()[0]} | _unless(kept), ()
+    return {"state": line.health().state} | _unless(kept), ()
 
 
 def _unless(kept: bool) -> dict[str, bool]:
@@ -124,9 +125,12 @@ def _recipes(dispatcher: Dispatcher, _arguments: NoArguments, _caller: Caller) -
     }, ()
 
 
-def _set_recipe(dispatcher: Dispatcher, arguments: SetRecipe, _caller: Caller) -> Result:
-    is_file = "/" in arguments.pack or arguments.pack.endswith(".toml")
-    pack = str(Path(arguments.pack).expanduser().absolute()) if is_file else arguments.pack
+def _set_recipe(dispatcher: Dispatcher, arguments: SetRecipe, caller: Caller) -> Result:
+    pack, names = arguments.pack, list_packs()
+    if caller.asker.machine and pack not in names:  # no word on files: a machine is not to find out which there are
+        raise CommandError(f"no pack of that name; machines name one of {', '.join(names)}")
+    if is_path(pack):
+        pack = str(path_of(pack).absolute())
     return _change_pack(dispatcher, arguments.line, pack)
 
 
@@ -170,33 +174,33 @@ def _audit(dispatcher: Dispatcher, arguments: Audit, _caller: Caller) -> Result:
 
 def _backup(dispatcher: Dispatcher, arguments: Backup, _caller: Caller) -> Result:
     folder = arguments.folder
-    if not folder.is_absolute():
-        raise CommandError(f"{folder}: name it from the root; the service has a working directory of its own")
     try:
-        folder.mkdir(mode=0o750, parents=True, exist_ok=True)
-    except OSError as error:
-        raise CommandError(f"{folder}: {error.strerror}; name a folder that the service can write") from error
-    files = [
-        dispatcher.database.backup(folder),
-        dispatcher.history.backup(folder),
-    ]  # beside the writers, in this thread
-    return {"files": {str(path): path.stat().st_size for path in files}}, ()
+        made = write_backup(folder, dispatcher.database, dispatcher.history)  # beside the writers, in this thread
+    except DatabaseError as error:
+        raise CommandError(str(error)) from error
+    return {
+        "files": {str(folder / name): size for name, size in made.sizes.items()},
+        "installation": made.installation,
+        "lines": {line: asdict(number) for line, number in made.lines.items()},
+        "verdicts": made.verdicts,
+        "shots": made.shots,
+    }, ()
 
 
 COMMANDS: dict[str, Command] = {
     "status": Command(NoArguments, _status, machines=True, quick=True),
     "snapshot": Command(OfLine, _snapshot),
-    "trigger": Command(Trigger, _trigger),
+    "trigger": Command(Trigger, _trigger, limit_s=WORK_S + LIMIT_S),
     "pause": Command(OfLine, _pause, changes=True, machines=True, quick=True),
     "resume": Command(OfLine, _resume, changes=True, machines=True, quick=True),
     "recipe_list": Command(NoArguments, _recipes, machines=True, quick=True),
-    "recipe_set": Command(SetRecipe, _set_recipe, changes=True, machines=True),
-    "recipe_reset": Command(OfLine, _reset_recipe, changes=True),
+    "recipe_set": Command(SetRecipe, _set_recipe, changes=True, machines=True, limit_s=WORK_S),
+    "recipe_reset": Command(OfLine, _reset_recipe, changes=True, limit_s=WORK_S),
     "line_forget": Command(OfLine, _forget_line, changes=True),
     **SHOT_COMMANDS,
     **LEARN_COMMANDS,
     "history": Command(ReadHistory, _history),
     "audit": Command(Audit, _audit),
-    "backup": Command(Backup, _backup, changes=True),
+    "backup": Command(Backup, _backup, changes=True, limit_s=ALL_S),
 }
 """Every command by its name."""

@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-
 from core.database import DatabaseError
+from edge.control.arguments import Arguments, ArgumentsError, read_arguments
+from edge.control.asker import Asker
+from edge.control.command_queue import LIMIT_S
 from edge.control.enrolment import Enrolment
 from edge.control.protocol import Refusal, Reply, Request
 from edge.ops.alarms import Alarms
@@ -22,34 +23,27 @@ if TYPE_CHECKING:
 
 Result = tuple[dict[str, Any], Sequence[bytes]]
 
+WORK_S = 600.0
+"""The limit of a command that uses the model: a pass, or the sentences of a pack, may take minutes on a small box."""
+ALL_S = 3600.0
+"""The limit of a command that goes through all that there is of a line."""
+
 
 class CommandError(ValueError):
     """The command cannot be done as asked; the message says why, and what to do."""
-
-
-class Arguments(BaseModel):
-    """What a command takes."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-
-class NoArguments(Arguments):
-    """Nothing."""
-
-
-class OfLine(Arguments):
-    """A line."""
-
-    line: str
-    """Its name."""
 
 
 @dataclass(frozen=True)
 class Caller:
     """Who asks, and what was sent along."""
 
-    who: str
+    asker: Asker
     blobs: Sequence[bytes]
+
+    @property
+    def who(self) -> str:
+        """The asker's name."""
+        return self.asker.who
 
 
 @dataclass(frozen=True)
@@ -62,6 +56,7 @@ class Command:
         changes: Whether it changes something, and so stands in the audit.
         machines: Whether it may be asked for on `line/<line>/command`.
         quick: Whether it waits for nothing but a short write, and so never stands behind one that is not quick.
+        limit_s: How long it may take, besides the `timeout_s` of its arguments.
     """
 
     arguments: type[Arguments]
@@ -69,6 +64,7 @@ class Command:
     changes: bool = False
     machines: bool = False
     quick: bool = False
+    limit_s: float = LIMIT_S
 
 
 class Dispatcher:
@@ -122,16 +118,12 @@ class Dispatcher:
             known = ", ".join(self._commands)
             return _refused(request, "unknown_command", f"no command {request.command!r}; known: {known}")
         try:
-            arguments = command.arguments.model_validate(request.arguments)
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
-            takes = ", ".join(name for name in command.arguments.model_fields) or "none"
-            message = f"{request.command}: {where}: {first['msg']}; its arguments: {takes}"
-            return _refused(request, "bad_arguments", message)
-        outcome = "done"
+            arguments = read_arguments(command.arguments, request.command, request.arguments)
+        except ArgumentsError as error:
+            return _refused(request, "bad_arguments", str(error))
+        asker, outcome = request.asker, "done"
         try:
-            result, pictures = command.run(self, arguments, Caller(request.who, blobs))
+            result, pictures = command.run(self, arguments, Caller(asker, blobs))
         except ValueError as error:  # what can be mended: a line, a shot, a picture, a number
             outcome = f"refused: {error}"
             return _refused(request, "refused", str(error))
@@ -143,14 +135,26 @@ class Dispatcher:
                 noted = arguments.model_dump(mode="json")
                 self._write(
                     "audit",
-                    lambda tables: tables.note(request.who, request.command, noted, outcome),
-                    f"{request.command} by {request.who} ({outcome[:200]}) is not in the audit",
+                    lambda tables: tables.note(asker.who, request.command, noted, outcome, asker.claimed),
+                    f"{request.command} by {asker.who} ({outcome[:200]}) is not in the audit",
                 )
         return Reply(id=request.id, result=result), pictures
 
     def is_quick(self, command: str) -> bool:
         """Whether the command of this name never stands behind one that takes longer."""
         return command in self._commands and self._commands[command].quick
+
+    def limit_s(self, request: Request) -> float:
+        """How long a request may take, from when it is begun."""
+        command = self._commands.get(request.command)
+        if command is None:
+            return LIMIT_S
+        try:
+            arguments = read_arguments(command.arguments, request.command, request.arguments)
+        except ArgumentsError:  # it is refused at once
+            return LIMIT_S
+        waits_s: float = getattr(arguments, "timeout_s", 0.0)
+        return command.limit_s + waits_s
 
     def line(self, name: str) -> LineControl:
         """Raises CommandError when there is no such line."""

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -21,6 +20,7 @@ from core.shot_folder import import_shots
 from edge.clock import utc_now
 from edge.control import provisional
 from edge.control.shot_features import ShotFeatures
+from edge.control.turns import Turns
 from edge.inference import Inference
 from edge.messages import Bank
 from edge.ops.logs import line_log
@@ -66,16 +66,15 @@ class Enrolment:
         self._features = ShotFeatures(alfa, scorer, database, settings)
         self._looks: dict[int, Look] = {}
         self._drifts: dict[str, tuple[LineCalibration, DriftTest]] = {}
-        self._locks_guard = threading.Lock()
-        self._locks: dict[str, threading.RLock] = {}
+        self._turns = Turns()
 
-    @contextmanager
-    def changing(self, line: str) -> Iterator[None]:
-        """Keeps the line's shots, pack and calibration from being changed by another command; waits for its turn."""
-        with self._locks_guard:
-            lock = self._locks.setdefault(line, threading.RLock())
-        with lock:
-            yield
+    def changing(self, line: str) -> AbstractContextManager[None]:
+        """Keeps the line's shots, pack and calibration from being changed by another command; waits for its turn.
+
+        Raises:
+            LineBusyError: another command has not ended in time.
+        """
+        return self._turns.of(line)
 
     @property
     def fingerprint(self) -> str:

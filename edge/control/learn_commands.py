@@ -5,7 +5,8 @@ from __future__ import annotations
 from pydantic import Field
 
 from core.image import encode_png
-from edge.control.dispatcher import Caller, Command, Dispatcher, OfLine, Result
+from edge.control.arguments import Names, OfLine
+from edge.control.dispatcher import WORK_S, Caller, Command, Dispatcher, Result
 from edge.control.enrolment import Enrolled
 from edge.control.kept_pictures import KeptPictures
 from edge.control.next_parts import next_parts
@@ -31,7 +32,7 @@ class Learn(OfLine):
     """How many of the line's next parts, all of which are declared good."""
     rate: float = Field(default=RATE, gt=0, lt=1)
     """The false-alarm rate that the threshold is to promise."""
-    names: tuple[str, ...] = ()
+    names: Names = ()
     """Of the pictures sent along."""
     sure: bool = False
     """Accept the rate that the parts can promise, where they are too few for the one asked for."""
@@ -121,6 +122,6 @@ def _suggest(dispatcher: Dispatcher, arguments: Suggest, caller: Caller) -> Resu
 
 
 LEARN_COMMANDS: dict[str, Command] = {
-    "learn": Command(Learn, _learn, changes=True),
-    "suggest": Command(Suggest, _suggest, changes=True),
+    "learn": Command(Learn, _learn, changes=True, limit_s=WORK_S),
+    "suggest": Command(Suggest, _suggest, changes=True, limit_s=WORK_S),
 }

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from typing import Protocol, TypeAlias
 
 from edge.inspection.recipe import LoadedRecipe, Seen
-from edge.messages import State, Verdict
+from edge.messages import LineHealth, Verdict
 
 SeenQueue: TypeAlias = "queue.Queue[Seen | None] | queue.SimpleQueue[Seen | None]"
 """What a line has judged, as it comes; None when the line has ended. Read with `get(timeout=...)` alone."""
@@ -43,7 +43,7 @@ class LineControl(Protocol):
 
     def say(self, words: str | None) -> None: ...
 
-    def state(self) -> tuple[State, str | None]: ...
+    def health(self) -> LineHealth: ...
 
     def trigger(self, part_id: str, deadline_ms: int | None = None) -> TriggeredPart | None: ...
 

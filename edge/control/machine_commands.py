@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from edge.clock import monotonic
 from edge.control.command_queue import CommandQueue
 from edge.control.commands import COMMANDS
-from edge.control.protocol import Reply, Request
+from edge.control.protocol import MachineRequest, Reply
 from edge.incoming import MessageError, read_command
 from edge.messages import Fault, ReplyMessage
 from edge.mqtt.inbound import InboundMessage, Voice
@@ -53,5 +53,5 @@ class MachineCommands:
             result = None if fault is not None else reply.result or {}
             voice.publish_reply(ReplyMessage(id=reply.id, result=result, refusal=fault).to_json())
 
-        request = Request(id=given.id, command=given.command, arguments=arguments, who="mqtt")
+        request = MachineRequest(id=given.id, command=given.command, arguments=arguments, who="mqtt")
         self._commands.submit(request, (), send, sender=("mqtt", message.line))

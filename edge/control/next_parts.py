@@ -38,7 +38,7 @@ class NextParts:
             try:
                 seen = self._seen.get(timeout=min(left, _LOOK_S))
             except queue.Empty:
-                if self._line.state()[0] in ("stopping", "stopped"):
+                if self._line.health().state in ("stopping", "stopped"):
                     seen = None
                 else:
                     continue

@@ -13,12 +13,13 @@ from edge.control.stored_settings import load_packs, stored_settings
 from edge.inference import Inference
 from edge.inspection.recipe import LoadedRecipe
 from edge.inspection.recipe_loader import Recipes, make_alfa
-from edge.messages import State
+from edge.messages import LineHealth
 from edge.ops.alarms import Alarms
 from edge.ops.lock import hold_state
 from edge.settings import Settings, state_dir
 from edge.storage.archive import Archive
 from edge.storage.history import History
+from edge.storage.installation import check_installation
 from edge.storage.settings_database import SettingsDatabase
 
 
@@ -45,9 +46,10 @@ class LineAtRest:
     def say(self, words: str | None) -> None:
         """Nobody listens."""
 
-    def state(self) -> tuple[State, str | None]:
+    def health(self) -> LineHealth:
         """It does not run."""
-        return "stopped", "no service is running"
+        start = "start it: `alfa-edge run --config FILE`, or its systemd unit"
+        return LineHealth(state="stopped", level="warning", reason="no service is running", remedy=start)
 
     def trigger(self, part_id: str, deadline_ms: int | None = None) -> TriggeredPart | None:
         """Raises CommandError: nobody would answer."""
@@ -82,6 +84,7 @@ def offline_dispatcher(settings: Settings, bare: bool = False, stored_packs: boo
     with ExitStack() as stack:
         folder = state_dir(settings.service.state_dir)
         stack.callback(hold_state(folder).close)
+        check_installation(folder)
         database = SettingsDatabase(folder)
         stack.callback(database.stop)
         database.start()

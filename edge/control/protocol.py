@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from core.image import ImageError
+from core.printable import shown
+from core.regular_file import read_regular
+from edge.control.asker import MOST, Asker, user_of
 
 MAX_BYTES = 64 * 1024 * 1024
 """Of one message with all its parts."""
@@ -19,6 +25,11 @@ NO_ID = "-"
 """Of a reply to what has no id."""
 
 
+def _printable_lines(text: str) -> str:
+    """Names of files and messages of errors may hold anything, also what UTF-8 cannot say."""
+    return "\n".join(shown(line) for line in text.split("\n"))
+
+
 class _Message(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -28,12 +39,37 @@ class _Message(BaseModel):
 
 
 class Request(_Message):
-    """What is asked, and by whom; pictures may follow as parts of their own."""
+    """What is asked, and by whom, as they say; pictures may follow as parts of their own."""
 
     id: str = Field(min_length=1, max_length=MAX_ID)
     command: str = Field(min_length=1, max_length=64)
     arguments: dict[str, Any] = {}
-    who: str = Field(default="unknown", min_length=1, max_length=64)
+    who: str = Field(default="unknown", min_length=1, max_length=MOST)
+
+    @property
+    def asker(self) -> Asker:
+        """Who asks; of what did not come over a wire, whoever it says."""
+        return Asker(self.who)
+
+
+class ConsoleRequest(Request):
+    """A request of a process on this machine, whose user the kernel has told."""
+
+    uid: int
+
+    @property
+    def asker(self) -> Asker:
+        """The kernel's word, and the claim beside it."""
+        return user_of(self.uid, self.who)
+
+
+class MachineRequest(Request):
+    """A request that came over MQTT."""
+
+    @property
+    def asker(self) -> Asker:
+        """A machine."""
+        return Asker("mqtt", machine=True)
 
 
 class Refusal(_Message):
@@ -41,7 +77,7 @@ class Refusal(_Message):
 
     code: str = Field(pattern=r"^[a-z0-9_]+$")
     """Stable, for machines."""
-    message: str
+    message: Annotated[str, AfterValidator(_printable_lines)]
     """For people: what is wrong and what to do."""
 
 
@@ -63,15 +99,25 @@ def identity_of(document: bytes) -> str:
     return identity if isinstance(identity, str) and 1 <= len(identity) <= MAX_ID else NO_ID
 
 
-def read_request(parts: Sequence[bytes]) -> Request | Reply:
-    """The request of a message of one part or more, or the reply that refuses it."""
+def read_request(parts: Sequence[bytes], uid: int | None) -> ConsoleRequest | Reply:
+    """The request of a message of one part or more, or the reply that refuses it.
+
+    Args:
+        parts: Of the message.
+        uid: The user who has sent it; None: nobody knows, and so it is refused.
+    """
     identity = identity_of(parts[0])
     if too_large := too_large_in_words(parts):
         return Reply(id=identity, refusal=Refusal(code="too_large", message=too_large))
     try:
-        return Request.model_validate_json(parts[0])
-    except (ValidationError, RecursionError) as error:
-        reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else "nested too deeply"
+        if uid is None:
+            raise ValueError("it does not come through the console's socket")
+        request = Request.model_validate_json(parts[0])
+        return ConsoleRequest(**dict(request), uid=uid)
+    except (ValueError, RecursionError) as error:
+        reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+        if isinstance(error, ValidationError):
+            reason = error.errors(include_input=False, include_url=False)[0]["msg"]
         return Reply(id=identity, refusal=Refusal(code="bad_request", message=f"no request: {reason}"))
 
 
@@ -84,6 +130,18 @@ def too_large_in_words(parts: Sequence[bytes]) -> str | None:
         f"{len(parts) - 1} pictures, {size / (1 << 20):.1f} MiB in all; one request takes at most {MAX_PARTS} pictures "
         f"and {MAX_BYTES >> 20} MiB"
     )
+
+
+def sendable(path: Path) -> bytes:
+    """A picture's file, which is no larger than one request may be.
+
+    Raises:
+        ImageError: it is, or it cannot be read.
+    """
+    try:
+        return read_regular(path, MAX_BYTES)
+    except OSError as error:
+        raise ImageError(f"{path}: {error.strerror or error}") from error
 
 
 def batches(pictures: Sequence[bytes]) -> list[list[bytes]]:

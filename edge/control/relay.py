@@ -2,14 +2,19 @@
 
 libzmq hands a message over when all its parts have come, and has no limit for their sum: MAXMSGSIZE holds for each
 part, RCVHWM for whole messages. So the bytes are counted on their way, by the framing of ZMTP 3.
+
+Nor does libzmq tell who is at the other end of a connection that was passed on. So each client is introduced under an
+identity that holds its user, by the kernel's word.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import selectors
 import socket
-from collections.abc import Callable
+import struct
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
@@ -20,6 +25,8 @@ _CONNECTIONS = 64
 _GREETING = 64  # bytes before the first frame
 _MORE, _LONG, _COMMAND = 1, 2, 4  # bits of a frame's first byte
 _MOST_OF_COMMAND = 4096  # bytes of a command of ZMTP itself
+_READY, _IDENTITY = b"\x05READY", b"Identity"
+_CREDENTIALS = struct.Struct("iII")  # struct ucred: process, user, group
 
 
 class ProtocolError(ValueError):
@@ -87,18 +94,87 @@ class MessageMeter:
             self._bytes = self._parts = 0
 
 
+def identity_of(uid: int, number: int) -> bytes:
+    """What the client of a user is called; `number` tells it from others."""
+    return f"uid-{uid}-{number}".encode()
+
+
+def uid_of(identity: bytes) -> int | None:
+    """The user of a client that was introduced; None: it was not."""
+    word, _, rest = identity.partition(b"-")
+    uid = rest.partition(b"-")[0]
+    return int(uid) if word == b"uid" and uid.isdigit() else None
+
+
+class Introduction:
+    """Puts an identity into the READY of a client, in place of any of its own: the first command of its ZMTP 3 stream.
+
+    READY waits until all of it is there; what comes before and after it is passed on at once, as it is.
+    """
+
+    def __init__(self, identity: bytes) -> None:
+        """`identity`: 1 to 255 bytes, of which the first is not 0."""
+        self._identity = identity
+        self._greeting = _GREETING  # bytes of it that are still to come
+        self._held: bytearray | None = bytearray()
+
+    def pass_on(self, data: bytes) -> bytes:
+        """What the other end gets for the next bytes of the stream.
+
+        Raises:
+            ProtocolError: its first command is no READY.
+        """
+        if self._held is None:
+            return data
+        greeting, rest = data[: self._greeting], data[self._greeting :]
+        self._greeting -= len(greeting)
+        self._held += rest
+        return greeting + self._introduced(bytes(self._held))
+
+    def _introduced(self, stream: bytes) -> bytes:
+        """READY and what is behind it, once all of it is there."""
+        if stream and not stream[0] & _COMMAND:
+            raise ProtocolError("a message before READY")
+        start = 9 if stream and stream[0] & _LONG else 2
+        end = start + int.from_bytes(stream[1:start], "big")
+        if len(stream) < start or len(stream) < end:
+            return b""
+        self._held = None
+        body = stream[start:end]
+        if not body.startswith(_READY):
+            raise ProtocolError("a command before READY")
+        made = _READY + bytes([len(_IDENTITY)]) + _IDENTITY + struct.pack(">I", len(self._identity)) + self._identity
+        made += b"".join(each for name, each in _properties(body[len(_READY) :]) if name.lower() != _IDENTITY.lower())
+        return bytes([_COMMAND | _LONG]) + struct.pack(">Q", len(made)) + made + stream[end:]
+
+
+def _properties(body: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """The name and all bytes of each property in `body`."""
+    place = 0
+    while place < len(body):
+        value = place + 1 + body[place]
+        (size,) = struct.unpack(">I", body[value : value + 4].rjust(4, b"\xff"))
+        end = value + 4 + size
+        if end > len(body):
+            raise ProtocolError("a READY that is cut short")
+        yield body[place + 1 : value], body[place:end]
+        place = end
+
+
 @dataclass(eq=False)
 class _End:
     """One end of a connection.
 
     Attributes:
         meter: Of what comes in here; None: it is not counted.
+        introduction: Of a client.
         pending: What the other end has sent, and this one has not taken yet.
         over: Whether it has sent all that it will.
     """
 
     socket: socket.socket
     meter: MessageMeter | None = None
+    introduction: Introduction | None = None
     pending: memoryview = field(default_factory=lambda: memoryview(b""))
     over: bool = False
     other: _End = field(init=False)
@@ -129,6 +205,7 @@ class Relay:
         self._selector = selectors.DefaultSelector()
         self._ends: set[_End] = set()
         self._listener: socket.socket | None = None
+        self._numbers = itertools.count(1)
 
     def open(self) -> None:
         """Begins to listen; a socket that an ended process has left there is replaced.
@@ -190,7 +267,8 @@ class Relay:
         except OSError:  # the service is stopping, or has no descriptors left
             client.close()
             return
-        ends = _End(client, self._meter()), _End(inner)
+        identity = identity_of(_user(client), next(self._numbers))
+        ends = _End(client, self._meter(), Introduction(identity)), _End(inner)
         for end, other in (ends, ends[::-1]):
             end.other = other
             end.socket.setblocking(False)
@@ -206,6 +284,8 @@ class Relay:
             end.over = not data
             if end.meter is not None:
                 end.meter.read(data)
+            if end.introduction is not None:
+                data = end.introduction.pass_on(data)
             end.other.pending = memoryview(data)
         if any(side.over and not side.other.pending for side in (end, end.other)):
             self._close(end)
@@ -229,3 +309,10 @@ class Relay:
                 self._selector.unregister(side.socket)
             side.socket.close()
             self._ends.discard(side)
+
+
+def _user(client: socket.socket) -> int:
+    """The user of the process that has made the connection, by the kernel's word."""
+    credentials = client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    _, uid, _ = _CREDENTIALS.unpack(credentials)
+    return int(uid)

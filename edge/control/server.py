@@ -12,14 +12,13 @@ import zmq
 from edge.clock import monotonic
 from edge.control.command_queue import CommandQueue, Send
 from edge.control.protocol import MAX_BYTES, MAX_PARTS, Reply, read_request
-from edge.control.relay import MessageMeter, Relay
+from edge.control.relay import MessageMeter, Relay, uid_of
 from edge.ops.alarms import Alarms
-from edge.ops.lock import hold
+from edge.ops.lock import CONSOLE_LOCK, hold
 from edge.ops.worker import Worker, Workers
 
 SOCKET = "console.sock"
 _INNER_SOCKET = "console.zmq"  # what the relay connects to; as long a name, for the limit below
-_LOCK = "console.lock"
 _PATH_LIMIT = 107  # bytes, of a UNIX socket's name
 _POLL_MS = 100
 # A message that is a little too large is refused in words, one that is much too large ends its connection.
@@ -52,7 +51,7 @@ class ConsoleServer:
         self.path = folder / SOCKET
         self._commands = commands
         self._alarms = alarms or Alarms()
-        self._lock_path = folder / _LOCK
+        self._lock_path = folder / CONSOLE_LOCK
         self._lock: IO[bytes] | None = None
         self._inner = folder / _INNER_SOCKET
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
@@ -98,6 +97,7 @@ class ConsoleServer:
         self._relaying.stop()  # last: it carries what the others have sent
         if self._lock is not None:
             self._relay.close()
+            self._inner.unlink(missing_ok=True)
             self._lock.close()
 
     def _pass_on(self) -> float | None:
@@ -113,7 +113,7 @@ class ConsoleServer:
             self._socket.send_multipart(self._done.recv_multipart())
         if self._socket in ready:
             client, *parts = self._socket.recv_multipart()
-            request = read_request(parts)
+            request = read_request(parts, uid_of(client))
             if isinstance(request, Reply):
                 self._socket.send_multipart([client, *request.to_parts()])
             else:

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
 from core.calibration import fewest
 from core.image import Rgb, decode, encode_png
 from core.shot_folder import export_shots
 from edge.clock import iso_ms, utc_now
-from edge.control.dispatcher import Arguments, Caller, Command, CommandError, Dispatcher, OfLine, Result
+from edge.control.arguments import Arguments, Folder, Moment, Names, Number, OfLine
+from edge.control.dispatcher import ALL_S, WORK_S, Caller, Command, CommandError, Dispatcher, Result
 from edge.control.enrolment import Enrolled
 from edge.control.kept_pictures import KeptPictures
 from edge.control.next_parts import next_parts
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 class OfShot(Arguments):
     """A shot."""
 
-    shot: int = Field(ge=1)
+    shot: Number
     """Its number."""
 
 
@@ -46,7 +46,7 @@ class Enrol(OfLine):
 
     shots: int = Field(default=0, ge=0, le=64)
     """How many of the line's next parts; 0 with pictures sent along."""
-    names: tuple[str, ...] = ()
+    names: Names = ()
     """Of the pictures sent along."""
     note: str = Field(default="", max_length=500)
     """What there is to say of them."""
@@ -59,7 +59,7 @@ class Enrol(OfLine):
 class OfFolder(OfLine):
     """A line's shots in a folder."""
 
-    folder: Path
+    folder: Folder
     """Absolute; the service reads or writes it."""
 
 
@@ -70,9 +70,9 @@ class Calibrate(OfLine):
     """The false-alarm rate that it is to promise."""
     parts: int = Field(default=0, ge=0, le=10_000)
     """From so many of the line's next parts, all of which must be good; 0: from its shots, each against the others."""
-    since: AwareDatetime | None = None
+    since: Moment | None = None
     """From the parts of the history since then, all of which must have been good."""
-    until: AwareDatetime | None = None
+    until: Moment | None = None
     """And until then; without it, until now."""
     sure: bool = False
     """Accept the rate that the parts can promise, where they are too few for the one asked for."""
@@ -90,7 +90,7 @@ class Threshold(OfLine):
 class Feedback(OfLine):
     """What a verdict was really about."""
 
-    seq: int = Field(ge=1)
+    seq: Number
     """The verdict's number."""
     kind: Literal["false_alarm", "missed"]
     """`false_alarm`: the part was good, its picture is enrolled; `missed`: it was defective, evidence is kept."""
@@ -288,21 +288,14 @@ def _archived(dispatcher: Dispatcher, entry: Entry) -> tuple[Rgb | None, str | N
 
 def _export(dispatcher: Dispatcher, arguments: OfFolder, _caller: Caller) -> Result:
     dispatcher.line(arguments.line)
-    _absolute(arguments.folder)
     shots = dispatcher.database.read(lambda tables: export_shots(tables.bank, arguments.line, arguments.folder))
     return {"shots": [shot.id for shot in shots]}, ()
 
 
 def _import(dispatcher: Dispatcher, arguments: OfFolder, caller: Caller) -> Result:
     line = dispatcher.line(arguments.line)
-    _absolute(arguments.folder)
     shots = dispatcher.enrolment.import_folder(arguments.line, arguments.folder, caller.who)
     return {"shots": [shot.id for shot in shots], "bank": line.recipe.bank.model_dump()}, ()
-
-
-def _absolute(path: Path) -> None:
-    if not path.is_absolute():
-        raise CommandError(f"{path}: name it from the root; the service has a working directory of its own")
 
 
 def calibration_part(kept: LineCalibration) -> dict[str, Any]:
@@ -327,15 +320,15 @@ def _shot_part(shot: Shot) -> dict[str, Any]:
 
 
 SHOT_COMMANDS: dict[str, Command] = {
-    "enroll": Command(Enrol, _enrol, changes=True),
+    "enroll": Command(Enrol, _enrol, changes=True, limit_s=WORK_S),
     "shots_list": Command(ListShots, _shots),
     "shots_show": Command(OfShot, _show_shot),
-    "shots_remove": Command(OfShot, _remove, changes=True),
-    "shots_restore": Command(OfShot, _restore, changes=True),
-    "shots_reembed": Command(OfLine, _reembed, changes=True),
-    "shots_export": Command(OfFolder, _export),
-    "shots_import": Command(OfFolder, _import, changes=True),
-    "calibrate": Command(Calibrate, _calibrate, changes=True),
-    "threshold": Command(Threshold, _threshold, changes=True),
-    "feedback": Command(Feedback, _feedback, changes=True),
+    "shots_remove": Command(OfShot, _remove, changes=True, limit_s=WORK_S),
+    "shots_restore": Command(OfShot, _restore, changes=True, limit_s=WORK_S),
+    "shots_reembed": Command(OfLine, _reembed, changes=True, limit_s=ALL_S),
+    "shots_export": Command(OfFolder, _export, limit_s=ALL_S),
+    "shots_import": Command(OfFolder, _import, changes=True, limit_s=ALL_S),
+    "calibrate": Command(Calibrate, _calibrate, changes=True, limit_s=WORK_S),
+    "threshold": Command(Threshold, _threshold, changes=True, limit_s=WORK_S),
+    "feedback": Command(Feedback, _feedback, changes=True, limit_s=WORK_S),
 }

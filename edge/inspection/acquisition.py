@@ -15,13 +15,15 @@ from edge.inference import Inference, NotFiniteError, Scored, TooLateError
 from edge.inspection.issuer import Issuer
 from edge.inspection.recipe import CurrentRecipe
 from edge.inspection.request import InspectionRequest, Outcome, fault_of
-from edge.ops.worker import Worker, Workers
-from edge.settings import LineSettings
+from edge.ops.worker import STOP_S, Worker, Workers
+from edge.settings import LineSettings, Roi
 
 PATIENCE_S = 30.0
 """One turn of a line's thread that takes longer counts as a standstill, seconds."""
 ANSWER_S = 0.02
 """The verdict and its way to the disk take up to so many seconds after the inference."""
+CAMERA_STOP_S = 3.0
+"""A camera is asked to end; after so many seconds it is made to."""
 _LOOK_S = 0.25  # how often the camera is looked after while nothing comes
 _GRAB_S = 0.1  # how often a part that waits for its frame is looked at
 _LEAST_WITHIN_S = 0.25  # a busy machine may hold up a frame for so long, however fast the camera is
@@ -86,10 +88,10 @@ class Acquisition:
         self._halted = True
         self._worker.halt()
 
-    def join(self, timeout_s: float | None = None) -> None:
+    def join(self, timeout_s: float = STOP_S) -> None:
         """Waits for the end of the thread, then ends the camera."""
         self._worker.stop(timeout_s)
-        self._camera.stop()
+        self._camera.stop(min(timeout_s, CAMERA_STOP_S))
 
     def _serve_trigger(self) -> float | None:
         if self._fetching is None or self._fetching.decided:
@@ -170,16 +172,15 @@ class Acquisition:
             request.image = frame.image
             self._issuer.put(fault_of(request, *fault))
             return
-        request.image = self._inspected(frame.image)
-        if request.image is None:
-            height, width = frame.image.shape[:2]
-            message = f"the region {self._settings.roi} is not inside the frame of {width} x {height}"
-            self._issuer.put(fault_of(request, "roi_outside_frame", message))
+        try:
+            request.image = inspected(frame.image, self._settings.roi)
+        except RegionError as error:
+            self._issuer.put(fault_of(request, "roi_outside_frame", str(error)))
             return
         request.recipe = recipe = self._recipe.value
 
         def scored(result: Future[Scored]) -> None:
-            self._issuer.put(_outcome_of(request, result))
+            self._issuer.put(outcome_of(request, result))
 
         due = None if request.due is None else request.due - ANSWER_S
         self._inference.submit(request.image, recipe.text, recipe.index, line=self._line, due=due).add_done_callback(
@@ -207,17 +208,26 @@ class Acquisition:
         interval = self._camera.status.interval_s
         return half if interval is None else min(half, max(2 * interval, _LEAST_WITHIN_S))
 
-    def _inspected(self, image: Rgb) -> Rgb | None:
-        """The inspected region of a frame, or None when it does not lie inside."""
-        roi = self._settings.roi
-        if roi is None:
-            return image
-        if roi.y + roi.height > image.shape[0] or roi.x + roi.width > image.shape[1]:
-            return None
-        return image[roi.y : roi.y + roi.height, roi.x : roi.x + roi.width]
+
+class RegionError(ValueError):
+    """The inspected region does not lie inside the frame; the message says both."""
 
 
-def _outcome_of(request: InspectionRequest, result: Future[Scored]) -> Outcome:
+def inspected(image: Rgb, roi: Roi | None) -> Rgb:
+    """The inspected region of a frame, as a view of it; None: all of it.
+
+    Raises:
+        RegionError: it does not lie inside.
+    """
+    if roi is None:
+        return image
+    height, width = image.shape[:2]
+    if roi.y + roi.height > height or roi.x + roi.width > width:
+        raise RegionError(f"the region {roi} is not inside the frame of {width} x {height}")
+    return image[roi.y : roi.y + roi.height, roi.x : roi.x + roi.width]
+
+
+def outcome_of(request: InspectionRequest, result: Future[Scored]) -> Outcome:
     """What the inference made of a part."""
     error = result.exception()
     if error is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter, deque
 
+from edge.inspection.judging import Judging
 from edge.messages import LatencySummary, Verdict
 
 _LATENCIES = 4096  # verdicts that the percentiles of one stats message look back on, at most
@@ -22,10 +23,13 @@ class Counters:
         """Triggers that came."""
         self.unkept = 0
         """Verdicts without a place on disk."""
+        self.judging = Judging()
+        """Whether parts are judged at all."""
         self._latencies: deque[float] = deque(maxlen=_LATENCIES)
 
-    def issued(self, verdict: Verdict) -> None:
-        """Counts a verdict."""
+    def issued(self, verdict: Verdict, *, kept: bool = False) -> None:
+        """Counts a verdict; `kept`: its trigger had waited at the broker."""
+        self.judging.note(verdict, kept=kept)
         self.verdicts[verdict.verdict] += 1
         if verdict.timing_ms is not None:
             self._latencies.append(verdict.timing_ms.total)

@@ -21,7 +21,7 @@ from edge.inspection.services import Services
 from edge.inspection.verdict import is_anomalous, make_error, make_verdict
 from edge.messages import Decision, Fault, Model, Verdict, uuid7
 from edge.ops.logs import line_log
-from edge.ops.worker import Worker
+from edge.ops.worker import STOP_S, Worker
 from edge.settings import LineSettings
 from edge.storage.writer import WriterError
 
@@ -110,7 +110,7 @@ class Issuer:
         """Ends when all parts under way are answered."""
         self._worker.halt()
 
-    def join(self, timeout_s: float | None = None) -> None:
+    def join(self, timeout_s: float = STOP_S) -> None:
         """Waits for the end."""
         self._worker.stop(timeout_s)
 
@@ -339,7 +339,7 @@ class Issuer:
     def _issue(self, answer: _Answer, verdict: Verdict, then: Callable[[], None] | None = None) -> bool:
         """Sends a verdict on its way; whether the broker was given it at once. `then` is called when it has it."""
         request, services = answer.request, self._services
-        self._counters.issued(verdict)
+        self._counters.issued(verdict, kept=request.message is not None and request.message.waited_s > 0)
         self.issued = max(self.issued, verdict.seq)
         code = verdict.error.code if verdict.error is not None else None
         services.metrics.verdict(self._line, verdict.verdict, code, verdict.timing_ms)

@@ -14,9 +14,10 @@ from edge.inspection.recipe import CurrentRecipe, LoadedRecipe, Seen, Watchers
 from edge.inspection.request import InspectionRequest, fault_of
 from edge.inspection.services import Services
 from edge.inspection.status import Status
-from edge.messages import Fault, LineStats, Model, State
+from edge.messages import Fault, LineHealth, LineStats, Model
 from edge.ops.alarms import Alarm
 from edge.ops.metrics import Gauges
+from edge.ops.worker import STOP_S
 from edge.settings import LineSettings
 
 _LOOK_S = 0.25  # between two looks at what the state depends on
@@ -65,10 +66,11 @@ class Line:
         self._issuer.halt()
         self._watchers.close()  # who waits for its parts must not hold up the end
 
-    def join(self, timeout_s: float | None = None) -> None:
-        """Waits for the end."""
-        self._issuer.join(timeout_s)
+    def join(self, timeout_s: float = STOP_S) -> None:
+        """Waits for the end: of the camera first, as no part needs a frame any more."""
+        end = monotonic() + timeout_s
         self._acquisition.join(timeout_s)
+        self._issuer.join(end - monotonic())
         self._services.publisher.publish_stats(self.stats())
 
     def trigger(self, part_id: str, deadline_ms: int | None = None) -> InspectionRequest:
@@ -149,9 +151,9 @@ class Line:
         """Asks something of the people at the line, in its state, until it is called with None."""
         self._status.ask(words)
 
-    def state(self) -> tuple[State, str | None]:
-        """How the line is, and why; and what else is amiss."""
-        return self._status.state()
+    def health(self) -> LineHealth:
+        """How the line is, and why."""
+        return self._status.health()
 
     def alarms(self) -> list[Alarm]:
         """What is wrong with the line or the service."""

@@ -32,20 +32,22 @@ def make_alfa(model: ModelSettings, method: MethodSettings) -> Alfa:
     """The configured method on the configured model.
 
     Raises:
-        ModelError: model, weights, device or dtype cannot be had, or the method's parts do not fit the model: a window
-            is larger than its grid, it has no such blocks.
-        ValueError: parts of the method do not go together.
+        ModelError: model, weights, device or dtype cannot be had, parts of the method do not go together, or they do
+            not fit the model: a window is larger than its grid, it has no such blocks.
     """
-    chosen = Method(
-        scales=method.scales,
-        stride=method.stride,
-        windows=method.windows,
-        adaptation=method.adaptation,
-        llm_prompts=method.llm_prompts,
-        aligner=method.aligner,
-        few_shot=method.few_shot,
-        memory_layers=method.memory_layers,
-    )
+    try:
+        chosen = Method(
+            scales=method.scales,
+            stride=method.stride,
+            windows=method.windows,
+            adaptation=method.adaptation,
+            llm_prompts=method.llm_prompts,
+            aligner=method.aligner,
+            few_shot=method.few_shot,
+            memory_layers=method.memory_layers,
+        )
+    except ValueError as error:
+        raise ModelError(f"the parts of [method] do not go together: {error}") from error
     store = Store(store_dir(model.store))
     backbone = load_backbone(model.name, model.weights, model.device, model.dtype, store)
     tower = None if method.few_shot == "alfa" else make_tower(model, store)

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 
 from edge.camera.supervisor import Camera
 from edge.clock import monotonic, utc_now
 from edge.inspection.counters import Counters
+from edge.inspection.health import LEVELS, line_health
 from edge.inspection.issuer import Issuer
 from edge.inspection.recipe import CurrentRecipe
 from edge.inspection.services import Services
-from edge.messages import NOT_CALIBRATED, LineStats, State, StatusAlarm
+from edge.messages import NOT_CALIBRATED, LineHealth, LineStats, StatusAlarm
 from edge.ops.alarms import Alarm
 from edge.ops.metrics import Gauges
 from edge.storage.outbox import Depth
 
-_EVENTS = ("errors", "messages_refused")  # they come and go; the alarms have them, the state's reason does not
-_OF_CAMERA = "camera"
-_RESUME = "`alfa-edge resume`, or the command `resume`, has it judge again"
+_JUDGING = "judging"
 _STEADY_S = 3.0  # so long after the last part that was answered without it the disk is well again
 
 
@@ -46,6 +46,7 @@ class Status:
         self._halted = False
         self._paused: str | None = None
         self._asks: str | None = None
+        self._faults: set[tuple[str, str]] = set()  # that there were at the last look
 
     @property
     def paused(self) -> str | None:
@@ -77,27 +78,14 @@ class Status:
         with self._lock:
             return self._halted
 
-    def state(self) -> tuple[State, str | None]:
-        """How the line is, and why; and what else is amiss."""
+    def health(self) -> LineHealth:
+        """How the line is, and why."""
+        return self._health(self.alarms())
+
+    def _health(self, alarms: Sequence[Alarm]) -> LineHealth:
         with self._lock:
             halted, paused = self._halted, self._paused
-        if halted:
-            return "stopping", None
-        alarms = [alarm for alarm in self.alarms() if alarm.code not in (*_EVENTS, _OF_CAMERA)]
-        if faults := [alarm for alarm in alarms if alarm.severity == "fault"]:
-            return "fault", faults[0].message
-        if paused is not None:
-            return "paused", paused
-        camera = self._camera.status
-        if camera.state == "ended":
-            return "ready", "the source has ended"
-        if camera.state == "fault":
-            return "fault", f"camera: {camera.reason} (attempt {camera.reconnects + 1})"
-        if camera.health.fault is not None:
-            return "fault", f"camera: {camera.health.fault.message}"
-        notes = [f"{alarm.code}: {alarm.message}" for alarm in alarms if alarm.code != "uncalibrated"]
-        notes += [alarm.message for alarm in alarms if alarm.code == "uncalibrated"]  # graver troubles stand before it
-        return "running" if camera.state == "running" else "ready", "; ".join(notes) or None
+        return line_health(alarms, camera=self._camera.status.state, paused=paused, halted=halted)
 
     def alarms(self) -> list[Alarm]:
         """What is wrong with the line or the service."""
@@ -106,14 +94,13 @@ class Status:
 
     def publish(self) -> None:
         """Has the broker know how the line is; returns at once, and does nothing where nothing has changed."""
-        state, reason = self.state()
-        alarms = tuple(
+        # Whoever reads this has it from the broker.
+        alarms = [alarm for alarm in self.alarms() if alarm.code != "broker"]
+        told = tuple(
             StatusAlarm(code=alarm.code, message=alarm.message, since=alarm.since, severity=alarm.severity)
-            for alarm in self._alarms.of(self._line)
-            if alarm.code != "broker"  # whoever reads this has it from the broker
+            for alarm in alarms
         )
-        remedy = _RESUME if state == "paused" else None  # an alarm's message has its own
-        self._publisher.set_status(state, reason, remedy=remedy, generation=self._issuer.generation, alarms=alarms)
+        self._publisher.set_status(self._health(alarms), generation=self._issuer.generation, alarms=told)
 
     def stats(self) -> LineStats:
         """The counters, and the latencies since the last call."""
@@ -147,9 +134,10 @@ class Status:
     def gauges(self) -> Gauges:
         """The figures for Prometheus."""
         camera, depth, broker = self._camera.status, self._outbox.depth(self._line), self._publisher.state
-        recipe = self._recipe.value
+        recipe, health = self._recipe.value, self.health()
         return Gauges(
-            line_state=self.state()[0],
+            line_state=health.state,
+            component_health={name: LEVELS.index(found.level) for name, found in health.components.items()},
             queue=self._issuer.open,
             frames_dropped=self._counters.dropped,
             camera_reconnects=camera.reconnects,
@@ -171,12 +159,33 @@ class Status:
         drift = recipe.drift.state if recipe.drift is not None else None
         drifting = f"{drift.reason}; calibrate anew" if drift is not None and drift.drifting else None
         self._alarms.set("drift", drifting, self._line)
+        self._look_at_judging()
         self._outbox.look()
         if not self._outbox.keeps(self._line) and monotonic() - self._issuer.unkept_at >= _STEADY_S:
             self._alarms.clear("state_disk", self._line)  # it has taken all that was given without it
         with self._lock:
             asks = self._asks
         self._alarms.set("uncalibrated", asks or (NOT_CALIBRATED if recipe.provisional else None), self._line)
+
+    def _look_at_judging(self) -> None:
+        """Whether the last parts were all errors. What they say is of the past once a fault of the line is over: with
+        the camera back, a controller that waits for the line to run would wait for ever.
+        """
+        judging = self._counters.judging
+        faults = {
+            (alarm.code, alarm.about)
+            for alarm in self._alarms.of(self._line)
+            if alarm.severity == "fault" and alarm.code != _JUDGING
+        }
+        with self._lock:
+            over, self._faults = self._faults - faults, faults
+        if over:
+            judging.begin_again()
+        fault = judging.fault
+        if fault is None:
+            self._alarms.clear(_JUDGING, self._line)
+        else:
+            self._alarms.raise_(_JUDGING, fault.message, self._line, remedy=fault.remedy)
 
 
 def _age(depth: Depth) -> float | None:

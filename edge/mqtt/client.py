@@ -38,6 +38,7 @@ _OF_BROKER: dict[int, Cause] = {142: "taken_over", 149: "too_large"}  # by the c
 _EARLY_PAUSE_S = 5.0  # the longest pause after early losses: a network that is merely bad must not be left for long
 _HUNG_UP = 2  # connections ended without an answer after which a broker is taken to speak no MQTT 5
 _LOOK_S = 0.1
+_CUT_S = 1.0  # for a network thread whose connection was cut; one that is about to connect may take longer
 
 P = ParamSpec("P")
 Callback: TypeAlias = Callable[Concatenate["LineClient", P], None]
@@ -200,7 +201,7 @@ class LineClient:
     def close(self, timeout_s: float) -> None:
         """Disconnects, and ends the network thread; lets the last packets leave within the time."""
         late = monotonic() + max(1.0, timeout_s)
-        too_late = late + connection.CONNECT_TIMEOUT_S
+        too_late = late + _CUT_S
         with self.sending:
             self._closing = True
             network = self._network
@@ -252,7 +253,7 @@ class LineClient:
                 self._lost_at = now if heard_at is None else min(now, heard_at)
             self._connected, self._reason = False, reason
         if changed and not self._closing:
-            self._say("broker", f"not connected to the broker: {reason}")
+            self._say("broker", connection.not_connected(reason))
         if was:
             self._owner.lost(cause)
 

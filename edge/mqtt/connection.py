@@ -18,6 +18,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
+from core.regular_file import SMALL, read_regular
 from edge.mqtt import tls
 from edge.settings import MqttSettings
 from edge.settings_file import ConfigError, Problem
@@ -166,9 +167,19 @@ def refused(code: ReasonCode) -> str:
     return f"the broker refused the connection: {in_words(code)}"
 
 
+def refuses(topic: str, why: str) -> str:
+    """That a broker takes no message, or no subscription, of a topic."""
+    return f"the broker refuses {topic}: {why}"
+
+
 def lost(code: ReasonCode) -> str:
     """Why a connection is gone."""
     return "connection lost" if str(code) == "Unspecified error" else f"connection lost: {in_words(code)}"
+
+
+def not_connected(reason: str) -> str:
+    """That there is no connection."""
+    return f"not connected to the broker: {reason}"
 
 
 def unanswered(settings: MqttSettings) -> str:
@@ -211,7 +222,7 @@ def _password(settings: MqttSettings) -> str | None:
     if path is None:
         return None
     try:
-        lines = path.read_text("utf-8").splitlines()
+        lines = read_regular(path, SMALL).decode("utf-8").splitlines()
     except OSError as error:
         remedy = "no such file" if isinstance(error, FileNotFoundError) else f"cannot be read: {error.strerror}"
         raise ConfigError([Problem("mqtt", "password_file", str(path), remedy)]) from error

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from core.printable import shown
 from edge.incoming import NO_ID, MessageError
 from edge.messages import Fault, ReplyMessage
 from edge.ops.alarms import Alarms
 from edge.ops.logs import line_log
-from edge.ops.redact import printable
 from edge.storage.verdict_tables import MessageIdentity
 
 REJECTIONS = ("too_large", "retained", "bad_trigger", "bad_command", "unexpected", "unreadable", "too_many", "internal")
@@ -153,8 +153,9 @@ class Router:
 
     def _refuse(self, message: InboundMessage, reason: str, error: MessageError) -> None:
         """One that is refused is acknowledged, since it would be refused again."""
-        text = printable(error.message)
+        text = shown(error.message)
         self.reject(message.line, reason, f"a {message.kind} was refused: {text}")
-        reply = ReplyMessage(id=printable(error.id), refusal=Fault(code=error.code, message=text))
+        identity = error.id.encode("utf-8", "replace").decode()  # what can be said of it is said as it came
+        reply = ReplyMessage(id=identity, refusal=Fault(code=error.code, message=text))
         self._voices[message.line].publish_reply(reply.to_json())
         message.acknowledge()

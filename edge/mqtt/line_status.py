@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 from edge.clock import utc_now
-from edge.messages import LineStatus, State, StatusAlarm
+from edge.messages import LineHealth, LineStatus, StatusAlarm
 
 
 class CurrentStatus:
@@ -13,7 +13,9 @@ class CurrentStatus:
 
     def __init__(self, line: str, node: str, version: str) -> None:
         self._lock = threading.Lock()
-        self._status = LineStatus(line=line, state="starting", since=utc_now(), node=node, version=version)
+        self._status = LineStatus(
+            line=line, state="starting", level="warning", since=utc_now(), node=node, version=version
+        )
         self._unsaid = self._ended = False
 
     @property
@@ -23,9 +25,7 @@ class CurrentStatus:
 
     def change(
         self,
-        state: State,
-        reason: str | None,
-        remedy: str | None = None,
+        health: LineHealth,
         generation: int | None = None,
         alarms: tuple[StatusAlarm, ...] = (),
         *,
@@ -37,11 +37,9 @@ class CurrentStatus:
                 return False
             self._ended = last
             changed = self._status.model_copy(
-                update={
-                    "state": state,
-                    "reason": reason,
-                    "since": self._status.since if state == self._status.state else utc_now(),
-                    "remedy": remedy,
+                update=dict(health)
+                | {
+                    "since": self._status.since if health.state == self._status.state else utc_now(),
                     "generation": self._status.generation if generation is None else generation,
                     "alarms": alarms,
                 }
@@ -66,7 +64,12 @@ class CurrentStatus:
 
     def last_will(self) -> bytes:
         """What the broker says when the connection is lost."""
-        reason = "connection lost; it had been made at `since`"
+        lost = LineHealth(
+            state="offline",
+            level="fault",
+            reason="connection lost; it had been made at `since`",
+            remedy="look after the box, its service and its network",
+        )
         with self._lock:
-            will = {"state": "offline", "since": utc_now(), "reason": reason, "remedy": None, "alarms": ()}
-            return self._status.model_copy(update=will).to_json()
+            will = self._status.model_copy(update=dict(lost) | {"since": utc_now(), "alarms": ()})
+        return will.to_json()

@@ -13,7 +13,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from edge.clock import monotonic
-from edge.messages import LineStats, State, StatusAlarm, Verdict
+from edge.messages import LineHealth, LineStats, StatusAlarm, Verdict
 from edge.mqtt import connection, properties
 from edge.mqtt.backlog import Backlog, is_late, marked
 from edge.mqtt.client import Cause, LineClient
@@ -111,15 +111,13 @@ class Publisher:
 
     def set_status(
         self,
-        state: State,
-        reason: str | None = None,
+        health: LineHealth,
         *,
-        remedy: str | None = None,
         generation: int = 1,
         alarms: tuple[StatusAlarm, ...] = (),
     ) -> None:
-        """Says, retained, what state the line is in; without a connection, as soon as there is one."""
-        if self._status.change(state, reason, remedy, generation, alarms):
+        """Says, retained, how the line is; without a connection, as soon as there is one."""
+        if self._status.change(health, generation, alarms):
             self._speak_soon()
 
     def publish_verdict(self, verdict: Verdict, then: Callable[[], None] | None = None) -> bool:
@@ -187,7 +185,7 @@ class Publisher:
         deadline = monotonic() + timeout_s
         with self._client.sending:
             self._stopping = True
-            self._status.change("stopped", reason, last=True)
+            self._status.change(LineHealth(state="stopped", level="warning", reason=reason), last=True)
             self._speak()
         with self._lock:
             self._changed.wait_for(lambda: not self._awaits_puback(), timeout_s)
@@ -266,7 +264,8 @@ class Publisher:
         with self._lock:
             refusals = tuple(self._refusals.items())
         for topic, message in refusals:
-            self._alarms.set("broker_topic", message, self.line, about=topic.pattern)
+            code = "verdicts_refused" if topic is ANOMALY else "broker_topic"
+            self._alarms.set(code, message, self.line, about=topic.pattern)
         with self._client.sending:
             self._speak()
         paced = self._replay_some()
@@ -389,7 +388,7 @@ class Publisher:
         """The broker would not have a message. A verdict goes on waiting, and is tried again; others are gone."""
         if sent.verdict is not None:
             self._hold_back(sent)
-        self._note_refusal(sent.topic, f"the broker refuses {sent.topic.of(self.line)}: {why}")
+        self._note_refusal(sent.topic, connection.refuses(sent.topic.of(self.line), why))
 
     def _note_refusal(self, topic: Topic, message: str | None) -> None:
         """For the delivery thread, which raises the alarm."""

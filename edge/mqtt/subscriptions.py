@@ -16,7 +16,7 @@ from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.reasoncodes import ReasonCode
 
 from edge.clock import monotonic
-from edge.mqtt.connection import in_words
+from edge.mqtt.connection import in_words, refuses
 from edge.mqtt.freshness import Freshness
 from edge.mqtt.inbound import InboundMessage, Router
 from edge.ops.alarms import Alarms
@@ -162,11 +162,7 @@ class Subscriptions:
         elif connection is not None and now - connection.began >= _ANSWER_S:
             silent = "the broker does not answer the subscriptions: no triggers and commands come in"
             self._alarms.raise_("broker_topic", silent, self._line, about="subscriptions")
-        lost = (
-            f"{self._sync} does not come back: let the service write and read it; "
-            "until then old triggers cannot be told from new ones"
-        )
-        self._alarms.set("broker_order", lost if overdue else None, self._line)
+        self._alarms.set("broker_order", not_back(self._line) if overdue else None, self._line)
 
     def sync(self) -> bytes | None:
         """What to publish on the topic of sync messages, once."""
@@ -188,7 +184,7 @@ class Subscriptions:
             if self._connection is not None:
                 self._connection.granted = monotonic()
         for topic, code in zip(self._topics, codes, strict=False):
-            refused = f"the broker refuses {topic}: {in_words(code)}" if code.is_failure else None
+            refused = refuses(topic, in_words(code)) if code.is_failure else None
             self._alarms.set("broker_topic", refused, self._line, about=f"subscription {topic}")
         if len(codes) > len(self._topics) and codes[-1].is_failure:
             self.told.set()  # it will not tell
@@ -298,6 +294,14 @@ class Subscriptions:
                 self.last_seq, self.last_generation = last
             self.told.set()
         client.unsubscribe(self._stats)
+
+
+def not_back(line: str) -> str:
+    """That a line's sync message does not come back, and what to do."""
+    return (
+        f"{SYNC.of(line)} does not come back: let the service write and read it; "
+        "until then old triggers cannot be told from new ones"
+    )
 
 
 def _line_of(topic: str) -> str | None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import ssl
 from pathlib import Path
 
+from core.regular_file import read_regular
 from edge.clock import iso_ms, utc_now
 from edge.settings import MqttSettings
 from edge.settings_file import ConfigError, Problem
 
+_LARGEST = 16 << 20  # bytes; a system's list of authorities has a quarter of one
 _NOT_YET_VALID, _EXPIRED = 9, 10  # X509_V_ERR_...
 _OTHER_NAME = {62, 64}  # of a host, of an address
 _PLAIN = {"WRONG_VERSION_NUMBER", "UNEXPECTED_EOF_WHILE_READING", "RECORD_LAYER_FAILURE"}
@@ -75,7 +77,7 @@ def _identify(context: ssl.SSLContext, cert_file: Path, key_file: Path) -> None:
 
 def _content(key: str, path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_regular(path, _LARGEST)
     except OSError as error:
         remedy = "no such file" if isinstance(error, FileNotFoundError) else f"cannot be read: {error.strerror}"
         raise _problem(key, path, remedy) from error

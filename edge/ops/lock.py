@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 import fcntl
+import os
+import stat
 from pathlib import Path
 from typing import IO
+
+STATE_LOCK = "state.lock"
+"""The name of the lock file in a state folder."""
+CONSOLE_LOCK = "console.lock"
+"""The name of that beside the console's socket."""
+
+_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class LockError(RuntimeError):
@@ -22,17 +31,31 @@ def hold(path: Path) -> IO[bytes]:
         HeldError: another process holds it.
         LockError: it cannot be made.
     """
+    while True:
+        try:  # a pipe in its place must not keep whoever opens it
+            file = os.fdopen(os.open(path, _FLAGS, 0o666), "ab")
+        except OSError as error:
+            raise LockError(f"{path}: {error.strerror or error}") from error
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            file.close()
+            found = "something else than a file is in its place; check who put it there, and remove it"
+            raise LockError(f"{path}: {found}")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.close()
+            message = f"{path}: another alfa-edge uses this folder; stop it, or give this one a folder of its own"
+            raise HeldError(message) from None
+        if _is_at(path, file):
+            return file
+        file.close()  # somebody has removed it meanwhile, and the next process would make it anew
+
+
+def _is_at(path: Path, file: IO[bytes]) -> bool:
     try:
-        file = path.open("ab")
-    except OSError as error:
-        raise LockError(f"{path}: {error.strerror or error}") from error
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        file.close()
-        message = f"{path}: another alfa-edge uses this folder; stop it, or give this one a folder of its own"
-        raise HeldError(message) from None
-    return file
+        return os.path.samestat(path.stat(), os.fstat(file.fileno()))
+    except FileNotFoundError:
+        return False
 
 
 def is_held(path: Path) -> bool:
@@ -56,4 +79,4 @@ def hold_state(folder: Path) -> IO[bytes]:
         folder.mkdir(mode=0o750, parents=True, exist_ok=True)
     except OSError as error:
         raise LockError(f"{folder}: {error.strerror or error}; set service.state_dir") from error
-    return hold(folder / "state.lock")
+    return hold(folder / STATE_LOCK)

@@ -13,6 +13,7 @@ from datetime import datetime, timezone
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
+from core.printable import shown
 from edge.clock import iso_ms
 from edge.ops.redact import redact
 
@@ -120,9 +121,7 @@ def _exception(record: logging.LogRecord) -> list[str]:
 
 def _clean(text: str) -> str:
     """`text` on one line, without credentials; what cannot be printed is escaped first, so that it hides none."""
-    if not text.isprintable():
-        text = "".join(one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in text)
-    return redact(text)
+    return redact(shown(text))
 
 
 def _uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

@@ -68,6 +68,9 @@ METRICS = {
     "alfa_edge_line_state": Metric(
         "gauge", ("line", "state"), "1 for the state that the line is in, 0 for the others."
     ),
+    "alfa_edge_component_health": Metric(
+        "gauge", ("line", "component"), "0: well, 1: warning, 2: fault; of what the line depends on."
+    ),
     "alfa_edge_queue": Metric("gauge", ("line",), "Triggers that wait for their verdict."),
     "alfa_edge_outbox_verdicts": Metric("gauge", ("line",), "Verdicts on disk that the broker has not acknowledged."),
     "alfa_edge_outbox_oldest_seconds": Metric("gauge", ("line",), "Age of the oldest of them; absent without any."),
@@ -102,6 +105,7 @@ class Gauges:
     """How a line is at the moment; a field is named as its figure is. None: not shown."""
 
     line_state: State | None = None
+    component_health: Mapping[str, int] = field(default_factory=dict)
     queue: int | None = None
     frames_dropped: int | None = None
     camera_reconnects: int | None = None
@@ -232,6 +236,9 @@ class Metrics:
         return code
 
 
+_JOIN_S = 2.0  # for the thread that answers scrapes
+
+
 class MetricsServer:
     """Answers scrapes, each in a thread of its own."""
 
@@ -255,7 +262,7 @@ class MetricsServer:
         if self._server is not None:
             self._server.shutdown()
             self._server.server_close()
-            self._thread.join()
+            self._thread.join(_JOIN_S)
             self._server = None
 
 

@@ -18,8 +18,3 @@ def redact(text: str) -> str:
 def is_url(source: str) -> bool:
     """Whether a camera source is a network address rather than a path."""
     return urlsplit(source).scheme.lower() in {"rtsp", "rtsps", "http", "https", "rtmp", "udp", "tcp"}
-
-
-def printable(text: str) -> str:
-    """What can be written as UTF-8: names of files and messages of errors may hold what cannot."""
-    return text.encode("utf-8", "replace").decode()

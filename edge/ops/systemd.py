@@ -128,7 +128,7 @@ class Watchdog:
         """Looks no more. May be called twice, or without a start."""
         self._halt.set()
         if self._thread.is_alive():
-            self._thread.join()
+            self._thread.join(2 * _SEND_S)
 
     def _run(self) -> None:
         while True:
@@ -179,4 +179,4 @@ def loading(notifier: Notifier, every_s: float = _EXTEND_EVERY_S, limit_s: float
         yield
     finally:
         done.set()
-        thread.join()
+        thread.join(2 * _SEND_S)

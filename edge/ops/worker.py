@@ -15,7 +15,8 @@ log = logging.getLogger(__name__)
 
 PATIENCE_S = 60.0
 """A piece of a thread's work may take so many seconds, where the thread asks for no other limit."""
-
+STOP_S = 5.0
+"""A thread that is to end is waited for so many seconds, where nothing else is said: the process has to end."""
 
 _HOPELESS = 2.0  # a standstill of so many times the patience will not end by itself
 
@@ -30,6 +31,11 @@ class Watched(Protocol):
     name: str
     vital: bool
     """Whether the service is of no use without it."""
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread runs."""
+        ...
 
     def stalled(self) -> str | None:
         """Why it makes no progress, in words; None when it does."""
@@ -75,6 +81,10 @@ class Workers:
     def stalled_names(self) -> list[str]:
         """The names of all threads that stand still."""
         return [worker.name for worker in tuple(self._workers) if worker.stalled()]
+
+    def alive(self) -> list[str]:
+        """The names of the threads that have not ended."""
+        return [worker.name for worker in tuple(self._workers) if worker.alive]
 
     def fail(self, failure: str) -> None:
         """A vital thread has ended by an exception."""
@@ -162,14 +172,16 @@ class Worker:
             self._stopping = self._woken = True
             self._changed.notify()
 
-    def stop(self, timeout_s: float | None = None) -> bool:
+    def stop(self, timeout_s: float = STOP_S) -> bool:
         """Has the thread end when its work is done, and waits; whether it ended within `timeout_s` seconds.
 
         May be called twice, or without a start; then nothing is done any more.
         """
         self.halt()
         if self._thread.is_alive() and not self.is_current:
-            self._thread.join(timeout_s)
+            self._thread.join(max(0.0, timeout_s))
+            if self._thread.is_alive():
+                log.error("the thread %s has not ended within %.1f s, and is left behind", self.name, timeout_s)
         return not self._thread.is_alive()
 
     def stalled(self) -> str | None:

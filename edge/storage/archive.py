@@ -285,7 +285,7 @@ class Archive:
         with self._lock:
             self._status = replace(self._status, fault=fault)
             self._measure()
-        message = f"the archive takes no pictures: {fault}" if fault is not None else None
+        message = _takes_none(fault) if fault is not None else None
         self._alarms.set("archive", message, about="disk")
         self._alarms.set("archive_files", self._quota.why_undeletable())
 
@@ -303,6 +303,19 @@ class Archive:
             bytes=quota.bytes,
             oldest=quota.oldest,
         )
+
+
+def archive_fault(root: Path, settings: ArchiveSettings) -> str | None:
+    """Why an archive at `root` would take no pictures, as its alarm says it; None: it would. No picture is touched."""
+    try:
+        Quota(root, settings).probe()
+    except OSError as error:
+        return _takes_none(_in_words(error, root))
+    return None
+
+
+def _takes_none(fault: str) -> str:
+    return f"the archive takes no pictures: {fault}"
 
 
 def anomaly_overlay(image: Rgb, heatmap: Map, threshold: float) -> Rgb:

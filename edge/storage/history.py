@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import importlib
 import json
+import os
 import sqlite3
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
@@ -14,9 +15,12 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from core.database import Database, DatabaseError
+from core.database_error import restore_remedy
+from core.database_files import is_there
 from core.files import remove_drafts, replacing
 from edge.clock import iso_ms
-from edge.storage.verdict_tables import FILE, MARK_COPY, stamp
+from edge.storage.facts import mark_copy
+from edge.storage.verdict_tables import FILE, stamp
 
 _BUSY = 10.0  # seconds that a read waits for who opens the database
 _BATCH = 1000  # rows of an export that are read at a time: a long read would keep the writer's log from being emptied
@@ -121,7 +125,7 @@ class History:
         elif kinds and "normal" not in kinds:
             where, index = f"{where} AND verdict <> 'normal'", "INDEXED BY verdicts_amiss"
         query = f"{_ENTRY} {index} WHERE {where} ORDER BY seq DESC LIMIT ?"
-        return [_entry(row) for row in self._rows(query, *values, count)]
+        return self._entries(self._rows(query, *values, count))
 
     def entry(self, line: str, seq: int) -> Entry:
         """One verdict.
@@ -129,7 +133,7 @@ class History:
         Raises:
             UnknownVerdictError: it is not in the history.
         """
-        return _entry(self._known(_ENTRY, line, seq))
+        return self._entries([self._known(_ENTRY, line, seq)])[0]
 
     def payload(self, line: str, seq: int) -> dict[str, Any]:
         """One verdict as it was issued, with all of its JSON.
@@ -137,7 +141,8 @@ class History:
         Raises:
             UnknownVerdictError: it is not in the history.
         """
-        payload: dict[str, Any] = json.loads(self._known("SELECT payload FROM verdicts", line, seq)[0])
+        with self._as_written():
+            payload: dict[str, Any] = json.loads(self._known("SELECT payload FROM verdicts", line, seq)[0])
         return payload
 
     def scores(
@@ -192,10 +197,10 @@ class History:
             raise ExportError(f"{target}: {error.strerror or error}; name a file that can be written") from error
         return count
 
-    def backup(self, folder: Path) -> Path:
-        """Copies all that is committed now into `folder`, beside what goes on; returns the copy."""
+    def backup(self, folder: Path, at: datetime) -> Path:
+        """Copies all that is committed now into `folder`, as a backup of the moment `at`; returns the copy."""
         with self._open() as database:
-            database.backup(folder / FILE, MARK_COPY)
+            database.backup(folder / FILE, mark_copy(at))
         return folder / FILE
 
     def _batches(self, line: str, since: datetime | None, until: datetime | None) -> Iterator[list[Entry]]:
@@ -205,7 +210,7 @@ class History:
         # `+`: by number, not by time, or each batch would sort all that there are.
         where = where.replace("issued_at", "+issued_at")
         query = f"{_ENTRY} WHERE {where} AND seq > ? AND seq <= ? ORDER BY seq LIMIT ?"
-        while batch := [_entry(row) for row in self._rows(query, *values, after, last, _BATCH)]:
+        while batch := self._entries(self._rows(query, *values, after, last, _BATCH)):
             yield batch
             after = batch[-1].seq
 
@@ -216,8 +221,22 @@ class History:
             raise UnknownVerdictError(f"verdict {seq} of line {line} is not in the history, which ends with {last}")
         return found[0]
 
+    def _entries(self, rows: list[Any]) -> list[Entry]:
+        with self._as_written():
+            return [_entry(row) for row in rows]
+
+    @contextmanager
+    def _as_written(self) -> Iterator[None]:
+        try:
+            yield
+        except UnknownVerdictError:
+            raise
+        except (ValueError, RecursionError) as error:
+            text = f"holds what the program does not write ({error}): {restore_remedy(self.path)}"
+            raise DatabaseError(f"database {self.path} {text}") from error
+
     def _rows(self, query: str, *values: Any) -> list[Any]:
-        if not self.path.exists():
+        if not os.path.lexists(self.path):
             return []
         try:
             with self._open() as database, database.snapshot():
@@ -229,9 +248,10 @@ class History:
 
     def _open(self) -> Database:
         try:
+            is_there(self.path)
             name = f"{self.path.absolute().as_uri()}?mode=ro"
             return Database(self.path, sqlite3.connect(name, uri=True, timeout=_BUSY))
-        except sqlite3.OperationalError as error:
+        except (OSError, sqlite3.OperationalError) as error:
             remedy = "check that it exists, and that this user may read it and write to its folder"
             raise DatabaseError(f"database {self.path}: {error}; {remedy}") from error
 

@@ -19,9 +19,9 @@ from core import files
 from core.database import DatabaseError
 from core.regular_file import read_regular
 from edge.messages import Verdict
+from edge.storage.line_number import LineNumber
 
 FILE = "answers.journal"
-_MOST_NUMBER = 2**53 - 1  # that every reader of JSON reads exactly
 _MOST_BYTES = 1 << 30  # of the file; ten thousand answers of a line have 20 MB
 
 
@@ -38,6 +38,9 @@ class _AnswerRecord(BaseModel):
     verdict: str
     trigger: int | None = Field(ge=0, lt=1 << 63)
     message: str | None
+
+
+_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,9 @@ class Journal:
         except FileNotFoundError:
             lines = []
         except OSError as error:
-            raise DatabaseError(f"{self.path}: {error.strerror or error}; move it away") from error
+            raise DatabaseError(
+                f"{self.path}: {error.strerror or error}; check who put it there, and move it elsewhere"
+            ) from error
         for line in lines:
             try:
                 record: dict[str, Any] = json.loads(line)
@@ -96,8 +101,7 @@ class Journal:
                 else:
                     answer = _AnswerRecord.model_validate(record)
                     verdict = Verdict.model_validate_json(answer.verdict)
-                    if max(verdict.seq, verdict.generation) > _MOST_NUMBER:
-                        raise ValueError("no number of a verdict")
+                    LineNumber(verdict.generation, verdict.seq)
                     answers.append(JournalAnswer(verdict, answer.trigger, answer.message))
             except (ValueError, TypeError, RecursionError):
                 continue
@@ -128,7 +132,7 @@ class Journal:
 
     def _append(self, record: dict[str, Any]) -> None:
         """In one write, so that a kill leaves it whole or not at all; on a line of its own after one that was cut."""
-        handle = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o640)
+        handle = os.open(self.path, _FLAGS, 0o640)
         try:
             os.write(handle, b"\n" + json.dumps(record).encode() + b"\n")
         finally:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,8 +19,11 @@ from edge.messages import Verdict
 from edge.ops.alarms import Alarms
 from edge.ops.worker import Workers
 from edge.settings import HistorySettings
+from edge.storage.acceptance import Acceptance as Acceptance
+from edge.storage.acceptance import trigger_of
 from edge.storage.journal import FILE as JOURNAL
 from edge.storage.journal import Journal, JournalAnswer
+from edge.storage.line_number import LineNumber, NumberKeeper, NumberTeller
 from edge.storage.verdict_database import VerdictDatabase
 from edge.storage.verdict_tables import FILE, Accepted, MessageIdentity, row_of, stamp
 from edge.storage.writer import DatabaseWriter, WriterError
@@ -57,23 +60,6 @@ class Depth:
     dropped: int
 
 
-class Acceptance:
-    """A trigger on its way to the disk."""
-
-    def __init__(self) -> None:
-        self.future: Future[Accepted]
-        """Done when it is on disk; or a WriterError."""
-        self.written: Accepted | None = None
-        """What the writer's thread has written, perhaps in a transaction that is not at its end yet."""
-
-    @property
-    def accepted(self) -> Accepted | None:
-        """As the writer's thread sees it: of the transaction under way, or of one that the disk took."""
-        if self.future.done() and (self.future.cancelled() or self.future.exception() is not None):
-            return None
-        return self.written
-
-
 class Outbox:
     """Triggers and verdicts of all lines, from their coming to the broker's acknowledgement, in `verdicts.db`.
 
@@ -87,6 +73,7 @@ class Outbox:
         workers: Workers | None = None,
         alarms: Alarms | None = None,
         runtime: Path | None = None,
+        known: Mapping[str, LineNumber] | None = None,
     ) -> None:
         """Starts nothing yet.
 
@@ -96,6 +83,7 @@ class Outbox:
             workers: Who watches the writer's thread.
             alarms: Where a disk that takes nothing is told.
             runtime: Folder of the journal; None: the state's.
+            known: The last number of each line, as others know it.
         """
         self.path = folder / FILE
         self._journal = Journal((runtime or folder) / JOURNAL)
@@ -109,7 +97,10 @@ class Outbox:
         self._lock = threading.Lock()  # guards what follows
         self._lost: OrderedDict[str, None] = OrderedDict()
         self._alarms = alarms = alarms or Alarms()
-        self._writer = DatabaseWriter(self.path, lambda: VerdictDatabase(self.path, settings, alarms), workers, alarms)
+        self._writer = DatabaseWriter(
+            self.path, lambda: VerdictDatabase(self.path, settings, alarms, known), workers, alarms
+        )
+        self._teller: NumberTeller | None = None
         self._database: VerdictDatabase | None = None
 
     def start(self) -> None:
@@ -141,9 +132,30 @@ class Outbox:
         if self._database is not None:
             self.look()
 
+    def join(self, installation: str) -> None:
+        """The database belongs to an installation; waits for the disk.
+
+        Raises:
+            WriterError: the disk does not take it.
+        """
+        self._writer.run(lambda database: database.join(installation))
+
+    def keep_numbers(self, keeper: NumberKeeper) -> None:
+        """Has `keeper` know the last numbers from now on, those of some seconds ago."""
+        self._teller = NumberTeller(keeper)
+        self.tell_numbers()
+
+    def tell_numbers(self) -> None:
+        """Tells who keeps them the numbers that are on disk now; returns at once."""
+        if self._teller is not None:
+            records = self._opened.records
+            self._teller.tell({line: LineNumber(record.generation, record.seq) for line, record in records.items()})
+
     def look(self) -> None:
-        """Empties the journal once all of it is on disk; to be called now and then."""
+        """Empties the journal once all of it is on disk, and has the numbers kept; to be called now and then."""
         with self._keeping:
+            if self._teller is not None and self._teller.due:
+                self.tell_numbers()
             if self._journal.answers and not any(map(self.keeps, tuple(self._passed))):
                 self._write_journal(self._journal.clear_answers)
                 self._answered.clear()
@@ -208,8 +220,8 @@ class Outbox:
         query = "SELECT id, part_id, received_at FROM triggers WHERE line = ? AND id <= ? ORDER BY id"
         with self._reader() as sql:
             rows = sql(query, (line, self._opened.last_trigger)).fetchall()
-        gone |= self._answered_triggers
-        return [Unanswered(trigger, part, stamp(at)) for trigger, part, at in rows if trigger not in gone]
+            gone |= self._answered_triggers
+            return [Unanswered(trigger, part, stamp(at)) for trigger, part, at in rows if trigger not in gone]
 
     def accept(
         self, line: str, part_id: str, received_at: datetime, message: MessageIdentity | None = None
@@ -266,7 +278,7 @@ class Outbox:
         row = row_of(verdict)
 
         def write(database: VerdictDatabase) -> Verdict:
-            trigger, duplicate = _trigger_of(accepted)
+            trigger, duplicate = trigger_of(accepted)
             passed = self._passed.get(verdict.line, 0)
             if not duplicate:
                 database.issue(row, trigger, passed)
@@ -297,7 +309,7 @@ class Outbox:
         name = None if message is None else message.name
         if name is not None:
             self._answered[name] = None
-        answer = JournalAnswer(verdict, _trigger_of(accepted)[0], name)
+        answer = JournalAnswer(verdict, trigger_of(accepted)[0], name)
         with self._keeping:
             self._write_journal(lambda: self._journal.add_answer(answer))
             return self._keep(verdict, accepted)
@@ -313,7 +325,7 @@ class Outbox:
         row = row_of(verdict)
 
         def write(database: VerdictDatabase) -> None:
-            database.amend(row, _trigger_of(accepted)[0])
+            database.amend(row, trigger_of(accepted)[0])
 
         self._writer.note(("keep", verdict.id), write, ("keep", verdict.line))
         return True
@@ -382,13 +394,5 @@ class Outbox:
         try:
             with self._opened.database.reader() as reader, reader.snapshot():
                 yield reader.tables.conn.execute
-        except (DatabaseError, sqlite3.Error) as error:
+        except (DatabaseError, sqlite3.Error, TypeError, ValueError) as error:  # or what is read is no time, or missing
             raise self._writer.error(error) from error
-
-
-def _trigger_of(accepted: Acceptance | int | None) -> tuple[int | None, bool]:
-    """The trigger's number, and whether the line had such a part; of one that the disk refused, nothing."""
-    if not isinstance(accepted, Acceptance):
-        return accepted, False
-    found = accepted.accepted
-    return (None, False) if found is None else (found.trigger, found.known)

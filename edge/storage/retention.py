@@ -109,15 +109,24 @@ class Quota:
         """The first day that is held."""
         return min(self._days, default=None)
 
+    def probe(self) -> None:
+        """Makes the folder where there is none, and a file in it that is gone at once: a disk that takes nothing is
+        known before the first picture.
+
+        Raises:
+            OSError: the disk cannot be written.
+        """
+        self.root.mkdir(mode=0o750, parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=self.root):
+            pass
+
     def scan(self) -> None:
         """Makes the folder where there is none, tidies up after a crash, and reads anew what is there.
 
         Raises:
             OSError: the disk cannot be read or written.
         """
-        self.root.mkdir(mode=0o750, parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=self.root):  # a disk that takes nothing is known before the first picture
-            pass
+        self.probe()
         self.undeletable.clear()
         self._passed_over.clear()
         parts = list(self._scan())

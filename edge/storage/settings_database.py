@@ -7,87 +7,24 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from core.bank import BANK_TABLES, Bank
-from core.database import Database, migrations, open_database
+from core.bank import Bank
+from core.database import Database, DatabaseError, open_database
+from core.database_error import restore_remedy
 from edge.clock import iso_ms, utc_now
+from edge.ops.alarms import Alarms
 from edge.ops.worker import Workers
+from edge.storage.facts import COPIED_AT, join, mark_copy, read_facts, set_fact
+from edge.storage.line_number import LineNumber
+from edge.storage.state_tables import ALL_TABLES
+from edge.storage.state_tables import FILE as FILE
+from edge.storage.state_tables import STATE_TABLES as STATE_TABLES
 from edge.storage.writer import DatabaseWriter
 
 T = TypeVar("T")
-
-FILE = "state.db"
-
-STATE_TABLES = migrations(
-    "state",
-    """
-    CREATE TABLE calibrations (
-        id INTEGER PRIMARY KEY,
-        line TEXT NOT NULL,
-        at TEXT NOT NULL,
-        who TEXT NOT NULL,
-        source TEXT NOT NULL,
-        threshold REAL NOT NULL,
-        pixel_threshold REAL NOT NULL,
-        rate REAL,
-        count INTEGER NOT NULL,
-        fingerprint TEXT NOT NULL,
-        pack_sha256 TEXT NOT NULL,
-        revision INTEGER NOT NULL
-    ) STRICT;
-    CREATE INDEX calibrations_of_a_line ON calibrations (line, id);
-    CREATE TABLE audit (
-        id INTEGER PRIMARY KEY,
-        at TEXT NOT NULL,
-        who TEXT NOT NULL,
-        command TEXT NOT NULL,
-        arguments TEXT NOT NULL,
-        outcome TEXT NOT NULL
-    ) STRICT;
-    """,
-    """
-    ALTER TABLE calibrations ADD COLUMN scores TEXT NOT NULL DEFAULT '[]';
-    CREATE TABLE feedback (
-        id INTEGER PRIMARY KEY,
-        at TEXT NOT NULL,
-        who TEXT NOT NULL,
-        line TEXT NOT NULL,
-        seq INTEGER NOT NULL,
-        kind TEXT NOT NULL,
-        note TEXT NOT NULL,
-        shot INTEGER,
-        picture BLOB
-    ) STRICT;
-    CREATE INDEX feedback_of_a_line ON feedback (line, seq);
-    """,
-    """
-    CREATE TABLE shot_scores (
-        line TEXT PRIMARY KEY,
-        fingerprint TEXT NOT NULL,
-        pack_sha256 TEXT NOT NULL,
-        revision INTEGER NOT NULL,
-        scores TEXT NOT NULL
-    ) STRICT, WITHOUT ROWID;
-    CREATE TABLE shot_texts (
-        shot INTEGER NOT NULL REFERENCES shots (id) ON DELETE CASCADE,
-        fingerprint TEXT NOT NULL,
-        pack_sha256 TEXT NOT NULL,
-        image REAL NOT NULL,
-        local REAL NOT NULL,
-        PRIMARY KEY (shot, fingerprint, pack_sha256)
-    ) STRICT, WITHOUT ROWID;
-    """,
-    """
-    CREATE TABLE line_settings (
-        line TEXT PRIMARY KEY,
-        paused_by TEXT,
-        pack TEXT,
-        configured_pack TEXT
-    ) STRICT, WITHOUT ROWID;
-    """,
-)
 
 
 @dataclass(frozen=True)
@@ -134,6 +71,21 @@ class SettingsTables:
     def prune(self) -> bool:
         return False
 
+    def join(self, installation: str) -> None:
+        """The database belongs to an installation, and is no backup any more."""
+        with self.database.transaction():
+            join(self.database.tables.conn, installation)
+            if COPIED_AT in read_facts(self.database.tables.conn):
+                set_fact(self.database.tables.conn, COPIED_AT, None)
+
+    def set_number(self, line: str, number: LineNumber) -> None:
+        """Keeps the last number of a line, as far as it is known here."""
+        with self.database.transaction():
+            self.database.tables.execute(
+                "INSERT OR REPLACE INTO last_numbers (line, seq, generation) VALUES (?, ?, ?)",
+                [line, number.seq, number.generation],
+            )
+
     def calibration(self, line: str) -> LineCalibration | None:
         """The line's last calibration."""
         columns = ", ".join(LineCalibration.__dataclass_fields__)
@@ -142,7 +94,10 @@ class SettingsTables:
                 f"SELECT {columns} FROM calibrations WHERE line = ? ORDER BY id DESC LIMIT 1", [line]
             )
         )
-        return LineCalibration(**found[0] | {"scores": tuple(json.loads(found[0]["scores"]))}) if found else None
+        if not found:
+            return None
+        scores = self._parsed(found[0]["scores"], lambda scores: tuple(map(float, scores)))
+        return LineCalibration(**found[0] | {"scores": scores})
 
     def calibrate(self, line: str, calibration: LineCalibration, who: str) -> None:
         """Keeps a calibration as the line's last one."""
@@ -166,7 +121,11 @@ class SettingsTables:
                 [line, fingerprint, pack_sha256, revision],
             )
         )
-        return tuple((score, peak) for score, peak in json.loads(found[0]["scores"])) if found else None
+        if not found:
+            return None
+        return self._parsed(
+            found[0]["scores"], lambda pairs: tuple((float(score), float(peak)) for score, peak in pairs)
+        )
 
     def keep_shot_scores(
         self, line: str, fingerprint: str, pack_sha256: str, revision: int, scores: Sequence[tuple[float, float]]
@@ -235,9 +194,9 @@ class SettingsTables:
         with self.database.transaction():
             self.database.tables.execute("DELETE FROM line_settings WHERE line = ?", [line])
 
-    def note(self, who: str, command: str, arguments: dict[str, Any], outcome: str) -> None:
-        """Writes to the audit who asked for what, and what came of it."""
-        row = {"at": iso_ms(utc_now()), "who": who, "command": command, "outcome": outcome}
+    def note(self, who: str, command: str, arguments: dict[str, Any], outcome: str, claimed: str | None = None) -> None:
+        """Writes to the audit who asked for what, and what came of it; `claimed`: who they said they were."""
+        row = {"at": iso_ms(utc_now()), "who": who, "claimed": claimed, "command": command, "outcome": outcome}
         with self.database.transaction():
             self._insert("audit", row | {"arguments": json.dumps(arguments, sort_keys=True)})
 
@@ -257,6 +216,19 @@ class SettingsTables:
         """The last entries of the audit, the newest first."""
         return list(self.database.tables.query("SELECT * FROM audit ORDER BY id DESC LIMIT ?", [count]))
 
+    def _parsed(self, text: str, parse: Callable[[Any], T]) -> T:
+        """What JSON of the database says.
+
+        Raises:
+            DatabaseError: the program does not write such a thing.
+        """
+        try:
+            return parse(json.loads(text))
+        except (ValueError, TypeError, RecursionError) as error:
+            path = self.database.path
+            message = f"database {path} holds what the program does not write ({error}): {restore_remedy(path)}"
+            raise DatabaseError(message) from error
+
     def _insert(self, table: str, row: dict[str, Any]) -> int:
         return int(cast(Any, self.database.tables[table]).insert(row).last_pk)
 
@@ -268,9 +240,10 @@ class SettingsDatabase:
     (`edge.ops.lock.hold_state`), which keeps a second service, or an offline command, from the same file.
     """
 
-    def __init__(self, folder: Path, workers: Workers | None = None) -> None:
+    def __init__(self, folder: Path, workers: Workers | None = None, alarms: Alarms | None = None) -> None:
+        """Starts nothing yet; `alarms`: where it is told that the file is lost."""
         self.folder = folder
-        self._writer = DatabaseWriter(folder / FILE, self._open, workers)
+        self._writer = DatabaseWriter(folder / FILE, self._open, workers, alarms, vital=False)
 
     def start(self) -> None:
         """Opens the database, and makes it where there is none.
@@ -301,13 +274,25 @@ class SettingsDatabase:
         with self._opened().database.reader() as database:
             return job(SettingsTables(database))
 
-    def backup(self, folder: Path) -> Path:
-        """Copies all that is committed now into `folder`, beside what goes on; safe from any thread.
+    def join(self, installation: str) -> None:
+        """The database belongs to an installation; waits for the disk.
+
+        Raises:
+            DatabaseError: the disk does not take it.
+        """
+        self.run(lambda tables: tables.join(installation))
+
+    def note_number(self, line: str, number: LineNumber) -> None:
+        """Has the last number of a line kept, soon; returns at once."""
+        self._writer.note(("number", line), lambda tables: tables.set_number(line, number))
+
+    def backup(self, folder: Path, at: datetime) -> Path:
+        """Copies all that is committed now into `folder`, as a backup of the moment `at`; safe from any thread.
 
         Raises:
             DatabaseError: it cannot be written there.
         """
-        self._opened().database.backup(folder / FILE)
+        self._opened().database.backup(folder / FILE, mark_copy(at))
         return folder / FILE
 
     def stop(self) -> None:
@@ -315,7 +300,7 @@ class SettingsDatabase:
         self._writer.stop()
 
     def _open(self) -> SettingsTables:
-        return SettingsTables(open_database(self.folder / FILE, [BANK_TABLES, STATE_TABLES]))
+        return SettingsTables(open_database(self.folder / FILE, ALL_TABLES))
 
     def _opened(self) -> SettingsTables:
         return self._writer.opened

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from core.database import open_database
+from core.database import DatabaseError, open_database
+from core.database_error import restore_remedy
 from edge.clock import monotonic, utc_now
 from edge.ops.alarms import Alarms
 from edge.settings import HistorySettings
+from edge.storage.facts import COPIED_AT, join, read_facts, set_fact
+from edge.storage.line_number import LineNumber, latest
 from edge.storage.verdict_tables import VERDICT_TABLES, Accepted, LineRecord, MessageIdentity, stamp
 
 T = TypeVar("T")
@@ -46,8 +50,20 @@ class VerdictDatabase:
     Methods that write, except `prune`, are called inside `transaction`.
     """
 
-    def __init__(self, path: Path, settings: HistorySettings, alarms: Alarms) -> None:
-        """Raises DatabaseError: it is damaged, or the disk does not take it."""
+    def __init__(
+        self, path: Path, settings: HistorySettings, alarms: Alarms, known: Mapping[str, LineNumber] | None = None
+    ) -> None:
+        """Opens it.
+
+        Args:
+            path: The file.
+            settings: What is kept.
+            alarms: Where it is told that verdicts are dropped, or are not here.
+            known: The last number of each line as others know it; where it is not here, the file is an older one.
+
+        Raises:
+            DatabaseError: it is damaged, or the disk does not take it.
+        """
         self.database = open_database(path, [VERDICT_TABLES])
         self._alarms = alarms
         self.records: dict[str, LineRecord] = {}
@@ -55,11 +71,14 @@ class VerdictDatabase:
         self._settings = settings
         self._sql = self.database.tables.conn.execute
         self.restored = False
-        """Whether this run has begun a generation, as the file is a restored backup."""
+        """Whether this run has begun a generation, as the file is a restored backup, or an older one than it was."""
         try:
             newest = self._read()
-            if self.copied_at is not None:
-                self._begin_generation()
+            self._go_on(known or {})
+        except (KeyError, TypeError, ValueError, sqlite3.Error) as error:
+            self.database.close()
+            text = f"holds what the program does not write ({error}), and was left as it is"
+            raise DatabaseError(f"database {path} {text}: {restore_remedy(path)}") from error
         except BaseException:
             self.database.close()
             raise
@@ -72,8 +91,8 @@ class VerdictDatabase:
             (newest,) = self._sql("SELECT (SELECT filed FROM verdicts ORDER BY rowid DESC LIMIT 1)").fetchone()
             (self.last_trigger,) = self._sql("SELECT coalesce(max(id), 0) FROM triggers").fetchone()
             counts = dict(self._sql("SELECT line, count(*) FROM outbox GROUP BY line").fetchall())
-            facts = dict(self._sql("SELECT name, value FROM facts").fetchall())
-            self.generation, self.copied_at = int(facts["generation"]), facts.get("copied_at")
+            facts = read_facts(self.database.tables.conn)
+            self.generation, self._copied_at = int(facts["generation"]), facts.get(COPIED_AT)
             names = (name for name in facts if name.startswith(_SESSION))
             self.sessions = {name.removeprefix(_SESSION): facts[name] for name in names}
             for line, seq, generation in self._sql("SELECT line, seq, generation FROM lines").fetchall():
@@ -81,22 +100,44 @@ class VerdictDatabase:
                 self.records[line] = self._with_oldest(line, record)
         return newest
 
-    def _begin_generation(self) -> None:
-        """A restored backup: the numbers go on in a new generation, and no trigger of its time is answered again."""
-        self.generation = 1 + max((record.generation for record in self.records.values()), default=self.generation)
-        with self.database.transaction():
-            self._sql("INSERT OR REPLACE INTO facts (name, value) VALUES ('generation', ?)", (str(self.generation),))
-            self._sql("DELETE FROM facts WHERE name = 'copied_at'")
-            self._sql("DELETE FROM triggers")
-            self._sql("DELETE FROM messages")
-        self.records = {line: replace(record, generation=self.generation) for line, record in self.records.items()}
-        self.restored = True
+    def _go_on(self, known: Mapping[str, LineNumber]) -> None:
+        """Begins a generation where numbers may have been given that are not here."""
+        here = {line: LineNumber(record.generation, record.seq) for line, record in self.records.items()}
+        lacking = [line for line, number in known.items() if number > here.get(line, LineNumber(self.generation))]
+        if self._copied_at is None and not lacking:
+            return
+        self._begin_generation(latest([here, known]))
+        if self._copied_at is not None:
+            why = f"is a backup of {self._copied_at}"
+        else:
+            gaps = (f"of line {line} {here.get(line, LineNumber()).seq} of {known[line].seq}" for line in lacking)
+            why = f"is older than state.db knows: it has verdicts up to {', '.join(gaps)}"
+            message = (
+                f"{self.database.path} {why}; the others are not in the history, unless the right file is put back"
+            )
+            self._alarms.raise_("history", message)
         log.warning(
-            "%s is a backup of %s: numbers go on in generation %d, and triggers of that time are not answered",
+            "%s %s: numbers go on in generation %d, and triggers of that time are not answered",
             self.database.path,
-            self.copied_at,
+            why,
             self.generation,
         )
+
+    def _begin_generation(self, numbers: Mapping[str, LineNumber]) -> None:
+        """The numbers go on after all these, in a new generation, and no trigger of before is answered again."""
+        self.generation = 1 + max([self.generation, *(number.generation for number in numbers.values())])
+        with self.transaction():
+            self._sql("INSERT OR REPLACE INTO facts (name, value) VALUES ('generation', ?)", (str(self.generation),))
+            set_fact(self.database.tables.conn, COPIED_AT, None)
+            self._sql("DELETE FROM triggers")
+            self._sql("DELETE FROM messages")
+            for line, number in numbers.items():
+                self.number_on(line, number.seq, self.generation)
+        self.restored = True
+
+    def join(self, installation: str) -> None:
+        """It belongs to an installation."""
+        join(self.database.tables.conn, installation)
 
     def record(self, line: str) -> LineRecord:
         """Of a line; of a new one, too."""

@@ -57,9 +57,9 @@ VERDICT_TABLES = migrations(
     ) STRICT;
     CREATE INDEX triggers_by_part ON triggers (line, part_id);
     """,
-    # A trigger's message stays here until the broker has surely had the PUBACK. `facts` has `generation`, in a backup
-    # `copied_at`, and of each line its session at the broker. A line's generation begins anew when its numbers cannot
-    # be known to go on.
+    # A trigger's message stays here until the broker has surely had the PUBACK. `facts` has `generation`, of each line
+    # its session at the broker, and what `edge/storage/facts.py` names. A line's generation begins anew when its
+    # numbers cannot be known to go on.
     """
     CREATE TABLE messages (
         client TEXT NOT NULL,
@@ -75,8 +75,6 @@ VERDICT_TABLES = migrations(
     ALTER TABLE lines ADD COLUMN generation INTEGER NOT NULL DEFAULT 1;
     """,
 )
-MARK_COPY = "INSERT OR REPLACE INTO facts (name, value) VALUES ('copied_at', strftime('%Y-%m-%dT%H:%M:%fZ', 'now'));"
-"""Marks a backup, so that whoever opens it begins a new generation."""
 
 
 @dataclass(frozen=True)

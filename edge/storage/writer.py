@@ -27,6 +27,7 @@ _LINGER_S = 0.05  # how long a note waits for a transaction to go with
 _RETRY_S = 1.0  # after the disk did not take it; jobs that come meanwhile are tried at once
 _LOOK_S = 10.0  # between two looks at what is too old or too much
 _LOOK_JOBS = 32  # after so many jobs there is one anyway; fewer than a batch, so that removal keeps up with arrival
+_WATCH_S = 1.0  # between two looks whether the file is still in its place
 _PAUSE_S = 0.02  # between two batches of removal
 
 
@@ -73,6 +74,8 @@ class DatabaseWriter(Generic[T]):
         open_tables: Callable[[], T],
         workers: Workers | None = None,
         alarms: Alarms | None = None,
+        *,
+        vital: bool = True,
     ) -> None:
         """Starts nothing yet.
 
@@ -80,10 +83,13 @@ class DatabaseWriter(Generic[T]):
             path: The database.
             open_tables: Opens it, in the thread.
             workers: Who watches the thread.
-            alarms: Where a disk that takes nothing is an alarm `state_disk`; None: only who waits is told.
+            alarms: Where it is told that the file is lost; None: only who waits is told.
+            vital: Whether parts wait for it, so that a disk that takes nothing is an alarm `state_disk`, too.
         """
         self.path = path
         self._alarms = alarms
+        self._vital = vital
+        self._lost: str | None = None  # what has become of the file, in words
         self._open_tables = open_tables
         self._lock = threading.Lock()
         self._jobs: deque[tuple[Callable[[T], Any], Future[Any]]] = deque()
@@ -96,6 +102,7 @@ class DatabaseWriter(Generic[T]):
         self._opened: Future[T] = Future()
         self._tables: T | None = None
         self._look_at, self._done = monotonic(), 0
+        self._watch_at = monotonic()
         self._worker = Worker(workers, f"writer of {path.name}", self._work)
 
     def start(self) -> T:
@@ -212,24 +219,48 @@ class DatabaseWriter(Generic[T]):
                 return None
             self._opened.set_result(self._tables)
         stopping = self._worker.stopping
+        self._watch(self._tables, stopping)
         jobs, notes, more = self._collect(stopping)
         taken = self._write(self._tables, jobs, notes)
         if more and (taken or jobs):
             return 0.0
         if stopping:
             self._closed = True
-            self._tables.database.close()
+            self._close(self._tables)
             return None
         if not taken:
             return _RETRY_S
         self._done += len(jobs)
         if self._done >= _LOOK_JOBS or monotonic() >= self._look_at:
             self._look_at, self._done = monotonic() + (_PAUSE_S if self._prune(self._tables) else _LOOK_S), 0
-        pause = self._look_at - monotonic()
+        pause = min(self._look_at, self._watch_at) - monotonic()
         with self._lock:
             if self._notes:
                 pause = min(pause, self._notes_at - monotonic())
         return max(0.0, pause)
+
+    def _watch(self, tables: T, stopping: bool) -> None:
+        """Finds out whether the file is still in its place: what is written to one that is not is gone at the end,
+        unless it is the end, and all of it is written back.
+        """
+        if monotonic() < self._watch_at and not stopping:
+            return
+        self._watch_at = monotonic() + _WATCH_S
+        self._lost = tables.database.displaced()
+        if self._alarms is not None:
+            self._alarms.set("state_lost", self._lost, about=self.path.name)
+        if stopping and tables.database.is_deleted:
+            self._lost = None
+
+    def _close(self, tables: T) -> None:
+        """What somebody has deleted meanwhile is written back, so that the next start finds it."""
+        try:
+            if tables.database.write_back():
+                log.warning("%s was deleted while the service ran; it was written back", self.path)
+        except DatabaseError as error:
+            log.error("%s; what it had is lost", error)
+        finally:
+            tables.database.close()
 
     def _collect(self, stopping: bool) -> tuple[list[tuple[Callable[[T], Any], Future[Any]]], list[Hashable], bool]:
         """The jobs and the keys of the notes that go in the next transaction, and whether there are more of them."""
@@ -280,6 +311,8 @@ class DatabaseWriter(Generic[T]):
     ) -> list[Callable[[], None]]:
         """What is to be called when the transaction, which is at its end now, is on disk."""
         tell: list[Callable[[], None]] = []
+        if self._lost is not None:
+            raise WriterError(self._lost)
         with tables.transaction():
             for key, note in noted.items():
                 try:
@@ -299,6 +332,8 @@ class DatabaseWriter(Generic[T]):
         return tell
 
     def _prune(self, tables: T) -> bool:
+        if self._lost is not None:
+            return False
         try:
             found = tables.prune()
         except Exception as error:
@@ -309,7 +344,7 @@ class DatabaseWriter(Generic[T]):
         return found
 
     def _say(self, trouble: WriterError | None) -> None:
-        if self._alarms is not None:
+        if self._alarms is not None and self._vital and self._lost is None:
             self._alarms.set("state_disk", None if trouble is None else str(trouble), about="write")
 
 

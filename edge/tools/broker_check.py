@@ -43,19 +43,19 @@ class BrokerReport:
 
 def check_broker(settings: MqttSettings, timeout_s: float) -> BrokerReport:
     """Connects twice, with different client ids; each connection may take `timeout_s` seconds."""
-    name = f"{settings.client_id}-doctor-{secrets.token_hex(4)}"
+    name = doctor_id(settings)
     try:
         with ExitStack() as stack:
-            first = stack.enter_context(_Connection(settings, f"{name}-1"))
+            first = stack.enter_context(Connection(settings, f"{name}-1"))
             refusal = first.outcome(timeout_s)
             if refusal is not None and settings.version == "5" and first.may_want_another_version:
                 settings = settings.model_copy(update={"version": "3.1.1"})
-                first = stack.enter_context(_Connection(settings, f"{name}-1"))
+                first = stack.enter_context(Connection(settings, f"{name}-1"))
                 older = first.outcome(timeout_s)
                 refusal = None if older is None else refusal
             if refusal is not None:
                 return BrokerReport(refusal=refusal)
-            second = stack.enter_context(_Connection(settings, f"{name}-2"))
+            second = stack.enter_context(Connection(settings, f"{name}-2"))
             if (refusal := second.outcome(timeout_s)) is not None:
                 return BrokerReport(refusal=f"a second client beside the first: {refusal}")
             taken_over = first.ended.wait(TAKEOVER_S) and not second.ended.is_set()
@@ -64,7 +64,12 @@ def check_broker(settings: MqttSettings, timeout_s: float) -> BrokerReport:
         return BrokerReport(refusal=str(error))
 
 
-class _Connection:
+def doctor_id(settings: MqttSettings) -> str:
+    """A client id that no line has."""
+    return f"{settings.client_id}-doctor-{secrets.token_hex(4)}"
+
+
+class Connection:
     """One client, for as long as the context is open; it does not connect again."""
 
     def __init__(self, settings: MqttSettings, name: str) -> None:
@@ -73,19 +78,21 @@ class _Connection:
         """Set once an accepted connection is gone."""
         self.may_want_another_version = False
         self.max_packet: int | None = None
+        self.max_qos = 2
         self._settings = settings
         self._outcomes: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        self._client = client_of(settings, name, settings.version)
-        self._client.on_connect = self._answered
-        self._client.on_connect_fail = self._failed
-        self._client.on_disconnect = self._disconnected
+        self.client = client_of(settings, name, settings.version)
+        """As paho has it."""
+        self.client.on_connect = self._answered
+        self.client.on_connect_fail = self._failed
+        self.client.on_disconnect = self._disconnected
 
-    def __enter__(self) -> _Connection:
-        connect(self._client, self._settings, self._settings.version)
+    def __enter__(self) -> Connection:
+        connect(self.client, self._settings, self._settings.version)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._client.disconnect()  # ends the network thread too
+        self.client.disconnect()  # ends the network thread too
 
     def outcome(self, timeout_s: float) -> str | None:
         """None if the broker accepts, else the reason in words."""
@@ -103,6 +110,7 @@ class _Connection:
             client.disconnect()
             return
         self.max_packet = getattr(properties, "MaximumPacketSize", None)
+        self.max_qos = getattr(properties, "MaximumQoS", 2)
         self._outcomes.put(None)
 
     def _failed(self, client: Client, _userdata: Any) -> None:

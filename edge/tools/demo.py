@@ -22,12 +22,14 @@ from rich.table import Table
 from rich.text import Text
 
 from core.image import read
+from core.printable import shown
 from core.simline import render
 from edge import topics
 from edge.clock import monotonic
 from edge.control.dispatcher import Dispatcher
 from edge.control.offline import offline_dispatcher
 from edge.control.protocol import Request
+from edge.inspection.health import SOURCE_ENDED
 from edge.ops.redact import redact
 from edge.service import Service
 from edge.settings import (
@@ -52,7 +54,6 @@ _DEFECTS = 0.3
 _FIRST_NORMAL = 1_000_000  # of the parts that the threshold comes from: the demo does not get so far
 _SHOWN = 12
 _CAMERA = "camera"  # the line of another source
-_ENDED = "the source has ended"
 _LAST_S = 10.0  # so long the last verdicts may take once the source has ended
 _PROVISIONAL = "not calibrated: the verdicts are provisional"
 _STYLES = {"normal": "green", "anomaly": "bold red", "error": "bold yellow"}
@@ -191,13 +192,13 @@ def _guide(console: Console, daemon: Service, stop: threading.Event, parts: int)
         reply, _ = daemon.dispatcher.answer(request, ())
     except Exception as error:
         if not stop.is_set():  # else it ends with the service
-            console.print(f"[red]first run: {type(error).__name__}: {error}[/red]", soft_wrap=True)
+            console.print(f"first run: {type(error).__name__}: {error}", style="red", soft_wrap=True)
         return
     if reply.result is not None:
         kept, notes = reply.result["calibration"], reply.result["notes"]
         _say(console, len(reply.result["pictures"]), parts, kept["threshold"], kept["source"], notes)
     elif reply.refusal is not None and not stop.is_set():
-        console.print(f"[red]first run: {reply.refusal.message}[/red]", soft_wrap=True)
+        console.print(f"first run: {reply.refusal.message}", style="red", soft_wrap=True)
 
 
 def _say_learned(console: Console, found: Learned, parts: int) -> None:
@@ -206,7 +207,7 @@ def _say_learned(console: Console, found: Learned, parts: int) -> None:
 
 def _say(console: Console, shots: int, parts: int, threshold: float, source: str, notes: Sequence[str]) -> None:
     for note in notes:
-        console.print(f"[yellow]{note}[/yellow]", soft_wrap=True)
+        console.print(note, style="yellow", soft_wrap=True)
     said = f"line {_CAMERA}: {shots} of {parts} good parts enrolled; threshold {threshold:.4f}, {source}"
     console.print(said, soft_wrap=True)
 
@@ -253,7 +254,7 @@ def _subscribe(broker: tuple[str, int], seen: Seen, console: Console, lines: Col
         client: Client, _userdata: Any, _flags: ConnectFlags, code: ReasonCode, _properties: Properties | None
     ) -> None:
         if code.is_failure:
-            console.print(f"[red]the broker refuses the table: {code}[/red]")
+            console.print(f"the broker refuses the table: {code}", style="red")
         else:
             client.subscribe([(topics.EVERY_ANOMALY, 1), *((topics.STATUS.of(line), 1) for line in lines)])
 
@@ -307,7 +308,7 @@ def _run_service(
             late = deadline is not None and monotonic() >= deadline
             if (count := sum(seen.counts.values())) != judged:
                 judged, last = count, monotonic()
-            ended = seen.reasons.get(_CAMERA) == _ENDED and monotonic() - last > _LAST_S
+            ended = seen.reasons.get(_CAMERA) == SOURCE_ENDED and monotonic() - last > _LAST_S
             if late or ended or (parts is not None and judged >= parts):
                 stop.set()
     service.join()
@@ -328,13 +329,15 @@ def _table(seen: Seen, model: str) -> Group:
         table.add_row(
             verdict["line"],
             str(verdict["seq"]),
-            Text(verdict["verdict"], style=style),
+            Text(shown(verdict["verdict"]), style=style),
             f"{verdict['score']:.4f}" if "score" in verdict else verdict["error"]["code"],
             f"{verdict['threshold']:.4f}",
             str(len(verdict["regions"])),
             f"{verdict['timing_ms']['total']:.0f} ms" if "timing_ms" in verdict else "",
         )
-    asked = [Text(f"{redact(line)}: {words}", style="bold yellow") for line, words in sorted(reasons.items()) if words]
+    asked = [
+        Text(shown(redact(f"{line}: {words}")), style="bold yellow") for line, words in sorted(reasons.items()) if words
+    ]
     return Group(table, *asked, Text(summary(Counter(counts), provisional), style="dim"))
 
 
@@ -355,5 +358,5 @@ def summary(counts: Counter[tuple[str, str]], provisional: Set[str] = frozenset(
     parts = []
     for line in sorted({line for line, _ in counts}):
         kinds = ", ".join(f"{counts[line, kind]} {kind}" for kind in ("normal", "anomaly", "error"))
-        parts.append(f"{redact(line)}: {kinds}" + (f"; {_PROVISIONAL}" if line in provisional else ""))
+        parts.append(shown(f"{redact(line)}: {kinds}") + (f"; {_PROVISIONAL}" if line in provisional else ""))
     return "\n".join(parts) or "no verdicts"

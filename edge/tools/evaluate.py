@@ -28,6 +28,7 @@ from core.evaluate.result import METRICS, ClassResult, Evaluation
 from core.heatmap import to_frame
 from core.image import encode_jpeg, read
 from core.packs import PromptPack, list_packs, load_pack
+from core.printable import shown
 from core.towers import Tower
 from edge import __version__
 from edge.clock import iso_ms, monotonic, utc_now
@@ -147,7 +148,7 @@ class Evaluator:
                 "evaluating", total=sum(self._work(data) for data in self._classes), speed=""
             )
             for data in self._classes:
-                progress.update(self._task, description=data.name)
+                progress.update(self._task, description=shown(data.name))
                 results.append(self._evaluator.evaluate(data, self._packs[data.name], self._choice.root))
         backbone, method = self._alfa.backbone, self._alfa.method
         few = self._choice.few
@@ -192,7 +193,7 @@ class Evaluator:
     @contextmanager
     def _bar(self) -> Iterator[Progress]:
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("{task.fields[speed]}"),

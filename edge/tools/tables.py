@@ -53,9 +53,12 @@ def metrics_table() -> str:
 
 
 def alarms_table() -> str:
-    """A Markdown table of what can be wrong: code, severity, meaning."""
-    rows = ["| alarm | severity | meaning |", "| --- | --- | --- |"]
-    rows += [f"| `{code}` | {alarm.severity} | {alarm.help} |" for code, alarm in ALARMS.items()]
+    """A Markdown table of what can be wrong: code, component, severity, meaning, remedy."""
+    rows = ["| alarm | component | severity | meaning | what to do |", "| --- | --- | --- | --- | --- |"]
+    rows += [
+        f"| `{code}` | {alarm.component} | {alarm.severity} | {alarm.help} | {alarm.remedy} |"
+        for code, alarm in ALARMS.items()
+    ]
     return "\n".join(rows)
 
 

@@ -1,6 +1,7 @@
 """What was enrolled is there, as it was, or the bank says which shot is not."""
 
 import hashlib
+import itertools
 import json
 import os
 import signal
@@ -341,13 +342,14 @@ def test_a_shot_takes_less_than_a_megabyte_beside_its_picture(bank: Bank, databa
 
 
 def test_a_backup_while_shots_are_enrolled_is_an_identical_bank(path: Path, tmp_path: Path) -> None:
-    target, done = tmp_path / "backups" / "state.db", threading.Event()
+    targets, done = (tmp_path / "backups" / f"{number}.db" for number in itertools.count()), threading.Event()
     with open_database(path, [BANK_TABLES]) as database:
         enrol(Bank(database), 0)
         seen = []
 
         def back_up() -> None:
             while not done.is_set():
+                target = next(targets)
                 database.backup(target)
                 with open_database(target, [BANK_TABLES]) as copy:
                     shots = len(Bank(copy).memory("press", SMALL)) // 2
@@ -361,6 +363,7 @@ def test_a_backup_while_shots_are_enrolled_is_an_identical_bank(path: Path, tmp_
         thread.join()
         assert seen
         assert all(shots == revision >= 1 for shots, revision in seen)
+        target = next(targets)
         database.backup(target)
         with open_database(target, [BANK_TABLES]) as copy:
             assert list(copy.tables.conn.iterdump()) == list(database.tables.conn.iterdump())

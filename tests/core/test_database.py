@@ -3,6 +3,7 @@
 import hashlib
 import os
 import sqlite3
+import stat
 import threading
 from pathlib import Path
 
@@ -14,7 +15,8 @@ from core.database import Database, DatabaseError, migrations, open_database
 
 PARTS = "CREATE TABLE parts (id INTEGER PRIMARY KEY, name TEXT NOT NULL, data BLOB) STRICT"
 ONE = [migrations("parts", PARTS)]
-TWO = [migrations("parts", PARTS, "ALTER TABLE parts ADD COLUMN seen INTEGER; CREATE INDEX names ON parts (name)")]
+SEEN = "ALTER TABLE parts ADD COLUMN seen INTEGER; CREATE INDEX names ON parts (name)"
+TWO = [migrations("parts", PARTS, SEEN)]
 
 
 @pytest.fixture
@@ -67,7 +69,9 @@ def test_later_migrations_are_applied_once_each_in_a_transaction_of_its_own(path
         assert len(names(database)) == 3
     open_database(path, TWO).close()
     before = digest(path)
-    broken = [migrations("parts", PARTS, "", "CREATE TABLE more (id INTEGER) STRICT; CREATE TABLE parts (id INTEGER)")]
+    broken = [
+        migrations("parts", PARTS, SEEN, "CREATE TABLE more (id INTEGER) STRICT; CREATE TABLE parts (id INTEGER)")
+    ]
     with pytest.raises(sqlite3.OperationalError, match="already exists"):
         open_database(path, broken)
     with open_database(path, TWO) as database:
@@ -78,7 +82,9 @@ def test_later_migrations_are_applied_once_each_in_a_transaction_of_its_own(path
 def test_a_database_of_a_newer_version_is_refused_and_left_alone(path: Path) -> None:
     open_database(path, TWO).close()
     before = digest(path)
-    with pytest.raises(DatabaseError, match=r"newer version \(migrations parts/0002\).*update.*copy a backup to"):
+    with pytest.raises(
+        DatabaseError, match=r"newer version \(migrations parts/0002\).*update.*`alfa-edge restore FOLDER`"
+    ):
         open_database(path, ONE)
     other = Migrations("other")
     with pytest.raises(DatabaseError, match=r"parts/0001, parts/0002"):
@@ -104,7 +110,7 @@ def test_a_file_that_is_damaged_is_refused_and_left_alone(path: Path, damage: ob
     with pytest.raises(DatabaseError, match=message) as caught:
         open_database(path, ONE)
     assert str(path) in str(caught.value)
-    assert f"move {path}, state.db-wal and state.db-shm elsewhere, and copy a backup to {path}" in str(caught.value)
+    assert "bring a backup back with `alfa-edge restore FOLDER`" in str(caught.value)
     assert digest(path) == before
 
 
@@ -185,17 +191,19 @@ def test_a_snapshot_sees_one_moment(path: Path) -> None:
         assert names(reader) == []
 
 
-def test_a_backup_is_one_whole_file_that_takes_the_place_of_the_last(path: Path, tmp_path: Path) -> None:
+def test_a_backup_is_one_whole_private_file_and_overwrites_nothing(path: Path, tmp_path: Path) -> None:
     fill(path, 5)
-    target = tmp_path / "backups" / "state.db"
+    target, link = tmp_path / "backups" / "state.db", tmp_path / "link.db"
+    link.symlink_to(tmp_path / "nowhere")
     with open_database(path, ONE) as database:
         database.backup(target)
+        before, wanted = digest(target), names(database)
         with database.transaction():
             database.tables.table("parts").insert({"name": "after"})
-        database.backup(target)
-        wanted = names(database)
-        with pytest.raises(DatabaseError, match="they are one file"):
-            database.backup(path)
+        for there in (target, path, link):
+            with pytest.raises(DatabaseError, match=f"{there}: there is such a file already, which is not overwritten"):
+                database.backup(there)
+    assert (digest(target), stat.S_IMODE(target.stat().st_mode)) == (before, 0o600)
     assert [one.name for one in target.parent.iterdir()] == ["state.db"]
     restored = tmp_path / "restored.db"
     restored.write_bytes(target.read_bytes())
@@ -204,12 +212,10 @@ def test_a_backup_is_one_whole_file_that_takes_the_place_of_the_last(path: Path,
         assert database.tables.journal_mode == "wal"
 
 
-def test_a_backup_that_fails_leaves_the_last_one(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_backup_that_fails_leaves_nothing(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fill(path, 5)
     target = tmp_path / "backups" / "state.db"
     with open_database(path, ONE) as database:
-        database.backup(target)
-        before = digest(target)
 
         def full(descriptor: int) -> None:
             raise OSError(28, "No space left on device")
@@ -217,8 +223,7 @@ def test_a_backup_that_fails_leaves_the_last_one(path: Path, tmp_path: Path, mon
         monkeypatch.setattr(os, "fsync", full)
         with pytest.raises(DatabaseError, match=f"backup of {path} to {target}: .*No space left"):
             database.backup(target)
-    assert digest(target) == before
-    assert [one.name for one in target.parent.iterdir()] == ["state.db"]
+    assert list(target.parent.iterdir()) == []
 
 
 def test_what_a_killed_process_left_is_cleared_away(path: Path) -> None:

@@ -19,7 +19,7 @@ from edge.control.line_control import LineControl
 from edge.control.offline import LineAtRest, offline_dispatcher
 from edge.control.protocol import Reply, Request
 from edge.inspection.recipe import Seen
-from edge.messages import State
+from edge.messages import LineHealth
 from edge.settings import Settings
 
 
@@ -92,5 +92,7 @@ class LineOnFilm(LineAtRest):
     def resume(self) -> None:
         self.paused = None
 
-    def state(self) -> tuple[State, str | None]:
-        return ("running", None) if self.paused is None else ("paused", self.paused)
+    def health(self) -> LineHealth:
+        if self.paused is None:
+            return LineHealth(state="running")
+        return LineHealth(state="paused", level="warning", reason=self.paused)

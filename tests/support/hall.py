@@ -57,7 +57,7 @@ class Hall:
             settings,
             LoadedRecipe(text, settings.threshold, settings.threshold, recipe_part(pack, "test")),
             model_part(alfa.backbone, alfa.method, alfa.tower),
-            Camera("one", settings.camera, folder, settings.health),
+            Camera("one", settings.camera, folder, settings.health, self.alarms),
             Services(
                 self.inference,
                 self.publisher,

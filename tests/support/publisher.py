@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from edge.clock import utc_now
-from edge.messages import Fault, LineStats, Model, Recipe, Verdict
+from edge.messages import Fault, LineHealth, LineStats, Model, Recipe, State, Verdict
 from edge.mqtt.delivery import Delivery
 from edge.mqtt.inbound import InboundMessage, Receiver, Router
 from edge.mqtt.publisher import Publisher
@@ -142,6 +142,11 @@ def verdict(seq: int) -> Verdict:
         recipe=Recipe(pack="generic", pack_version="1", pack_sha256="00", threshold_source="settings"),
         model=Model(name="untrained", fingerprint="f", device="cpu", dtype="fp32", scales=(2, 3)),
     )
+
+
+def health(state: State, reason: str | None = None) -> LineHealth:
+    """A line in this state."""
+    return LineHealth(state=state, reason=reason)
 
 
 def stats() -> LineStats:

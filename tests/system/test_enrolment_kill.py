@@ -68,7 +68,7 @@ def typed(config: Path, *words: str, code: int = 0) -> str:
     ("damage", "message", "remedy"),
     [
         (flip_a_byte, "shot 2 of line 'one': features patch of variant 0 are damaged", "alfa-edge shots reembed"),
-        (truncate, "state.db", "move {path}, state.db-wal and state.db-shm elsewhere, and copy a backup to {path}"),
+        (truncate, "state.db", "`alfa-edge restore FOLDER`"),
     ],
 )
 def test_a_service_with_a_damaged_bank_does_not_start_and_loses_nothing(
@@ -82,7 +82,7 @@ def test_a_service_with_a_damaged_bank_does_not_start_and_loses_nothing(
     before = hashlib.sha256(path.read_bytes()).hexdigest()
     for said in (refusal(enrolled), typed(enrolled, "shots", "list", "--line", "one", code=BAD_INPUT)):
         assert message in said
-        assert remedy.format(path=path) in said
+        assert remedy in said
         assert hashlib.sha256(path.read_bytes()).hexdigest() == before
     if damage is truncate:
         path.write_bytes((copy / "state.db").read_bytes())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from core.evaluate.datasets.sample import Sample
-from core.image import ImageError
+from core.image import MOST_BYTES, ImageError
+from core.regular_file import read_regular
 
 _ASPECT = 0.01
 """By how much a mask's aspect may differ from its picture's, as a share."""
@@ -51,7 +53,7 @@ def read_mask(sample: Sample, size: tuple[int, int], picture: tuple[int, int] | 
 
 def _read(path: Path) -> NDArray[np.bool_]:
     try:
-        with Image.open(path) as file:
+        with Image.open(BytesIO(read_regular(path, MOST_BYTES))) as file:
             mode = file.mode if file.mode in _NUMBERS else "L" if file.mode == "LA" else "RGB"
             lossy = file.format == "JPEG"
             values = np.asarray(file if mode == file.mode else file.convert(mode))
@@ -63,7 +65,7 @@ def _read(path: Path) -> NDArray[np.bool_]:
 
 def _size(path: Path) -> tuple[int, int]:
     try:
-        with Image.open(path) as file:
+        with Image.open(BytesIO(read_regular(path, MOST_BYTES))) as file:
             return file.height, file.width
     except _UNREADABLE as error:
         raise ImageError(f"{path}: no picture that can be read: {error}") from error

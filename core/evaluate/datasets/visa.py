@@ -8,14 +8,17 @@ split_csv/1cls.csv                        object, split, label, image, mask; pat
 from __future__ import annotations
 
 import csv
+import io
 from pathlib import Path, PurePosixPath
 
 from core.evaluate.datasets.folders import Masks, inside, pictures
 from core.evaluate.datasets.sample import GOOD, DataClass, DatasetError, Sample, assemble, listed
+from core.regular_file import read_regular
 
 SPLIT = "split_csv/1cls.csv"
 _COLUMNS = ("object", "split", "label", "image", "mask")
 _DEFECT = "anomaly"
+_LARGEST = 64 << 20  # bytes of the split file
 _TRAIN = 9, 10
 """Share of the normal pictures that trains where there is no split file, as in the published split."""
 
@@ -80,14 +83,13 @@ def _by_table(folder: Path, name: str, table: Path, rows: list[dict[str, str]]) 
 
 def _rows(table: Path) -> list[dict[str, str]]:
     try:
-        with table.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            lacking = [column for column in _COLUMNS if column not in (reader.fieldnames or ())]
-            if lacking:
-                raise DatasetError(
-                    f"{table}: no column {', '.join(lacking)}; restore the file, or remove it for a split by order"
-                )
-            rows = [{column: (row[column] or "").strip() for column in _COLUMNS} for row in reader]
+        reader = csv.DictReader(io.StringIO(read_regular(table, _LARGEST).decode("utf-8-sig"), newline=""))
+        lacking = [column for column in _COLUMNS if column not in (reader.fieldnames or ())]
+        if lacking:
+            raise DatasetError(
+                f"{table}: no column {', '.join(lacking)}; restore the file, or remove it for a split by order"
+            )
+        rows = [{column: (row[column] or "").strip() for column in _COLUMNS} for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DatasetError(f"{table}: {error}; restore the file, or remove it for a split by order") from error
     for row in rows:

@@ -205,5 +205,5 @@ def test_json_of_another_kind_and_no_file(tmp_path: Path) -> None:
         load(tmp_path / "file")
     with pytest.raises(EvaluationFileError, match="No such file"):
         load(tmp_path / "absent")
-    with pytest.raises(EvaluationFileError, match="directory"):
+    with pytest.raises(EvaluationFileError, match="is a folder, not a regular file"):
         load(tmp_path)

@@ -7,13 +7,15 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.support.mosquitto import Mosquitto
+from edge.control.client import RefusedError, ask
+from tests.support.mosquitto import Mosquitto, subscribe
 from tests.support.service import toml
 
 STOP_S = 2.0
@@ -173,5 +175,61 @@ def test_a_service_whose_vital_thread_fails_or_hangs_ends_without_systemd(config
         while not all(gone(pid) for pid in cameras):
             assert time.monotonic() < until, "a camera process is left"
             time.sleep(0.02)
+    finally:
+        process.end()
+
+
+HISTORY_HANGS = """
+import time
+from edge.storage.history import History
+History.verdicts = lambda *_, **__: time.sleep(600)
+"""
+
+
+def test_a_command_and_a_camera_that_hang_do_not_hold_up_the_end(mosquitto: Mosquitto, tmp_path: Path) -> None:
+    """Faults: a command that hung kept the service from ending; cameras that hung were waited for one by one."""
+    config, runtime = tmp_path / "edge.toml", tempfile.mkdtemp(prefix="run-")
+    tables = {
+        "service": {"state_dir": str(tmp_path / "state"), "runtime_dir": runtime},
+        "model": {"name": "untrained", "device": "cpu", "dtype": "fp32", "store": str(tmp_path / "store")},
+        "method": {"scales": [3], "stride": 3},
+        "mqtt": {"host": mosquitto.host, "port": mosquitto.port},
+    }
+    lines = ("one", "two", "three")
+    for line in lines:
+        tables[f"lines.{line}"] = {"pack": "bottle", "mode": "trigger"}
+        tables[f"lines.{line}.camera"] = {"source": "sim:bottle?rate=10"}
+    config.write_text(toml(tables))
+    process, answers = Process(config, HISTORY_HANGS), list[str]()
+
+    def hang() -> None:
+        try:
+            ask(Path(runtime) / "console.sock", "history", {"line": "one"}, timeout_s=60)
+        except RefusedError as error:
+            answers.append(error.code)
+
+    asking = threading.Thread(target=hang)
+    try:
+        process.said(" lines on ")
+        asking.start()
+        cameras = process.cameras()
+        for pid in cameras:
+            os.kill(pid, signal.SIGSTOP)
+        time.sleep(0.5)
+        with subscribe(mosquitto.port, "line/+/status") as heard:
+            began = time.monotonic()
+            process.process.send_signal(signal.SIGTERM)
+            heard.until(lambda messages: sum(b'"stopping"' in one.payload for one in messages) == len(lines), 5)
+            told_s = time.monotonic() - began
+            code = process.process.wait(30)
+            took_s = time.monotonic() - began
+        asking.join(5)
+        print(f"told after {told_s:.2f} s, ended after {took_s:.1f} s")
+        assert code == 0, process.log.read_text()
+        assert told_s < 1.0
+        assert took_s < 10.0
+        assert answers == ["stopping"]
+        assert "Traceback" not in process.log.read_text()
+        assert all(gone(pid) for pid in cameras), "a camera process is left"
     finally:
         process.end()

@@ -25,7 +25,21 @@ def test_a_stamp_keeps_its_zone_and_has_one_if_it_names_none() -> None:
     assert parse_when("2026-01-31T06:00").tzinfo is not None
 
 
-@pytest.mark.parametrize("text", ["", "yesterday", "2 h", "-3d", "9999999d", "999999d", "2026-13-01"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "yesterday",
+        "2 h",
+        "-3d",
+        "9999999d",
+        "999999d",
+        "2026-13-01",
+        "0001-01-01T00:00+14:00",
+        "9999-12-31T23:59-14:00",
+        "\ud800",
+    ],
+)
 def test_anything_else_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is no time"):
         parse_when(text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -10,6 +11,7 @@ import pytest
 
 from edge.control.command_queue import CommandQueue
 from edge.control.protocol import MAX_BYTES, Reply, Request
+from edge.ops.alarms import Alarms
 from tests.support.mosquitto import eventually
 
 PATIENCE_S = 10.0
@@ -18,13 +20,16 @@ PATIENCE_S = 10.0
 class Asking:
     """A queue whose long commands wait until they are let go."""
 
-    def __init__(self) -> None:
+    def __init__(self, limit_s: float = 60.0) -> None:
+        self.alarms = Alarms()
         self.go = threading.Event()
         self.begun: list[str] = []
         self.replies: dict[str, Reply] = {}
         self.order: list[str] = []
         self._came = threading.Condition()
-        self.queue = CommandQueue(self._answer, lambda command: command == "pause")
+        self.queue = CommandQueue(
+            self._answer, lambda command: command == "pause", lambda _request: limit_s, self.alarms
+        )
 
     def _answer(self, request: Request, _blobs: Sequence[bytes]) -> tuple[Reply, Sequence[bytes]]:
         self.begun.append(request.id)
@@ -53,8 +58,8 @@ class Asking:
 
 
 @contextmanager
-def queue() -> Iterator[Asking]:
-    asking = Asking()
+def queue(limit_s: float = 60.0) -> Iterator[Asking]:
+    asking = Asking(limit_s)
     try:
         yield asking
     finally:
@@ -147,3 +152,63 @@ def test_at_the_end_what_is_being_done_is_done_and_what_waits_is_refused() -> No
         stopping.join(PATIENCE_S)
         assert asking.refusal("1") is None
         assert asking.refusal("2") == "stopping"
+
+
+def test_one_that_hangs_is_answered_in_words_and_the_next_of_its_sender_is_done() -> None:
+    with queue(limit_s=0.3) as asking:
+        asking.ask("1", "import", "one")
+        asking.ask("2", "status", "one")
+        asking.ask("3", "recipe_set", "one")
+        asking.until(lambda: len(asking.replies) == 3)
+        assert asking.order == ["1", "2", "3"]
+        assert asking.refusal("1") == "timed_out"
+        refusal = asking.replies["1"].refusal
+        assert refusal is not None
+        assert refusal.message == "import has taken more than 0.3 s; it may still be done, the audit then says so"
+        assert (asking.refusal("2"), asking.refusal("3")) == (None, None)
+        eventually(lambda: bool(asking.alarms.every()), PATIENCE_S)
+        [alarm] = asking.alarms.every()
+        assert (alarm.code, alarm.message) == ("commands", "commands hang: import; is a disk or a server gone?")
+        asking.go.set()
+        eventually(lambda: not asking.alarms.every(), PATIENCE_S)
+        assert len(asking.order) == 3, "it is answered once"
+        asking.ask("4", "import", "one")
+        asking.until(lambda: "4" in asking.replies)
+        assert asking.refusal("4") is None
+
+
+def test_those_that_hang_leave_threads_for_others_and_too_many_are_refused() -> None:
+    with queue(limit_s=0.2) as asking:
+        for number in range(20):  # more than there are threads
+            asking.ask(str(number), "import", str(number))
+        asking.ask("last", "status", "another")
+        asking.until(lambda: "last" in asking.replies)
+        assert asking.refusal("last") is None
+        asking.until(lambda: len(asking.replies) == 21)
+        assert {asking.refusal(str(number)) for number in range(20)} == {"timed_out"}
+        asking.ask("more", "import")
+        assert asking.refusal("more") == "busy"
+        assert "commands hang; the service has to be started anew" in str(asking.replies["more"].refusal)
+        asking.go.set()
+
+        def taken() -> bool:
+            asking.ask("again", "status")
+            asking.until(lambda: "again" in asking.replies)
+            return asking.refusal("again") is None
+
+        eventually(taken, PATIENCE_S)
+
+
+def test_the_end_does_not_wait_for_one_that_hangs() -> None:
+    with queue() as asking:
+        asking.ask("1", "import", "one")
+        asking.ask("2", "import", "one")
+        eventually(lambda: asking.begun == ["1"], PATIENCE_S)
+        began = time.monotonic()
+        asking.queue.stop(0.3)
+        assert time.monotonic() - began < 2
+        assert {asking.refusal("1"), asking.refusal("2")} == {"stopping"}
+        assert "import may be done in part" in str(asking.replies["1"].refusal)
+        hanging = [thread for thread in threading.enumerate() if thread.name == "commands"]
+        assert hanging
+        assert all(thread.daemon for thread in hanging), "an ordinary end of Python would wait for it"

@@ -16,7 +16,7 @@ import pytest
 from edge.control.client import RefusedError, ask
 from edge.control.command_queue import CommandQueue
 from edge.control.protocol import MAX_BYTES, MAX_PARTS, Reply, Request
-from edge.control.relay import MessageMeter, ProtocolError
+from edge.control.relay import Introduction, MessageMeter, ProtocolError, identity_of, uid_of
 from edge.control.server import ConsoleServer
 from edge.ops.alarms import Alarms
 from tests.support.memory import Growth
@@ -139,3 +139,70 @@ def test_clients_that_come_and_go_or_say_nothing_hold_up_nobody(tmp_path: Path) 
         assert time.monotonic() - before < 5
         for client in silent:
             client.close()
+
+
+def command(body: bytes) -> bytes:
+    if len(body) > 255:
+        return b"\x06" + len(body).to_bytes(8, "big") + body
+    return bytes([4, len(body)]) + body
+
+
+def properties(**values: bytes) -> bytes:
+    found = b""
+    for name, value in values.items():
+        spelt = name.replace("_", "-").encode()
+        found += bytes([len(spelt)]) + spelt + len(value).to_bytes(4, "big") + value
+    return found
+
+
+def introduced(stream: bytes, pieces: int) -> bytes:
+    introduction = Introduction(b"uid-7-1")
+    cuts = sorted(random.Random(pieces).choices(range(len(stream) + 1), k=pieces - 1))
+    return b"".join(
+        introduction.pass_on(stream[start:end]) for start, end in zip([0, *cuts], [*cuts, len(stream)], strict=True)
+    )
+
+
+@pytest.mark.parametrize("pieces", [1, 2, 9, 300])
+@pytest.mark.parametrize("own", [b"", b"uid-0-1", b"x" * 255], ids=["none", "that of root", "long"])
+def test_a_client_has_the_identity_of_its_user_whatever_it_says(own: bytes, pieces: int) -> None:
+    rest = frame(300, True) + frame(2)
+    said = b"\x05READY" + properties(Socket_Type=b"DEALER", IDENTITY=own, Other=b"x" * 20)
+    found = introduced(GREETING + command(said) + rest, pieces)
+    made = b"\x05READY" + properties(Identity=b"uid-7-1", Socket_Type=b"DEALER", Other=b"x" * 20)
+    assert found == GREETING + b"\x06" + len(made).to_bytes(8, "big") + made + rest
+
+
+def test_the_greeting_does_not_wait_for_ready() -> None:
+    introduction = Introduction(b"uid-7-1")
+    assert introduction.pass_on(GREETING[:10]) == GREETING[:10]
+    assert introduction.pass_on(GREETING[10:] + b"\x04") == GREETING[10:]
+    assert introduction.pass_on(b"") == b""
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        frame(3),
+        command(b"\x04PING"),
+        command(b"\x05READY\x08Identity\x00\x00\x00\x09short"),
+        command(b"\x05READY\xff"),
+        command(b"\x05READY\x01a\xff\xff\xff\xff"),
+        command(b""),
+    ],
+    ids=["a message", "another command", "a value cut short", "a name cut short", "a huge value", "nothing"],
+)
+def test_whoever_does_not_introduce_itself_is_not_passed_on(first: bytes) -> None:
+    with pytest.raises(ProtocolError):
+        introduced(GREETING + first, 1)
+
+
+@pytest.mark.parametrize(("uid", "number"), [(0, 1), (1000, 2**40), (2**32 - 2, 7)])
+def test_an_identity_tells_the_user(uid: int, number: int) -> None:
+    assert uid_of(identity_of(uid, number)) == uid
+    assert len(identity_of(uid, number)) < 255
+
+
+@pytest.mark.parametrize("identity", [b"", b"\x00abcd", b"uid-", b"uid-x-1", b"uid--1-2", b"someone"])
+def test_another_identity_tells_none(identity: bytes) -> None:
+    assert uid_of(identity) is None

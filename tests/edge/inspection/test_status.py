@@ -11,15 +11,23 @@ from core.drift import DriftTest
 from edge.camera.supervisor import Camera
 from edge.inspection.counters import Counters
 from edge.inspection.issuer import Issuer
+from edge.inspection.judging import FAILING_PARTS
 from edge.inspection.recipe import CurrentRecipe, LoadedRecipe
 from edge.inspection.services import Services
 from edge.inspection.status import Status
-from edge.messages import NOT_CALIBRATED, Fault
+from edge.messages import NOT_CALIBRATED, LineHealth
 from edge.ops.alarms import Alarms
 from edge.storage.outbox import Depth
-from tests.support.verdicts import RECIPE
+from tests.support.verdicts import RECIPE, failure, verdict
 
 DRIFT = SimpleNamespace(state=SimpleNamespace(drifting=True, reason="30 % of the last 100 parts alarmed"))
+
+
+class Observed(Status):
+    """With what it looks at."""
+
+    counters: Counters
+    raised: Alarms
 
 
 def status(
@@ -27,81 +35,101 @@ def status(
     provisional: bool = False,
     drift: Any = None,
     camera: str = "running",
-    fault: Fault | None = None,
     alarms: dict[str, str] | None = None,
-) -> Status:
-    """Of a line with these troubles."""
-    of_camera = SimpleNamespace(
-        state=camera, reason="gone", reconnects=2, restarts=0, health=SimpleNamespace(fault=fault)
-    )
+    said: list[LineHealth] | None = None,
+) -> Observed:
+    """Of a line with these troubles; what it publishes goes to `said`."""
+    of_camera = SimpleNamespace(state=camera, reconnects=2, restarts=0)
+    published = [] if said is None else said
     raised = Alarms()
     for code, message in (alarms or {}).items():
         raised.raise_(code, message, "one")
     services = SimpleNamespace(
         archive=SimpleNamespace(status=None),
         publisher=SimpleNamespace(
-            state=SimpleNamespace(connected=True, last_puback_age_s=None), rejected={}, set_status=lambda *_, **__: None
+            state=SimpleNamespace(connected=True, last_puback_age_s=None),
+            rejected={},
+            set_status=lambda health, **_: published.append(health),
         ),
         outbox=SimpleNamespace(depth=lambda _: Depth(0, None, 0), keeps=lambda _: True, look=lambda: None),
         alarms=raised,
     )
     recipe = LoadedRecipe(cast(Any, None), 0.5, 0.5, RECIPE, provisional=provisional, drift=cast(DriftTest, drift))
-    return Status(
+    counters = Counters()
+    found = Observed(
         "one",
-        Counters(),
+        counters,
         cast(Camera, SimpleNamespace(status=of_camera)),
         CurrentRecipe(recipe),
         cast(Issuer, SimpleNamespace(open=0, issued=0, generation=1)),
         cast(Services, services),
     )
+    found.counters, found.raised = counters, raised
+    return found
 
 
 @pytest.mark.parametrize(("camera", "state"), [("running", "running"), ("starting", "ready")])
 def test_a_line_that_is_not_calibrated_says_so_and_goes_on(camera: str, state: str) -> None:
-    assert status(provisional=True, camera=camera).state() == (
-        state,
-        "not calibrated: show it good parts with `alfa-edge learn`",
-    )
-    assert status(camera=camera).state() == (state, None)
+    found = status(provisional=True, camera=camera).health()
+    assert (found.state, found.reason) == (state, "not calibrated: show it good parts with `alfa-edge learn`")
+    assert (found.level, found.components["judging"].level) == ("warning", "warning")
+    well = status(camera=camera).health()
+    assert (well.state, well.reason, well.level) == (state, None, "ok")
 
 
 def test_graver_troubles_come_first() -> None:
     troubles = {"archive": "the disk is full", "broker": "nothing listens"}
     found = status(provisional=True, alarms=troubles)
-    assert found.state() == ("running", f"archive: the disk is full; broker: nothing listens; {NOT_CALIBRATED}")
-    assert status(drift=DRIFT).state() == ("running", f"drift: {DRIFT.state.reason}; calibrate anew")
+    assert found.health().reason == f"archive: the disk is full; broker: nothing listens; {NOT_CALIBRATED}"
+    assert status(drift=DRIFT).health().reason == f"drift: {DRIFT.state.reason}; calibrate anew"
     found.ask("show it four good parts")
-    assert (found.state()[1] or "").endswith("; show it four good parts")
+    assert (found.health().reason or "").endswith("; show it four good parts")
     assert [alarm.code for alarm in found.alarms()] == ["archive", "broker", "uncalibrated"]
 
 
-def test_events_are_alarms_but_do_not_change_the_reason() -> None:
-    assert status(alarms={"errors": "no frame", "messages_refused": "no trigger"}).state() == ("running", None)
-
-
-@pytest.mark.parametrize(
-    ("camera", "fault", "state", "reason"),
-    [
-        ("ended", None, "ready", "the source has ended"),
-        ("fault", None, "fault", "camera: gone (attempt 3)"),
-        ("running", Fault(code="camera_black", message="black"), "fault", "camera: black"),
-    ],
-)
-def test_a_line_that_cannot_judge_says_only_that(camera: str, fault: Fault | None, state: str, reason: str) -> None:
-    assert status(provisional=True, camera=camera, fault=fault).state() == (state, reason)
-
-
-def test_what_a_person_wants_stands_before_the_camera_and_a_failed_disk_before_both() -> None:
-    found = status(camera="fault")
+def test_parts_that_are_all_errors_are_a_fault_until_one_is_judged() -> None:
+    found = status()
+    for seq in range(1, FAILING_PARTS):
+        found.counters.issued(failure("one", seq, code="late"))
+    assert found.health().state == "running"
+    found.counters.issued(failure("one", FAILING_PARTS, code="late"))
+    health = found.health()
+    assert (health.state, health.level, health.components["judging"].level) == ("fault", "fault", "fault")
+    assert health.reason == "the last 5 parts were all answered `error`: late: a test"
+    assert "NTP" in (health.remedy or "")
+    assert [alarm.code for alarm in found.alarms()] == ["judging"]
+    assert found.gauges().line_state == "fault"
+    assert found.gauges().component_health["judging"] == 2
     found.pause("by eva")
-    assert found.state() == ("paused", "by eva")
-    failed = status(camera="fault", alarms={"state_disk": "make room on its disk"})
-    failed.pause("by eva")
-    assert failed.state() == ("fault", "make room on its disk")
-    failed.halt()
-    assert failed.state() == ("stopping", None)
+    paused = found.health()
+    assert (paused.state, paused.level, paused.components["judging"].level) == ("paused", "fault", "fault")
+    found.pause(None)
+    found.counters.issued(verdict("one", FAILING_PARTS + 1))
+    assert (found.health().state, found.health().level) == ("running", "ok")
+
+
+def test_what_the_parts_said_of_a_fault_that_is_over_is_of_the_past() -> None:
+    """Else a controller that waits for the line to run would wait for ever."""
+    found = status(alarms={"camera": "the camera gives no frames: gone"})
+    for seq in range(1, 10):
+        found.counters.issued(failure("one", seq, code="camera_no_frame"))
+    assert {name for name, part in found.health().components.items() if part.level == "fault"} == {"camera", "judging"}
+    found.raised.clear("camera", "one")
+    assert found.health().state == "running"
+
+
+def test_a_line_whose_source_has_ended_says_only_that() -> None:
+    found = status(provisional=True, camera="ended").health()
+    assert (found.state, found.reason) == ("ready", "the source has ended")
 
 
 @pytest.mark.parametrize("provisional", [True, False])
 def test_the_gauge_is_what_the_verdicts_say(provisional: bool) -> None:
     assert status(provisional=provisional).gauges().provisional is provisional
+
+
+def test_what_is_published_is_what_is_asked_for() -> None:
+    said: list[LineHealth] = []
+    found = status(alarms={"archive": "full", "state_disk": "worn"}, said=said)
+    found.publish()
+    assert said == [found.health()]

@@ -18,7 +18,7 @@ from edge.settings import MqttSettings
 from edge.topics import ANOMALY, STATUS
 from tests.support.mosquitto import Message, Mosquitto, eventually, free_port, subscribe
 from tests.support.publisher import ANOMALY as VERDICTS
-from tests.support.publisher import LINE, Publishers, connected, ends_with, ids, verdict, verdicts
+from tests.support.publisher import LINE, Publishers, connected, ends_with, health, ids, verdict, verdicts
 
 
 def bodies(messages: list[Message]) -> list[dict[str, Any]]:
@@ -66,7 +66,7 @@ def test_what_finds_no_room_goes_when_there_is_some(mosquitto: Mosquitto, publis
         mosquitto.pause()
         issued = publisher_of.issue(publisher, 12)
         for state in ("running", "fault", "paused"):
-            publisher.set_status(state)
+            publisher.set_status(health(state))
         assert publisher.state.unacknowledged <= 1
         mosquitto.resume()
         listener.until(verdicts(12))

@@ -24,6 +24,7 @@ from tests.support.publisher import (
     Notes,
     Publishers,
     connected,
+    health,
     states,
     stats,
     topics,
@@ -154,7 +155,7 @@ def test_who_listens_to_alarms_may_lock_what_publishers_lock(publisher_of: Publi
             held.extend(name for name, lock in locks.items() if lock._is_owned())
             assert lock.acquire(timeout=10), "who raised the alarm and who publishes wait for each other"
             lock.release()
-            publisher.set_status("running", f"{len(publisher_of.alarms.of(LINE))} alarms {time.monotonic()}")
+            publisher.set_status(health("running", f"{len(publisher_of.alarms.of(LINE))} alarms {time.monotonic()}"))
 
         publisher_of.alarms.listen(listener)
         publisher.start()
@@ -321,7 +322,7 @@ def test_the_last_word_is_stopped_whoever_speaks_meanwhile(mosquitto: Mosquitto,
 
     def talk() -> None:
         while not over.is_set():
-            publisher.set_status("running", str(time.monotonic()))
+            publisher.set_status(health("running", str(time.monotonic())))
 
     with subscribe(mosquitto.port, STATUS) as listener:
         talker = threading.Thread(target=talk)

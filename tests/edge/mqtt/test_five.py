@@ -80,11 +80,11 @@ def test_refused_verdicts_wait_and_go_when_the_broker_takes_them(
         issued = publisher_of.issue(publisher, 15)
         eventually(lambda: publisher.state.unacknowledged == 0)
         refused = f"the broker refuses {ANOMALY}: Not authorized; check mqtt.username and mqtt.password"
-        eventually(lambda: str(publisher_of.alarm("broker_topic")).startswith(refused))
+        eventually(lambda: str(publisher_of.alarm("verdicts_refused")).startswith(refused))
         assert (publisher.connected, publisher.acknowledged, len(publisher_of.waiting)) == (True, 0, 15)
         broker.allow("topic readwrite line/#\n")
         eventually(lambda: publisher.acknowledged == 15)
-        eventually(lambda: publisher_of.alarm("broker_topic") is None)
+        eventually(lambda: publisher_of.alarm("verdicts_refused") is None)
         assert publisher_of.waiting == []
         with subscribe(broker.port, ANOMALY) as listener:
             assert ids(listener) == []
@@ -113,7 +113,7 @@ def test_a_verdict_that_breaks_the_connection_is_held_back(publisher_of: Publish
         large = verdict(1).model_copy(update={"error": Fault(code="test", message="x" * 1000)})
         publisher_of.outbox.issue(large)
         publisher.publish_verdict(large)
-        eventually(lambda: "is the message larger than it takes?" in str(publisher_of.alarm("broker_topic")))
+        eventually(lambda: "is the message larger than it takes?" in str(publisher_of.alarm("verdicts_refused")))
         connected(publisher)
         with subscribe(broker.port, ANOMALY) as listener:
             (small,) = publisher_of.issue(publisher)

@@ -27,6 +27,7 @@ from tests.support.publisher import (
     Publishers,
     connected,
     ends_with,
+    health,
     ids,
     retained_status,
     states,
@@ -52,7 +53,7 @@ def test_broker_down_at_start(publisher_of: Publishers) -> None:
     with Mosquitto(start=False) as broker:
         publisher = publisher_of(broker.port)
         publisher.start()
-        publisher.set_status("running")
+        publisher.set_status(health("running"))
         publisher_of.issue(publisher)
         assert not publisher.publish_heatmap(b"\x89PNG", verdict(1))
         assert not publisher.publish_stats(stats())
@@ -66,14 +67,14 @@ def test_broker_down_at_start(publisher_of: Publishers) -> None:
 
 def test_broker_restart(mosquitto: Mosquitto, publisher_of: Publishers) -> None:
     publisher = publisher_of(mosquitto.port, replay_rate=1000)
-    publisher.set_status("running")
+    publisher.set_status(health("running"))
     publisher.start()
     connected(publisher)
     mosquitto.kill()
     eventually(lambda: not publisher.connected)
     lost_since = publisher.state.since
     queued = publisher_of.issue(publisher, 100)
-    publisher.set_status("fault", "camera")
+    publisher.set_status(health("fault", "camera"))
     assert publisher.state.waiting == 100
     assert publisher.state.oldest is not None
     eventually(lambda: "nothing listens" in str(publisher.state.reason))
@@ -95,14 +96,14 @@ def test_nothing_is_lost_and_no_old_status_comes_last_when_a_hung_broker_dies(
     publisher.start()
     connected(publisher)
     mosquitto.pause()
-    publisher.set_status("running")
+    publisher.set_status(health("running"))
     sent = publisher_of.issue(publisher, 60)
     assert publisher.connected
     assert publisher.state.waiting == 60
     assert 15 <= publisher.state.unacknowledged <= 20  # no more than may be in flight, the status among them
     mosquitto.kill()
     eventually(lambda: "nothing listens" in str(publisher.state.reason))
-    publisher.set_status("paused")
+    publisher.set_status(health("paused"))
     with listening_first(mosquitto, publisher) as listener:
         eventually(lambda: publisher.acknowledged == 60)
         listener.until(lambda messages: verdicts(60)(messages) and ends_with("paused")(messages))
@@ -163,7 +164,7 @@ def test_verdicts_in_paho_stay_few_over_many_connections(publisher_of: Publisher
 def test_packets_that_vanish_are_noticed(mosquitto: Mosquitto, publisher_of: Publishers) -> None:
     with Proxy(mosquitto.port) as proxy, subscribe(mosquitto.port, "line/#") as listener:
         publisher = publisher_of(proxy.port, keepalive_s=2)
-        publisher.set_status("running")
+        publisher.set_status(health("running"))
         publisher.start()
         connected(publisher)
         began = time.monotonic()

@@ -22,6 +22,7 @@ from tests.support.publisher import (
     Publishers,
     connected,
     ends_with,
+    health,
     ids,
     retained_status,
     states,
@@ -33,6 +34,7 @@ from tests.support.publisher import (
 CHILD = """
 import sys, time
 from pathlib import Path
+from edge.messages import LineHealth
 from edge.mqtt.delivery import Delivery
 from edge.mqtt.publisher import Publisher
 from edge.ops.alarms import Alarms
@@ -43,7 +45,7 @@ settings = MqttSettings(host="127.0.0.1", port=int(sys.argv[1]), keepalive_s=2)
 outbox = Outbox(Path(sys.argv[2]), HistorySettings())
 outbox.start()
 publisher = Publisher(settings, "press-1", "box", "1.2.3", outbox, Delivery(), Alarms())
-publisher.set_status("running")
+publisher.set_status(LineHealth(state="running"))
 publisher.start()
 time.sleep(60)
 """
@@ -52,7 +54,7 @@ time.sleep(60)
 def test_birth(mosquitto: Mosquitto, publisher_of: Publishers) -> None:
     before = utc_now()
     publisher = publisher_of(mosquitto.port)
-    publisher.set_status("running", "free run")  # said before there is a connection, remembered
+    publisher.set_status(health("running", "free run"))  # said before there is a connection, remembered
     publisher.start()
     connected(publisher)
     with subscribe(mosquitto.port, STATUS) as listener:
@@ -68,11 +70,11 @@ def test_since_is_when_the_state_was_entered(mosquitto: Mosquitto, publisher_of:
     publisher = publisher_of(mosquitto.port)
     publisher.start()
     with subscribe(mosquitto.port, STATUS) as listener:
-        publisher.set_status("fault", "camera: no frame")
-        publisher.set_status("fault", "camera: no device")
-        publisher.set_status("fault", "camera: no device")  # nothing new: not sent
+        publisher.set_status(health("fault", "camera: no frame"))
+        publisher.set_status(health("fault", "camera: no device"))
+        publisher.set_status(health("fault", "camera: no device"))  # nothing new: not sent
         time.sleep(0.01)
-        publisher.set_status("running")
+        publisher.set_status(health("running"))
         messages = listener.until(ends_with("running"))
     told = [json.loads(message.payload) for message in messages][-3:]
     assert len({status["since"] for status in told if status["state"] == "fault"}) == 1
@@ -137,7 +139,7 @@ def test_clean_stop_says_stopped(mosquitto: Mosquitto, publisher_of: Publishers)
     with subscribe(mosquitto.port, "line/#") as listener:
         publisher_of.issue(publisher, 10)
         assert publisher.stop("service stopped") == 0
-        publisher.set_status("running")  # too late to matter
+        publisher.set_status(health("running"))  # too late to matter
         listener.until(ends_with("stopped"))
         time.sleep(0.2)
         assert "offline" not in states(listener.messages)

@@ -127,7 +127,7 @@ def test_a_broker_that_wants_a_client_certificate(authority: Authority, other: A
 Files = dict[str, Path]
 WRONG: list[tuple[str, str, Callable[[Path, Files], Path]]] = [
     ("ca_file", "no such file", lambda folder, _: folder / "missing.pem"),
-    ("ca_file", "cannot be read: Is a directory", lambda folder, _: folder),
+    ("ca_file", "cannot be read: is a folder, not a regular file", lambda folder, _: folder),
     ("ca_file", "holds no certificate in PEM form", lambda folder, _: write(folder, "not one")),
     ("ca_file", "holds no usable certificate", lambda folder, _: write(folder, "-----BEGIN CERTIFICATE-----\nx\n")),
     ("cert_file", "no such file", lambda folder, _: folder / "missing.pem"),

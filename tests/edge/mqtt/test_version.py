@@ -129,6 +129,8 @@ def test_a_wrong_acl_is_said_in_5(publisher_of: Publishers) -> None:
         publisher = started(publisher_of(broker.port))
         connected(publisher)
         publisher_of.issue(publisher, 3)
-        eventually(lambda: f"the broker refuses {ANOMALY}: Not authorized" in str(publisher_of.alarm("broker_topic")))
+        eventually(
+            lambda: f"the broker refuses {ANOMALY}: Not authorized" in str(publisher_of.alarm("verdicts_refused"))
+        )
         assert len(publisher_of.waiting) == 3
         assert not verdicts(1)(listener.messages)

@@ -31,6 +31,7 @@ TIMING = Timing(capture=12.0, queue=0.1, decode=4.0, score=31.0, total=44.2)
 MODEL = Model(name="untrained", fingerprint="f00", device="cpu", dtype="fp32", scales=(2, 3))
 ALL = Gauges(
     line_state="running",
+    component_health={"camera": 0, "disk": 2},
     queue=2,
     frames_dropped=7,
     camera_reconnects=3,
@@ -147,6 +148,8 @@ def test_what_is_watched_is_asked_at_each_scrape_and_only_then(metrics: Metrics,
         "drift": 0,
     }.items():
         assert found[f"alfa_edge_{name}", ("press-1",)] == value, name
+    assert found["alfa_edge_component_health", ("press-1", "camera")] == 0
+    assert found["alfa_edge_component_health", ("press-1", "disk")] == 2
     assert found["alfa_edge_mqtt_rejected_total", ("press-1", "too_large")] == 6
     assert found["alfa_edge_archive_bytes", ()] == 4096
     outcomes = {labels[0]: value for (name, labels), value in found.items() if "archive_pictures" in name}

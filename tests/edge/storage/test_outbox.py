@@ -580,7 +580,7 @@ def test_a_restored_backup_begins_a_new_generation(boxes: Boxes, tmp_path: Path)
     box = boxes()
     issue(box, 3)
     box.accept("one", "open", utc_now()).future.result()
-    copy = History(box.path.parent).backup(tmp_path)
+    copy = History(box.path.parent).backup(tmp_path, utc_now())
     assert (box.generation("one"), box.generation("two")) == (1, 1)
     issue(box, 2)
     box.stop()
@@ -603,7 +603,7 @@ def test_a_restored_backup_begins_a_new_generation(boxes: Boxes, tmp_path: Path)
 def test_a_backup_that_is_restored_twice_gives_no_number_twice(boxes: Boxes, tmp_path: Path) -> None:
     box = boxes()
     issue(box, 3)
-    copy = History(box.path.parent).backup(tmp_path)
+    copy = History(box.path.parent).backup(tmp_path, utc_now())
     given: list[tuple[int, int]] = []
     told = (3, 1)  # what the broker retains of number and generation, which may be some seconds old
     for folder in (tmp_path / "first", tmp_path / "second"):

@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from core.database import DatabaseError
+from edge.clock import utc_now
 from edge.ops.lock import LockError, hold_state
 from edge.storage.settings_database import FILE, LineCalibration, SettingsDatabase
 
@@ -70,7 +71,7 @@ def test_a_copy_is_made_beside_what_goes_on(tmp_path: Path) -> None:
     state.start()
     state.run(lambda one: one.calibrate("one", KEPT, "eva"))
     (tmp_path / "backup").mkdir()
-    copy = state.backup(tmp_path / "backup")
+    copy = state.backup(tmp_path / "backup", utc_now())
     state.stop()
     restored = SettingsDatabase(copy.parent)
     restored.start()

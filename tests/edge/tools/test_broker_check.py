@@ -10,7 +10,8 @@ import pytest
 from edge.settings import CameraSettings, LineSettings, MqttSettings, Settings
 from edge.tools.broker import EmbeddedBroker
 from edge.tools.broker_check import BrokerReport, check_broker
-from edge.tools.doctor import Check, configured
+from edge.tools.check import Check
+from edge.tools.doctor import broker_checks
 from tests.support.mosquitto import Mosquitto, free_port
 
 USERS = {"edge": "secret"}
@@ -21,11 +22,10 @@ def mqtt(port: int, **settings: object) -> MqttSettings:
     return MqttSettings.model_validate({"host": "127.0.0.1", "port": port} | settings)
 
 
-def checks(broker: MqttSettings, lines: int) -> dict[str, Check]:
+def checks(settings: MqttSettings, lines: int) -> dict[str, Check]:
     """What doctor says of the broker."""
     line = LineSettings(camera=CameraSettings(source="sim:bottle"))
-    settings = Settings(mqtt=broker, lines={f"line-{number}": line for number in range(lines)})
-    found = configured(settings.model_copy(update={"model": settings.model.model_copy(update={"name": "bundled"})}))
+    found = broker_checks(Settings(mqtt=settings, lines={f"line-{number}": line for number in range(lines)}))
     return {check.name: check for check in found if check.name.startswith("broker")}
 
 
@@ -42,8 +42,8 @@ def test_a_broker_that_takes_the_user_for_the_client_id(version: str) -> None:
 
 
 def test_doctor_says_so_with_a_remedy_and_fails_with_two_lines_only() -> None:
-    with Mosquitto(users=USERS, listener_options=["use_username_as_clientid true"]) as broker:
-        settings = mqtt(broker.port, **USER)
+    with Mosquitto(users=USERS, listener_options=["use_username_as_clientid true"]) as running:
+        settings = mqtt(running.port, **USER)
         for lines, result in ((2, "fail"), (1, "note")):
             found = checks(settings, lines)
             assert found["broker"].result == "ok"

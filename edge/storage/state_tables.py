@@ -1,0 +1,90 @@
+"""The tables of `state.db` besides the bank's."""
+
+from __future__ import annotations
+
+from core.bank_tables import BANK_TABLES
+from core.database import migrations
+
+FILE = "state.db"
+
+STATE_TABLES = migrations(
+    "state",
+    """
+    CREATE TABLE calibrations (
+        id INTEGER PRIMARY KEY,
+        line TEXT NOT NULL,
+        at TEXT NOT NULL,
+        who TEXT NOT NULL,
+        source TEXT NOT NULL,
+        threshold REAL NOT NULL,
+        pixel_threshold REAL NOT NULL,
+        rate REAL,
+        count INTEGER NOT NULL,
+        fingerprint TEXT NOT NULL,
+        pack_sha256 TEXT NOT NULL,
+        revision INTEGER NOT NULL
+    ) STRICT;
+    CREATE INDEX calibrations_of_a_line ON calibrations (line, id);
+    CREATE TABLE audit (
+        id INTEGER PRIMARY KEY,
+        at TEXT NOT NULL,
+        who TEXT NOT NULL,
+        command TEXT NOT NULL,
+        arguments TEXT NOT NULL,
+        outcome TEXT NOT NULL
+    ) STRICT;
+    """,
+    """
+    ALTER TABLE calibrations ADD COLUMN scores TEXT NOT NULL DEFAULT '[]';
+    CREATE TABLE feedback (
+        id INTEGER PRIMARY KEY,
+        at TEXT NOT NULL,
+        who TEXT NOT NULL,
+        line TEXT NOT NULL,
+        seq INTEGER NOT NULL,
+        kind TEXT NOT NULL,
+        note TEXT NOT NULL,
+        shot INTEGER,
+        picture BLOB
+    ) STRICT;
+    CREATE INDEX feedback_of_a_line ON feedback (line, seq);
+    """,
+    """
+    CREATE TABLE shot_scores (
+        line TEXT PRIMARY KEY,
+        fingerprint TEXT NOT NULL,
+        pack_sha256 TEXT NOT NULL,
+        revision INTEGER NOT NULL,
+        scores TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE shot_texts (
+        shot INTEGER NOT NULL REFERENCES shots (id) ON DELETE CASCADE,
+        fingerprint TEXT NOT NULL,
+        pack_sha256 TEXT NOT NULL,
+        image REAL NOT NULL,
+        local REAL NOT NULL,
+        PRIMARY KEY (shot, fingerprint, pack_sha256)
+    ) STRICT, WITHOUT ROWID;
+    """,
+    """
+    CREATE TABLE line_settings (
+        line TEXT PRIMARY KEY,
+        paused_by TEXT,
+        pack TEXT,
+        configured_pack TEXT
+    ) STRICT, WITHOUT ROWID;
+    """,
+    "ALTER TABLE audit ADD COLUMN claimed TEXT;",
+    # `edge/storage/facts.py` names the facts. `last_numbers` has what each line's last number was some seconds ago, so
+    # that a `verdicts.db` that is older than that is found out.
+    """
+    CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+    CREATE TABLE last_numbers (
+        line TEXT PRIMARY KEY,
+        seq INTEGER NOT NULL,
+        generation INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    """,
+)
+ALL_TABLES = [BANK_TABLES, STATE_TABLES]
+"""All migrations of the file."""
