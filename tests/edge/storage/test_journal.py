@@ -54,6 +54,6 @@ def test_what_is_no_file_is_refused_at_once(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     begun = time.monotonic()
     for path in (tmp_path, tmp_path / "fifo", Path("/dev/zero")):
-        with pytest.raises(DatabaseError, match="not a regular file; move it away"):
+        with pytest.raises(DatabaseError, match="not a regular file; check who put it there"):
             Journal(path).read()
     assert time.monotonic() - begun < 1
