@@ -21,6 +21,7 @@ QUIET_S = 3.0  # for the answers to what is open, before the broker forgets its 
 SETTLE_S = 60.0
 SUBSCRIBED_S = 0.5  # from a line's first word on a connection to its subscriptions
 HOUR_S = 3600.0
+DISK_FAULTS = ("disk full", "disk failed")  # while which the service cannot start
 REFUSED = 2  # the exit code of a start that cannot use its state
 SLOW_S, VERY_SLOW_S = 0.4, 4.0  # a transaction
 
@@ -99,14 +100,13 @@ class FaultSchedule:
     def __init__(self, plant: Plant, senders: Senders) -> None:
         self.breaches: list[str] = []
         self.sessions_lost = 0
-        self._faults: Sequence[ScheduledFault] = ()
-        self._begun = 0.0
+        self._disk_faults = 0  # that are under way, by what was done and not by the schedule, which may be behind
+        self._disk_well_at = 0.0
         self._plant = plant
         self._senders = senders
 
     def run(self, faults: Sequence[ScheduledFault], seconds: float, begun: float) -> None:
         """Until all are over; `begun` and `seconds` are the begin and the length of the schedule."""
-        self._faults, self._begun = faults, begun
         moments = [(fault.begin, 0, fault) for fault in faults] + [(fault.end, 1, fault) for fault in faults]
         lasting = {fault: ExitStack() for fault in faults}
         try:
@@ -114,7 +114,11 @@ class FaultSchedule:
                 self._wait(begun + at)
                 if is_end:
                     lasting[fault].close()
+                    if fault.kind in DISK_FAULTS:
+                        self._disk_faults -= 1
+                        self._disk_well_at = time.monotonic()
                 else:
+                    self._disk_faults += fault.kind in DISK_FAULTS
                     lasting[fault].enter_context(self._fault(fault))
             self._wait(begun + seconds)
         finally:
@@ -122,25 +126,35 @@ class FaultSchedule:
                 stack.close()
 
     def _wait(self, until: float) -> None:
-        """Starts the service anew when it ends by itself, as a supervisor does. It may only refuse a start, with exit
-        code 2, while the disk takes nothing.
-        """
         while True:
-            process = self._plant.service.process
-            if process is not None and process.poll() is not None:
-                if process.returncode != REFUSED or not self._disk_struck():
-                    self.breaches.append(f"the service has ended by itself, with exit code {process.returncode}")
-                self._plant.start(wait=False)
+            self._supervise()
             left = until - time.monotonic()
             if left <= 0:
                 return
             time.sleep(min(left, 0.1))
 
+    def _supervise(self) -> None:
+        """Starts the service anew when it has ended by itself, as a supervisor does. It may only refuse a start, with
+        exit code 2, while the disk takes nothing.
+        """
+        process = self._plant.service.process
+        if process is not None and process.poll() is not None:
+            if process.returncode != REFUSED or not self._disk_struck():
+                self.breaches.append(f"the service has ended by itself, with exit code {process.returncode}")
+            self._plant.start(wait=False)
+
+    def _supervised(self, holds: Callable[[], bool]) -> Callable[[], bool]:
+        """`holds`, of a service that is looked after while that is awaited."""
+
+        def looked_after() -> bool:
+            self._supervise()
+            return holds()
+
+        return looked_after
+
     def _disk_struck(self) -> bool:
-        """Whether a fault of the disk is under way, or has just ended."""
-        now = time.monotonic() - self._begun
-        struck = [fault for fault in self._faults if fault.kind in ("disk full", "disk failed")]
-        return any(fault.begin <= now <= fault.end + START_S / 10 for fault in struck)
+        """Whether there was a fault of the disk since the service was started last."""
+        return self._disk_faults > 0 or self._disk_well_at >= self._plant.started
 
     @contextmanager
     def _fault(self, fault: ScheduledFault) -> Iterator[None]:
@@ -175,7 +189,9 @@ class FaultSchedule:
                 plant.broker.start()
                 assert plant.monitor.subscribed.wait(START_S)
                 started = time.monotonic()
-            if not _wait_for(lambda: all(_is_there(plant, line, started) for line in plant.lines), START_S):
+            if not _wait_for(
+                self._supervised(lambda: all(_is_there(plant, line, started) for line in plant.lines)), START_S
+            ):
                 self.breaches.append("a line does not come back to a broker that has forgotten it")
             time.sleep(SUBSCRIBED_S)
 
