@@ -91,7 +91,8 @@ class Publisher:
         self._started = self._stopping = False
         self._unreadable = False  # whether a message that the broker kept was given up
         self.subscriptions = None if router is None else Subscriptions(settings, line, router, outbox, self, alarms)
-        self._client = LineClient(settings, line, node, self, alarms, keep=router is not None)
+        keep, suffix = router is not None, outbox.client_suffix
+        self._client = LineClient(settings, line, node, self, alarms, suffix=suffix, keep=keep)
 
     def start(self) -> None:
         """Begins to connect; a broker that is down is tried again until it is up. The outbox must have been started."""
@@ -416,7 +417,7 @@ class Publisher:
         elif sent is not None:
             self._refused(sent, "it does not answer as MQTT has it; is the message larger than it takes?")
         if subscriptions is not None:
-            subscriptions.end()
+            subscriptions.end(taken_over=cause == "taken_over")
         self.wake()
 
     def done(self, packet: int, code: ReasonCode) -> None:
