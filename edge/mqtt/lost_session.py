@@ -12,6 +12,14 @@ TELL_S = 8 * 3600.0
 """The alarm lasts for a shift, so that somebody reads it."""
 
 
+TAKEN_OVER = "another client took the line's id, and its session with it"
+GIVEN_UP = "the broker kept a message that cannot be read, so that the session was given up"
+_FORGOTTEN = (
+    "the broker has not kept the line's session: another client may have the line's id, or the broker was started anew "
+    "without `persistence true`, or the service was away for longer than it keeps sessions"
+)
+
+
 class LostSession:
     """Of one line. Any thread may call it, under any lock; except `look`, which raises the alarm."""
 
@@ -23,25 +31,19 @@ class LostSession:
         self._message: str | None = None
         self._until = 0.0  # on the monotonic clock
 
-    def note(self, since: datetime | None, taken_over: bool) -> None:
+    def note(self, since: datetime | None, why: str | None) -> None:
         """A connection was made, and what should have waited for it did not, or not all of it.
 
         Args:
             since: When the line last had a connection; None: not known.
-            taken_over: Whether the broker has said that another client took the line's id.
+            why: In words, as far as it is known.
         """
-        why = (
-            "another client took the line's id, and its session with it"
-            if taken_over
-            else "the broker has not kept the line's session: another client may have the line's id, or the broker was "
-            "started anew without `persistence true`, or the service was away for longer than it keeps sessions"
-        )
         with self._lock:
             if self._message is None:
                 self._since = since
             began = "an earlier run" if self._since is None else iso_ms(self._since)
             self._message = (
-                f"triggers may have been lost since {began}, up to {iso_ms(utc_now())}: {why}; "
+                f"triggers may have been lost since {began}, up to {iso_ms(utc_now())}: {why or _FORGOTTEN}; "
                 f"send those again that have no answer (this is said for {TELL_S / 3600:g} hours)"
             )
             self._until = monotonic() + TELL_S

@@ -22,6 +22,7 @@ from edge.mqtt.delivery import Delivery
 from edge.mqtt.follow_ups import FollowUps
 from edge.mqtt.in_flight import InFlight, Sent
 from edge.mqtt.inbound import Router
+from edge.mqtt.lost_session import GIVEN_UP, TAKEN_OVER
 from edge.mqtt.packet_limit import PacketLimit, packet_size
 from edge.mqtt.refusals import Refusals
 from edge.mqtt.subscriptions import Subscriptions
@@ -316,9 +317,10 @@ class Publisher:
 
     def _hand_over(self, sent: Sent, payload: bytes, **user: str) -> bool:
         """Gives paho one message, and notes its id; `sending` is held."""
+        topic = sent.topic.of(self.line)
         props = properties.of_message(sent.topic, self.line, **user) if self._client.five else None
-        sent = replace(sent, size=packet_size(sent.topic.of(self.line), payload, props))
-        if not self._limit.allows(sent.size, sent.topic.of(self.line)):
+        sent = replace(sent, size=packet_size(topic, payload, props))
+        if not self._limit.allows(sent.size, topic):
             if sent.verdict is not None:
                 self._hold_back(sent)
             return False
@@ -327,7 +329,7 @@ class Publisher:
         mid = self._client.publish(sent.topic, payload, props)
         if mid is None:
             return False
-        self._limit.sent(sent.size, sent.topic.of(self.line))
+        self._limit.sent(sent.size, topic)
         with self._lock:
             code = self._in_flight.note(mid, sent)
         if code is not None:
@@ -411,13 +413,14 @@ class Publisher:
             self._in_flight.clear()
         if cause in ("hung_up", "too_large"):
             self._limit.lost(told=cause == "too_large")
+        gone = TAKEN_OVER if cause == "taken_over" else None
         if misunderstood and subscriptions is not None and subscriptions.sorting:
             self._client.give_up_session()
-            self._unreadable = True
+            self._unreadable, gone = True, GIVEN_UP
         elif sent is not None:
             self._refused(sent, "it does not answer as MQTT has it; is the message larger than it takes?")
         if subscriptions is not None:
-            subscriptions.end(taken_over=cause == "taken_over")
+            subscriptions.end(gone)
         self.wake()
 
     def done(self, packet: int, code: ReasonCode) -> None:

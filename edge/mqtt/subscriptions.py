@@ -106,7 +106,7 @@ class Subscriptions:
         self.last_generation = 1
         """The generation of that number."""
         self._lost_session = LostSession(line, alarms)
-        self._taken_over = False  # whether the last connection went to another client
+        self._session_gone: str | None = None  # why, where that is known
         self._lock = threading.Lock()  # guards what follows; nothing is called under it
         self._connection: _Connection | None = None
 
@@ -126,11 +126,11 @@ class Subscriptions:
     def begin(self, client: Client, resumed: bool, away_s: float) -> None:
         """Subscribes; with `resumed` the broker has kept messages for `away_s` seconds, and perhaps subscriptions."""
         expected = self._store.session(self._line)
-        if expected is not None and (self._taken_over or not resumed):
+        if expected is not None and (self._session_gone is not None or not resumed):
             known = away_s != float("inf")
             since = utc_now() - timedelta(seconds=away_s) if known else self._store.last_contact(self._line)
-            self._lost_session.note(since, self._taken_over)
-        self._taken_over = False
+            self._lost_session.note(since, self._session_gone)
+        self._session_gone = None
         session = expected if resumed else None
         if session is None:
             session = secrets.token_hex(6)
@@ -147,9 +147,9 @@ class Subscriptions:
         if resumed and not self._commands:
             client.unsubscribe(COMMAND.of(self._line))  # of a time when commands were taken
 
-    def end(self, taken_over: bool = False) -> None:
-        """The connection is gone, perhaps to another client, and with it what was to be acknowledged on it."""
-        self._taken_over |= taken_over
+    def end(self, session_gone: str | None = None) -> None:
+        """The connection is gone, and with it what was to be acknowledged on it; and why the session is, if it is."""
+        self._session_gone = session_gone
         with self._lock:
             self._connection = None
 
