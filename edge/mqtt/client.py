@@ -356,7 +356,7 @@ class LineClient:
             heard_at = connection.last_heard(client) if cause == "silent" else None
             with self._lock:
                 self._takeovers += cause == "taken_over"
-            self._lost(self._failure or connection.lost(code, self.five), cause, heard_at)
+            self._lost(self._failure or connection.lost(code), cause, heard_at)
             if not self._closing:
                 self._note_loss(client, cause)
         elif not self._answered and not self._closing:

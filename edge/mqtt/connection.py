@@ -183,11 +183,11 @@ def refuses(topic: str, why: str) -> str:
     return f"the broker refuses {topic}: {why}"
 
 
-def lost(code: ReasonCode, five: bool = True) -> str:
-    """Why a connection is gone; `five`: whether a broker could have said so."""
+def lost(code: ReasonCode) -> str:
+    """Why a connection is gone. That another client took the id many brokers do not say, nor does mosquitto 2.0.11."""
     if str(code) != "Unspecified error":
         return f"connection lost: {in_words(code)}"
-    return "connection lost" if five else "connection lost; if the broker is up, another client may have the same id"
+    return "connection lost, for no reason that was given; if the broker is up, another client may have the same id"
 
 
 def not_connected(reason: str) -> str:

@@ -75,6 +75,7 @@ class _Server(ThreadingMixIn, WSGIServer):
     """A thread for each connection. One that was ended may need a moment, so there are twice as many at most."""
 
     daemon_threads = True
+    request_queue_size = 128  # a scrape that finds it full waits for a second
 
     def __init__(self, host: str, port: int) -> None:
         """Listens from now on. Raises OSError, UnicodeError: it cannot."""

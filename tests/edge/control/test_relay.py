@@ -27,6 +27,8 @@ from tests.support.mosquitto import eventually
 
 GREETING = b"\xff" + bytes(8) + b"\x7f\x03\x00NULL" + bytes(16 + 1 + 31)
 READY = b"\x04\x05READY"
+HELLO = b"\x04\x1c\x05READY\x0bSocket-Type\x00\x00\x00\x06DEALER"
+"""As libzmq has it, so that it goes on."""
 ALLOWED_MIB = 2.5 * (MAX_BYTES >> 20)  # the message as libzmq has it, and as Python has it
 SENDER = """
 import sys, zmq
@@ -222,8 +224,8 @@ def in_use() -> int:
         (GREETING[:30], b""),
         (b"", b"\xff"),
         (GREETING, b""),
-        (GREETING + READY + frame(300)[:100], b""),
-        (GREETING + READY + b"\x02" + (60 << 20).to_bytes(8, "big"), b"x"),
+        (GREETING + HELLO + frame(300)[:100], b""),
+        (GREETING + HELLO + b"\x02" + (60 << 20).to_bytes(8, "big"), b"x"),
     ],
     ids=["silent", "half a greeting", "a greeting that drips", "a greeting", "half a frame", "a frame that drips"],
 )
@@ -272,10 +274,15 @@ def test_the_last_descriptors_are_not_for_consoles(tmp_path: Path) -> None:
     alarms = Alarms()
     with serving(tmp_path, alarms) as server:
         limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        strangers = [socket.socket(socket.AF_UNIX) for _ in range(20)]
         resource.setrlimit(resource.RLIMIT_NOFILE, (in_use() + 4, limits[1]))
         try:
-            with Crowd(server.path, 200):
-                eventually(lambda: any("short of descriptors" in alarm.message for alarm in alarms.every()))
+            for stranger in strangers:
+                stranger.connect(str(server.path))
+            assert [stranger.recv(1) for stranger in strangers] == [b""] * 20
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+            for stranger in strangers:
+                stranger.close()
+        assert any("short of descriptors" in alarm.message for alarm in alarms.every())
         assert ask(server.path, "echo", {}, [b"one"])[0] == {"bytes": 3}

@@ -85,8 +85,7 @@ def test_reasons_come_with_what_to_do() -> None:
     taken_over = ReasonCode(PacketTypes.DISCONNECT, "Session taken over")
     assert lost(taken_over).startswith("connection lost: Session taken over; another client has the same id")
     unspecified = ReasonCode(PacketTypes.DISCONNECT, "Unspecified error")
-    assert lost(unspecified) == "connection lost"
-    assert "if the broker is up, another client may have the same id" in lost(unspecified, five=False)
+    assert lost(unspecified).endswith("if the broker is up, another client may have the same id")
     assert "set mqtt.version" in refused(ReasonCode(PacketTypes.CONNACK, "Unsupported protocol version"))
     assert refused(ReasonCode(PacketTypes.CONNACK, "Banned")) == "the broker refused the connection: Banned"
 

@@ -42,7 +42,7 @@ def in_use() -> int:
 )
 def test_a_crowd_that_stays_keeps_no_scrape_out(port: int, opening: bytes, drip: bytes) -> None:
     descriptors, threads = in_use(), threading.active_count()
-    with Crowd(port, 1500, opening, drip):
+    with Crowd(port, 200, opening, drip):
         began = time.monotonic()
         assert b"alfa_edge_verdicts_total" in scrape(port)
         assert time.monotonic() - began < 5
@@ -62,12 +62,16 @@ def test_a_scraper_that_takes_nothing_is_let_go_of(port: int, monkeypatch: pytes
 
 
 def test_the_last_descriptors_are_not_for_scrapers(port: int) -> None:
-    before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (in_use() + 3, before[1]))
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    strangers = [socket.socket() for _ in range(20)]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (in_use() + 2, limits[1]))
     try:
-        with Crowd(port, 50):
-            time.sleep(0.2)
-            assert in_use() < resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        for stranger in strangers:
+            stranger.settimeout(10)
+            stranger.connect(("127.0.0.1", port))
+        assert [stranger.recv(1) for stranger in strangers] == [b""] * 20
     finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        for stranger in strangers:
+            stranger.close()
     assert scrape(port)
