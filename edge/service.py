@@ -93,7 +93,6 @@ class Service:
             load_pack(line.pack)  # what is wrong with it is said before anything is started
         with ExitStack() as stack:
             stack.enter_context(self._processes)
-            stack.callback(metrics.serve(self.settings.metrics).stop)
             with loading(notifier):
                 load = Loading(lambda: self._start(stack, workers, metrics), stack.close)
                 if not load.wait(stop):
@@ -143,6 +142,7 @@ class Service:
         stack.callback(hold_state(folder).close)
         runtime = self._processes.enter_context(runtime_dir(settings.service.runtime_dir))
         stack.callback(hold_console(console_dir(settings.service)).close)
+        stack.callback(metrics.serve(settings.metrics).stop)
         cameras = self._cameras = {
             name: Camera(name, line.camera, runtime, line.health, alarms) for name, line in settings.lines.items()
         }

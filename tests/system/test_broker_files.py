@@ -247,7 +247,7 @@ def test_a_service_learns_how_large_a_packet_may_be(broker: Broker) -> None:
 
 
 def test_a_crowd_outside_keeps_no_line_out(broker: Broker) -> None:
-    with Crowd(broker.tls_port, 1500), client_of(broker, "hall-1") as service:
+    with Crowd(broker.tls_port, 450), client_of(broker, "hall-1") as service:
         assert may_write(service, ANOMALY.of("press-1"))
 
 
