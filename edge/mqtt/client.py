@@ -159,7 +159,7 @@ class LineClient:
         self._started = True
         with self._lock:
             self._reason, self._since = "connecting", utc_now()
-        self._network = connection.connect(self.client, self._settings, self.version, keep=self._keep)
+        self._connect()
 
     def look(self) -> None:
         """Starts paho's network thread anew if something has killed it, changes the MQTT version if need be, and raises
@@ -268,7 +268,12 @@ class LineClient:
         self.client = self._make(version)
         self.version, self._next_version, self._hung_up = version, None, 0
         connection.pause(self.client, self._version_pause.fail())
-        self._network = connection.connect(self.client, self._settings, version, keep=self._keep)
+        self._connect()
+
+    def _connect(self) -> None:
+        self._network = connection.connect(self.client, self._settings, self.version, keep=self._keep)
+        if self._network is not None:
+            self._network.name = f"paho-{self.line}"  # not the client's id, which nobody is to read in a log
 
     def _lost(self, reason: str, cause: Cause, heard_at: float | None = None) -> None:
         """`heard_at`: when the broker was last heard, where that may be long before now."""
