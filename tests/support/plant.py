@@ -223,13 +223,13 @@ class Plant:
         return ask(self.console, command, arguments)[0]
 
     def second_service(self, state: Path) -> tuple[int, str]:
-        """Exit code and last words of another service of this configuration, which may have a state of its own; it has
-        no cameras, so that it fails where it begins to start one.
+        """Exit code and last words of another service of this configuration, which may have a state of its own, and
+        has another port for its figures. It has no cameras, and fails where it begins to start one.
         """
         code = "import edge.camera.child; edge.camera.child.Child = None; from edge.cli.app import main; main()"
         command = [sys.executable, "-c", code, "run", "--config", str(self._folder / "edge.toml")]
-        environment = os.environ | {"ALFA_EDGE_SERVICE__STATE_DIR": str(state)}
-        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60)
+        other = {"ALFA_EDGE_SERVICE__STATE_DIR": str(state), "ALFA_EDGE_METRICS__PORT": str(free_port())}
+        done = subprocess.run(command, cwd=ROOT, env=os.environ | other, capture_output=True, text=True, timeout=60)
         return done.returncode, done.stderr
 
     def caught_up(self, timeout_s: float) -> float:
