@@ -15,8 +15,8 @@ TELL_S = 8 * 3600.0
 TAKEN_OVER = "another client took the line's id, and its session with it"
 GIVEN_UP = "the broker kept a message that cannot be read, so that the session was given up"
 _FORGOTTEN = (
-    "the broker has not kept the line's session: another client may have the line's id, or the broker was started anew "
-    "without `persistence true`, or the service was away for longer than it keeps sessions"
+    "the broker has not kept the line's session: another client may have the line's id (the broker's log names it), or "
+    "the broker was started anew without `persistence true`, or the service was away for longer than it keeps sessions"
 )
 
 
