@@ -27,8 +27,9 @@ from edge.mqtt.heatmaps import Heatmaps
 from edge.mqtt.inbound import Router
 from edge.mqtt.publisher import Publisher
 from edge.ops.alarms import Alarms
+from edge.ops.descriptors import look_at_descriptors, raise_limit
 from edge.ops.folders import runtime_dir
-from edge.ops.lock import hold_state
+from edge.ops.lock import hold_console, hold_state
 from edge.ops.logs import line_log
 from edge.ops.metrics import Metrics
 from edge.ops.systemd import Notifier, Watchdog, loading
@@ -85,13 +86,13 @@ class Service:
             ServiceFailedError: a thread has failed that the service cannot do without.
         """
         share_memory()
+        raise_limit()
         notifier, metrics = Notifier(alarms=self.alarms), Metrics(self.alarms)
         workers = Workers(self.alarms, on_failure=stop.set)
         for line in self.settings.lines.values():
             load_pack(line.pack)  # what is wrong with it is said before anything is started
         with ExitStack() as stack:
             stack.enter_context(self._processes)
-            stack.callback(metrics.serve(self.settings.metrics).stop)
             with loading(notifier):
                 load = Loading(lambda: self._start(stack, workers, metrics), stack.close)
                 if not load.wait(stop):
@@ -107,7 +108,9 @@ class Service:
                         raise ServiceFailedError(workers.failure)
                     return
             self.loaded.set()
-            watchdog = Watchdog(notifier, workers.stalled, workers.hopeless)
+            watchdog = Watchdog(
+                notifier, workers.stalled, workers.hopeless, besides=lambda: look_at_descriptors(self.alarms)
+            )
             stack.callback(watchdog.stop)
             notifier.ready()
             notifier.status(f"{len(self.lines)} lines")
@@ -135,14 +138,17 @@ class Service:
         """Everything, until the lines take parts; `stack` ends it in turn."""
         settings, alarms = self.settings, self.alarms
         folder = state_dir(settings.service.state_dir)
+        # First: a second service must find the locks before it takes a camera, or the first one's place at the broker.
+        stack.callback(hold_state(folder).close)
         runtime = self._processes.enter_context(runtime_dir(settings.service.runtime_dir))
+        stack.callback(hold_console(console_dir(settings.service)).close)
+        stack.callback(metrics.serve(settings.metrics).stop)
         cameras = self._cameras = {
             name: Camera(name, line.camera, runtime, line.health, alarms) for name, line in settings.lines.items()
         }
         for camera in cameras.values():  # they come up while the model is loaded
             self._processes.callback(camera.stop)
             camera.start()
-        stack.callback(hold_state(folder).close)
         installation = check_installation(folder)
         outbox = Outbox(folder, settings.history, workers, alarms, console_dir(settings.service), installation.numbers)
         stack.callback(outbox.stop)

@@ -174,7 +174,7 @@ class MqttSettings(Section):
     password_file: Path | None = None
     """File with the password, for instance a systemd credential."""
     client_id: str = Field(default="alfa-edge", min_length=1, max_length=64)
-    """Prefix of the client ids: `<client_id>-<node>-<line>`."""
+    """Prefix of the client ids: `<client_id>-<node>-<line>-<random>`."""
     keepalive_s: int = Field(default=15, ge=2, le=3600)
     """Seconds without traffic after which the broker sends the last will."""
     version: Literal["3.1.1", "5"] = "5"

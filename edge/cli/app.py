@@ -375,6 +375,15 @@ def config_example() -> None:
     print(example(), end="")  # noqa: T201
 
 
+@config_app.command("acl")
+def config_acl(config: ConfigFile) -> None:
+    """Print what this box may write and read at the broker, for mosquitto's ACL file."""
+    from edge.tools.broker_rights import acl
+
+    with _explained():
+        print(acl(load_settings(config)), end="")  # noqa: T201
+
+
 def main() -> None:
     """The entry point."""
     app()

@@ -5,10 +5,14 @@ part, RCVHWM for whole messages. So the bytes are counted on their way, by the f
 
 Nor does libzmq tell who is at the other end of a connection that was passed on. So each client is introduced under an
 identity that holds its user, by the kernel's word.
+
+Nor has it a limit for connections, and it ends the process where there is no descriptor for one. So there is room for
+few here, and whoever has said nothing for longest makes way: strangers who connect and are silent keep nobody out.
 """
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 import selectors
@@ -19,9 +23,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
+from edge.clock import monotonic
+from edge.ops.descriptors import is_spare
+
 _CHUNK = 256 * 1024  # bytes of one connection in one direction that are here at a time
 _LOOK_S = 0.1
-_CONNECTIONS = 64
+CONNECTIONS = 64
+"""Consoles that may be connected at a time."""
+_PAUSE_S = 1.0  # before connections are accepted again after there was no descriptor for one
 _GREETING = 64  # bytes before the first frame
 _MORE, _LONG, _COMMAND = 1, 2, 4  # bits of a frame's first byte
 _MOST_OF_COMMAND = 4096  # bytes of a command of ZMTP itself
@@ -43,6 +52,8 @@ class MessageMeter:
         self._greeted = False
         self._skip = 0  # bytes until the next header
         self._bytes = self._parts = 0  # of the message that is coming
+        self.complete = False
+        """Whether a message has come, up to its end."""
 
     def read(self, data: bytes) -> None:
         """Counts the next bytes of the stream.
@@ -92,6 +103,7 @@ class MessageMeter:
             raise ProtocolError(f"a message of more than {self._most_bytes >> 20} MiB or {self._most_parts} parts")
         if not flags & _MORE:
             self._bytes = self._parts = 0
+            self.complete = True
 
 
 def identity_of(uid: int, number: int) -> bytes:
@@ -166,8 +178,9 @@ class _End:
     """One end of a connection.
 
     Attributes:
-        meter: Of what comes in here; None: it is not counted.
+        meter: Of what a client sends; None: this is the service's end.
         introduction: Of a client.
+        heard_at: When something came last, on the monotonic clock.
         pending: What the other end has sent, and this one has not taken yet.
         over: Whether it has sent all that it will.
     """
@@ -177,6 +190,7 @@ class _End:
     introduction: Introduction | None = None
     pending: memoryview = field(default_factory=lambda: memoryview(b""))
     over: bool = False
+    heard_at: float = field(default_factory=monotonic)
     other: _End = field(init=False)
 
     @property
@@ -206,6 +220,7 @@ class Relay:
         self._ends: set[_End] = set()
         self._listener: socket.socket | None = None
         self._numbers = itertools.count(1)
+        self._accept_at: float | None = None  # when the listener is listened to again; None: it is
 
     def open(self) -> None:
         """Begins to listen; a socket that an ended process has left there is replaced.
@@ -220,12 +235,15 @@ class Relay:
             listener.bind(str(self._path))
         finally:
             os.umask(before)
-        listener.listen(_CONNECTIONS)
+        listener.listen(CONNECTIONS)
         listener.setblocking(False)
         self._selector.register(listener, selectors.EVENT_READ)
 
     def pass_on(self) -> bool:
         """Passes on what there is, or waits a little for something; whether there was something."""
+        if self._accept_at is not None and self._listener is not None and monotonic() >= self._accept_at:
+            self._accept_at = None
+            self._selector.register(self._listener, selectors.EVENT_READ)
         found = self._selector.select(_LOOK_S)
         for key, ready in found:
             if key.data is None:
@@ -255,16 +273,23 @@ class Relay:
     def _accept(self, listener: socket.socket) -> None:
         try:
             client, _ = listener.accept()
-        except OSError:  # it has gone again, or the process has no descriptors left
+        except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE):  # it would be ready again at once
+                self._selector.unregister(listener)
+                self._accept_at = monotonic() + _PAUSE_S
             return
-        if len(self._ends) >= 2 * _CONNECTIONS:
-            self._refused(f"more than {_CONNECTIONS} connections")
+        if not is_spare(client.fileno()):
+            self._refused("the service is short of descriptors")
             client.close()
             return
+        if len(self._ends) >= 2 * CONNECTIONS:
+            self._refused(f"more than {CONNECTIONS} are connected, and it had been silent for longest")
+            self._close(self._idlest())
+        inner = socket.socket(socket.AF_UNIX)
         try:
-            inner = socket.socket(socket.AF_UNIX)
             inner.connect(str(self._target))
-        except OSError:  # the service is stopping, or has no descriptors left
+        except OSError:  # the service is stopping
+            inner.close()
             client.close()
             return
         identity = identity_of(_user(client), next(self._numbers))
@@ -282,6 +307,7 @@ class Relay:
         if ready & selectors.EVENT_READ and not end.other.pending:
             data = end.socket.recv(_CHUNK)
             end.over = not data
+            end.heard_at = monotonic()
             if end.meter is not None:
                 end.meter.read(data)
             if end.introduction is not None:
@@ -292,6 +318,11 @@ class Relay:
             return
         for side in (end, end.other):
             self._watch(side)
+
+    def _idlest(self) -> _End:
+        """The client that makes way: one that has not asked anything yet before one that has."""
+        clients = ((end.meter.complete, end.heard_at, end) for end in self._ends if end.meter is not None)
+        return min(clients, key=lambda client: client[:2])[2]
 
     def _watch(self, end: _End) -> None:
         """Has the selector wait for what the end waits for."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO
 
 import zmq
 
@@ -14,7 +13,6 @@ from edge.control.command_queue import CommandQueue, Send
 from edge.control.protocol import MAX_BYTES, MAX_PARTS, Reply, read_request
 from edge.control.relay import MessageMeter, Relay, uid_of
 from edge.ops.alarms import Alarms
-from edge.ops.lock import CONSOLE_LOCK, hold
 from edge.ops.worker import Worker, Workers
 
 SOCKET = "console.sock"
@@ -34,7 +32,7 @@ class ConsoleError(RuntimeError):
 class ConsoleServer:
     """Listens on `console.sock` in a folder, and has requests done by the command queue, side by side.
 
-    A second service does not get the socket: a lock file beside it is held for as long as this one listens.
+    Who makes it holds the folder's lock (`edge.ops.lock.hold_console`), so that no second service takes the socket.
     """
 
     def __init__(
@@ -51,8 +49,7 @@ class ConsoleServer:
         self.path = folder / SOCKET
         self._commands = commands
         self._alarms = alarms or Alarms()
-        self._lock_path = folder / CONSOLE_LOCK
-        self._lock: IO[bytes] | None = None
+        self._started = False
         self._inner = folder / _INNER_SOCKET
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._poller = zmq.Poller()
@@ -65,12 +62,11 @@ class ConsoleServer:
         """Opens the socket.
 
         Raises:
-            LockError: another service has it.
             ConsoleError: it cannot be made there.
         """
         if len(os.fsencode(self.path)) > _PATH_LIMIT:
             raise ConsoleError(f"{self.path}: a socket's path has at most {_PATH_LIMIT} bytes; set service.runtime_dir")
-        self._lock = hold(self._lock_path)
+        self._started = True
         self._socket = self._context.socket(zmq.ROUTER)
         self._socket.setsockopt(zmq.MAXMSGSIZE, _MOST_BYTES)
         self._socket.setsockopt(zmq.LINGER, _LINGER_MS)
@@ -95,10 +91,9 @@ class ConsoleServer:
         self._serving.stop()
         self._context.destroy(_LINGER_MS)
         self._relaying.stop()  # last: it carries what the others have sent
-        if self._lock is not None:
+        if self._started:
             self._relay.close()
             self._inner.unlink(missing_ok=True)
-            self._lock.close()
 
     def _pass_on(self) -> float | None:
         busy = self._relay.pass_on()

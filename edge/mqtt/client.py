@@ -95,9 +95,30 @@ class LineClient:
     """
 
     def __init__(
-        self, settings: MqttSettings, line: str, node: str, owner: Owner, alarms: Alarms, *, keep: bool
+        self,
+        settings: MqttSettings,
+        line: str,
+        node: str,
+        owner: Owner,
+        alarms: Alarms,
+        *,
+        suffix: str = "",
+        keep: bool = False,
     ) -> None:
-        """`keep`: whether the broker keeps its subscriptions while it is away. Raises ConfigError."""
+        """Starts nothing yet.
+
+        Args:
+            settings: Of the broker.
+            line: Whose connection it is.
+            node: The box.
+            owner: Who is told what happens.
+            alarms: Where it is said that something is wrong.
+            suffix: Of the installation's client ids.
+            keep: Whether the broker keeps its subscriptions while it is away.
+
+        Raises:
+            ConfigError: host, password, certificate or key cannot be used.
+        """
         self.line = line
         self.log = line_log(__name__, line)
         self.sending = threading.RLock()
@@ -105,7 +126,10 @@ class LineClient:
         self._owner = owner
         self._alarms = alarms
         self._keep = keep
-        self._name = connection.client_id(settings, node, line)
+        self._name = connection.client_id(settings, node, line, suffix)
+        self.shown_name = self._name.replace(suffix, "...") if suffix else self._name
+        """Its id at the broker, without what nobody is to guess: alarms are published."""
+        self._takeovers = 0  # that `look` is to tell
         self._lock = threading.Lock()
         self._started = self._connected = self._answered = self._closing = self._gives_up = False
         self._reason: str | None = "not started"
@@ -135,7 +159,7 @@ class LineClient:
         self._started = True
         with self._lock:
             self._reason, self._since = "connecting", utc_now()
-        self._network = connection.connect(self.client, self._settings, self.version, keep=self._keep)
+        self._connect()
 
     def look(self) -> None:
         """Starts paho's network thread anew if something has killed it, changes the MQTT version if need be, and raises
@@ -160,8 +184,12 @@ class LineClient:
             self._say("broker_losses", None)
         with self._lock:
             messages = tuple(self._alarm_messages.items())
+            takeovers, self._takeovers = self._takeovers, 0
         for code, message in messages:
             self._alarms.set(code, message, self.line)
+        for _ in range(takeovers):
+            message = f"another client took the id {self.shown_name} and with it the line's triggers; find it in the "
+            self._alarms.count("broker_takeover", f"{message}broker's log, and give it an id of its own", self.line)
 
     @property
     def connected(self) -> bool:
@@ -240,7 +268,12 @@ class LineClient:
         self.client = self._make(version)
         self.version, self._next_version, self._hung_up = version, None, 0
         connection.pause(self.client, self._version_pause.fail())
-        self._network = connection.connect(self.client, self._settings, version, keep=self._keep)
+        self._connect()
+
+    def _connect(self) -> None:
+        self._network = connection.connect(self.client, self._settings, self.version, keep=self._keep)
+        if self._network is not None:
+            self._network.name = f"paho-{self.line}"  # not the client's id, which nobody is to read in a log
 
     def _lost(self, reason: str, cause: Cause, heard_at: float | None = None) -> None:
         """`heard_at`: when the broker was last heard, where that may be long before now."""
@@ -277,7 +310,7 @@ class LineClient:
         if cause not in ("hung_up", "taken_over") or self._early < (EARLY_LOSSES - 1 if taken_over else EARLY_LOSSES):
             return
         causes = (
-            f"another client has the id {self._name}, or the broker takes the user for the id "
+            f"another client has the id {self.shown_name}, or the broker takes the user for the id "
             "(give each line or box a user, or the broker a setting, of its own)"
         )
         size = "or a message is larger than the broker takes (mqtt.max_packet_kb)"
@@ -326,6 +359,8 @@ class LineClient:
         if self._connected:
             cause = self._cause(flags.is_disconnect_packet_from_server, code)
             heard_at = connection.last_heard(client) if cause == "silent" else None
+            with self._lock:
+                self._takeovers += cause == "taken_over"
             self._lost(self._failure or connection.lost(code), cause, heard_at)
             if not self._closing:
                 self._note_loss(client, cause)

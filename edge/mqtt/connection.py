@@ -34,7 +34,8 @@ _HINTS = {
     "Not authorized": "check mqtt.username and mqtt.password, and what the broker permits them",
     "Bad user name or password": "check mqtt.username and mqtt.password",
     "Unsupported protocol version": "set mqtt.version to one that it speaks",
-    "Session taken over": "another client has the same id: give each box its own service.node, each line its own user",
+    "Session taken over": "another client has the same id: find it in the broker's log; "
+    "give each box its own service.node, each line its own user",
     "Packet too large": "raise the broker's limit, or set mqtt.max_packet_kb",
     "Quota exceeded": "raise the broker's limits",
 }
@@ -61,9 +62,19 @@ class BrokerStatus:
     """Verdicts that left the outbox unsent since the service started: they were too old or too many."""
 
 
-def client_id(settings: MqttSettings, node: str, line: str) -> str:
-    """The line's name at the broker: the same at each start, and no other line's of any box."""
+def client_id(settings: MqttSettings, node: str, line: str, suffix: str) -> str:
+    """The line's name at the broker: the same at each start, and no other line's of any box.
+
+    Args:
+        settings: Whose prefix it has.
+        node: The box.
+        line: The line.
+        suffix: Of the installation, so that nobody guesses the name: another client that has it ends the line's
+            session, and what waits there is lost. Empty for installations of before there was one.
+    """
     name = f"{settings.client_id}-{node}-{line}"
+    if suffix:
+        return f"{name}-{suffix}"
     if "-" not in node:
         return name
     return f"{name}-{_digest(node, line)}"  # else node `a-b`, line `c` would be node `a`, line `b-c`
@@ -173,8 +184,10 @@ def refuses(topic: str, why: str) -> str:
 
 
 def lost(code: ReasonCode) -> str:
-    """Why a connection is gone."""
-    return "connection lost" if str(code) == "Unspecified error" else f"connection lost: {in_words(code)}"
+    """Why a connection is gone. That another client took the id many brokers do not say, nor does mosquitto 2.0.11."""
+    if str(code) != "Unspecified error":
+        return f"connection lost: {in_words(code)}"
+    return "connection lost, for no reason that was given; if the broker is up, another client may have the same id"
 
 
 def not_connected(reason: str) -> str:

@@ -84,6 +84,14 @@ class PacketLimit:
                 "or set mqtt.max_packet_kb"
             )
 
+    def allows(self, size: int, topic: str) -> bool:
+        """Whether a packet of so many bytes may be sent; one that is too large is noted as refused."""
+        largest = self.largest
+        if largest is None or size <= largest:
+            return True
+        self.refuse(size, topic)
+        return False
+
     def refuse(self, size: int, topic: str) -> None:
         """A message of so many bytes was not sent, for its size."""
         with self._lock:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -15,31 +14,31 @@ from paho.mqtt.reasoncodes import ReasonCode
 from edge.clock import monotonic
 from edge.messages import LineHealth, LineStats, StatusAlarm, Verdict
 from edge.mqtt import connection, properties
+from edge.mqtt.announcements import Announcements
 from edge.mqtt.backlog import Backlog, is_late, marked
 from edge.mqtt.client import Cause, LineClient
 from edge.mqtt.connection import BrokerStatus
 from edge.mqtt.delivery import Delivery
+from edge.mqtt.follow_ups import FollowUps
 from edge.mqtt.in_flight import InFlight, Sent
 from edge.mqtt.inbound import Router
-from edge.mqtt.line_status import CurrentStatus
+from edge.mqtt.lost_session import GIVEN_UP, TAKEN_OVER
 from edge.mqtt.packet_limit import PacketLimit, packet_size
+from edge.mqtt.refusals import Refusals
 from edge.mqtt.subscriptions import Subscriptions
 from edge.ops.alarms import Alarms
 from edge.settings import MqttSettings
 from edge.storage.outbox import Outbox
-from edge.topics import ANOMALY, HEATMAP, PICTURE, REPLY, STATS, STATUS, SYNC, Topic, line_name
+from edge.topics import ANOMALY, HEATMAP, PICTURE, STATS, STATUS, SYNC, Topic, line_name
 
 __all__ = ["BrokerStatus", "Publisher"]
 
 MAX_IMAGES = 4
 """Heatmaps or pictures that may wait for a slow network; the next one is refused: the newest is what counts."""
-MAX_REPLIES = 16
-"""Replies that may wait for a connection; beyond them the oldest is dropped, whose asker has long given up."""
 PATIENCE = 3.0
 """Times `keepalive_s` that the broker may leave a message without a PUBACK before the connection is made anew."""
 
 _FAULT_S = 5.0  # before an outbox that could not be read is read again
-_AWAITED = 10_000  # verdicts of which somebody wants to know when the broker has them, at most
 _LOOK_S = 1.0  # between two looks at a connection
 
 
@@ -81,23 +80,20 @@ class Publisher:
         self._router = router
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
-        self._status = CurrentStatus(line, node, version)
-        self._refusals: dict[Topic, str | None] = {}  # why the broker has refused the last message of a topic
-        self._replies: deque[bytes] = deque(maxlen=MAX_REPLIES)
+        self._announcements = Announcements(line, node, version)
+        self._refusals = Refusals(line, alarms)
         self._in_flight = InFlight(settings.in_flight)
         self._backlog = Backlog(outbox, line, settings)
         self._limit = PacketLimit(settings, line, alarms)
-        self._awaited: dict[str, Callable[[], None]] = {}  # what is to be done when the broker has a verdict, by its id
-        self._due_actions: deque[Callable[[], None]] = deque()  # for the delivery thread
-        self._stats: LineStats | None = None  # the last that was said
-        self._stats_unsaid = False
+        self._follow_ups = FollowUps()
         self._last_seq = 0  # of the verdicts that may be replayed: a later one is about to be published
         self._connections = 0
         self._puback_at: float | None = None
         self._started = self._stopping = False
         self._unreadable = False  # whether a message that the broker kept was given up
         self.subscriptions = None if router is None else Subscriptions(settings, line, router, outbox, self, alarms)
-        self._client = LineClient(settings, line, node, self, alarms, keep=router is not None)
+        keep, suffix = router is not None, outbox.client_suffix
+        self._client = LineClient(settings, line, node, self, alarms, suffix=suffix, keep=keep)
 
     def start(self) -> None:
         """Begins to connect; a broker that is down is tried again until it is up. The outbox must have been started."""
@@ -117,7 +113,7 @@ class Publisher:
         alarms: tuple[StatusAlarm, ...] = (),
     ) -> None:
         """Says, retained, how the line is; without a connection, as soon as there is one."""
-        if self._status.change(health, generation, alarms):
+        if self._announcements.status.change(health, generation, alarms):
             self._speak_soon()
 
     def publish_verdict(self, verdict: Verdict, then: Callable[[], None] | None = None) -> bool:
@@ -132,9 +128,7 @@ class Publisher:
             with self._lock:
                 self.published += 1
                 if then is not None:
-                    self._awaited[verdict.id] = then
-                    if len(self._awaited) > _AWAITED:
-                        del self._awaited[next(iter(self._awaited))]
+                    self._follow_ups.add(verdict.id, then)
                 if verdict.id in self._in_flight.verdicts:
                     return True
                 sendable = self._client.connected and not self._stopping and self._in_flight.room
@@ -158,15 +152,15 @@ class Publisher:
     def publish_stats(self, stats: LineStats) -> bool:
         """Sends the counters, retained; without a connection, as soon as there is one."""
         with self._client.sending:
-            self._stats, self._stats_unsaid = stats, True
+            self._announcements.set_stats(stats)
             self._speak()
-            return not self._stats_unsaid
+            return not self._announcements.stats_unsaid
 
     def note_number(self, seq: int, generation: int) -> None:
         """Has the broker know a number before the verdict that it is given to, which the disk does not know."""
         with self._client.sending:
-            if self._stats is not None:
-                self.publish_stats(self._stats.model_copy(update={"seq": seq, "generation": generation}))
+            if (stats := self._announcements.stats) is not None:
+                self.publish_stats(stats.model_copy(update={"seq": seq, "generation": generation}))
 
     def forget(self, line: str) -> bool:
         """Clears what the broker retains of a line that is no more; False if there is no connection."""
@@ -177,7 +171,7 @@ class Publisher:
 
     def publish_reply(self, payload: bytes) -> None:
         """Answers a command as soon as there is a connection with room; once: a reply may be lost with it."""
-        self._replies.append(payload)
+        self._announcements.add_reply(payload)
         self._speak_soon()
 
     def stop(self, reason: str | None = None, timeout_s: float = 5.0) -> int:
@@ -185,7 +179,7 @@ class Publisher:
         deadline = monotonic() + timeout_s
         with self._client.sending:
             self._stopping = True
-            self._status.change(LineHealth(state="stopped", level="warning", reason=reason), last=True)
+            self._announcements.status.change(LineHealth(state="stopped", level="warning", reason=reason), last=True)
             self._speak()
         with self._lock:
             self._changed.wait_for(lambda: not self._awaits_puback(), timeout_s)
@@ -251,8 +245,7 @@ class Publisher:
             oldest = None
         elif asked is not None and now - asked >= patience:
             self._client.drop(f"the broker has not answered the subscriptions for {now - asked:.0f} s; connecting anew")
-        while self._due_actions:
-            self._due_actions.popleft()()
+        self._follow_ups.run()
         self._client.look()
         self._limit.look()
         if self._unreadable and self._router is not None:
@@ -261,11 +254,7 @@ class Publisher:
             self._router.reject(self.line, "unreadable", lost)
         if self.subscriptions is not None:
             self.subscriptions.look(self._client.client)
-        with self._lock:
-            refusals = tuple(self._refusals.items())
-        for topic, message in refusals:
-            code = "verdicts_refused" if topic is ANOMALY else "broker_topic"
-            self._alarms.set(code, message, self.line, about=topic.pattern)
+        self._refusals.look()
         with self._client.sending:
             self._speak()
         paced = self._replay_some()
@@ -321,43 +310,31 @@ class Publisher:
                     return
             if self.subscriptions is not None and (sync := self.subscriptions.sync()) is not None:
                 self._hand_over(Sent(SYNC), sync)
-            elif (status := self._status.to_say()) is not None:
-                self._hand_over(Sent(STATUS), status)
-            elif self._stats_unsaid and self._stats is not None:
-                self._stats_unsaid = False
-                self._hand_over(Sent(STATS), self._stats.to_json())
-            elif self._replies:
-                self._hand_over(Sent(REPLY), self._replies.popleft())
+            elif (said := self._announcements.to_say()) is not None:
+                self._hand_over(Sent(said.topic), said.payload)
             else:
                 return
 
     def _hand_over(self, sent: Sent, payload: bytes, **user: str) -> bool:
         """Gives paho one message, and notes its id; `sending` is held."""
+        topic = sent.topic.of(self.line)
         props = properties.of_message(sent.topic, self.line, **user) if self._client.five else None
-        sent = replace(sent, size=packet_size(sent.topic.of(self.line), payload, props))
-        if not self._fits(sent):
+        sent = replace(sent, size=packet_size(topic, payload, props))
+        if not self._limit.allows(sent.size, topic):
+            if sent.verdict is not None:
+                self._hold_back(sent)
             return False
         with self._lock:
             self._in_flight.expect()
         mid = self._client.publish(sent.topic, payload, props)
         if mid is None:
             return False
-        self._limit.sent(sent.size, sent.topic.of(self.line))
+        self._limit.sent(sent.size, topic)
         with self._lock:
             code = self._in_flight.note(mid, sent)
         if code is not None:
             self._settle(sent, code)
         return True
-
-    def _fits(self, sent: Sent) -> bool:
-        """Whether the broker takes messages so large; one that it does not take is refused here already."""
-        largest = self._limit.largest
-        if largest is None or sent.size <= largest:
-            return True
-        self._limit.refuse(sent.size, sent.topic.of(self.line))
-        if sent.verdict is not None:
-            self._hold_back(sent)
-        return False
 
     def _settle(self, sent: Sent, code: ReasonCode) -> None:
         """A message is done, for better or worse. paho's lock may be held."""
@@ -377,9 +354,7 @@ class Publisher:
             if sent.verdict is not None and not code.is_failure:
                 self._in_flight.accept(sent.verdict)
                 self.acknowledged += 1
-                if (then := self._awaited.pop(sent.verdict, None)) is not None:
-                    self._due_actions.append(then)
-                    wake = True
+                wake |= self._follow_ups.due(sent.verdict)
             self._changed.notify_all()
         if wake:
             self.wake()
@@ -392,9 +367,7 @@ class Publisher:
 
     def _note_refusal(self, topic: Topic, message: str | None) -> None:
         """For the delivery thread, which raises the alarm."""
-        with self._lock:
-            before, self._refusals[topic] = self._refusals.get(topic), message
-        if before != message:
+        if self._refusals.note(topic, message):
             self.wake()
 
     def _hold_back(self, sent: Sent) -> None:
@@ -414,11 +387,11 @@ class Publisher:
         return self._outbox.depth(self.line).count if waits else 0
 
     def _awaits_puback(self) -> bool:
-        return self._client.connected and bool(self._in_flight.awaited or self._status.unsaid)
+        return self._client.connected and bool(self._in_flight.awaited or self._announcements.status.unsaid)
 
     def last_will(self) -> bytes:
         """As `edge.mqtt.client.Owner`; so are the methods below."""
-        return self._status.last_will()
+        return self._announcements.status.last_will()
 
     def opened(self, resumed: bool, away_s: float, props: Properties | None) -> None:
         if self.subscriptions is not None:
@@ -430,8 +403,7 @@ class Publisher:
             self._backlog.again()
         self._limit.told(getattr(props, "MaximumPacketSize", None))
         self.wake()
-        self._status.repeat()
-        self._stats_unsaid = self._stats is not None  # a broker that was started anew may have forgotten it
+        self._announcements.repeat()
         self._speak()
 
     def lost(self, cause: Cause) -> None:
@@ -441,13 +413,14 @@ class Publisher:
             self._in_flight.clear()
         if cause in ("hung_up", "too_large"):
             self._limit.lost(told=cause == "too_large")
+        gone = TAKEN_OVER if cause == "taken_over" else None
         if misunderstood and subscriptions is not None and subscriptions.sorting:
             self._client.give_up_session()
-            self._unreadable = True
+            self._unreadable, gone = True, GIVEN_UP
         elif sent is not None:
             self._refused(sent, "it does not answer as MQTT has it; is the message larger than it takes?")
         if subscriptions is not None:
-            subscriptions.end()
+            subscriptions.end(gone)
         self.wake()
 
     def done(self, packet: int, code: ReasonCode) -> None:

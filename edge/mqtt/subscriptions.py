@@ -10,15 +10,17 @@ import threading
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Literal, Protocol
 
 from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.reasoncodes import ReasonCode
 
-from edge.clock import monotonic
+from edge.clock import monotonic, utc_now
 from edge.mqtt.connection import in_words, refuses
 from edge.mqtt.freshness import Freshness
 from edge.mqtt.inbound import InboundMessage, Router
+from edge.mqtt.lost_session import LostSession
 from edge.ops.alarms import Alarms
 from edge.settings import MqttSettings
 from edge.storage.outbox import Outbox
@@ -103,6 +105,8 @@ class Subscriptions:
         """The highest number that the broker knows of the line, from an earlier run; up to `MOST_SEQ`."""
         self.last_generation = 1
         """The generation of that number."""
+        self._lost_session = LostSession(line, alarms)
+        self._session_gone: str | None = None  # why, where that is known
         self._lock = threading.Lock()  # guards what follows; nothing is called under it
         self._connection: _Connection | None = None
 
@@ -121,7 +125,13 @@ class Subscriptions:
 
     def begin(self, client: Client, resumed: bool, away_s: float) -> None:
         """Subscribes; with `resumed` the broker has kept messages for `away_s` seconds, and perhaps subscriptions."""
-        session = self._store.session(self._line) if resumed else None
+        expected = self._store.session(self._line)
+        if expected is not None and (self._session_gone is not None or not resumed):
+            known = away_s != float("inf")
+            since = utc_now() - timedelta(seconds=away_s) if known else self._store.last_contact(self._line)
+            self._lost_session.note(since, self._session_gone)
+        self._session_gone = None
+        session = expected if resumed else None
         if session is None:
             session = secrets.token_hex(6)
             self._store.set_session(self._line, session)
@@ -137,8 +147,9 @@ class Subscriptions:
         if resumed and not self._commands:
             client.unsubscribe(COMMAND.of(self._line))  # of a time when commands were taken
 
-    def end(self) -> None:
-        """The connection is gone, and with it what was to be acknowledged on it."""
+    def end(self, session_gone: str | None = None) -> None:
+        """The connection is gone, and with it what was to be acknowledged on it; and why the session is, if it is."""
+        self._session_gone = session_gone
         with self._lock:
             self._connection = None
 
@@ -147,6 +158,7 @@ class Subscriptions:
         and then.
         """
         now, useless = monotonic(), []
+        self._lost_session.look()
         with self._lock:
             connection = self._connection
             overdue = connection is not None and connection.freshness.overdue(now)

@@ -112,6 +112,20 @@ ALARMS = {
         "broker",
         "give each box its own service.node, and each line's client a user of its own",
     ),
+    "broker_takeover": AlarmKind(
+        "warning",
+        "Another client took the line's id at the broker in the last minute.",
+        "broker",
+        "find the other client in the broker's log, and give it an id of its own",
+    ),
+    "broker_session": AlarmKind(
+        "warning",
+        "Triggers may have been lost: the broker has not kept the line's session, or another client took it. "
+        "It is said for 8 hours.",
+        "broker",
+        "send those again that have no answer; see that no other client has the line's id, and that the broker keeps "
+        "sessions",
+    ),
     "broker_version": AlarmKind(
         "warning",
         "The broker speaks no MQTT 5, so the line uses 3.1.1.",
@@ -192,6 +206,12 @@ ALARMS = {
     ),
     "metrics": AlarmKind(
         "warning", "Some figures for Prometheus cannot be read.", "service", "mend what the reason names"
+    ),
+    "descriptors": AlarmKind(
+        "warning",
+        "The process is short of descriptors, and ends when there are none left.",
+        "service",
+        "see whose they are (`ls -l /proc/PID/fd`), end that, or restart the service",
     ),
     "systemd": AlarmKind(
         "warning",

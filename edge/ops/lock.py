@@ -80,3 +80,12 @@ def hold_state(folder: Path) -> IO[bytes]:
     except OSError as error:
         raise LockError(f"{folder}: {error.strerror or error}; set service.state_dir") from error
     return hold(folder / STATE_LOCK)
+
+
+def hold_console(folder: Path) -> IO[bytes]:
+    """The lock of the folder of the console's socket, which is there.
+
+    Raises:
+        LockError: another service uses it; or it cannot be made.
+    """
+    return hold(folder / CONSOLE_LOCK)

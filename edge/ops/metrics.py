@@ -1,17 +1,13 @@
-"""Figures for Prometheus: what the lines count, what is looked up when somebody asks, and where they are served."""
+"""Figures for Prometheus: what the lines count, and what is looked up when somebody asks."""
 
 from __future__ import annotations
 
-import errno
-import logging
 import shutil
-import socket
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
-from wsgiref.simple_server import WSGIServer
 
 from prometheus_client import (
     CollectorRegistry,
@@ -19,21 +15,19 @@ from prometheus_client import (
     Gauge,
     Histogram,
     disable_created_metrics,
-    start_http_server,
 )
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
 from edge import __version__
 from edge.messages import Decision, Model, State, Timing
 from edge.ops.alarms import Alarms
+from edge.ops.metrics_server import MetricsServer
 from edge.ops.worker import Workers
 from edge.settings import MetricsSettings
-from edge.settings_file import ConfigError, Problem
 
 if TYPE_CHECKING:
     from edge.storage.archive import ArchiveStatus
 
-log = logging.getLogger(__name__)
 _Family: TypeAlias = CounterMetricFamily | GaugeMetricFamily
 
 # Else each counter brings a series that says only when the service started.
@@ -234,46 +228,6 @@ class Metrics:
                 return "other"
             self._codes.add(code)
         return code
-
-
-_JOIN_S = 2.0  # for the thread that answers scrapes
-
-
-class MetricsServer:
-    """Answers scrapes, each in a thread of its own."""
-
-    def __init__(self, registry: CollectorRegistry, settings: MetricsSettings) -> None:
-        """Listens from now on.
-
-        Raises:
-            ConfigError: it cannot.
-        """
-        self._server: WSGIServer | None = None
-        if settings.port is None:
-            return
-        try:
-            self._server, self._thread = start_http_server(settings.port, settings.host, registry)
-        except (OSError, UnicodeError) as error:
-            raise ConfigError([_problem(settings, error)]) from error
-        log.info("metrics on http://%s:%d/metrics", settings.host, settings.port)
-
-    def stop(self) -> None:
-        """Ends it; does not wait for scrapes that are being answered. May be called twice."""
-        if self._server is not None:
-            self._server.shutdown()
-            self._server.server_close()
-            self._thread.join(_JOIN_S)
-            self._server = None
-
-
-def _problem(settings: MetricsSettings, error: OSError | UnicodeError) -> Problem:
-    where = f"{settings.host}:{settings.port}"
-    if isinstance(error, (socket.gaierror, UnicodeError)) or error.errno == errno.EADDRNOTAVAIL:
-        remedy = "is no address of this machine; 127.0.0.1 serves this machine only, 0.0.0.0 all its networks"
-        return Problem("metrics", "host", settings.host, remedy)
-    taken = error.errno == errno.EADDRINUSE
-    hint = "end what uses it (`ss -ltnp` names it), or set another" if taken else "set another"
-    return Problem("metrics", "port", str(settings.port), f"cannot listen on {where}: {error.strerror}; {hint}")
 
 
 class _Watched:

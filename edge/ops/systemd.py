@@ -101,6 +101,7 @@ class Watchdog:
         stalled: Callable[[], str | None],
         hopeless: Callable[[], str | None] = lambda: None,
         period_s: float | None = None,
+        besides: Callable[[], None] = lambda: None,
     ) -> None:
         """Looks every `period_s` seconds, by default as systemd asks for, else every 5 s.
 
@@ -109,11 +110,13 @@ class Watchdog:
             stalled: None if all is well, else what stands still, in words. It must not wait long.
             hopeless: None, or what has stood still for so long that the process has to end.
             period_s: Where it is given, systemd is told in any case.
+            besides: Called at each look; what it finds is no reason to end. It must not wait long, nor fail.
         """
         asked = watchdog_period() if period_s is None else period_s
         self._notifier = notifier
         self._stalled = stalled
         self._hopeless = hopeless
+        self._besides = besides
         self._feeds = asked is not None
         self._period = asked or _LOOK_S
         self._halt = threading.Event()
@@ -137,6 +140,7 @@ class Watchdog:
                 return
 
     def _look(self) -> None:
+        self._besides()
         reason = self._reason()
         if reason is None:
             if self._feeds:

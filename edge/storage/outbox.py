@@ -164,6 +164,15 @@ class Outbox:
         """Parts that an earlier process has answered without the disk, and that it may not have yet."""
         return self._answered_parts.get(line, [])
 
+    @property
+    def client_suffix(self) -> str:
+        """How the ids of this installation's clients end: random, and the same for ever; empty for an old state."""
+        return self._opened.client_suffix
+
+    def last_contact(self, line: str) -> datetime | None:
+        """When an earlier process, as far as the disk knows, last had a connection for the line; None: not known."""
+        return self._opened.last_contacts.get(line)
+
     def session(self, line: str) -> str | None:
         """The name of the session that the line had at the broker; None: it is not known."""
         return self._sessions.get(line)

@@ -93,11 +93,15 @@ class VerdictDatabase:
             counts = dict(self._sql("SELECT line, count(*) FROM outbox GROUP BY line").fetchall())
             facts = read_facts(self.database.tables.conn)
             self.generation, self._copied_at = int(facts["generation"]), facts.get(COPIED_AT)
+            self.client_suffix = facts["client_suffix"]
             names = (name for name in facts if name.startswith(_SESSION))
             self.sessions = {name.removeprefix(_SESSION): facts[name] for name in names}
             for line, seq, generation in self._sql("SELECT line, seq, generation FROM lines").fetchall():
                 record = LineRecord(seq, max(generation, self.generation), counts.get(line, 0))
                 self.records[line] = self._with_oldest(line, record)
+            issued = dict(self._sql("SELECT line, issued_at FROM verdicts JOIN lines USING (line, seq)").fetchall())
+            known = {line: stamp(at) for line, at in issued.items()}
+            self.last_contacts = known | {line: r.oldest_at for line, r in self.records.items() if r.oldest_at}
         return newest
 
     def _go_on(self, known: Mapping[str, LineNumber]) -> None:

@@ -138,12 +138,13 @@ class Plant:
             for line in self.lines:
                 self.films[line] = enter(Film(pictures, self._fps, self._size))
             self.proxy = enter(Proxy(self.broker.port)) if self._proxied else None
+            self.console = self._folder / "run" / "console.sock"
             self.metrics_port = free_port()
             config = self._folder / "edge.toml"
             config.write_text(toml(self._settings()))
             self.monitor = enter(Monitor(self.broker.port, "monitor", PASSWORDS["monitor"]))
             self.plc = enter(Plc(self.broker.port, "plc", PASSWORDS["plc"]))
-            self.operator = Operator(self._folder / "run" / "console.sock")
+            self.operator = Operator(self.console)
             self.faults = Faults(self._folder) if self._faulty else None
             environment = self.faults.environment if self.faults is not None else {}
             self.service = PacedService(config, self._pass_ms, environment)
@@ -219,7 +220,17 @@ class Plant:
 
     def ask(self, command: str, **arguments: Any) -> dict[str, Any]:
         """What the service answers to the console."""
-        return ask(self._folder / "run" / "console.sock", command, arguments)[0]
+        return ask(self.console, command, arguments)[0]
+
+    def second_service(self, state: Path) -> tuple[int, str]:
+        """Exit code and last words of another service of this configuration, which may have a state of its own, and
+        has another port for its figures. It has no cameras, and fails where it begins to start one.
+        """
+        code = "import edge.camera.child; edge.camera.child.Child = None; from edge.cli.app import main; main()"
+        command = [sys.executable, "-c", code, "run", "--config", str(self._folder / "edge.toml")]
+        other = {"ALFA_EDGE_SERVICE__STATE_DIR": str(state), "ALFA_EDGE_METRICS__PORT": str(free_port())}
+        done = subprocess.run(command, cwd=ROOT, env=os.environ | other, capture_output=True, text=True, timeout=60)
+        return done.returncode, done.stderr
 
     def caught_up(self, timeout_s: float) -> float:
         """Waits until the broker has every verdict; the seconds that took."""

@@ -8,9 +8,13 @@ import time
 from types import TracebackType
 
 _CONNECT, _PUBLISH, _SUBSCRIBE, _PINGREQ = 1, 3, 8, 12
-_CONNACK, _CONNACK_FIVE, _PINGRESP = b"\x20\x02\x00\x00", b"\x20\x03\x00\x00\x00", b"\xd0\x00"
+_CONNACK, NEW_AS_5, _PINGRESP = b"\x20\x02\x00\x00", b"\x20\x03\x00\x00\x00", b"\xd0\x00"
 REFUSED_AS_3, REFUSED_AS_5 = b"\x20\x02\x00\x01", b"\x20\x03\x00\x84\x00"
 """How brokers say that they do not speak a version, in the words of 3.1.1 and of 5."""
+RESUMED_AS_5 = b"\x20\x03\x01\x00\x00"
+"""How one of 5 says that it has kept the session; `NEW_AS_5` that it has not."""
+TAKEN_OVER = b"\xe0\x02\x8e\x00"
+"""How one of 5 says that another client took the id."""
 
 
 class StubBroker:
@@ -18,9 +22,7 @@ class StubBroker:
 
     host = "127.0.0.1"
 
-    def __init__(
-        self, granted: bytes | None = b"\x01", to_five: bytes = _CONNACK_FIVE, to_three: bytes = _CONNACK
-    ) -> None:
+    def __init__(self, granted: bytes | None = b"\x01", to_five: bytes = NEW_AS_5, to_three: bytes = _CONNACK) -> None:
         """Made.
 
         Args:
@@ -38,6 +40,8 @@ class StubBroker:
         self.connections = 0
         self.published: list[bytes] = []
         """The topics of messages that came, in order."""
+        self.farewell = b""
+        """If it is set: what the connection that there is ends with, once."""
         self._ended = False
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -69,6 +73,10 @@ class StubBroker:
             try:
                 more = connection.recv(65536)
             except TimeoutError:
+                if self.farewell:
+                    connection.sendall(self.farewell)
+                    self.farewell = b""
+                    return
                 continue
             except OSError:
                 return
@@ -86,7 +94,7 @@ class StubBroker:
             self._version = body[6]
             self.asked.append((self._version, time.monotonic()))
             connection.sendall(self.answers[self._version])
-            return self.answers[self._version] in (_CONNACK, _CONNACK_FIVE)
+            return self.answers[self._version][3:4] == b"\0"
         elif kind == _PINGREQ:
             connection.sendall(_PINGRESP)
         elif kind == _SUBSCRIBE and self._granted is not None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from tests.support import trial_broker, trial_camera, trial_load, trial_state
+from tests.support.crowd import Crowd
 from tests.support.disk import FailingDisk, NoDiskError, SmallDisk
 from tests.support.plant import Plant
 
@@ -34,6 +37,25 @@ def plant(whole_plant: Plant) -> Plant:
 def test_under_load_each_trigger_has_one_verdict(plant: Plant) -> None:
     load = trial_load.steady(plant, 6.0, rate=10.0)
     assert len(load.answers) >= 200
+
+
+def test_strangers_and_a_second_service_take_nothing_of_the_first(plant: Plant, tmp_path: Path) -> None:
+    """Strangers connect to console and figures by the thousand, and stay. The second service has the same state, or
+    another one and only the same sockets; it ends before it has a camera, or a session at the broker.
+    """
+    connections = plant.service.log.read_text().count("connected to the broker")
+    with Crowd(plant.console), Crowd(plant.metrics_port, 200), ExitStack() as stack:
+        ended = stack.enter_context(ThreadPoolExecutor())
+        runs = [ended.submit(plant.second_service, state) for state in (plant.state, tmp_path / "another")]
+        load = trial_load.steady(plant, 3.0, rate=5.0)
+        assert plant.ask("status")
+        assert plant.metric("alfa_edge_verdicts_total") > 0
+        for run in runs:
+            code, said = run.result()
+            assert code == 2, said
+            assert "another alfa-edge uses this folder" in said
+    assert len(load.answers) >= 50
+    assert plant.service.log.read_text().count("connected to the broker") == connections
 
 
 def test_what_makes_no_sense_is_refused_counted_and_disturbs_nobody(plant: Plant) -> None:

@@ -76,3 +76,18 @@ def test_no_secret_is_in_the_environment() -> None:
     unit = entries(UNIT)
     assert unit["LoadCredential"] == ["mqtt-password:/etc/alfa-edge/mqtt-password"]
     assert not any("PASSWORD" in one.upper() for one in unit["Environment"])
+
+
+def test_the_unit_is_as_closed_as_it_was() -> None:
+    """The kernel, other services and people are out of its reach, as far as cameras, GPU and network allow."""
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("systemd-analyze is not installed")
+    command = ["systemd-analyze", "security", "--offline=true", "--threshold=19", "--no-pager", str(UNIT)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    if "offline" in done.stderr:
+        pytest.skip("this systemd cannot tell how closed a file is")
+    assert done.returncode == 0, f"an exposure of 1.9 at most:\n{done.stdout[-200:]}{done.stderr}"
+
+
+def test_descriptors_are_more_than_a_crowd_takes() -> None:
+    assert int(entries(UNIT)["LimitNOFILE"][0]) >= 4096

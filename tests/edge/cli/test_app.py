@@ -116,6 +116,11 @@ def test_config_commands(tmp_path: Path) -> None:
     schema = json.loads(runner.invoke(app, ["config", "schema"]).stdout)
     jsonschema.validate({"lines": {"a": {"camera": {"source": "x"}}}}, schema)
     assert schema == json.loads(json.dumps(Settings.model_json_schema()))
+    acl = ["config", "acl", "-c", str(config)]
+    assert "mqtt: username: set it" in runner.invoke(app, acl).stderr
+    printed = runner.invoke(app, acl, env={"ALFA_EDGE_MQTT__USERNAME": "hall-1"}).stdout.splitlines()
+    assert printed[0] == "user hall-1"
+    assert "topic read line/a/trigger" in printed
     config.write_text(config.read_text() + "pack = 'x'\n[mqtt]\nprot = 1\n")
     wrong = runner.invoke(app, ["config", "check", "-c", str(config)])
     assert wrong.exit_code == 2

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import random
+import resource
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,14 +18,17 @@ import pytest
 from edge.control.client import RefusedError, ask
 from edge.control.command_queue import CommandQueue
 from edge.control.protocol import MAX_BYTES, MAX_PARTS, Reply, Request
-from edge.control.relay import Introduction, MessageMeter, ProtocolError, identity_of, uid_of
+from edge.control.relay import CONNECTIONS, Introduction, MessageMeter, ProtocolError, identity_of, uid_of
 from edge.control.server import ConsoleServer
 from edge.ops.alarms import Alarms
+from tests.support.crowd import Crowd
 from tests.support.memory import Growth
 from tests.support.mosquitto import eventually
 
 GREETING = b"\xff" + bytes(8) + b"\x7f\x03\x00NULL" + bytes(16 + 1 + 31)
 READY = b"\x04\x05READY"
+HELLO = b"\x04\x1c\x05READY\x0bSocket-Type\x00\x00\x00\x06DEALER"
+"""As libzmq has it, so that it goes on."""
 ALLOWED_MIB = 2.5 * (MAX_BYTES >> 20)  # the message as libzmq has it, and as Python has it
 SENDER = """
 import sys, zmq
@@ -206,3 +211,78 @@ def test_an_identity_tells_the_user(uid: int, number: int) -> None:
 @pytest.mark.parametrize("identity", [b"", b"\x00abcd", b"uid-", b"uid-x-1", b"uid--1-2", b"someone"])
 def test_another_identity_tells_none(identity: bytes) -> None:
     assert uid_of(identity) is None
+
+
+def in_use() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+@pytest.mark.parametrize(
+    ("opening", "drip"),
+    [
+        (b"", b""),
+        (GREETING[:30], b""),
+        (b"", b"\xff"),
+        (GREETING, b""),
+        (GREETING + HELLO + frame(300)[:100], b""),
+        (GREETING + HELLO + b"\x02" + (60 << 20).to_bytes(8, "big"), b"x"),
+    ],
+    ids=["silent", "half a greeting", "a greeting that drips", "a greeting", "half a frame", "a frame that drips"],
+)
+def test_a_crowd_that_stays_keeps_nobody_out_and_takes_few_descriptors(
+    tmp_path: Path, opening: bytes, drip: bytes
+) -> None:
+    """Fault: 1,075 silent connections ended the whole service."""
+    alarms = Alarms()
+    with serving(tmp_path, alarms) as server:
+        ask(server.path, "echo", {}, [b"one"])
+        before = in_use()
+        with Crowd(server.path, 1500, opening, drip):
+            began = time.monotonic()
+            assert ask(server.path, "echo", {}, [b"one"])[0] == {"bytes": 3}
+            assert time.monotonic() - began < 5
+            eventually(lambda: in_use() - before <= 3 * CONNECTIONS)  # ours, to libzmq, and its own
+            [alarm] = alarms.every()
+            assert (alarm.code, alarm.about) == ("messages_refused", "console")
+            assert "more than 64 are connected" in alarm.message
+        eventually(lambda: in_use() <= before)
+
+
+def test_a_console_that_waits_for_its_answer_outlasts_a_crowd(tmp_path: Path) -> None:
+    go_on = threading.Event()
+
+    def answer(request: Request, blobs: Sequence[bytes]) -> tuple[Reply, Sequence[bytes]]:
+        go_on.wait(20)
+        return Reply(id=request.id, result={}), blobs
+
+    commands, answers = CommandQueue(answer), list[object]()
+    server = ConsoleServer(tmp_path, commands)
+    server.start()
+    waiting = threading.Thread(target=lambda: answers.append(ask(server.path, "echo", {}, timeout_s=20)))
+    waiting.start()
+    time.sleep(0.3)
+    with Crowd(server.path, 300):
+        go_on.set()
+        waiting.join(10)
+    assert answers == [({}, [])]
+    commands.stop()
+    server.stop()
+
+
+def test_the_last_descriptors_are_not_for_consoles(tmp_path: Path) -> None:
+    """libzmq ends the process when there is none left for a connection."""
+    alarms = Alarms()
+    with serving(tmp_path, alarms) as server:
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        strangers = [socket.socket(socket.AF_UNIX) for _ in range(20)]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (in_use() + 4, limits[1]))
+        try:
+            for stranger in strangers:
+                stranger.connect(str(server.path))
+            assert [stranger.recv(1) for stranger in strangers] == [b""] * 20
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+            for stranger in strangers:
+                stranger.close()
+        assert any("short of descriptors" in alarm.message for alarm in alarms.every())
+        assert ask(server.path, "echo", {}, [b"one"])[0] == {"bytes": 3}

@@ -60,12 +60,16 @@ def test_client_id_is_what_any_broker_takes() -> None:
     assert odd.startswith(b"edge-bo-x-a-")
 
 
-def test_client_ids_of_different_lines_are_different() -> None:
+def test_a_client_id_ends_with_what_nobody_guesses() -> None:
+    assert client_id(MqttSettings(client_id="edge"), "a-b", "c", "0123abcd") == "edge-a-b-c-0123abcd"
+
+
+def test_client_ids_of_an_old_state_stay_what_they_were() -> None:
+    """Under another id the triggers that wait at the broker would be lost."""
     settings = MqttSettings(client_id="edge")
-    assert client_id(settings, "box", "press-1") == "edge-box-press-1"
-    assert client_id(settings, "a-b", "c") != client_id(settings, "a", "b-c")
-    assert client_id(settings, "a-b", "c") == client_id(settings, "a-b", "c")
-    assert client_id(settings, "a-b", "c").startswith("edge-a-b-c-")
+    assert client_id(settings, "box", "press-1", "") == "edge-box-press-1"
+    assert client_id(settings, "a-b", "c", "") != client_id(settings, "a", "b-c", "")
+    assert client_id(settings, "a-b", "c", "") == "edge-a-b-c-695274f6"
 
 
 @pytest.mark.parametrize(("keepalive_s", "told"), [(2, 2), (3, 2), (15, 10), (3600, 2400)])
@@ -80,7 +84,8 @@ def test_a_broker_sends_the_last_will_after_the_keepalive(keepalive_s: int, told
 def test_reasons_come_with_what_to_do() -> None:
     taken_over = ReasonCode(PacketTypes.DISCONNECT, "Session taken over")
     assert lost(taken_over).startswith("connection lost: Session taken over; another client has the same id")
-    assert lost(ReasonCode(PacketTypes.DISCONNECT, "Unspecified error")) == "connection lost"
+    unspecified = ReasonCode(PacketTypes.DISCONNECT, "Unspecified error")
+    assert lost(unspecified).endswith("if the broker is up, another client may have the same id")
     assert "set mqtt.version" in refused(ReasonCode(PacketTypes.CONNACK, "Unsupported protocol version"))
     assert refused(ReasonCode(PacketTypes.CONNACK, "Banned")) == "the broker refused the connection: Banned"
 

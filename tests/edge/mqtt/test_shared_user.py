@@ -107,13 +107,13 @@ def test_what_belongs_to_nobody_does_not_block_the_broker_for_ever(
 ) -> None:
     """The session has subscriptions of a box that is no more; a broker sends few messages without a PUBACK."""
     monkeypatch.setattr(subscriptions, "_STRANGE_S", 0.5)
-    former = Client(CallbackAPIVersion.VERSION2, client_id=f"alfa-edge-box-{LINE}", clean_session=False)
+    notes = Notes()
+    publisher = publisher_of(mosquitto.port, notes, version="3.1.1")
+    former = Client(CallbackAPIVersion.VERSION2, client_id=publisher._client._name, clean_session=False)
     former.on_connect = lambda *_: former.subscribe(TRIGGER.of("gone"), 1)
     former.on_subscribe = lambda *_: former.disconnect()
     former.connect("127.0.0.1", mosquitto.port)
     former.loop_forever()
-    notes = Notes()
-    publisher = publisher_of(mosquitto.port, notes, version="3.1.1")
     publisher.start()
     connected(publisher)
     with client(mosquitto.port) as machine:

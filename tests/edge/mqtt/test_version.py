@@ -55,7 +55,7 @@ def test_a_broker_that_refuses_5_is_spoken_to_in_3(publisher_of: Publishers, ans
         eventually(lambda: ANOMALY.encode() in broker.published)
         publisher._client.drop("once more")
         eventually(lambda: versions(broker)[-2:] == [THREE, THREE])
-        assert threads() == [f"paho-mqtt-client-alfa-edge-box-{LINE}"]
+        assert threads() == [f"paho-{LINE}"]
         assert publisher_of.waiting == [issued.id]
 
 

@@ -69,6 +69,14 @@ def test_each_word_is_a_datagram(systemd: Systemd) -> None:
         assert systemd.hear() == heard
 
 
+def test_the_watchdog_looks_at_what_else_may_be_wrong() -> None:
+    looks: list[int] = []
+    watchdog = Watchdog(Notifier({}), lambda: None, period_s=0.01, besides=lambda: looks.append(1))
+    watchdog.start()
+    eventually(lambda: len(looks) > 2)
+    watchdog.stop()
+
+
 def test_a_status_is_one_line_that_fits_and_tells_no_password(systemd: Systemd) -> None:
     notifier = Notifier(systemd.environment)
     notifier.status("line one: fault\nREADY=1\r\x00\x1b[2J\u2028 rtsp://user:secret@camera/1 \ud800" + "x" * 10_000)

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import logging
+import re
 import shutil
 import sqlite3
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from core.database import DatabaseError
-from edge.clock import monotonic, utc_now
+from edge.clock import iso_ms, monotonic, utc_now
 from edge.messages import Verdict
 from edge.ops.alarms import Alarms
 from edge.settings import HistorySettings
@@ -25,7 +26,7 @@ from edge.storage.history import History
 from edge.storage.journal import FILE as JOURNAL
 from edge.storage.outbox import Acceptance, Outbox
 from edge.storage.verdict_database import VerdictDatabase
-from edge.storage.verdict_tables import FILE, Accepted, MessageIdentity
+from edge.storage.verdict_tables import FILE, Accepted, MessageIdentity, stamp
 from edge.storage.writer import WriterError
 from tests.support.mosquitto import eventually
 from tests.support.verdicts import failure, verdict
@@ -504,6 +505,41 @@ def test_the_session_at_the_broker_outlives_the_process(boxes: Boxes) -> None:
     assert boxes().session("one") == "s1"
     (boxes.folder / JOURNAL).unlink()  # a power cut
     assert boxes().session("one") == "s1"
+
+
+def test_the_ending_of_the_client_ids_is_made_once_and_stays(boxes: Boxes, tmp_path: Path) -> None:
+    suffix = boxes().client_suffix
+    assert re.fullmatch("[0-9a-f]{16}", suffix)
+    assert boxes().client_suffix == suffix
+    assert boxes(tmp_path / "another").client_suffix != suffix
+
+
+@pytest.mark.parametrize("used", [lambda box: issue(box, 1), lambda box: box.set_session("one", "s1")])
+def test_a_state_of_before_has_no_such_ending(boxes: Boxes, used: Callable[[Outbox], object]) -> None:
+    """Its triggers wait at the broker for the id that it had."""
+    box = boxes()
+    used(box)
+    boxes.stop()
+    with closing(sqlite3.connect(box.path)) as database, database:
+        database.execute("DELETE FROM facts WHERE name = 'client_suffix'")
+        database.execute("DELETE FROM _sqlite_migrations WHERE migration_set = 'verdicts' AND name = '0003'")
+    assert boxes().client_suffix == ""
+    assert boxes().client_suffix == ""
+
+
+def test_the_last_contact_of_an_earlier_process_is_before_what_the_broker_did_not_take(boxes: Boxes) -> None:
+    box = boxes()
+    first, second, third = (issued(box, verdict("one", seq)) for seq in (1, 2, 3))
+    assert box.last_contact("one") is None
+    assert boxes().last_contact("one") == stamp(iso_ms(first.issued_at))
+    box = boxes()
+    box.delivered("one", first.id)
+    assert boxes().last_contact("one") == stamp(iso_ms(second.issued_at))
+    box = boxes()
+    for verdict_ in (second, third):
+        box.delivered("one", verdict_.id)
+    assert boxes().last_contact("one") == stamp(iso_ms(third.issued_at))
+    assert boxes().last_contact("two") is None
 
 
 def test_what_was_given_without_the_disk_outlives_a_kill(boxes: Boxes, tmp_path: Path) -> None:
