@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import getpass
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
@@ -44,6 +44,7 @@ def restore(
     if (folder is None) == (without is None):
         raise typer.BadParameter("name the folder of a backup, or --without FILE")
     with explained():
+        from edge.control.asker import own_name, user_of
         from edge.ops.lock import hold_state
         from edge.storage.installation import SETTINGS, VERDICTS
         from edge.storage.restore import check_backup, go_on_without, look_at_state, restore_state
@@ -51,17 +52,18 @@ def restore(
         kinds = {kind.file: kind for kind in (VERDICTS, SETTINGS)}
         if without is not None and without not in kinds:
             raise typer.BadParameter(f"it is one of {', '.join(kinds)}", param_hint="--without")
+        who = user_of(os.getuid(), own_name()).who
         state = state_dir(load_settings(config).service.state_dir)
         with hold_state(state):
             if folder is None:
-                kept = go_on_without(state, kinds[str(without)], getpass.getuser())
+                kept = go_on_without(state, kinds[str(without)], who)
                 _say(f"{state} goes on without {without}")
             else:
                 brought, present = check_backup(folder, state), look_at_state(state)
                 _describe(folder, brought, present)
                 if check:
                     return
-                kept = restore_state(folder, state, brought, present, getpass.getuser(), other=yes)
+                kept = restore_state(folder, state, brought, present, who, other=yes)
                 _say(f"{state} is what the backup has; its numbers go on in a new generation. Start the service")
             if kept is not None:
                 _say(f"what was replaced is kept in {kept}")
@@ -85,4 +87,4 @@ def _numbers(lines: Mapping[str, Any]) -> str:
 
 
 def _say(words: str, style: str | None = None) -> None:
-    out.print(words, soft_wrap=True, markup=False, style=style)
+    out.print(words, soft_wrap=True, style=style)
