@@ -14,7 +14,7 @@ _ERRORS = {
     "core.graph": ("BatchTooLargeError",),
     "core.image": ("ImageError",),
     "core.model_error": ("ModelError",),
-    "core.packs": ("PackError",),
+    "core.pack_content": ("PackError",),
     "core.vision": ("UnsupportedModelError",),
     "edge.camera.child": ("CameraError",),
     "edge.control.client": ("NoAnswerError", "RefusedError"),
