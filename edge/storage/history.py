@@ -241,7 +241,7 @@ class History:
         try:
             with self._open() as database, database.snapshot():
                 return database.tables.conn.execute(query, values).fetchall()
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeError) as error:  # the latter of a message that quotes the file
             raise DatabaseError(
                 f"database {self.path}: {error}; is it of this program, and of this version?"
             ) from error

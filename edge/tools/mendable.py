@@ -2,40 +2,36 @@
 
 from __future__ import annotations
 
+import sys
+
 from edge.settings_file import ConfigError
+
+_ERRORS = {
+    "core.bank": ("BankError",),
+    "core.database_error": ("DatabaseError",),
+    "core.evaluate.compare": ("EvaluationFileError", "IncomparableError"),
+    "core.evaluate.datasets.sample": ("DatasetError",),
+    "core.graph": ("BatchTooLargeError",),
+    "core.image": ("ImageError",),
+    "core.model_error": ("ModelError",),
+    "core.pack_content": ("PackError",),
+    "core.vision": ("UnsupportedModelError",),
+    "edge.camera.child": ("CameraError",),
+    "edge.control.client": ("NoAnswerError", "RefusedError"),
+    "edge.control.server": ("ConsoleError",),
+    "edge.ops.lock": ("LockError",),
+    "edge.storage.backup": ("BackupError",),
+    "edge.storage.retention": ("ArchiveError",),
+    "edge.tools.broker": ("BrokerError",),
+    "edge.tools.first_run": ("FirstRunError",),
+}
+"""By the module that defines them."""
 
 
 def mendable() -> tuple[type[Exception], ...]:
-    """The errors that say what to mend; imported when there is one, so that a service starts without them."""
-    from core.bank import BankError
-    from core.database import DatabaseError
-    from core.evaluate.compare import EvaluationFileError, IncomparableError
-    from core.evaluate.datasets import DatasetError
-    from core.graph import BatchTooLargeError
-    from core.image import ImageError
-    from core.packs import PackError
-    from core.vision import UnsupportedModelError
-    from core.weights import ModelError
-    from edge.camera.child import CameraError
-    from edge.control.client import NoAnswerError, RefusedError
-    from edge.control.server import ConsoleError
-    from edge.ops.lock import LockError
-    from edge.storage.archive import ArchiveError
-    from edge.storage.backup import BackupError
-    from edge.tools.broker import BrokerError
-    from edge.tools.first_run import FirstRunError
-
-    setup = (ConfigError, PackError, ModelError, UnsupportedModelError, BatchTooLargeError, CameraError)
-    data = (DatasetError, EvaluationFileError, IncomparableError, FileNotFoundError, FirstRunError, ImageError)
-    running = (
-        ArchiveError,
-        BackupError,
-        BrokerError,
-        BankError,
-        DatabaseError,
-        ConsoleError,
-        LockError,
-        NoAnswerError,
-        RefusedError,
-    )
-    return (*setup, *data, *running)
+    """The errors that say what to mend. Those of a module that nobody has imported cannot have been raised, and to
+    import it for them may take seconds.
+    """
+    modules = ((sys.modules.get(module), names) for module, names in _ERRORS.items())
+    found = [getattr(module, name) for module, names in modules if module is not None for name in names]
+    return (ConfigError, FileNotFoundError, *found)

@@ -27,7 +27,9 @@ from edge.ops.alarms import Alarms
 from edge.ops.lock import LockError, hold_state
 from edge.settings import CameraSettings, HistorySettings, LineSettings
 from edge.storage.history import History, UnknownVerdictError
+from edge.storage.installation import check_installation
 from edge.storage.journal import FILE as JOURNAL
+from edge.storage.line_number import LineNumber
 from edge.storage.outbox import Outbox
 from edge.storage.settings_database import LineCalibration, SettingsDatabase
 from edge.storage.verdict_tables import MessageIdentity
@@ -39,6 +41,7 @@ _REFUSALS = (DatabaseError, LockError, BankError, FeaturesError, ImageError, Unk
 _LINES = {"one": LineSettings(camera=CameraSettings(source="sim:bottle"), pack="bottle")}
 _ENCODING = Encoding("a" * 64, 1, (("window:2", (4, 8)), ("patch", (4, 8))))
 _WHEN = datetime(2026, 1, 31, 6, 0, tzinfo=timezone.utc)
+_INSTALLATION = "0" * 32
 _WAIT_S = 4.0
 
 
@@ -261,7 +264,8 @@ def _use(folder: Path) -> Outcome:
 
 
 def _open_verdicts(folder: Path, stack: ExitStack) -> None:
-    outbox = Outbox(folder, HistorySettings(), alarms=Alarms(), runtime=folder)
+    known = check_installation(folder).numbers
+    outbox = Outbox(folder, HistorySettings(), alarms=Alarms(), runtime=folder, known=known)
     stack.callback(outbox.stop)
     outbox.start()
     number = outbox.last_seq("one") + 1
@@ -310,6 +314,7 @@ def _make(folder: Path) -> None:
         message = MessageIdentity("edge-one", "c", number, f"{number:064x}", repeated=False, session="s")
         outbox.accept("one", f"B-{number}", _WHEN, message).future.result()
     outbox.set_session("one", "session-1")
+    outbox.join(_INSTALLATION)
     outbox.stop()
     journal: Verdict = verdict("one", 6, "A-6")
     record = {"verdict": journal.to_json().decode(), "trigger": None, "message": None}
@@ -328,4 +333,6 @@ def _make(folder: Path) -> None:
     database.run(lambda tables: tables.calibrate("one", kept, "ana"))
     database.run(lambda tables: tables.set_pack("one", "bottle", "bottle"))
     database.run(lambda tables: tables.note("ana", "calibrate", {"line": "one"}, "done"))
+    database.join(_INSTALLATION)
+    database.note_number("one", LineNumber(1, 5))
     database.stop()

@@ -364,3 +364,17 @@ def test_the_command_exports(config: Path, tmp_path: Path) -> None:
 def test_the_command_refuses_what_cannot_be(config: Path, arguments: list[str], says: str) -> None:
     code, output = ask(config, *arguments)
     assert (code, says in output) == (2, True), output
+
+
+@pytest.mark.parametrize("text", ["CREATE TABLE lines (line TEXT, seq INTEGER,", "CREATE INDEX "])
+def test_a_schema_that_is_no_text_is_said_in_words(box: Outbox, text: str) -> None:
+    box.issue(verdict("one", 1)).result()
+    box.stop()
+    kept = History(box.path.parent)
+    with sqlite3.connect(kept.path) as database:
+        database.execute("PRAGMA writable_schema = 1")
+        broken = text.encode() + b"\xff\xb4"
+        database.execute("UPDATE sqlite_master SET sql = CAST(? AS TEXT) WHERE name = 'lines'", (broken,))
+    database.close()
+    with pytest.raises(DatabaseError, match=r"database .*verdicts\.db: "):
+        kept.lines()
