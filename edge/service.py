@@ -50,6 +50,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 _TOLD_S = 0.5  # that a broker may take to tell the lines' last numbers
+_HEAR_S = 0.5  # between two looks for a signal
 _FAILED_S = 15.0  # for an orderly end after a failure, of which whoever waits for the failed thread might make none
 _STOP_S = 8.0  # for all that is stopped in turn: what comes late has less of it
 _PUBLISHER_S = 4.0  # of that for a broker's last answers
@@ -115,7 +116,9 @@ class Service:
             notifier.ready()
             notifier.status(f"{len(self.lines)} lines")
             watchdog.start()
-            stop.wait()
+            # The kernel may give a signal to a thread in native code: it is seen only when this one wakes.
+            while not stop.wait(_HEAR_S):
+                pass
             log.info("stopping")
             for stopping in self.lines.values():  # first: the broker has to know
                 stopping.halt()

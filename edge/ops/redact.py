@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from urllib.parse import urlsplit
 
-# A password may hold a slash, though none should: behind `user:` all goes to the last `@`.
-_USERINFO = re.compile(r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]*://)(?:[^/:@\s]*:\S*|[^/\s]*)@")
+# A password may hold a slash or an @, though none should: all goes to the last @, more of it than need be.
+_USERINFO = re.compile(r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]*://)\S*@")
 _SECRET_QUERY = re.compile(r"(?i)(?P<key>[?&](?:password|passwd|pwd|token|secret|key|auth)=)[^&\s]+")
 
 

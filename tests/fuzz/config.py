@@ -135,6 +135,8 @@ class Configurations:
             ("MQTT__PASSWORD", "MQTT", "LINES", "MODEL__BATCH", "METHOD__SCALES", "SERVICE", "X__Y")
         )
         value = chance.choice((PASSWORD, f'{{"password": "{PASSWORD}"', "[", "{}", "-1", "null", "1e999"))
+        if PASSWORD in value and "MQTT" not in name:  # nobody could tell that it is one
+            value = "[]"
         os.environ[name] = value
         return [name]
 

@@ -107,7 +107,7 @@ class Sender:
             self.ended += 1
             client = self._clients[version] = _client(self._port, version)
         properties = _properties(chance) if five else None
-        with contextlib.suppress(ValueError):  # paho itself takes no wildcards, for one
+        with contextlib.suppress(ValueError, struct.error):  # paho itself takes no wildcards, for one
             quality, retained = chance.choice((0, 1, 1, 2)), chance.random() < 0.05
             self._sent.append(client.publish(topic, payload(chance), quality, retained, properties))
         while len(self._sent) > _ON_THEIR_WAY:

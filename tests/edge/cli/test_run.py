@@ -37,6 +37,14 @@ def config(mosquitto: Mosquitto, tmp_path: Path) -> Path:
     return path
 
 
+OTHER_THREAD = """
+import signal, threading
+threading.Thread(target=threading.Event().wait, daemon=True).start()
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+"""
+"""The kernel gives SIGTERM to a thread that does nothing; threads that start later take none, as they inherit."""
+
+
 class Process:
     """`alfa-edge run`, in a session of its own."""
 
@@ -231,5 +239,26 @@ def test_a_command_and_a_camera_that_hang_do_not_hold_up_the_end(mosquitto: Mosq
         assert answers == ["stopping"]
         assert "Traceback" not in process.log.read_text()
         assert all(gone(pid) for pid in cameras), "a camera process is left"
+    finally:
+        process.end()
+
+
+def test_a_signal_that_another_thread_is_given_is_heard(mosquitto: Mosquitto, tmp_path: Path) -> None:
+    config = tmp_path / "edge.toml"
+    tables = {
+        "service": {"state_dir": str(tmp_path / "state")},
+        "model": {"name": "untrained", "device": "cpu", "dtype": "fp32", "store": str(tmp_path / "store")},
+        "mqtt": {"host": mosquitto.host, "port": mosquitto.port},
+        "lines.one": {"pack": "bottle", "mode": "trigger"},
+        "lines.one.camera": {"source": "sim:bottle?rate=10"},
+    }
+    config.write_text(toml(tables))
+    process = Process(config, OTHER_THREAD)
+    try:
+        process.said("1 lines on")
+        time.sleep(0.3)
+        process.process.send_signal(signal.SIGTERM)
+        process.said("stopping", 5.0)
+        assert process.process.wait(20) == 0
     finally:
         process.end()

@@ -10,6 +10,7 @@ from edge.ops.redact import is_url, redact
         ("rtsp://user:p@ss@cam/1", "rtsp://***@cam/1"),
         ("rtsp://user:p/s@cam/1", "rtsp://***@cam/1"),
         ("rtsp://user:p/s?t@cam/1", "rtsp://***@cam/1"),
+        ("http://to/ken@cam/1", "http://***@cam/1"),
         ("cannot open http://u:p@h:80/x?token=abc&a=1", "cannot open http://***@h:80/x?token=***&a=1"),
         ("two rtsp://a:b@c and rtsp://d:e@f", "two rtsp://***@c and rtsp://***@f"),
         ("/dev/video0", "/dev/video0"),
