@@ -2,7 +2,6 @@
 
 import io
 import json
-import re
 from typing import Any
 
 import jsonschema
@@ -58,17 +57,16 @@ def heard(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
                 service.until(
                     lambda line=line: len(messages.of(f"line/{line}/anomaly")) >= PARTS, f"{PARTS} parts of {line}"
                 )
-            service.until(lambda: any(attempts(m) >= 3 for m in messages.of("line/dead/status")), "third attempt")
+            service.until(lambda: any(attempts(m) >= 3 for m in messages.of("line/dead/stats")), "third attempt")
             code = service.stop()
         for line in ("tiles", "commutators", "dead"):
             eventually(lambda line=line: b'"stopped"' in messages.of(f"line/{line}/status")[-1].payload)
         return {"messages": messages, "code": code, "roi": roi, "folder": folder, "log": service.log.read_text()}
 
 
-def attempts(status: Message) -> int:
-    """How often the line's camera was tried, by its status; those before the line ran are not told one by one."""
-    found = re.search(r"attempt (\d+)", status.payload.decode())
-    return int(found[1]) if found else 0
+def attempts(stats: Message) -> int:
+    """How often the line's camera was tried."""
+    return 1 + int(json.loads(stats.payload)["reconnects"])
 
 
 def verdicts(heard: dict[str, Any], line: str) -> list[dict[str, Any]]:
