@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import re
 import sqlite3
 import threading
@@ -196,6 +197,15 @@ def verdicts_damaged(folder: Path, _tables: Tables) -> None:
     damaged("verdicts.db", folder)
 
 
+def verdicts_lost(folder: Path, _tables: Tables) -> None:
+    (folder / "state" / "verdicts.db").unlink()
+
+
+def pipe_for_verdicts(folder: Path, _tables: Tables) -> None:
+    (folder / "state" / "verdicts.db").unlink()
+    os.mkfifo(folder / "state" / "verdicts.db")
+
+
 def settings_damaged(folder: Path, _tables: Tables) -> None:
     damaged("state.db", folder)
 
@@ -255,6 +265,8 @@ TOGETHER: dict[str, dict[Spoil, str]] = {
         newer_settings: "was written by a newer version",
         no_weights: "model pull ViT-B-16 openai",
     },
+    "half a state": {verdicts_lost: "verdicts.db is lost"},
+    "a pipe": {pipe_for_verdicts: "a pipe is in its place"},
     "the bank": {settings_damaged: "was left as it is"},
     "features": {features_damaged: "shots reembed"},
     "shots": {shots_of_another_model: "shot 1: its picture is damaged"},
