@@ -15,7 +15,7 @@ import numpy as np
 from core.image import Rgb
 from edge.clock import monotonic
 from edge.frame_queue import FrameQueue, Job
-from edge.ops.worker import Worker, Workers
+from edge.ops.worker import STOP_S, Worker, Workers
 from edge.pass_times import PassTimes
 
 if TYPE_CHECKING:
@@ -88,11 +88,11 @@ class Inference:
         """Starts the thread."""
         self._worker.start()
 
-    def stop(self) -> None:
-        """Does what waits, refuses what comes, and ends the thread."""
+    def stop(self, timeout_s: float = STOP_S) -> None:
+        """Refuses what comes, and ends the thread once it has done what waits, or as much of that as it can in time."""
         with self._lock:
             self._stopped = True
-        self._worker.stop()
+        self._worker.stop(timeout_s)
         with self._lock:  # of a thread that has failed, or was never started
             left = [job.result for job in self._frames.clear()]
             left += [call.result for calls in self._calls.values() for call in calls]

@@ -82,7 +82,7 @@ def test_calls_are_done_between_passes_in_their_order(backbone: Backbone) -> Non
         broken.result(20)
     assert len({one.result(20).score_ms for one in rest}) == 1, "one pass"
     last = inference.ask(lambda alfa: alfa.backbone.name)
-    inference.stop()
+    inference.stop(60)
     assert last.result(0) == "untrained"
     with pytest.raises(InferenceStoppedError):
         inference.ask(lambda alfa: None)
@@ -99,7 +99,7 @@ def test_lines_take_turns_however_much_one_of_them_asks(backbone: Backbone) -> N
         future.add_done_callback(lambda _, name=line: order.append(name))  # type: ignore[misc]
     assert inference.waiting == 6
     inference.start()
-    inference.stop()
+    inference.stop(60)
     assert set(order[:2]) == {"busy 0", "calm"}
     assert set(order[2:4]) == {"quiet", "busy 1"}
     assert order[4:] == ["busy 2", "busy 3"]
