@@ -9,7 +9,7 @@ import random
 import shutil
 import sqlite3
 from collections.abc import Callable
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -83,7 +83,8 @@ class StateFiles:
             _other_kind,
             _mix,
         )
-        chance.choice(ways)(chance, folder)
+        with suppress(OSError, sqlite3.Error):  # the one before may have left nothing to tamper with
+            chance.choice(ways)(chance, folder)
 
     def _damage(self, chance: random.Random, folder: Path) -> None:
         path = _database(chance, folder)
