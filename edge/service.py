@@ -77,6 +77,8 @@ class Service:
         self._cameras: dict[str, Camera] = {}
         self._publishers: dict[str, Publisher] = {}
         self._router = Router(settings.lines, self.alarms)
+        self._starting = threading.Lock()  # while the lines start
+        self._given_up = False  # whether the start is, before that
 
     def run(self, stop: threading.Event) -> None:
         """Runs until `stop` is set, which the service does itself where it cannot go on.
@@ -102,6 +104,10 @@ class Service:
                         publisher.set_status(LineHealth(state="stopping", level="warning"))
                     self._begin_to_stop(stack, notifier, workers)
                     self._router.close()
+                    with self._starting:
+                        self._given_up = True
+                    for line in tuple(self.lines.values()):  # before their cameras, of which they would miss theirs
+                        line.halt()
                     for camera in self._cameras.values():
                         camera.stop(0.0)  # one that is starting takes a second to hear of it
                     self._processes.close()  # before what may take longer than there is time
@@ -232,8 +238,11 @@ class Service:
         stack.callback(console.stop)
         stack.callback(commands.stop)  # before the console, which sends the last replies
         console.start()
-        for one in self.lines.values():
-            one.start()
+        with self._starting:
+            if self._given_up:
+                return
+            for one in self.lines.values():
+                one.start()
         self._router.open(triggers, MachineCommands(commands, self._publishers), self._publishers)
         self.dispatcher = dispatcher
         log.info("%d lines on %s (%s, %s)", len(self.lines), model.name, model.device, model.dtype)

@@ -16,7 +16,7 @@ from tests.fuzz.tally import FAILURES, HANG_S, Outcome, Progress, Record, Tally,
 from tests.fuzz.targets import IN_PROCESS, make_target
 from tests.fuzz.worker import attempt
 
-SLICE = {"broker": 8}
+SLICE = {"broker": 8, "state": 20}
 """Inputs of a target; 50 of the others."""
 SEEDS, AGAIN = seeds()
 

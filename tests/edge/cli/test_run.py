@@ -243,17 +243,22 @@ def test_a_command_and_a_camera_that_hang_do_not_hold_up_the_end(mosquitto: Mosq
         process.end()
 
 
-def test_a_signal_that_another_thread_is_given_is_heard(mosquitto: Mosquitto, tmp_path: Path) -> None:
-    config = tmp_path / "edge.toml"
+def untrained(mosquitto: Mosquitto, folder: Path) -> Path:
+    """A line whose model is there at once."""
+    config = folder / "edge.toml"
     tables = {
-        "service": {"state_dir": str(tmp_path / "state")},
-        "model": {"name": "untrained", "device": "cpu", "dtype": "fp32", "store": str(tmp_path / "store")},
+        "service": {"state_dir": str(folder / "state")},
+        "model": {"name": "untrained", "device": "cpu", "dtype": "fp32", "store": str(folder / "store")},
         "mqtt": {"host": mosquitto.host, "port": mosquitto.port},
         "lines.one": {"pack": "bottle", "mode": "trigger"},
         "lines.one.camera": {"source": "sim:bottle?rate=10"},
     }
     config.write_text(toml(tables))
-    process = Process(config, OTHER_THREAD)
+    return config
+
+
+def test_a_signal_that_another_thread_is_given_is_heard(mosquitto: Mosquitto, tmp_path: Path) -> None:
+    process = Process(untrained(mosquitto, tmp_path), OTHER_THREAD)
     try:
         process.said("1 lines on")
         time.sleep(0.3)
@@ -262,3 +267,26 @@ def test_a_signal_that_another_thread_is_given_is_heard(mosquitto: Mosquitto, tm
         assert process.process.wait(20) == 0
     finally:
         process.end()
+
+
+TOLD_AS_LINES_START = """
+import os, signal, time
+from edge.mqtt.inbound import Router
+begin = Router.open
+def open(self, *arguments):
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(0.6)
+    begin(self, *arguments)
+Router.open = open
+"""
+
+
+def test_lines_that_have_just_started_end_before_their_cameras(mosquitto: Mosquitto, tmp_path: Path) -> None:
+    process = Process(untrained(mosquitto, tmp_path), TOLD_AS_LINES_START)
+    try:
+        assert process.process.wait(60) == 0
+    finally:
+        process.end()
+    log = process.log.read_text()
+    assert "stopping before all was loaded" in log
+    assert "Traceback" not in log
