@@ -1,4 +1,4 @@
-"""All that `alfa-edge run` does up to the first frame, by the same code; nothing of it is left behind.
+"""All that `alfa-edge run` does up to the first frame, by the same code; nothing of it is left but compiled packs.
 
 The databases are read as they are; what lines judge by is made ready on a copy. A service that runs with the same state
 has its port and its cameras: that they are not to be had then is said, and is no failure.
