@@ -1,4 +1,4 @@
-"""All that `alfa-edge run` does up to the first frame, by the same code; nothing of it is left behind.
+"""All that `alfa-edge run` does up to the first frame, by the same code; nothing of it is left but compiled packs.
 
 The databases are read as they are; what lines judge by is made ready on a copy. A service that runs with the same state
 has its port and its cameras: that they are not to be had then is said, and is no failure.
@@ -39,6 +39,8 @@ from edge.ops.worker import Workers
 from edge.settings import LineSettings, MetricsSettings, Settings, console_dir, state_dir
 from edge.storage.archive import archive_fault
 from edge.storage.installation import compare_databases
+from edge.storage.journal import FILE as JOURNAL
+from edge.storage.journal import Journal
 from edge.storage.settings_database import FILE as STATE
 from edge.storage.settings_database import STATE_TABLES, SettingsDatabase
 from edge.storage.verdict_tables import FILE as VERDICTS
@@ -61,7 +63,10 @@ def dry_run(settings: Settings) -> Iterator[Check]:
         with ExitStack() as lock:  # not for as long as the model takes
             yield from state.checks(lock)
             yield state.excuse(attempt("metrics", partial(_metrics, settings.metrics)))
-            yield attempt("sockets", partial(_sockets, settings, with_console=state.held))
+            sockets = attempt("sockets", partial(_sockets, settings, with_console=state.held))
+            yield sockets
+            if sockets.result == "ok":  # what answers without the disk left lies there, too
+                yield attempt("answers", partial(_answers, console_dir(settings.service)))
         alarms = Alarms()
         cameras = {
             name: Camera(name, line.camera, scratch, line.health, alarms) for name, line in settings.lines.items()
@@ -179,6 +184,12 @@ def _sockets(settings: Settings, *, with_console: bool) -> str:
             stack.callback(server.stop)
             server.start()
     return f"the console listens in {console}"
+
+
+def _answers(folder: Path) -> str:
+    """Reads what an earlier process has answered without the disk."""
+    count = len(Journal(folder / JOURNAL).read().answers)
+    return f"{count} that are not on disk yet" if count else "all are on disk"
 
 
 def _no_command(request: Request, _pictures: Sequence[bytes]) -> tuple[Reply, Sequence[bytes]]:

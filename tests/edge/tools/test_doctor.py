@@ -162,6 +162,10 @@ def console_in_the_way(folder: Path, _tables: Tables) -> None:
     (folder / "run" / "console.sock").mkdir(parents=True)
 
 
+def journal_is_a_folder(folder: Path, _tables: Tables) -> None:
+    (folder / "run" / "answers.journal").mkdir(parents=True)
+
+
 def no_such_pack(_folder: Path, tables: Tables) -> None:
     tables["line"]["pack"] = "botle"
 
@@ -265,7 +269,10 @@ TOGETHER: dict[str, dict[Spoil, str]] = {
         newer_settings: "was written by a newer version",
         no_weights: "model pull ViT-B-16 openai",
     },
-    "half a state": {verdicts_lost: "verdicts.db is lost"},
+    "half a state": {
+        verdicts_lost: "verdicts.db is lost",
+        journal_is_a_folder: "answers.journal: is a folder",
+    },
     "a pipe": {pipe_for_verdicts: "a pipe is in its place"},
     "the bank": {settings_damaged: "was left as it is"},
     "features": {features_damaged: "shots reembed"},
