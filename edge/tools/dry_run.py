@@ -32,7 +32,7 @@ from edge.inspection.request import InspectionRequest
 from edge.messages import NOT_CALIBRATED
 from edge.ops.alarms import Alarms
 from edge.ops.folders import not_left, runtime_dir
-from edge.ops.lock import CONSOLE_LOCK, STATE_LOCK, HeldError, LockError, hold_state
+from edge.ops.lock import CONSOLE_LOCK, STATE_LOCK, HeldError, LockError, hold_console, hold_state
 from edge.ops.metrics import Metrics
 from edge.ops.redact import redact
 from edge.ops.worker import Workers
@@ -178,6 +178,7 @@ def _sockets(settings: Settings, *, with_console: bool) -> str:
             socket_path(folder, name)
         if with_console:
             stack.enter_context(not_left(console / CONSOLE_LOCK))
+            stack.callback(hold_console(console).close)
             commands = CommandQueue(_no_command)
             stack.callback(commands.stop)
             server = ConsoleServer(console, commands)
