@@ -102,7 +102,10 @@ class Sender:
         five = chance.random() < 0.7
         version = MQTTProtocolVersion.MQTTv5 if five else MQTTProtocolVersion.MQTTv311
         client = self._clients[version]
-        if not client.is_connected():  # what it was ended for would be sent again and again
+        thread = client._thread
+        if (
+            not client.is_connected() or thread is None or not thread.is_alive()
+        ):  # what it was ended for would be sent again and again
             client.loop_stop()
             self.ended += 1
             client = self._clients[version] = _client(self._port, version)
@@ -193,6 +196,10 @@ def _properties(chance: random.Random) -> Properties | None:
         )
         with contextlib.suppress(Exception):  # what paho does not take
             setattr(properties, name, value)
+    try:
+        properties.pack()
+    except (struct.error, ValueError):  # paho would keep the message, and fail at it again and again
+        return None
     return properties
 
 
