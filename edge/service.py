@@ -106,8 +106,8 @@ class Service:
                     self._router.close()
                     with self._starting:
                         self._given_up = True
-                    for line in tuple(self.lines.values()):  # before their cameras, of which they would miss theirs
-                        line.halt()
+                    for running in tuple(self.lines.values()):  # before their cameras, of which they would miss theirs
+                        running.halt()
                     for camera in self._cameras.values():
                         camera.stop(0.0)  # one that is starting takes a second to hear of it
                     self._processes.close()  # before what may take longer than there is time
