@@ -161,7 +161,7 @@ class Outbox:
                 self._answered.clear()
 
     def answered_parts(self, line: str) -> list[str]:
-        """Parts that earlier processes have answered last, in order: those that are on disk, then those that may not."""
+        """Parts that earlier processes have answered last, in order: first those that are surely on disk."""
         return self._opened.recent_parts.get(line, []) + self._answered_parts.get(line, [])
 
     @property
