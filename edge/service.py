@@ -69,8 +69,6 @@ class Service:
         self.loaded = threading.Event()
         """Set when the lines take parts. A run that was stopped before that leaves a thread in work, which only the end
         of the process ends."""
-        self.left: list[str] = []
-        """Threads that did not end with the service; an ordinary end of Python might wait for them, or crash."""
         self.unacknowledged = 0
         """Verdicts that the broker had not acknowledged when the service stopped; the next run sends them."""
         self._stop_by = math.inf
@@ -106,8 +104,8 @@ class Service:
                     self._router.close()
                     with self._starting:
                         self._given_up = True
-                    for line in tuple(self.lines.values()):  # before their cameras, of which they would miss theirs
-                        line.halt()
+                    for running in tuple(self.lines.values()):  # before their cameras, of which they would miss theirs
+                        running.halt()
                     for camera in self._cameras.values():
                         camera.stop(0.0)  # one that is starting takes a second to hear of it
                     self._processes.close()  # before what may take longer than there is time
@@ -132,7 +130,6 @@ class Service:
             watchdog.stop()
             self._router.close()
             self._side_by_side(Line.join, self.lines.values())
-        self.left = workers.alive()
         if workers.failure is not None:
             raise ServiceFailedError(workers.failure)
 

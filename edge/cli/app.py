@@ -109,8 +109,7 @@ def run(
         except ServiceFailedError as error:
             log.critical("the service has ended: %s", error)
             end(os.EX_SOFTWARE)
-    if service.left or not service.loaded.is_set():
-        end(0)
+    end(0)  # at once: Python takes seconds to take torch apart, and waits, or crashes, where a thread is left
 
 
 @app.command()

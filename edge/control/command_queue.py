@@ -142,7 +142,7 @@ class CommandQueue:
         for job in left:
             name = job.request.command
             line_log(__name__, job.line).warning("%s has not ended, and is left behind", name)
-            self._send(job, _refused(job, "stopping", f"the service is stopping; {name} may be done in part"), ())
+            self._send(job, _cut_short(job), ())
 
     def _refusal(self, job: _Job) -> Refusal | None:
         """Why a command is refused at once; `_lock` is held."""
@@ -248,12 +248,19 @@ class CommandQueue:
         try:
             return self._answer(job.request, job.blobs)
         except Exception as error:  # who asked is told; a command must not take its thread with it
+            if self._stopped:  # what it works with has ended under it
+                line_log(__name__, job.line).warning("%s was cut short by the end: %s", job.request.command, error)
+                return _cut_short(job), ()
             line_log(__name__, job.line).exception("command %s", job.request.command)
             return _refused(job, "failed", f"{type(error).__name__}: {error}"), ()
 
 
 def _refused(job: _Job, code: str, message: str) -> Reply:
     return Reply(id=job.request.id, refusal=Refusal(code=code, message=message))
+
+
+def _cut_short(job: _Job) -> Reply:
+    return _refused(job, "stopping", f"the service is stopping; {job.request.command} may be done in part")
 
 
 def _stopping() -> Refusal:

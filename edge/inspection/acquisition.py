@@ -22,7 +22,7 @@ PATIENCE_S = 30.0
 """One turn of a line's thread that takes longer counts as a standstill, seconds."""
 ANSWER_S = 0.02
 """The verdict and its way to the disk take up to so many seconds after the inference."""
-CAMERA_STOP_S = 3.0
+CAMERA_STOP_S = 2.0
 """A camera is asked to end; after so many seconds it is made to."""
 _LOOK_S = 0.25  # how often the camera is looked after while nothing comes
 _GRAB_S = 0.1  # how often a part that waits for its frame is looked at

@@ -23,13 +23,13 @@ from edge.messages import Decision, Fault, Model, Verdict, uuid7
 from edge.ops.logs import line_log
 from edge.ops.worker import STOP_S, Worker
 from edge.settings import LineSettings
+from edge.storage.verdict_tables import RECENT_PARTS
 from edge.storage.writer import WriterError
 
 _EARLY_S = 0.01  # how long before a part is due its error is issued, so that it is there in time
 _LATE_S = 0.02  # a verdict that waited for the disk until so long after the deadline is an error
 _GRACE_S = 0.05  # for the disk, where a part is due anyway
 _PATIENCE_S = 30.0  # for a turn of the thread
-_RECENT = 4096  # parts that are remembered besides the disk
 _END_S = 5.0  # how long parts under way may take when the line ends
 
 
@@ -362,7 +362,7 @@ class Issuer:
         if part_id is not None:
             self._recent[part_id] = None
             self._recent.move_to_end(part_id)
-            if len(self._recent) > _RECENT:
+            if len(self._recent) > RECENT_PARTS:
                 self._recent.popitem(last=False)
 
     def _follow(self, request: InspectionRequest, scored: Scored | None, verdict: Verdict) -> None:

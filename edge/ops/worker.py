@@ -32,11 +32,6 @@ class Watched(Protocol):
     vital: bool
     """Whether the service is of no use without it."""
 
-    @property
-    def alive(self) -> bool:
-        """Whether the thread runs."""
-        ...
-
     def stalled(self) -> str | None:
         """Why it makes no progress, in words; None when it does."""
         ...
@@ -81,10 +76,6 @@ class Workers:
     def stalled_names(self) -> list[str]:
         """The names of all threads that stand still."""
         return [worker.name for worker in tuple(self._workers) if worker.stalled()]
-
-    def alive(self) -> list[str]:
-        """The names of the threads that have not ended."""
-        return [worker.name for worker in tuple(self._workers) if worker.alive]
 
     def fail(self, failure: str) -> None:
         """A vital thread has ended by an exception."""

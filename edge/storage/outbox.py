@@ -89,7 +89,7 @@ class Outbox:
         self._journal = Journal((runtime or folder) / JOURNAL)
         self._sessions: dict[str, str] = {}  # by line, at the broker
         self._answered: dict[str, None] = {}  # names of messages that were answered without the disk
-        self._answered_parts: dict[str, list[str]] = {}  # by line, those of an earlier process
+        self._answered_parts: dict[str, list[str]] = {}  # by line, in an earlier process, without the disk
         self._answered_triggers: set[int] = set()  # the same
         self._generations: dict[str, int] = {}  # by line, where the disk may not know it yet
         self._passed: dict[str, int] = {}  # by line, the last number that was given without the disk
@@ -161,8 +161,8 @@ class Outbox:
                 self._answered.clear()
 
     def answered_parts(self, line: str) -> list[str]:
-        """Parts that an earlier process has answered without the disk, and that it may not have yet."""
-        return self._answered_parts.get(line, [])
+        """Parts that earlier processes have answered last, in order: first those that are surely on disk."""
+        return self._opened.recent_parts.get(line, []) + self._answered_parts.get(line, [])
 
     @property
     def client_suffix(self) -> str:

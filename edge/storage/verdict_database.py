@@ -17,7 +17,7 @@ from edge.ops.alarms import Alarms
 from edge.settings import HistorySettings
 from edge.storage.facts import COPIED_AT, join, read_facts, set_fact
 from edge.storage.line_number import LineNumber, latest
-from edge.storage.verdict_tables import VERDICT_TABLES, Accepted, LineRecord, MessageIdentity, stamp
+from edge.storage.verdict_tables import RECENT_PARTS, VERDICT_TABLES, Accepted, LineRecord, MessageIdentity, stamp
 
 T = TypeVar("T")
 
@@ -99,6 +99,10 @@ class VerdictDatabase:
             for line, seq, generation in self._sql("SELECT line, seq, generation FROM lines").fetchall():
                 record = LineRecord(seq, max(generation, self.generation), counts.get(line, 0))
                 self.records[line] = self._with_oldest(line, record)
+            recent = "SELECT part_id FROM verdicts WHERE line = ? AND part_id IS NOT NULL ORDER BY seq DESC LIMIT ?"
+            self.recent_parts = {
+                line: [part for (part,) in self._sql(recent, (line, RECENT_PARTS))][::-1] for line in self.records
+            }
             issued = dict(self._sql("SELECT line, issued_at FROM verdicts JOIN lines USING (line, seq)").fetchall())
             known = {line: stamp(at) for line, at in issued.items()}
             self.last_contacts = known | {line: r.oldest_at for line, r in self.records.items() if r.oldest_at}

@@ -11,6 +11,8 @@ from edge.clock import iso_ms
 from edge.messages import Verdict
 
 FILE = "verdicts.db"
+RECENT_PARTS = 4096
+"""Parts of a line that are remembered besides the disk, so that a second answer says so though the disk is away."""
 
 # An outbox row refers to its verdict; `filed` is the reading of the clock that rows age by, and grows with seq.
 VERDICT_TABLES = migrations(

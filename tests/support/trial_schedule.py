@@ -100,30 +100,35 @@ class FaultSchedule:
     def __init__(self, plant: Plant, senders: Senders) -> None:
         self.breaches: list[str] = []
         self.sessions_lost = 0
-        self._disk_faults = 0  # that are under way, by what was done and not by the schedule, which may be behind
+        self._lasting: dict[ScheduledFault, ExitStack] = {}  # by what was done, and not by the schedule
         self._disk_well_at = 0.0
+        self._begun = 0.0
         self._plant = plant
         self._senders = senders
 
     def run(self, faults: Sequence[ScheduledFault], seconds: float, begun: float) -> None:
         """Until all are over; `begun` and `seconds` are the begin and the length of the schedule."""
         moments = [(fault.begin, 0, fault) for fault in faults] + [(fault.end, 1, fault) for fault in faults]
-        lasting = {fault: ExitStack() for fault in faults}
+        self._begun = begun
         try:
             for at, is_end, fault in sorted(moments, key=lambda moment: moment[:2]):
                 self._wait(begun + at)
                 if is_end:
-                    lasting[fault].close()
-                    if fault.kind in DISK_FAULTS:
-                        self._disk_faults -= 1
-                        self._disk_well_at = time.monotonic()
+                    self._end(fault)
                 else:
-                    self._disk_faults += fault.kind in DISK_FAULTS
-                    lasting[fault].enter_context(self._fault(fault))
+                    self._lasting[fault] = stack = ExitStack()
+                    stack.enter_context(self._fault(fault))
             self._wait(begun + seconds)
         finally:
-            for stack in lasting.values():
-                stack.close()
+            for fault in tuple(self._lasting):
+                self._end(fault)
+
+    def _end(self, fault: ScheduledFault) -> None:
+        """Ends a fault, if it lasts."""
+        if fault in self._lasting:
+            self._lasting.pop(fault).close()
+            if fault.kind in DISK_FAULTS:
+                self._disk_well_at = time.monotonic()
 
     def _wait(self, until: float) -> None:
         while True:
@@ -144,9 +149,12 @@ class FaultSchedule:
             self._plant.start(wait=False)
 
     def _supervised(self, holds: Callable[[], bool]) -> Callable[[], bool]:
-        """`holds`, of a service that is looked after while that is awaited."""
+        """`holds`, of a service that is looked after while that is awaited, and whose disk is well again in time."""
 
         def looked_after() -> bool:
+            for fault in tuple(self._lasting):
+                if fault.kind.startswith("disk") and time.monotonic() >= self._begun + fault.end:
+                    self._end(fault)
             self._supervise()
             return holds()
 
@@ -154,7 +162,8 @@ class FaultSchedule:
 
     def _disk_struck(self) -> bool:
         """Whether there was a fault of the disk since the service was started last."""
-        return self._disk_faults > 0 or self._disk_well_at >= self._plant.started
+        lasts = any(fault.kind in DISK_FAULTS for fault in self._lasting)
+        return lasts or self._disk_well_at >= self._plant.started
 
     @contextmanager
     def _fault(self, fault: ScheduledFault) -> Iterator[None]:

@@ -33,8 +33,10 @@ class Asking:
 
     def _answer(self, request: Request, _blobs: Sequence[bytes]) -> tuple[Reply, Sequence[bytes]]:
         self.begun.append(request.id)
-        if request.command == "import":
+        if request.command in ("import", "enroll"):
             assert self.go.wait(PATIENCE_S)
+        if request.command == "enroll":
+            raise RuntimeError("the inference has ended")
         if request.command == "break":
             raise OSError("the disk is full")
         return Reply(id=request.id, result={}), ()
@@ -152,6 +154,20 @@ def test_at_the_end_what_is_being_done_is_done_and_what_waits_is_refused() -> No
         stopping.join(PATIENCE_S)
         assert asking.refusal("1") is None
         assert asking.refusal("2") == "stopping"
+
+
+def test_what_fails_since_the_service_ends_is_no_fault_of_the_program(caplog: pytest.LogCaptureFixture) -> None:
+    with queue() as asking:
+        asking.ask("1", "enroll")
+        eventually(lambda: asking.begun == ["1"], PATIENCE_S)
+        stopping = threading.Thread(target=asking.queue.stop)
+        stopping.start()
+        eventually(lambda: asking.queue._stopped, PATIENCE_S)
+        asking.go.set()
+        stopping.join(PATIENCE_S)
+        assert asking.refusal("1") == "stopping"
+        assert "enroll may be done in part" in str(asking.replies["1"].refusal)
+    assert not [record for record in caplog.records if record.exc_info]
 
 
 def test_one_that_hangs_is_answered_in_words_and_the_next_of_its_sender_is_done() -> None:

@@ -16,6 +16,7 @@ from PIL import Image
 
 from core.alfa import Alfa
 from core.backbone import Backbone, load_backbone
+from core.database import DatabaseError
 from core.simline import render
 from edge.clock import utc_now
 from edge.inspection import issuer
@@ -297,14 +298,17 @@ def test_a_score_that_is_no_number_costs_that_part_only(
 
 
 class SlowDisk:
-    """Commits take their time."""
+    """Commits take their time, or are refused."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.seconds = 0.0
+        self.is_full = False
         transaction = VerdictDatabase.transaction
 
         @contextmanager
         def slow_transaction(database: VerdictDatabase) -> Iterator[None]:
+            if self.is_full:
+                raise DatabaseError("it is full")
             with transaction(database):
                 yield
                 time.sleep(self.seconds)
@@ -438,6 +442,21 @@ def test_parts_of_one_name_that_the_run_before_left_are_told_apart(
         ("carrier-1", False),
         ("carrier-1", True),
     ]
+
+
+def test_a_part_of_an_earlier_run_is_told_apart_though_the_disk_takes_nothing(
+    backbone: Backbone, mosquitto: Mosquitto, heard: Subscription, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Hall(triggered(), Alfa(backbone), mosquitto, heard, tmp_path) as hall:
+        first = hall.line.trigger("carrier-1", 30_000).answer.result(30)
+    disk = SlowDisk(monkeypatch)
+    with Hall(triggered(deadline_ms=1000), Alfa(backbone), mosquitto, heard, tmp_path) as hall:
+        hall.line.trigger("warm", 30_000).answer.result(30)
+        disk.is_full = True
+        second = hall.line.trigger("carrier-1").answer.result(10)
+        disk.is_full = False
+    assert (first.duplicate, second.duplicate) == (False, True)
+    assert second.error is not None
 
 
 def test_parts_that_err_are_logged_once_a_minute(

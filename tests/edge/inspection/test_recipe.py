@@ -63,7 +63,7 @@ def test_it_takes_effect_between_two_frames(running: Running) -> None:
         pack = load_pack(one["recipe"]["pack"])
         assert one["recipe"]["pack_sha256"] == pack.sha256
         assert {reason["text"] for reason in one["explanation"]} <= set(pack.descriptors)
-    assert not service._recipes.text_loaded
+    assert not service._loaded.recipes.text_loaded
 
 
 def test_a_pack_that_is_not_right_leaves_the_old_one(running: Running, tmp_path: Path) -> None:
