@@ -44,7 +44,8 @@ class ServiceSettings(Section):
     node: Label = Field(default_factory=socket.gethostname)
     """Name of this box in every status message. Default: its host name."""
     runtime_dir: Path | None = None
-    """Directory of the service's sockets. Default: `$RUNTIME_DIRECTORY`, else a private temporary directory."""
+    """Directory of the service's sockets. Default: `$RUNTIME_DIRECTORY`. Without either the console's is in
+    `service.state_dir`, and the cameras' are in a private temporary directory."""
     state_dir: Path | None = None
     """Directory of what the service remembers: shots, calibrations, the audit. Default: `$STATE_DIRECTORY`, else
     `$XDG_STATE_HOME/alfa-edge`, else `~/.local/state/alfa-edge`."""

@@ -135,7 +135,8 @@ class LineSettings(Section):
     part, and the answer is `error` `camera_late`. Default: twice the camera's interval, as measured, but no
     less than 250 ms and no more than half of the deadline."""
     queue: int = Field(default=8, ge=1, le=1000)
-    """Triggers that may wait; one more is answered at once with `error` `queue_full`."""
+    """Triggers that may wait; one more is answered at once with `error` `queue_full`. So is one that cannot be judged
+    by its deadline, as the parts of all lines before it take too long."""
     pack: str = "generic"
     """Name of a prompt pack, or the path of a pack file."""
     threshold: float = Field(default=0.5, ge=0, le=1)

@@ -43,11 +43,13 @@ def status(config: ConfigFile, as_json: Json = False) -> None:
 def _print_health(name: str, line: dict[str, Any]) -> None:
     """What a cell of the table is too narrow for."""
     if line["reason"] and line["reason"] != NOT_CALIBRATED:
-        out.print(f"line {name} is {line['state']}: {line['reason']}", soft_wrap=True)
+        state = "in fault" if line["state"] == "fault" else line["state"]
+        out.print(f"line {name} is {state}: {line['reason']}", soft_wrap=True)
     for component, health in line["components"].items():
         if health["level"] != "ok":
             told = f"  {component}: {health['level']}: {health['reason']}"
-            out.print(f"{told}; what to do: {health['remedy']}" if health["remedy"] else told, soft_wrap=True)
+            new = health["remedy"] if (health["remedy"] or "") not in (health["reason"] or "") else None
+            out.print(f"{told}; what to do: {new}" if new else told, soft_wrap=True)
     if line.get("provisional"):
         words = f"line {name} is {NOT_CALIBRATED}; until then its verdicts are provisional"
         out.print(words, style="yellow", soft_wrap=True)

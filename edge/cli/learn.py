@@ -12,7 +12,7 @@ from edge.cli.ask import ConfigFile, Json, Line, Wait, ask_service, out
 from edge.cli.explained import explained
 from edge.cli.terminal import show_json
 
-_WORK_S = 120.0  # beyond the wait for the parts: what is made of them
+_WORK_S = 600.0  # beyond the wait for the parts: what is made of them; the service itself takes no longer
 
 
 def learn(

@@ -43,6 +43,8 @@ def restore(
     """Put a backup in the place of all that the service remembers, while it does not run. What it replaces is kept."""
     if (folder is None) == (without is None):
         raise typer.BadParameter("name the folder of a backup, or --without FILE")
+    if check and folder is None:
+        raise typer.BadParameter("it looks at the folder of a backup; --without FILE has none", param_hint="--check")
     with explained():
         from edge.control.asker import own_name, user_of
         from edge.ops.lock import hold_state

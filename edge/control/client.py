@@ -38,7 +38,7 @@ def ask(
         RefusedError: it refused, or the request is too large to be sent.
     """
     if not path.is_socket():
-        raise NoAnswerError(f"no service listens at {path}; is it running, with this configuration?")
+        raise NoAnswerError(f"no service listens at {path}; if it still starts or stops, ask again in a while")
     request = Request(id=uuid.uuid4().hex, command=command, arguments=arguments, who=own_name())
     if too_large := too_large_in_words(parts := request.to_parts(blobs)):
         raise RefusedError("too_large", f"{too_large}; send fewer at a time")
@@ -57,4 +57,4 @@ def ask(
             if reply.refusal is not None:
                 raise RefusedError(reply.refusal.code, reply.refusal.message)
             return reply.result or {}, pictures
-    raise NoAnswerError(f"the service at {path} has not answered {command} within {timeout_s:g} s")
+    raise NoAnswerError(f"the service at {path} has not answered {command} within {timeout_s:g} s; it may yet do it")

@@ -47,7 +47,7 @@ class NextParts:
             return seen
         raise CommandError(
             f"line {self._name} has shown {shown} of {self._wanted} parts within {self._timeout_s:g} s; is it running, "
-            "with parts under its camera?"
+            "with parts under its camera, and with triggers for them where its mode is 'trigger'?"
         )
 
     def next_by_now(self, shown: int) -> Seen:

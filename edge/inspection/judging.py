@@ -15,7 +15,7 @@ _NOT_MEANT_TO = ("paused", "stopping", "restart", "free_run")  # nobody expected
 _REMEDIES = {
     "late": "set the clocks of the sender and of this box by NTP, and see that triggers do not wait on their way",
     "deadline": "raise lines.<line>.deadline_ms; `alfa-edge bench` says how long a part takes here",
-    "queue_full": "send triggers more slowly, raise lines.<line>.queue, or use a faster device",
+    "queue_full": "send triggers more slowly, raise lines.<line>.queue and deadline_ms, or use a faster device",
     "camera_no_frame": "check the camera's power, cable and network",
     "camera_late": "raise lines.<line>.frame_within_ms, or use a faster camera",
     "camera_size": "set the size of the camera, or lines.<line>.health.size",

@@ -201,6 +201,6 @@ class Line:
         due = float("inf") if request.due is None else request.due - ANSWER_S
         behind_s = self._services.inference.ready_at(self.line) - due
         if behind_s > 0:
-            message = f"so many parts wait that this one would be judged {behind_s:.1f} s after its deadline"
+            message = f"with the parts of all lines before it, it would be judged {behind_s:.1f} s after its deadline"
             return Fault(code="queue_full", message=message)
         return None

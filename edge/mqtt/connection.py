@@ -32,7 +32,8 @@ RECONNECT_S = (0.1, 30.0)
 SESSION_S = 3600
 """How long a broker of MQTT 5 keeps triggers for a service that is away, seconds; one of 3.1.1 decides itself."""
 _HINTS = {
-    "Not authorized": "check mqtt.username and mqtt.password, and what the broker permits them",
+    "Not authorized": "check mqtt.username and mqtt.password, and what the broker permits them: "
+    "`alfa-edge config acl` prints what they need",
     "Bad user name or password": "check mqtt.username and mqtt.password",
     "Unsupported protocol version": "set mqtt.version to one that it speaks",
     "Session taken over": "another client has the same id: find it in the broker's log; "
