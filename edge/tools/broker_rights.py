@@ -17,7 +17,7 @@ def acl(settings: Settings) -> str:
         ConfigError: the box has no user, or one that the file cannot hold.
     """
     user = settings.mqtt.username
-    if user is None or user != user.strip() or not user.isprintable():
+    if user is None or user != user.strip():
         remedy = "set it: each box needs a user of its own at the broker, without spaces around it"
         raise ConfigError([Problem("mqtt", "username", user or "", remedy)])
     rows = [f"user {user}"]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from pydantic import ValidationError
 
-from edge.settings import Settings
+from edge.settings import MqttSettings, Settings
 from edge.settings_file import ConfigError
 from edge.tools.broker_rights import acl
 from edge.topics import TOPICS
@@ -27,7 +28,13 @@ def test_a_box_has_the_topics_of_its_lines_and_no_others() -> None:
     assert "topic write line/press-1/anomaly" in rows
 
 
-@pytest.mark.parametrize("user", [None, " hall", "hall\ntopic readwrite #", "hall\x1b[2J"])
+@pytest.mark.parametrize("user", [None, " hall"])
 def test_a_box_without_a_user_that_the_file_can_hold_is_refused(user: str | None) -> None:
     with pytest.raises(ConfigError, match="each box needs a user of its own at the broker"):
         acl(settings(user, "press-1"))
+
+
+@pytest.mark.parametrize("user", ["hall\ntopic readwrite #", "hall\x1b[2J"])
+def test_a_user_who_would_be_a_line_of_the_file_is_no_setting(user: str) -> None:
+    with pytest.raises(ValidationError, match="write it in printable characters"):
+        MqttSettings(username=user)
