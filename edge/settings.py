@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from edge.settings_line import CameraSettings, HealthSettings, LineName, LineSettings, Roi, Section, ShotSettings
+from edge.settings_line import CameraSettings, HealthSettings, Label, LineName, LineSettings, Roi, Section, ShotSettings
 
 __all__ = [
     "ArchiveSettings",
@@ -41,7 +41,7 @@ ENV_PREFIX = "ALFA_EDGE_"
 class ServiceSettings(Section):
     """The service as a whole."""
 
-    node: str = Field(default_factory=socket.gethostname, min_length=1)
+    node: Label = Field(default_factory=socket.gethostname)
     """Name of this box in every status message. Default: its host name."""
     runtime_dir: Path | None = None
     """Directory of the service's sockets. Default: `$RUNTIME_DIRECTORY`. Without either the console's is in
@@ -49,7 +49,7 @@ class ServiceSettings(Section):
     state_dir: Path | None = None
     """Directory of what the service remembers: shots, calibrations, the audit. Default: `$STATE_DIRECTORY`, else
     `$XDG_STATE_HOME/alfa-edge`, else `~/.local/state/alfa-edge`."""
-    stats_interval_s: float = Field(default=10.0, gt=0)
+    stats_interval_s: float = Field(default=10.0, gt=0, le=86_400)
     """Seconds between two messages on `line/<line>/stats`."""
 
 
@@ -168,13 +168,13 @@ class MqttSettings(Section):
     """Name or address of the broker."""
     port: int = Field(default=1883, ge=1, le=65535)
     """TCP port of the broker."""
-    username: str | None = None
+    username: Label | None = None
     """User at the broker."""
     password: SecretStr | None = None
     """Password at the broker. Better kept in `password_file`."""
     password_file: Path | None = None
     """File with the password, for instance a systemd credential."""
-    client_id: str = Field(default="alfa-edge", min_length=1, max_length=64)
+    client_id: Label = Field(default="alfa-edge", max_length=64)
     """Prefix of the client ids: `<client_id>-<node>-<line>-<random>`."""
     keepalive_s: int = Field(default=15, ge=2, le=3600)
     """Seconds without traffic after which the broker sends the last will."""

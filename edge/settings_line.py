@@ -6,15 +6,29 @@ import math
 from typing import Annotated, Any, Literal
 from urllib.parse import parse_qsl
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from core.printable import unprintable
 
 LineName = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,64}$")]
 
 
-class Section(BaseModel):
-    """A table of the file: frozen, and no key that is not known."""
+def _shows_as_itself(text: str) -> str:
+    if found := unprintable(text):
+        raise ValueError(f"holds {found}, which nobody sees; write it in printable characters")
+    return text
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True)
+
+Label = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_shows_as_itself)]
+"""Text that stands in messages and logs, and at the broker."""
+
+
+class Section(BaseModel):
+    """A table of the file: frozen, no key that is not known, no number that is none."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True, allow_inf_nan=False
+    )
 
 
 class CameraSettings(Section):
@@ -127,7 +141,7 @@ class LineSettings(Section):
     """Name of a prompt pack, or the path of a pack file."""
     threshold: float = Field(default=0.5, ge=0, le=1)
     """A part whose score is at or above it is anomalous."""
-    threshold_source: str = "uncalibrated"
+    threshold_source: Label = "uncalibrated"
     """Where the threshold comes from; every verdict says it. With `uncalibrated` the verdicts are provisional."""
     pixel_threshold: float | None = Field(default=None, ge=0, le=1)
     """Heatmap values at or above it form regions. Default: the threshold."""

@@ -7,6 +7,8 @@ import pwd
 from dataclasses import dataclass
 from functools import lru_cache
 
+from core.printable import shown
+
 MOST = 64
 """Characters of a name."""
 
@@ -38,7 +40,7 @@ def own_name() -> str:
         name = getpass.getuser()
     except (KeyError, OSError):  # a container whose user has a number and no name
         name = ""
-    return name[:MOST] or "unknown"
+    return shown(name)[:MOST] or "unknown"  # $LOGNAME may hold anything, also what UTF-8 cannot say
 
 
 @lru_cache(maxsize=256)

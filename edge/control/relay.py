@@ -7,7 +7,8 @@ Nor does libzmq tell who is at the other end of a connection that was passed on.
 identity that holds its user, by the kernel's word.
 
 Nor has it a limit for connections, and it ends the process where there is no descriptor for one. So there is room for
-few here, and whoever has said nothing for longest makes way: strangers who connect and are silent keep nobody out.
+few here, and whoever has said nothing for longest makes way: strangers who connect and are silent keep nobody out. It
+is one of the user who has most connections: however much they all say, other users keep theirs.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import os
 import selectors
 import socket
 import struct
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -180,6 +182,7 @@ class _End:
     Attributes:
         meter: Of what a client sends; None: this is the service's end.
         introduction: Of a client.
+        user: Of the client, by the kernel's word.
         heard_at: When something came last, on the monotonic clock.
         pending: What the other end has sent, and this one has not taken yet.
         over: Whether it has sent all that it will.
@@ -188,6 +191,7 @@ class _End:
     socket: socket.socket
     meter: MessageMeter | None = None
     introduction: Introduction | None = None
+    user: int | None = None
     pending: memoryview = field(default_factory=lambda: memoryview(b""))
     over: bool = False
     heard_at: float = field(default_factory=monotonic)
@@ -283,8 +287,9 @@ class Relay:
             client.close()
             return
         if len(self._ends) >= 2 * CONNECTIONS:
-            self._refused(f"more than {CONNECTIONS} are connected, and it had been silent for longest")
-            self._close(self._idlest())
+            idlest = self._idlest()
+            self._refused(f"more than {CONNECTIONS} are connected, and of user {idlest.user} it was silent for longest")
+            self._close(idlest)
         inner = socket.socket(socket.AF_UNIX)
         try:
             inner.connect(str(self._target))
@@ -292,8 +297,9 @@ class Relay:
             inner.close()
             client.close()
             return
-        identity = identity_of(_user(client), next(self._numbers))
-        ends = _End(client, self._meter(), Introduction(identity)), _End(inner)
+        user = _user(client)
+        identity = identity_of(user, next(self._numbers))
+        ends = _End(client, self._meter(), Introduction(identity), user), _End(inner)
         for end, other in (ends, ends[::-1]):
             end.other = other
             end.socket.setblocking(False)
@@ -320,9 +326,12 @@ class Relay:
             self._watch(side)
 
     def _idlest(self) -> _End:
-        """The client that makes way: one that has not asked anything yet before one that has."""
-        clients = ((end.meter.complete, end.heard_at, end) for end in self._ends if end.meter is not None)
-        return min(clients, key=lambda client: client[:2])[2]
+        """The client that makes way: of the user who has most, one that has not asked anything before one that has."""
+        of_user = Counter(end.user for end in self._ends if end.meter is not None)
+        clients = (
+            (-of_user[end.user], end.meter.complete, end.heard_at, end) for end in self._ends if end.meter is not None
+        )
+        return min(clients, key=lambda client: client[:3])[3]
 
     def _watch(self, end: _End) -> None:
         """Has the selector wait for what the end waits for."""

@@ -26,6 +26,7 @@ from edge.settings_file import ConfigError, Problem
 Version = Literal["3.1.1", "5"]
 
 CONNECT_TIMEOUT_S = 5.0
+_MOST_OF_PASSWORD = 65_535  # bytes; a packet of MQTT has two bytes for how many there are
 RECONNECT_S = (0.1, 30.0)
 """Pauses before a connection is made anew: the first, and the longest; each is twice the one before."""
 SESSION_S = 3600
@@ -230,6 +231,15 @@ def _digest(*parts: str) -> str:
 
 
 def _password(settings: MqttSettings) -> str | None:
+    """Of at most as many bytes as a packet can say; in paho's network thread a longer one would end the thread."""
+    password = _given_password(settings)
+    if password is not None and len(password.encode()) > _MOST_OF_PASSWORD:
+        key = "password" if settings.password is not None else "password_file"
+        raise ConfigError([Problem("mqtt", key, "***", f"a password has at most {_MOST_OF_PASSWORD} bytes")])
+    return password
+
+
+def _given_password(settings: MqttSettings) -> str | None:
     if settings.password is not None:
         return settings.password.get_secret_value()
     path = settings.password_file

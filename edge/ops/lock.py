@@ -14,6 +14,7 @@ CONSOLE_LOCK = "console.lock"
 """The name of that beside the console's socket."""
 
 _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC
+_LOOK_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class LockError(RuntimeError):
@@ -59,13 +60,22 @@ def _is_at(path: Path, file: IO[bytes]) -> bool:
 
 
 def is_held(path: Path) -> bool:
-    """Whether a process holds the lock file at `path`."""
-    if not path.exists():
-        return False
+    """Whether a process holds the lock file at `path`. It is only read: its disk may take nothing, as that of a backup.
+
+    One that this user may not read belongs to somebody else, and counts as held.
+    """
     try:
-        hold(path).close()
-    except LockError:
+        descriptor = os.open(path, _LOOK_FLAGS)
+    except FileNotFoundError:
+        return False
+    except OSError:
         return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
     return False
 
 

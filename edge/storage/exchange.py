@@ -128,4 +128,4 @@ def _give_to_owner(path: Path, folder: Path) -> None:
     """What root restores belongs to the user of the service all the same."""
     if os.geteuid() == 0:
         owner = folder.stat()
-        os.chown(path, owner.st_uid, owner.st_gid)
+        os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)  # a link of that user's may lead anywhere

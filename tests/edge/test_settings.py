@@ -73,6 +73,33 @@ def test_a_wrong_file_names_key_value_and_remedy(tmp_path: Path, text: str, part
         assert part in message
 
 
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("[service]\nnode = '" + "n" * 70_000 + "'\n", "service.node"),
+        ('[service]\nnode = "a\\u0000b"\n', "service.node"),
+        ('[service]\nnode = "a\\u001b[2Jb"\n', "service.node"),
+        ("[service]\nstats_interval_s = inf\n", "service.stats_interval_s"),
+        ('[mqtt]\nclient_id = "a\\u0000b"\n', "mqtt.client_id"),
+        ("[mqtt]\nusername = '" + "n" * 70_000 + "'\n", "mqtt.username"),
+        ('[mqtt]\nusername = "a\\u0000b"\n', "mqtt.username"),
+        ("[archive]\nmax_gb = inf\n", "archive.max_gb"),
+        ("[lines.press-1.health]\nblur = inf\n", "lines.press-1.health.blur"),
+        ("[lines.press-1]\nthreshold_source = '" + "n" * 70_000 + "'\n", "lines.press-1.threshold_source"),
+        ('[lines.press-1]\nthreshold_source = "a\\u202eb"\n', "lines.press-1.threshold_source"),
+    ],
+    ids=lambda value: value[:40],
+)
+def test_what_no_packet_and_no_order_can_say_is_refused(tmp_path: Path, text: str, key: str) -> None:
+    """Fault: a node of 70,000 characters ended paho's thread again and again, and SIGTERM did not end the service; a
+    `blur` of inf ended each camera process; NUL in an id or user is no MQTT.
+    """
+    said = refused(tmp_path, MINIMAL + text)
+    assert f": {key} = " in said
+    assert len(said) < 500
+    assert said.isprintable()
+
+
 def test_every_problem_is_named_at_once(tmp_path: Path) -> None:
     assert len(refused(tmp_path, MINIMAL + "rat = 2\n[mqtt]\nport = 0\n").splitlines()) == 2
 

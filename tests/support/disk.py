@@ -39,6 +39,10 @@ class SmallDisk:
             while True:
                 file.write(bytes(4096))
 
+    def protect(self) -> None:
+        """From now on it can only be read, as a medium with a backup on it."""
+        _run("mount", "-o", "remount,ro", str(self.folder))
+
     def clear(self) -> None:
         """And it is gone."""
         (self.folder / "else").unlink()

@@ -134,3 +134,14 @@ def test_the_audit_has_both(tmp_path: Path) -> None:
 
 def test_a_user_without_a_name_has_a_number() -> None:
     assert user_of(4_000_000_001, "me") == Asker("uid 4000000001", "me")
+
+
+@pytest.mark.parametrize("name", ["\udcff\x1b[2J", "\x1b" * 100, "\u202eeva"])
+def test_a_name_of_the_environment_that_is_no_text_fits_into_a_request(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Fault: with LOGNAME of bytes that are no UTF-8 every command ended in a traceback."""
+    monkeypatch.setenv("LOGNAME", name)
+    request = Request(id="1", command="pause", who=own_name())
+    assert request.to_parts()[0].isascii()
+    assert request.who.isprintable()

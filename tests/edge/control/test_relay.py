@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import resource
 import socket
@@ -264,6 +265,36 @@ def test_a_console_that_waits_for_its_answer_outlasts_a_crowd(tmp_path: Path) ->
     with Crowd(server.path, 300):
         go_on.set()
         waiting.join(10)
+    assert answers == [({}, [])]
+    commands.stop()
+    server.stop()
+
+
+def test_a_user_who_talks_without_end_takes_no_place_of_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fault: whoever waited for an answer in silence made way for a crowd that asked something every moment."""
+    users = itertools.chain([0], itertools.repeat(4242))
+    monkeypatch.setattr("edge.control.relay._user", lambda _client: next(users))
+    go_on = threading.Event()
+
+    def answer(request: Request, blobs: Sequence[bytes]) -> tuple[Reply, Sequence[bytes]]:
+        go_on.wait(20)
+        return Reply(id=request.id, result={}), blobs
+
+    commands, answers = CommandQueue(answer), list[object]()
+    server = ConsoleServer(tmp_path, commands)
+    server.start()
+    waiting = threading.Thread(target=lambda: answers.append(ask(server.path, "echo", {}, timeout_s=8)))
+    waiting.start()
+    time.sleep(0.3)
+    talk = GREETING + HELLO, frame(3)
+    with Crowd(server.path, CONNECTIONS - 1, *talk):
+        time.sleep(0.3)
+        with Crowd(server.path, 1, *talk):
+            time.sleep(0.3)
+            go_on.set()
+            waiting.join(10)
     assert answers == [({}, [])]
     commands.stop()
     server.stop()

@@ -125,3 +125,14 @@ def test_probe_leaves_the_lines_alone(mosquitto: Mosquitto, publisher_of: Publis
     assert check_broker(MqttSettings(host="127.0.0.1", port=mosquitto.port), 5).refusal is None
     time.sleep(0.1)
     assert publisher.state.since == since
+
+
+@pytest.mark.parametrize("in_file", [True, False])
+def test_a_password_that_no_packet_takes_is_refused(tmp_path: Path, in_file: bool) -> None:
+    """Fault: it ended paho's network thread again and again."""
+    path = tmp_path / "secret"
+    path.write_text("\u00e9" * 40_000)
+    given = {"password_file": path} if in_file else {"password": path.read_text()}
+    with pytest.raises(ConfigError, match="a password has at most 65535 bytes") as caught:
+        client_of(MqttSettings(username="edge", **given), "id", "5", keep=False)
+    assert "\u00e9" not in str(caught.value)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import sqlite3
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +13,9 @@ from pathlib import Path
 import pytest
 
 from core.database import DatabaseError
+from edge.ops.lock import STATE_LOCK
 from edge.storage.backup import BackupError, write_backup
+from edge.storage.exchange import _give_to_owner
 from edge.storage.installation import SETTINGS, VERDICTS, check_installation
 from edge.storage.restore import check_backup, go_on_without, look_at_state, restore_state
 from tests.support.disk import NoDiskError, SmallDisk
@@ -198,6 +202,30 @@ def test_a_full_disk_leaves_the_old_state(folder: Path, disk: SmallDisk) -> None
     disk.clear()
     with open_state(state) as opened:
         assert opened.issue(1) == [(1, 9)]
+
+
+def test_a_copy_of_a_whole_folder_is_brought_back_from_a_disk_that_takes_nothing(folder: Path, disk: SmallDisk) -> None:
+    """Fault: the lock file in it could not be written, and so it was called the state of a running service."""
+    shutil.copytree(folder, disk.folder / "copied")
+    (disk.folder / "copied" / STATE_LOCK).touch()
+    for file in (STATE, VERDICTS_DB):
+        with contextlib.closing(sqlite3.connect(disk.folder / "copied" / file)) as database:
+            database.execute("PRAGMA journal_mode = DELETE")
+    disk.protect()
+    restore(folder, disk.folder / "copied")
+    assert check_installation(folder).id is not None
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root gives files away")
+def test_whatever_a_link_leads_to_is_not_given_to_the_owner(folder: Path, tmp_path: Path) -> None:
+    """Fault: root gave the file to the user of the service, who may put a link into the folder meanwhile."""
+    other = tmp_path / "of root"
+    other.touch()
+    (tmp_path / "link").symlink_to(other)
+    os.chown(folder, 4242, 4242)
+    _give_to_owner(tmp_path / "link", folder)
+    assert other.stat().st_uid == 0
+    assert (tmp_path / "link").lstat().st_uid == 4242
 
 
 @pytest.mark.parametrize("damage", [Path.unlink, lambda path: os.truncate(path, 9000)])
