@@ -42,9 +42,10 @@ def status(config: ConfigFile, as_json: Json = False) -> None:
 
 def _print_health(name: str, line: dict[str, Any]) -> None:
     """What a cell of the table is too narrow for."""
-    if line["reason"] and line["reason"] != NOT_CALIBRATED:
+    told = line["reason"] if line["reason"] != NOT_CALIBRATED else None
+    if told or any(health["level"] != "ok" for health in line["components"].values()):
         state = "in fault" if line["state"] == "fault" else line["state"]
-        out.print(f"line {name} is {state}: {line['reason']}", soft_wrap=True)
+        out.print(f"line {name} is {state}: {told}" if told else f"line {name} is {state}", soft_wrap=True)
     for component, health in line["components"].items():
         if health["level"] != "ok":
             told = f"  {component}: {health['level']}: {health['reason']}"

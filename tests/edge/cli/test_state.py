@@ -57,7 +57,7 @@ def test_what_cannot_be_done_is_refused_in_words(config: Path, tmp_path: Path) -
     assert "name the folder of a backup, or --without FILE" in typed(config, code=2)
     assert "nothing was done" in typed(config, "--without", VERDICTS, code=2)
     (tmp_path / "state" / VERDICTS).unlink()
-    assert "has none" in typed(config, "--without", VERDICTS, "--check", code=2)
+    assert "it looks at the folder of a backup" in typed(config, "--without", VERDICTS, "--check", code=2)
     assert f"goes on without {VERDICTS}" in typed(config, "--without", VERDICTS)
     assert not (tmp_path / "state" / VERDICTS).exists()
     assert (tmp_path / "state" / STATE).exists()
