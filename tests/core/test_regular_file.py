@@ -68,7 +68,12 @@ def test_a_server_that_is_gone_is_not_waited_for(tmp_path: Path, monkeypatch: py
     """As a file on a share: its system call returns when the server does, or never."""
     (tmp_path / "file").write_bytes(b"x")
     gone = threading.Event()
-    monkeypatch.setattr(regular_file.os, "open", lambda *_: gone.wait(30))
+
+    def hang(*_: object) -> int:
+        gone.wait(30)
+        raise OSError("the server is gone")
+
+    monkeypatch.setattr(regular_file.os, "open", hang)
     before = time.monotonic()
     with pytest.raises(TimeoutError, match=r"not read within 0\.2 s; is its disk or server there\?"):
         read_regular(tmp_path / "file", 10, timeout_s=0.2)
