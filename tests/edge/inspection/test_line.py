@@ -19,7 +19,7 @@ from core.backbone import Backbone, load_backbone
 from core.database import DatabaseError
 from core.simline import render
 from edge.clock import utc_now
-from edge.inspection import issuer
+from edge.inspection import issuer, status
 from edge.settings import CameraSettings, HistorySettings, LineSettings, Roi
 from edge.storage.history import History
 from edge.storage.outbox import Outbox
@@ -407,6 +407,7 @@ def test_a_frame_that_comes_after_the_end_is_no_part(
 def test_a_disk_that_is_now_and_then_slow_is_one_alarm(
     backbone: Backbone, mosquitto: Mosquitto, heard: Subscription, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(status, "_STEADY_S", 10.0)  # a part may take longer than usual here
     disk = SlowDisk(monkeypatch)
     with Hall(triggered(deadline_ms=1000), Alfa(backbone), mosquitto, heard, tmp_path) as hall:
         hall.line.trigger("warm", 30_000).answer.result(30)
