@@ -22,6 +22,8 @@ class Terminal(Console):
     def __init__(self, **options: Any) -> None:
         """`options`: of `rich.console.Console`."""
         super().__init__(**{"markup": False, "emoji": False, "highlight": False} | options)
+        if "width" not in options:
+            self._width = None  # else it is for ever what COLUMNS was as the module was imported
 
     def render_str(self, text: str, **options: Any) -> Text:
         """All that is printed as a string, and each cell of a table, goes through here."""

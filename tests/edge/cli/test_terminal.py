@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 import edge.cli
 from edge.cli.app import app
+from edge.cli.terminal import Terminal
 from edge.control.protocol import Reply, Request
 from edge.ops.alarms import Alarms
 from edge.settings import HistorySettings
@@ -68,6 +69,14 @@ def test_so_are_names_notes_and_claims_in_audit_and_shots(tmp_path: Path) -> Non
     assert "[bold red]x[/bold red]" in said
 
 
+def test_the_width_is_that_of_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "150")
+    terminal = Terminal()
+    monkeypatch.setenv("COLUMNS", "400")
+    assert terminal.width == 400
+    assert Terminal(width=90).width == 90
+
+
 def test_so_are_errors(tmp_path: Path) -> None:
     said = typed("packs", "show", f"./{NASTY.replace('/', '')}")
     assert FORBIDDEN.search(said.replace("\n", "")) is None, ascii(said)
@@ -87,7 +96,7 @@ def test_a_refusal_and_an_alarm_are_printable_text() -> None:
 
 
 def test_what_the_terminal_prints_is_no_markup_and_no_escape() -> None:
-    from edge.cli.terminal import Terminal, styled
+    from edge.cli.terminal import styled
 
     sink = io.StringIO()
     out = Terminal(file=sink, width=200, force_terminal=True, color_system="standard")
