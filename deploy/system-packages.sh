@@ -87,6 +87,7 @@ if [ "$group" = test ]; then
     package mosquitto
     package mosquitto-clients
     package openssl
+    package systemd # for systemd-analyze
     package ffmpeg
     package gir1.2-gst-rtsp-server-1.0
     package python3-gi
