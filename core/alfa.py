@@ -15,21 +15,21 @@ from torch import Tensor
 from core.adaptation import Labels, TextFeatures, adapt, keep_all
 from core.aligner import ALIGNERS
 from core.backbone import DTYPES, Backbone
-from core.compiled import CompiledPack
-from core.evidence import Steps, finish, gather_in_steps
-from core.feature_maps import FeatureMaps
+from core.bank.evidence import Steps, finish, gather_in_steps
+from core.bank.feature_maps import FeatureMaps
+from core.bank.memory import Index, Memory, make_index, reference_map, remember, search
 from core.graph import GraphedPass
 from core.image import Rgb
 from core.inspection import Inspection as Inspection
 from core.inspection import to_host
 from core.masked import MaskedPass
-from core.memory import Index, Memory, make_index, reference_map, remember, search
 from core.method import ALFA as ALFA
 from core.method import AUTO as AUTO
 from core.method import WINCLIP as WINCLIP
 from core.method import Method as Method
 from core.own_tower import OwnTower
-from core.packs import TEMPLATE_PROMPTS, Prompts
+from core.packs.compiled import CompiledPack
+from core.packs.pack import TEMPLATE_PROMPTS, Prompts
 from core.towers import Tower
 from core.vision import Features, VisionPass, lift
 from core.windows import AGGREGATIONS, STRIDE, Windows, make_windows

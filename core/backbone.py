@@ -20,11 +20,11 @@ from core.models import BUNDLED as BUNDLED
 from core.models import load_bundled
 from core.preprocess import VERSION as PREPROCESS_VERSION
 from core.preprocess import Preprocess
-from core.store import Store
 from core.text_tower import TextTower
 from core.traits import CLIP_TRAITS, Traits
-from core.weights import find
-from core.weights_file import why_not_read
+from core.weights.file import why_not_read
+from core.weights.source import find
+from core.weights.store import Store
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 UNTRAINED = "untrained"

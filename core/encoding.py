@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from core.alfa import Alfa
-from core.feature_maps import MapKind
-from core.memory import Memory
+from core.bank.feature_maps import MapKind
+from core.bank.memory import Memory
 from core.preprocess import VERSION as PREPROCESS_VERSION
 
 _DTYPE = "float16"

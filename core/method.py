@@ -38,7 +38,7 @@ class Method:
             windows' scores. The paper's is 1; None: the one that suits the model, as its embeddings may lie so close
             together that distances say nothing beside scores. `Alfa.method` names the one that is used.
         few_shot: How normal shots are used. `evidence`: feature maps and the text side, each with the say that the
-            shots give it (`core.evidence`); `alfa`: the paper's, a reference map that is averaged with S~_L.
+            shots give it (`core.bank.evidence`); `alfa`: the paper's, a reference map that is averaged with S~_L.
         memory_layers: Of evidence, the CLIP's blocks that are compared, counted from 1; None: those of its depth
             (`core.own_tower.memory_layers`).
     """

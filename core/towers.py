@@ -20,9 +20,9 @@ from core.image import Rgb
 from core.model_error import ModelError, first_line
 from core.preprocess import VERSION as PREPROCESS_VERSION
 from core.preprocess import Preprocess
-from core.store import Store
-from core.tower_weights import Loaded, load_weights
-from core.weights import LITE0 as LITE0
+from core.weights.source import LITE0 as LITE0
+from core.weights.store import Store
+from core.weights.tower_weights import Loaded, load_weights
 
 _STRIDES = (8, 16)
 """Of the stages that are taken where none are named; PatchCore's."""

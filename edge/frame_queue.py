@@ -14,7 +14,7 @@ from edge.pass_times import PassTimes
 
 if TYPE_CHECKING:
     from core.adaptation import TextFeatures
-    from core.memory import Index
+    from core.bank.memory import Index
     from edge.inference import Scored
 
 _REMEMBERED = 0.99  # of a line's share, with each frame that is begun: shares are those of about the last hundred

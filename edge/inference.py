@@ -21,7 +21,7 @@ from edge.pass_times import PassTimes
 if TYPE_CHECKING:
     from core.adaptation import TextFeatures
     from core.alfa import Alfa, Inspection
-    from core.memory import Index
+    from core.bank.memory import Index
 
 T = TypeVar("T")
 

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, TypeVar
 
-from core.packs import load_pack
+from core.packs.pack import load_pack
 from edge import __version__
 from edge.camera.supervisor import Camera
 from edge.clock import monotonic

@@ -28,8 +28,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from core.coreset import select
-from core.scorers import check_finite, check_maps, nearest, nearest_both, top_mean
+from core.bank.coreset import select
+from core.bank.scorers import check_finite, check_maps, nearest, nearest_both, top_mean
 
 T = TypeVar("T")
 Steps = Generator[None, None, T]

@@ -15,9 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from core.backbone import Backbone
+from core.bank.scorers import pooled
 from core.image import Rgb
 from core.own_tower import OwnTower
-from core.scorers import pooled
 from core.towers import Tower
 
 _FINER = 4 / 3

@@ -10,12 +10,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from core.coreset import select
+from core.bank.coreset import select
 from core.vision import Features
 from core.windows import Windows, to_patches
 
 if TYPE_CHECKING:
-    from core.evidence import Evidence
+    from core.bank.evidence import Evidence
 
 _CHUNK = 1 << 22  # similarities in memory at a time
 # What an index is thinned from, and measured in, at most: on two cores it then takes seconds, not hours.
@@ -30,7 +30,7 @@ class Memory:
     Attributes:
         windows: Of each scale, [S, W, d].
         patches: Of the last layer, [S, N, w].
-        maps: The feature maps of `core.feature_maps`, each [S, R, C, d], of no set length; none for the paper's own.
+        maps: The maps of `core.bank.feature_maps`, each [S, R, C, d], of no set length; none for the paper's own.
     """
 
     windows: tuple[Tensor, ...]

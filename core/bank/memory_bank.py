@@ -16,12 +16,12 @@ from typing import Any, cast
 
 import numpy as np
 
-from core.bank_tables import BANK_TABLES as BANK_TABLES
-from core.database import Database
+from core.bank.memory import Memory
+from core.bank.shot_checks import Flag
+from core.bank.tables import BANK_TABLES as BANK_TABLES
+from core.database.database import Database
 from core.encoding import Encoding, FeaturesError, FeaturesMissingError
 from core.image import Rgb, decode, encode_png
-from core.memory import Memory
-from core.shot_checks import Flag
 
 _COLUMNS = "id, line, class, sha256, width, height, added_at, who, source, note, flags, active, removed_at, removed_by"
 _SHOTS = f"SELECT {_COLUMNS} FROM shots"

@@ -1,6 +1,6 @@
 """Few-shot without shots: the parts of a line, unlabelled, score each other and are proposed as shots.
 
-Feature maps, distances and `within` are those of `core.scorers`.
+Feature maps, distances and `within` are those of `core.bank.scorers`.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from core.scorers import check_finite, check_maps, nearest
+from core.bank.scorers import check_finite, check_maps, nearest
 
 
 def mutual(parts: Tensor, share: float = 0.3, within: int | None = None) -> Tensor:

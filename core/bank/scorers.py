@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from core.memory import Index, search
+from core.bank.memory import Index, search
 from core.vision import Features
 
 # Products in memory at a time; a GPU is kept busy by more.
@@ -60,8 +60,8 @@ def nearest_both(query: Tensor, bank: Tensor, within: int) -> tuple[Tensor, Tens
 def nearest_point(query: Tensor, points: Tensor) -> Tensor:
     """The distance [B, R, C] of each patch of [B, R, C, d] to the nearest of points [M, d] of no place.
 
-    For a bank that `core.coreset.select` has thinned; found by `core.memory.search`, so all must be of unit length.
-    Below a distance of 0.03 it is good to 3e-4 only.
+    For a bank that `core.bank.coreset.select` has thinned; found by `core.bank.memory.search`, so all must be of unit
+    length. Below a distance of 0.03 it is good to 3e-4 only.
     """
     check_maps("query", query)
     if points.ndim != 2 or not len(points) or points.shape[1] != query.shape[3]:

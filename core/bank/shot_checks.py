@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from core.bank.turn_check import centre, turn_between
 from core.image import Rgb
-from core.turn_check import centre, turn_between
 
 _SIDE = 256  # pixels; the model sees no more of a frame than about this, so that finer blur or noise is none of ours
 _THUMB = 32  # cells along each side of the thumbnail that two pictures are compared by: noise averages out in them
@@ -102,7 +102,7 @@ def check_shot(
         others: The line's other active shots, or what `look_at` kept of them.
         score: What the line's scoring says of the picture, in [0, 1].
         threshold: From which score on the line calls a part anomalous.
-        turns: By which degrees the line knows its shots turned (see `core.augment.turns`).
+        turns: By which degrees the line knows its shots turned (see `core.bank.augment.turns`).
     """
     look = look_at(image)
     known = [one if isinstance(one, Look) else look_at(one) for one in others]

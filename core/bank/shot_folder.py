@@ -10,12 +10,12 @@ from typing import Any, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from core.bank import Bank, BankError, Shot
+from core.bank.memory import Memory
+from core.bank.memory_bank import Bank, BankError, Shot
+from core.bank.shot_checks import Flag
 from core.encoding import Encoding
 from core.image import MOST_BYTES, Rgb, decode
-from core.memory import Memory
 from core.regular_file import read_regular
-from core.shot_checks import Flag
 
 _MANIFEST = "shots.json"
 _MOST_OF_MANIFEST = 16 * 1024 * 1024  # bytes

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from core.database import migrations
+from core.database.database import migrations
 
 BANK_TABLES = migrations(
     "bank",

@@ -15,10 +15,10 @@ from types import TracebackType
 import sqlite_utils
 from sqlite_utils import Migrations
 
-from core.database_error import DatabaseError as DatabaseError
-from core.database_error import restore_remedy
-from core.database_files import SIDE_FILES, OpenFiles, is_there, side_file
-from core.database_schema import check_schema
+from core.database.error import DatabaseError as DatabaseError
+from core.database.error import restore_remedy
+from core.database.files import SIDE_FILES, OpenFiles, is_there, side_file
+from core.database.schema import check_schema
 from core.files import replacing
 
 _STRICT = (3, 37, 0)  # the first SQLite that has STRICT tables

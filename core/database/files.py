@@ -6,7 +6,7 @@ import os
 import stat
 from pathlib import Path
 
-from core.database_error import DatabaseError, restore_remedy
+from core.database.error import DatabaseError, restore_remedy
 
 SIDE_FILES = ("-wal", "-shm", "-journal")
 """What SQLite keeps beside a database: the ends of the names."""

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import sqlite_utils
 from sqlite_utils import Migrations
 
-from core.database_error import DatabaseError
+from core.database.error import DatabaseError
 
 _Schema: TypeAlias = dict[tuple[str, str], Any]
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from core.adaptation import TextFeatures
 from core.alfa import Alfa, Method
+from core.bank.memory import Memory, distances, reference_map, remember
 from core.evaluate.cache import FeatureCache
 from core.evaluate.datasets import DataClass, Sample, read_mask
 from core.evaluate.few_shot import FewShot, Judge, MapStore, judge_of, mutual_judge, to_numpy, views
@@ -22,8 +23,7 @@ from core.evaluate.metrics import PixelMetrics, deciles, image_metrics, operate
 from core.evaluate.result import ClassResult, Metrics, Picture, Run
 from core.heatmap import to_frame
 from core.image import ImageError, read
-from core.memory import Memory, distances, reference_map, remember
-from core.packs import PromptPack, winclip_prompts
+from core.packs.pack import PromptPack, winclip_prompts
 from core.regions import grown
 from core.vision import Features
 

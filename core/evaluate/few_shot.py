@@ -17,14 +17,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from core.augment import variants
 from core.backbone import Backbone
+from core.bank.augment import variants
+from core.bank.evidence import gather
+from core.bank.feature_maps import FeatureMaps, MapKind, fitted_size, joined
+from core.bank.mutual import Ring, mutual
+from core.bank.scorers import fit_subspace, nearest, residual, top_mean
 from core.evaluate.map_cache import MapCache, View
-from core.evidence import gather
-from core.feature_maps import FeatureMaps, MapKind, fitted_size, joined
 from core.image import Rgb
-from core.mutual import Ring, mutual
-from core.scorers import fit_subspace, nearest, residual, top_mean
 from core.towers import Tower
 
 SCORERS = ("evidence", "nearest", "subspace", "mutual")
@@ -39,7 +39,7 @@ class FewShot:
         scorer: One of `SCORERS`.
         sources: Of evidence, which maps are heard; one of `SOURCES`. With `tower` the text is not heard either.
         within: Of the other scorers, the place a patch is held to, patches; None for none.
-        augment: The views of a shot; see `core.augment`.
+        augment: The views of a shot; see `core.bank.augment`.
     """
 
     scorer: str = "evidence"

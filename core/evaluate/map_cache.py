@@ -13,14 +13,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from core.augment import augment
 from core.backbone import Backbone
-from core.feature_maps import MapKind
+from core.bank.augment import augment
+from core.bank.feature_maps import MapKind
 from core.files import remove_drafts, replacing
 from core.image import Rgb, read
 
 Encode = Callable[[Sequence[Rgb]], tuple[Tensor, ...]]
-"""Frames to maps float32 [B, R, C, d] of each kind, as `core.feature_maps.FeatureMaps` does."""
+"""Frames to maps float32 [B, R, C, d] of each kind, as `core.bank.feature_maps.FeatureMaps` does."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class View:
     Attributes:
         path: The picture.
         digest: SHA-256 of its file.
-        variant: Of `core.augment`; 0 is the picture as it is.
+        variant: Of `core.bank.augment`; 0 is the picture as it is.
     """
 
     path: Path

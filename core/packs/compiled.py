@@ -14,7 +14,7 @@ from torch import Tensor
 from core import files
 from core.backbone import Backbone
 from core.model_error import ModelError
-from core.packs import PromptPack
+from core.packs.pack import PromptPack
 
 _NAMES = ("normal", "abnormal", "descriptors")
 

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from core.clip import SimpleTokenizer
-from core.packs import BEGINNINGS, TEMPLATE_PROMPTS, PromptPack, with_article
+from core.packs.pack import BEGINNINGS, TEMPLATE_PROMPTS, PromptPack, with_article
 
 PROMPTS = (88, 216)
 """The fewest and the most prompts per label, as in the paper."""

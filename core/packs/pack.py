@@ -18,8 +18,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
-from core.pack_content import PackError as PackError
-from core.pack_content import line_of, parse, place, read_file, unfit
+from core.packs.content import PackError as PackError
+from core.packs.content import line_of, parse, place, read_file, unfit
 from core.printable import shown, unprintable
 
 TEMPLATE_PROMPTS = 72

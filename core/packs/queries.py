@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Iterator
 from itertools import islice
 
-from core.packs import BEGINNINGS, Label, with_article
+from core.packs.pack import BEGINNINGS, Label, with_article
 
 _SENTENCE_LENGTHS = (12, 300)
 _PHRASE_LENGTHS = (3, 120)

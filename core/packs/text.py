@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from core.packs import PromptPack
+from core.packs.pack import PromptPack
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 

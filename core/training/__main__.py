@@ -25,7 +25,7 @@ from core.training.captions import Captions
 from core.training.objective import SENTENCES, DamageHead, Regime, Targets, draw_anchors, embed_texts, losses
 from core.training.pool import PATCH, Pool
 from core.training.split import TRAINED_CLASSES, TRAINED_DEFECTS
-from core.weights_file import load_tensors
+from core.weights.file import load_tensors
 
 _WARM_UP = 200
 _KEEP = 0.998  # of the weights' running mean at each step

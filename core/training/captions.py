@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from core.clip import SimpleTokenizer
-from core.packs import PromptPack, load_pack, with_article
+from core.packs.pack import PromptPack, load_pack, with_article
 from core.training.split import HELD_OUT_WORDS, TRAINED_CLASSES, TRAINED_DEFECTS
 
 _NOUNS = ("object", "part", "item", "component", "product", "surface", "thing", "workpiece")

@@ -24,7 +24,7 @@ from core.evaluate.datasets import find_classes
 from core.evaluate.evaluator import ClassEvaluator, Plan, Variant
 from core.evaluate.result import ClassResult, over_seeds
 from core.models import architecture
-from core.packs import list_packs, load_pack
+from core.packs.pack import list_packs, load_pack
 from core.training.measure import Figures, average, groups, load_trained, measure
 
 _BEGIN, _END = "<!-- figures: made by `python -m core.training.card` -->", "<!-- end of figures -->"

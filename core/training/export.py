@@ -14,7 +14,7 @@ from safetensors.torch import save
 from core import models
 from core.models import CARD, WEIGHTS, Card
 from core.training.measure import TRAITS
-from core.weights_file import load_tensors
+from core.weights.file import load_tensors
 
 
 def export(checkpoint: Path, name: str, out: Path) -> Card:

@@ -20,13 +20,13 @@ from torch import Tensor
 from core.adaptation import TextFeatures
 from core.alfa import Alfa, Method
 from core.backbone import CLIP_MEAN, CLIP_STD, Backbone, resolve_dtype, wrap_model
+from core.bank.memory import distances, reference_map, remember
 from core.clip import CLIP, SimpleTokenizer
 from core.evaluate.metrics import PixelMetrics, image_metrics
 from core.heatmap import to_frame
 from core.image import Rgb
-from core.memory import distances, reference_map, remember
 from core.models import architecture
-from core.packs import load_pack
+from core.packs.pack import load_pack
 from core.simline import Sample, defects_of, render
 from core.training.split import (
     HELD_OUT_CLASSES,
@@ -36,7 +36,7 @@ from core.training.split import (
 )
 from core.traits import Traits
 from core.vision import Features
-from core.weights_file import load_tensors
+from core.weights.file import load_tensors
 
 _SEED = 77_000_000  # far from the lines of training
 _BATCH = 4

@@ -22,9 +22,9 @@ from huggingface_hub.utils.tqdm import tqdm
 from core.backbone import read_model
 from core.clip import load_state_dict
 from core.model_name import is_timm
-from core.store import SUFFIXES, Record, Store, make_record, sha256_of
-from core.tower_weights import read_tower
-from core.weights import ModelError, Source, check_name, published_hash, source_of, tag_settings
+from core.weights.source import ModelError, Source, check_name, published_hash, source_of, tag_settings
+from core.weights.store import SUFFIXES, Record, Store, make_record, sha256_of
+from core.weights.tower_weights import read_tower
 
 _CONNECT_S = 4.0  # for each address of the host
 _REACH_S = 6.0  # for the name and all addresses together

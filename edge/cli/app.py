@@ -135,8 +135,8 @@ def score(
     with _explained():
         from core.alfa import Alfa
         from core.backbone import DEFAULT, UNTRAINED, load_backbone
-        from core.packs import load_pack
-        from core.store import Store
+        from core.packs.pack import load_pack
+        from core.weights.store import Store
         from edge.tools.score import THRESHOLD, find_pictures, report, score_pictures
 
         if threshold is not None and not math.isfinite(threshold):
@@ -281,7 +281,7 @@ def bench_command(
     with _explained():
         from core.alfa import Alfa, Method
         from core.backbone import DEFAULT, load_backbone
-        from core.store import Store
+        from core.weights.store import Store
         from edge.tools.bench import bench
 
         name = model or (DEFAULT if weights is None else ModelSettings().name)
@@ -318,7 +318,7 @@ def schema(
     name: Annotated[str, typer.Argument(help="verdict, status, stats, reply, trigger, command or pack.")] = "verdict",
 ) -> None:
     """Print the JSON Schema of a message or of a prompt pack."""
-    from core.packs import pack_schema
+    from core.packs.pack import pack_schema
     from edge.messages import json_schemas
 
     schemas = json_schemas() | {"pack": pack_schema()}
@@ -339,9 +339,9 @@ def config_check(config: ConfigFile) -> None:
 
 def _check_files(settings: Settings) -> None:
     from core.backbone import BUNDLED, UNTRAINED, resolve_device, resolve_dtype
-    from core.packs import load_pack
-    from core.store import Store
-    from core.weights import find
+    from core.packs.pack import load_pack
+    from core.weights.source import find
+    from core.weights.store import Store
 
     for line in settings.lines.values():
         load_pack(line.pack)

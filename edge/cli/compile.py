@@ -29,9 +29,9 @@ def compile_packs(
     """Embed the sentences of packs with a model, for later starts; a service does it by itself on first use."""
     with explained():
         from core.backbone import DEFAULT, load_backbone
-        from core.compiled import CompiledPacks
-        from core.packs import list_packs, load_pack
-        from core.store import Store
+        from core.packs.compiled import CompiledPacks
+        from core.packs.pack import list_packs, load_pack
+        from core.weights.store import Store
 
         packs = [load_pack(name) for name in names or list_packs()]
         name = model or (DEFAULT if weights is None else ModelSettings().name)

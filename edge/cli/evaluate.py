@@ -66,8 +66,8 @@ def evaluate(
     with explained():
         from core.backbone import DEFAULT, load_backbone
         from core.evaluate.compare import compare, load, render_comparison
-        from core.store import Store
         from core.towers import LITE0, load_tower
+        from core.weights.store import Store
         from core.windows import MODES
         from edge.tools.evaluate import Choice, Evaluator, methods, parse_numbers, write_csv
 

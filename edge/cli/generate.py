@@ -52,7 +52,7 @@ def generate(
             raise ConfigError(
                 [Problem("--key-env", "", "", "names no variable that is set; give the name, not the key")]
             )
-        from core.pack_lint import lint
+        from core.packs.lint import lint
         from edge.tools.generate import Endpoint, Wish, draft_path, write_draft
         from edge.tools.generate import generate as ask
 

@@ -60,7 +60,7 @@ def history(
     """Verdicts of a line, the newest first; or all of a stretch as a file, the oldest first."""
     if export is not None and (kind or part or as_json):
         raise typer.BadParameter("it takes all verdicts from --since to --until", param_hint="--export")
-    from core.database import DatabaseError
+    from core.database.database import DatabaseError
     from edge.storage.history import ExportError, History
 
     with explained():

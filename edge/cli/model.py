@@ -14,7 +14,7 @@ from edge.clock import iso_ms, utc_now
 from edge.settings import store_dir
 
 if TYPE_CHECKING:
-    from core.store import Entry, Store
+    from core.weights.store import Entry, Store
 
 model_app = typer.Typer(help="Fetch model weights, and look after those that are here.", no_args_is_help=True)
 out = Terminal()
@@ -39,10 +39,10 @@ def model_pull(
 ) -> None:
     """Fetch weights, once, from where open_clip or timm has them; needs a network."""
     with explained():
-        from core.fetch import pull
         from core.model_name import is_timm, split
         from core.timm_models import default_tag
-        from core.weights import check_name
+        from core.weights.fetch import pull
+        from core.weights.source import check_name
 
         here = _store(store)
         name, tag = split(name, tag)
@@ -70,9 +70,9 @@ def model_import(
 ) -> None:
     """Copy weights that were fetched elsewhere into the store; needs no network."""
     with explained():
-        from core.fetch import import_file
         from core.model_error import ModelError
         from core.model_name import split
+        from core.weights.fetch import import_file
 
         here = _store(store)
         model, tag = split(model, tag)
@@ -151,7 +151,7 @@ def model_remove(
 
 
 def _store(configured: Path | None) -> Store:
-    from core.store import Store
+    from core.weights.store import Store
 
     return Store(store_dir(configured))
 

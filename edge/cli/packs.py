@@ -17,7 +17,7 @@ from edge.settings import ModelSettings, store_dir
 
 if TYPE_CHECKING:
     from core.backbone import Backbone
-    from core.packs import PromptPack
+    from core.packs.pack import PromptPack
 
 packs_app = typer.Typer(help="Look at prompt packs, check them, compare them.", no_args_is_help=True)
 out = Terminal()
@@ -43,7 +43,7 @@ Device = Annotated[str, typer.Option(help="cuda, cuda:N or cpu; used or refused.
 def packs_list(as_json: Json = False) -> None:
     """List the bundled packs."""
     with explained():
-        from core.packs import list_packs, load_pack
+        from core.packs.pack import list_packs, load_pack
 
         packs = [load_pack(name) for name in list_packs()]
     if as_json:
@@ -56,7 +56,7 @@ def packs_list(as_json: Json = False) -> None:
 def packs_show(name: Name, as_json: Json = False) -> None:
     """Print all that a pack says."""
     with explained():
-        from core.packs import load_pack
+        from core.packs.pack import load_pack
 
         pack = load_pack(name)
     if as_json:
@@ -93,8 +93,8 @@ def packs_lint(
     """Check what packs say. Exit code 1 when something was found, 2 when a file is no pack."""
     packs, broken, count = [], False, 0
     with explained():
-        from core.pack_lint import confusion, lint
-        from core.packs import list_packs, load_pack
+        from core.packs.lint import confusion, lint
+        from core.packs.pack import list_packs, load_pack
 
         backbone = _backbone(model or ModelSettings().name, weights, device) if model or weights else None
         for name in names or list_packs():
@@ -127,7 +127,7 @@ def packs_render(
 ) -> None:
     """Print a pack's prompts as the model gets them, one a line: normal ones, then abnormal ones."""
     with explained():
-        from core.packs import load_pack
+        from core.packs.pack import load_pack
 
         prompts = load_pack(name).prompts(llm=not template_only)
     for side in Side if label is None else (label,):
@@ -157,7 +157,7 @@ def packs_diff(
             "a model scores pictures: name their folder with --images", param_hint="--model, --weights"
         )
     with explained():
-        from core.packs import load_pack
+        from core.packs.pack import load_pack
 
         packs = load_pack(old), load_pack(new)
         backbone, moves = None, []
@@ -185,7 +185,7 @@ def packs_diff(
 
 def _backbone(name: str, weights: str | None, device: str) -> Backbone:
     from core.backbone import load_backbone
-    from core.store import Store
+    from core.weights.store import Store
 
     return load_backbone(name, weights, device, store=Store(store_dir()))
 

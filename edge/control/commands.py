@@ -7,9 +7,9 @@ from dataclasses import asdict
 
 from pydantic import Field
 
-from core.database import DatabaseError
+from core.database.database import DatabaseError
 from core.image import encode_png
-from core.packs import is_path, list_packs, path_of
+from core.packs.pack import is_path, list_packs, path_of
 from edge.control.arguments import Arguments, Folder, Moment, NoArguments, OfLine
 from edge.control.command_queue import LIMIT_S
 from edge.control.dispatcher import ALL_S, WORK_S, Caller, Command, CommandError, Dispatcher, Result

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from core.database import DatabaseError
+from core.database.database import DatabaseError
 from edge.control.arguments import Arguments, ArgumentsError, read_arguments
 from edge.control.asker import Asker
 from edge.control.command_queue import LIMIT_S

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from core.alfa import Alfa
-from core.augment import turns
-from core.bank import Shot
+from core.bank.augment import turns
+from core.bank.memory_bank import Shot
+from core.bank.shot_checks import Flag, Look, check_shot, look_at
+from core.bank.shot_folder import import_shots
 from core.calibration import calibrate, leave_one_out, pixel_threshold
 from core.drift import DriftTest
 from core.image import Rgb
-from core.shot_checks import Flag, Look, check_shot, look_at
-from core.shot_folder import import_shots
 from edge.clock import utc_now
 from edge.control import provisional
 from edge.control.shot_features import ShotFeatures

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
+from core.bank.shot_folder import export_shots
 from core.calibration import fewest
 from core.image import Rgb, decode, encode_png
-from core.shot_folder import export_shots
 from edge.clock import iso_ms, utc_now
 from edge.control.arguments import Arguments, Folder, Moment, Names, Number, OfLine
 from edge.control.dispatcher import ALL_S, WORK_S, Caller, Command, CommandError, Dispatcher, Result
@@ -22,7 +22,7 @@ from edge.storage.retention import ArchiveError
 from edge.storage.settings_database import LineCalibration
 
 if TYPE_CHECKING:
-    from core.bank import Shot
+    from core.bank.memory_bank import Shot
     from edge.inspection.recipe import Seen
     from edge.storage.history import Entry
 

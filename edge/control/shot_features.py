@@ -7,12 +7,12 @@ from functools import partial
 from typing import Any, TypeVar
 
 from core.alfa import Alfa
-from core.augment import augment, variants
-from core.bank import FeaturesOfOthersError, Shot
+from core.bank.augment import augment, variants
+from core.bank.evidence import Steps
+from core.bank.memory import Index, Memory
+from core.bank.memory_bank import FeaturesOfOthersError, Shot
 from core.encoding import Encoding, encoding_of
-from core.evidence import Steps
 from core.image import Rgb
-from core.memory import Index, Memory
 from edge.inference import Inference
 from edge.inspection.recipe import LoadedRecipe
 from edge.ops.logs import line_log

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from core.packs import PackError, PromptPack, load_pack
+from core.packs.pack import PackError, PromptPack, load_pack
 from edge.settings import LineSettings
 from edge.storage.settings_database import SettingsDatabase, SettingsTables
 

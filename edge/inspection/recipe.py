@@ -14,8 +14,8 @@ from edge.messages import Bank, Recipe
 if TYPE_CHECKING:
     from core.adaptation import TextFeatures
     from core.alfa import Inspection
+    from core.bank.memory import Index
     from core.drift import DriftTest
-    from core.memory import Index
 
 NO_SHOTS = Bank(shots=0, revision=0)
 

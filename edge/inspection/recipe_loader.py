@@ -14,11 +14,11 @@ from torch import Tensor
 from core.adaptation import TextFeatures
 from core.alfa import Alfa, Method
 from core.backbone import BUNDLED, Backbone, load_backbone
-from core.compiled import CompiledPacks
 from core.model_error import ModelError
-from core.packs import PromptPack
-from core.store import Store
+from core.packs.compiled import CompiledPacks
+from core.packs.pack import PromptPack
 from core.towers import LITE0, Tower, load_tower
+from core.weights.store import Store
 from edge.control.provisional import is_provisional, thresholds
 from edge.inference import Inference
 from edge.inspection.recipe import LoadedRecipe

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from core.database import Database
+from core.database.database import Database
 from edge.clock import iso_ms, utc_now
 from edge.storage.installation import SETTINGS, VERDICTS
 from edge.storage.line_number import LineNumber

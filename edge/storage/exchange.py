@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from core.database import DatabaseError
-from core.database_files import SIDE_FILES, side_file
+from core.database.database import DatabaseError
+from core.database.files import SIDE_FILES, side_file
 from core.files import sync_to_disk
 from edge.clock import utc_now
 

@@ -14,9 +14,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from core.database import Database, DatabaseError
-from core.database_error import restore_remedy
-from core.database_files import is_there
+from core.database.database import Database, DatabaseError
+from core.database.error import restore_remedy
+from core.database.files import is_there
 from core.files import remove_drafts, replacing
 from edge.clock import iso_ms
 from edge.storage.facts import mark_copy

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 
 from sqlite_utils import Migrations
 
-from core.database import Database, DatabaseError, read_database
-from core.database_error import restore_remedy
-from core.database_files import is_there
+from core.database.database import Database, DatabaseError, read_database
+from core.database.error import restore_remedy
+from core.database.files import is_there
 from edge.storage.exchange import finish_exchange
 from edge.storage.facts import ALONE, COPIED_AT, INSTALLATION, read_facts
 from edge.storage.line_number import LineNumber

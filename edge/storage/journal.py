@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from core import files
-from core.database import DatabaseError
+from core.database.database import DatabaseError
 from core.regular_file import read_regular
 from edge.messages import Verdict
 from edge.storage.line_number import LineNumber

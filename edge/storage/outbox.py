@@ -13,7 +13,7 @@ from datetime import datetime
 from itertools import islice
 from pathlib import Path
 
-from core.database import DatabaseError
+from core.database.database import DatabaseError
 from edge.clock import iso_ms
 from edge.messages import Verdict
 from edge.ops.alarms import Alarms

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
-from core.database import DatabaseError, open_database
+from core.database.database import DatabaseError, open_database
 from edge.clock import iso_ms
 from edge.ops.lock import STATE_LOCK, is_held
 from edge.storage.backup import BackupContents, BackupError, read_backup

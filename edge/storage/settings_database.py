@@ -11,9 +11,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from core.bank import Bank
-from core.database import Database, DatabaseError, open_database
-from core.database_error import restore_remedy
+from core.bank.memory_bank import Bank
+from core.database.database import Database, DatabaseError, open_database
+from core.database.error import restore_remedy
 from edge.clock import iso_ms, utc_now
 from edge.ops.alarms import Alarms
 from edge.ops.worker import Workers

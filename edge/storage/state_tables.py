@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from core.bank_tables import BANK_TABLES
-from core.database import migrations
+from core.bank.tables import BANK_TABLES
+from core.database.database import migrations
 
 FILE = "state.db"
 

@@ -10,8 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from core.database import DatabaseError, open_database
-from core.database_error import restore_remedy
+from core.database.database import DatabaseError, open_database
+from core.database.error import restore_remedy
 from edge.clock import monotonic, utc_now
 from edge.ops.alarms import Alarms
 from edge.settings import HistorySettings

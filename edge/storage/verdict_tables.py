@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from core.database import migrations
+from core.database.database import migrations
 from edge.clock import iso_ms
 from edge.messages import Verdict
 

@@ -14,7 +14,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
-from core.database import Database, DatabaseError
+from core.database.database import Database, DatabaseError
 from edge.clock import monotonic
 from edge.ops.alarms import Alarms
 from edge.ops.worker import Worker, Workers

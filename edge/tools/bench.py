@@ -10,11 +10,11 @@ import torch
 
 from core.adaptation import TextFeatures
 from core.alfa import Alfa
-from core.compiled import compile_pack
+from core.bank.memory import Index, make_index, reference_map, remember, search
 from core.heatmap import to_frame
 from core.image import Rgb, decode, encode_jpeg
-from core.memory import Index, make_index, reference_map, remember, search
-from core.packs import load_pack
+from core.packs.compiled import compile_pack
+from core.packs.pack import load_pack
 from core.regions import find_regions
 from core.simline import render
 from edge.clock import monotonic

@@ -10,9 +10,9 @@ import cv2
 import torch
 
 from core.backbone import BUNDLED, UNTRAINED, cpu_has_bf16
-from core.packs import list_packs
-from core.store import Store
-from core.weights import check_name, find
+from core.packs.pack import list_packs
+from core.weights.source import check_name, find
+from core.weights.store import Store
 from edge.mqtt.connection import not_connected
 from edge.settings import ModelSettings, Settings, store_dir
 from edge.tools.broker_check import BrokerReport, check_broker

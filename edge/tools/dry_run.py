@@ -16,9 +16,9 @@ from tempfile import TemporaryDirectory
 
 from sqlite_utils import Migrations
 
-from core.bank import BANK_TABLES
-from core.database import read_database
-from core.packs import load_pack
+from core.bank.memory_bank import BANK_TABLES
+from core.database.database import read_database
+from core.packs.pack import load_pack
 from edge.camera.child import START_S, socket_path
 from edge.camera.supervisor import Camera
 from edge.clock import monotonic

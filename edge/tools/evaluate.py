@@ -27,7 +27,7 @@ from core.evaluate.report import Shown, render
 from core.evaluate.result import METRICS, ClassResult, Evaluation
 from core.heatmap import to_frame
 from core.image import encode_jpeg, read
-from core.packs import PromptPack, list_packs, load_pack
+from core.packs.pack import PromptPack, list_packs, load_pack
 from core.printable import shown
 from core.towers import Tower
 from edge import __version__

@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from core.bank.mutual import mutual, suggest
+from core.bank.scorers import top_mean
+from core.bank.shot_checks import Look, check_shot, look_at
 from core.calibration import fewest
 from core.image import Rgb
-from core.mutual import mutual, suggest
-from core.scorers import top_mean
-from core.shot_checks import Look, check_shot, look_at
 from edge.control.dispatcher import CommandError, Dispatcher
 from edge.control.enrolment import Enrolled
 from edge.control.kept_pictures import KeptPictures

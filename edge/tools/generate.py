@@ -18,7 +18,8 @@ import openai
 from pydantic import BaseModel, Field, ValidationError
 
 from core.files import remove_drafts, replacing
-from core.pack_queries import (
+from core.packs.pack import BEGINNINGS, Label, PackError, PromptPack, list_packs, load_pack, make_pack, with_article
+from core.packs.queries import (
     as_defect,
     as_phrase,
     as_sentence,
@@ -29,8 +30,7 @@ from core.pack_queries import (
     same_words,
     sentence_query,
 )
-from core.pack_text import dump_pack
-from core.packs import BEGINNINGS, Label, PackError, PromptPack, list_packs, load_pack, make_pack, with_article
+from core.packs.text import dump_pack
 from core.regular_file import SMALL, read_regular
 from edge.clock import monotonic, utc_now
 from edge.ops.redact import redact

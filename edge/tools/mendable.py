@@ -7,14 +7,14 @@ import sys
 from edge.settings_file import ConfigError
 
 _ERRORS = {
-    "core.bank": ("BankError",),
-    "core.database_error": ("DatabaseError",),
+    "core.bank.memory_bank": ("BankError",),
+    "core.database.error": ("DatabaseError",),
     "core.evaluate.compare": ("EvaluationFileError", "IncomparableError"),
     "core.evaluate.datasets.sample": ("DatasetError",),
     "core.graph": ("BatchTooLargeError",),
     "core.image": ("ImageError",),
     "core.model_error": ("ModelError",),
-    "core.pack_content": ("PackError",),
+    "core.packs.content": ("PackError",),
     "core.vision": ("UnsupportedModelError",),
     "edge.camera.child": ("CameraError",),
     "edge.control.client": ("NoAnswerError", "RefusedError"),

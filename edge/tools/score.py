@@ -10,9 +10,9 @@ from pathlib import Path
 from core.adaptation import TextFeatures
 from core.alfa import Alfa
 from core.calibration import UNCALIBRATED
-from core.compiled import compile_pack
 from core.image import SUFFIXES, ImageError, Rgb, encode_heatmap, encode_jpeg, read
-from core.packs import PromptPack
+from core.packs.compiled import compile_pack
+from core.packs.pack import PromptPack
 from core.regions import find_regions
 from edge.clock import monotonic
 from edge.inspection.recipe_loader import model_part, recipe_part

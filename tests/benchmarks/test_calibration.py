@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from core.alfa import Alfa
 from core.backbone import DEFAULT, load_backbone
 from core.calibration import calibrate
-from core.packs import load_pack
+from core.packs.pack import load_pack
 from core.simline import render
 
 MODEL = os.environ.get("ALFA_EDGE_BENCH_MODEL", DEFAULT)

@@ -12,8 +12,8 @@ import torch
 
 from core.alfa import ALFA, WINCLIP, Alfa, Method
 from core.backbone import Backbone
-from core.compiled import compile_pack
-from core.packs import load_pack, winclip_prompts
+from core.packs.compiled import compile_pack
+from core.packs.pack import load_pack, winclip_prompts
 from tests.benchmarks.conftest import backbone_of
 
 ROUNDS = 9
@@ -75,7 +75,7 @@ OURS = """
 import open_clip, torch
 from core.alfa import ALFA, Alfa
 from core.backbone import CLIP_MEAN, CLIP_STD, wrap_model
-from core.packs import load_pack
+from core.packs.pack import load_pack
 def build():
     clip = open_clip.create_model("ViT-B-16-plus-240")
     tokenize = open_clip.get_tokenizer("ViT-B-16-plus-240")

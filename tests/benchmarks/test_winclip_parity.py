@@ -5,9 +5,9 @@ import torch
 
 from core.alfa import WINCLIP, Alfa
 from core.backbone import Backbone
+from core.bank.memory import distances, reference_map, remember
 from core.heatmap import to_frame
-from core.memory import distances, reference_map, remember
-from core.packs import winclip_prompts
+from core.packs.pack import winclip_prompts
 
 
 def test_prompts_are_the_same() -> None:

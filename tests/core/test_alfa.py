@@ -9,10 +9,10 @@ from core.adaptation import TextFeatures
 from core.alfa import ALFA, WINCLIP, Alfa, Method
 from core.aligner import ALIGNERS, Values
 from core.backbone import Backbone
+from core.bank.memory import distances, make_index, reference_map, remember
 from core.heatmap import find_peak, to_frame
 from core.image import Rgb
-from core.memory import distances, make_index, reference_map, remember
-from core.packs import Prompts
+from core.packs.pack import Prompts
 from core.windows import AGGREGATIONS, make_windows
 
 PROMPTS = Prompts(

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 
 from core.backbone import Backbone, load_backbone, resolve_device, resolve_dtype
-from core.weights import ModelError, find
+from core.weights.source import ModelError, find
 
 SMALL = "ViT-S-32-alt"  # the smallest plain vision transformer that open_clip knows by name
 

@@ -8,7 +8,7 @@ import pytest
 from core.alfa import Alfa
 from core.backbone import load_backbone
 from core.image import read
-from core.packs import load_pack
+from core.packs.pack import load_pack
 from tests.support.photographs import photographs
 
 

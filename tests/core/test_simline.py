@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from core.packs import list_packs
+from core.packs.pack import list_packs
 from core.simline import CLASSES, DEFECTS, SIZE, UnknownName, defects_of, render
 
 

@@ -14,13 +14,13 @@ from efficientnet_lite_pytorch import EfficientNet
 from safetensors.torch import save_file
 
 import core.clip  # noqa: F401  # before timm
-from core import tower_weights
-from core.fetch import import_file
 from core.model_error import ModelError
 from core.preprocess import Preprocess
-from core.store import Store
 from core.timm_models import timm
 from core.towers import LITE0, load_tower
+from core.weights import tower_weights
+from core.weights.fetch import import_file
+from core.weights.store import Store
 
 STAMP = "2026-01-31T06:00:00.000Z"
 CNN, VIT, DINO = "timm:test_resnet", "timm:test_vit", "timm:vit_small_patch14_reg4_dinov2.lvd142m"
@@ -362,7 +362,7 @@ def test_loading_leaves_no_trace_in_random_numbers_or_logs(
 
 def test_timm_is_imported_by_the_first_tower_only_and_without_the_compiler() -> None:
     script = (
-        "import sys; import core.towers, core.fetch, torch\n"
+        "import sys; import core.towers, core.weights.fetch, torch\n"
         "assert 'timm' not in sys.modules\n"
         f"before = torch.compiler.disable; core.towers.load_tower({LITE0!r})\n"
         "assert 'timm' in sys.modules and 'torch._dynamo' not in sys.modules\n"

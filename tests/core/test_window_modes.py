@@ -9,10 +9,10 @@ import torch
 
 from core.alfa import Alfa, Method
 from core.backbone import Backbone
+from core.bank.memory import distances, make_index, reference_map, remember
 from core.encoding import encoding_of
 from core.evaluate.cache import FeatureCache
 from core.graph import GraphedPass
-from core.memory import distances, make_index, reference_map, remember
 from core.windows import MODES, make_windows
 from edge.settings import MethodSettings
 from tests.core.test_alfa import frame, text_of

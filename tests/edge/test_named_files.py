@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from core.bank.shot_folder import import_shots
 from core.evaluate import compare
 from core.evaluate.datasets import masks
 from core.image import read
-from core.packs import load_pack
-from core.shot_folder import import_shots
+from core.packs.pack import load_pack
 from edge.cli.app import app
 from edge.mqtt import connection
 from edge.mqtt.tls import context_of

@@ -8,9 +8,7 @@ import random
 from pathlib import Path
 from typing import Any
 
-from core.pack_queries import as_defect, as_phrase, as_sentence, parse_list
-from core.pack_text import dump_pack
-from core.packs import (
+from core.packs.pack import (
     LONGEST_PROMPT,
     MOST_SENTENCES,
     TEMPLATE_PROMPTS,
@@ -20,6 +18,8 @@ from core.packs import (
     load_pack,
     make_pack,
 )
+from core.packs.queries import as_defect, as_phrase, as_sentence, parse_list
+from core.packs.text import dump_pack
 from tests.fuzz import hostile
 from tests.fuzz.tally import Outcome
 

@@ -16,13 +16,13 @@ from typing import Any
 import cv2
 import numpy as np
 
-from core.bank import BANK_TABLES, Bank, BankError
-from core.database import open_database
+from core.bank.memory import Memory
+from core.bank.memory_bank import BANK_TABLES, Bank, BankError
+from core.bank.shot_checks import check_shot, look_at
+from core.bank.shot_folder import import_shots
+from core.database.database import open_database
 from core.encoding import Encoding
 from core.image import ImageError, Rgb, decode, read
-from core.memory import Memory
-from core.shot_checks import check_shot, look_at
-from core.shot_folder import import_shots
 from edge.camera.errors import SourceError
 from edge.camera.frame import Frame, FrameError
 from edge.camera.health import FrameHealth

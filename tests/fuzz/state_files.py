@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from core.bank import BankError
-from core.database import DatabaseError
+from core.bank.memory import Memory
+from core.bank.memory_bank import BankError
+from core.database.database import DatabaseError
 from core.encoding import Encoding, FeaturesError
 from core.image import ImageError
-from core.memory import Memory
 from edge.control.stored_settings import stored_settings
 from edge.messages import Verdict
 from edge.ops.alarms import Alarms

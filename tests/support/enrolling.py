@@ -20,8 +20,8 @@ from typing import Any
 import torch
 import zmq
 
-from core.bank import BANK_TABLES, Bank
-from core.database import open_database
+from core.bank.memory_bank import BANK_TABLES, Bank
+from core.database.database import open_database
 from core.encoding import encoding_of
 from core.image import encode_png
 from edge.control.offline import offline_dispatcher

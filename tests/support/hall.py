@@ -8,8 +8,8 @@ from types import TracebackType
 from typing import Any
 
 from core.alfa import Alfa
-from core.compiled import compile_pack
-from core.packs import load_pack
+from core.packs.compiled import compile_pack
+from core.packs.pack import load_pack
 from edge.camera import Camera
 from edge.inference import Inference
 from edge.inspection.line import Line

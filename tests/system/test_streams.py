@@ -8,7 +8,7 @@ import jsonschema
 import pytest
 from PIL import Image
 
-from core.packs import load_pack
+from core.packs.pack import load_pack
 from edge.messages import json_schemas
 from tests.support.mjpeg import MjpegServer
 from tests.support.mosquitto import Message, Mosquitto, eventually, subscribe

@@ -10,8 +10,8 @@ from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
 from core.alfa import Alfa
-from core.compiled import compile_pack
-from core.packs import load_pack
+from core.packs.compiled import compile_pack
+from core.packs.pack import load_pack
 from core.simline import render
 from tests.benchmarks.gpu.results import Results
 from tests.benchmarks.gpu.scale import NO_CUDA, Scale

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from core.alfa import ALFA, Alfa, Inspection
-from core.compiled import CompiledPack, compile_pack
 from core.graph import GraphedPass
 from core.image import Rgb
-from core.packs import load_pack
+from core.packs.compiled import CompiledPack, compile_pack
+from core.packs.pack import load_pack
 from core.simline import render
 from core.vision import Features, VisionPass
 from tests.benchmarks.gpu.pictures import random_photograph

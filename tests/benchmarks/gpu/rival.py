@@ -24,8 +24,8 @@ import torch
 from core.alfa import ALFA, WINCLIP, Alfa
 from core.backbone import CLIP_MEAN, CLIP_STD, Backbone, wrap_model
 from core.clip import SimpleTokenizer, open_clip
-from core.compiled import compile_pack
-from core.packs import load_pack, winclip_prompts
+from core.packs.compiled import compile_pack
+from core.packs.pack import load_pack, winclip_prompts
 from tests.benchmarks.gpu.pictures import random_photograph
 from tests.benchmarks.gpu.results import Results
 from tests.benchmarks.gpu.scale import Scale

@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from core.augment import augment, turned, turns, variants
+from core.bank.augment import augment, turned, turns, variants
 from core.image import Rgb
 from core.simline import render
 

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from core.coreset import radius, select
+from core.bank.coreset import radius, select
 
 
 def unit(count: int, dim: int, seed: int = 0) -> Tensor:

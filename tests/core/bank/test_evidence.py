@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from core import evidence as module
-from core.evidence import Evidence, Level, gather, to_score
+from core.bank import evidence as module
+from core.bank.evidence import Evidence, Level, gather, to_score
 
 SIDE, DEEP = 12, 24
 WITHIN = 1  # a tenth of 12

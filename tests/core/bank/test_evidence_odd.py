@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from core.backbone import BUNDLED, load_backbone
-from core.evidence import gather
-from core.feature_maps import FeatureMaps
+from core.bank.evidence import gather
+from core.bank.feature_maps import FeatureMaps
 from core.image import Rgb
 from core.simline import SIZE, render, world
 from core.towers import LITE0, load_tower

@@ -12,7 +12,7 @@ from torch import Tensor
 
 import core.clip  # noqa: F401  # before timm
 from core.backbone import Backbone, load_backbone
-from core.feature_maps import FeatureMaps, fitted_size
+from core.bank.feature_maps import FeatureMaps, fitted_size
 from core.image import Rgb
 from core.own_tower import OwnTower
 from core.timm_models import timm

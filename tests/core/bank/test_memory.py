@@ -3,8 +3,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from core import memory as module
-from core.memory import Index, Memory, distances, make_index, remember, search
+from core.bank import memory as module
+from core.bank.memory import Index, Memory, distances, make_index, remember, search
 from core.vision import Features
 from core.windows import make_windows
 

@@ -23,16 +23,16 @@ import torch.nn.functional as F
 from sqlite_utils import Migrations
 
 from core.alfa import Alfa
-from core.augment import augment
 from core.backbone import Backbone
-from core.bank import BANK_TABLES, Bank, BankError, DuplicateShotError, FeaturesOfOthersError, Shot
-from core.database import Database, DatabaseError, open_database
+from core.bank.augment import augment
+from core.bank.feature_maps import MapKind
+from core.bank.memory import Memory, make_index, remember, search
+from core.bank.memory_bank import BANK_TABLES, Bank, BankError, DuplicateShotError, FeaturesOfOthersError, Shot
+from core.bank.shot_checks import Flag
+from core.bank.shot_folder import export_shots, import_shots
+from core.database.database import Database, DatabaseError, open_database
 from core.encoding import Encoding, encoding_of
-from core.feature_maps import MapKind
 from core.image import Rgb, encode_jpeg, encode_png
-from core.memory import Memory, make_index, remember, search
-from core.shot_checks import Flag
-from core.shot_folder import export_shots, import_shots
 
 SMALL = Encoding("a" * 64, 1, (("window:2", (16, 8)), ("window:3", (9, 8)), ("patch", (25, 12))))
 NOW = datetime(2026, 1, 31, 6, 0, tzinfo=timezone.utc)
@@ -372,8 +372,8 @@ def test_a_backup_while_shots_are_enrolled_is_an_identical_bank(path: Path, tmp_
 ENROLLING = """
 import sys
 from pathlib import Path
-from core.bank import BANK_TABLES, Bank
-from core.database import open_database
+from core.bank.memory_bank import BANK_TABLES, Bank
+from core.database.database import open_database
 from tests.core.test_bank import enrol
 bank = Bank(open_database(Path(sys.argv[1]), [BANK_TABLES]))
 for seed in range(100_000):

@@ -4,8 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from core.mutual import Ring, mutual, suggest
-from core.scorers import pooled, top_mean
+from core.bank.mutual import Ring, mutual, suggest
+from core.bank.scorers import pooled, top_mean
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:

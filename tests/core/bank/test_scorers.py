@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from sklearn.decomposition import PCA
 from torch import Tensor
 
-from core import scorers as module
-from core.scorers import (
+from core.bank import scorers as module
+from core.bank.scorers import (
     Moments,
     Subspace,
     cosine,

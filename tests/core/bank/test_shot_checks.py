@@ -2,9 +2,9 @@ import cv2
 import numpy as np
 import pytest
 
-from core.augment import turned, turns
+from core.bank.augment import turned, turns
+from core.bank.shot_checks import check_shot, look_at
 from core.image import Rgb
-from core.shot_checks import check_shot, look_at
 from core.simline import CLASSES, render
 
 

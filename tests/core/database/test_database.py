@@ -11,7 +11,7 @@ import pytest
 import sqlite_utils
 from sqlite_utils import Migrations
 
-from core.database import Database, DatabaseError, migrations, open_database
+from core.database.database import Database, DatabaseError, migrations, open_database
 
 PARTS = "CREATE TABLE parts (id INTEGER PRIMARY KEY, name TEXT NOT NULL, data BLOB) STRICT"
 ONE = [migrations("parts", PARTS)]
@@ -149,7 +149,7 @@ def test_what_cannot_be_opened_is_named(tmp_path: Path, monkeypatch: pytest.Monk
 def test_a_full_disk_a_second_writer_and_a_reader_that_writes_are_named(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("core.database._BUSY", 0.05)
+    monkeypatch.setattr("core.database.database._BUSY", 0.05)
     with open_database(path, ONE) as database, open_database(path, ONE) as second:
         database.tables.execute("PRAGMA max_page_count = 20")  # as a disk that is full answers
         with pytest.raises(DatabaseError, match="is full; make room"), database.transaction():

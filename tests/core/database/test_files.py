@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from core.database import DatabaseError, migrations, open_database, read_database
-from core.database_files import SIDE_FILES, is_there, side_file
+from core.database.database import DatabaseError, migrations, open_database, read_database
+from core.database.files import SIDE_FILES, is_there, side_file
 
 SETS = [migrations("parts", "CREATE TABLE parts (id INTEGER PRIMARY KEY, name TEXT NOT NULL) STRICT")]
 
@@ -227,7 +227,7 @@ def test_a_file_that_this_user_cannot_read_is_named(path: Path) -> None:
 def test_a_folder_that_another_program_holds_is_not_waited_for_for_ever(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("core.database._BUSY", 0.1)
+    monkeypatch.setattr("core.database.database._BUSY", 0.1)
     path.parent.mkdir()
     descriptor = os.open(path.parent, os.O_RDONLY)
     try:

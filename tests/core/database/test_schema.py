@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from core.database import DatabaseError, migrations, open_database, read_database
+from core.database.database import DatabaseError, migrations, open_database, read_database
 
 SETS = [
     migrations(

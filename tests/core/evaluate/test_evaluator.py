@@ -11,7 +11,7 @@ from core.evaluate.datasets import find_classes
 from core.evaluate.evaluator import ClassEvaluator, Plan, Variant
 from core.evaluate.result import ClassResult
 from core.image import read
-from core.packs import load_pack
+from core.packs.pack import load_pack
 from tests.support.parts import write_dataset
 
 VARIANTS = (
@@ -110,7 +110,7 @@ def test_without_training_pictures_there_are_no_shots_and_no_threshold(backbone:
 def test_a_picture_that_is_its_own_shot_is_near_nothing_anomalous(backbone: Backbone, tmp_path: Path) -> None:
     alfa = Alfa(backbone, ALFA, patches=True)
     with torch.inference_mode():
-        from core.memory import distances, reference_map, remember
+        from core.bank.memory import distances, reference_map, remember
 
         frames = [np.random.default_rng(seed).integers(0, 256, (240, 240, 3), dtype=np.uint8) for seed in range(2)]
         features = alfa.vision(alfa.backbone.pixels(frames))

@@ -10,7 +10,7 @@ from core.evaluate.datasets import find_classes
 from core.evaluate.evaluator import ClassEvaluator, Plan, Variant
 from core.evaluate.few_shot import FewShot, MapStore, median_shape
 from core.evaluate.result import ClassResult
-from core.packs import load_pack
+from core.packs.pack import load_pack
 from core.towers import LITE0, Tower, load_tower
 from tests.support.parts import write_dataset
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from core.backbone import Backbone, load_backbone
+from core.bank.feature_maps import FeatureMaps
 from core.evaluate.map_cache import MapCache, View
-from core.feature_maps import FeatureMaps
 from tests.support.parts import write_dataset
 
 

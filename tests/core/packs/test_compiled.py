@@ -6,9 +6,9 @@ import torch
 
 from core.alfa import Alfa, Method
 from core.backbone import Backbone, load_backbone
-from core.compiled import CompiledPacks, compile_pack
 from core.model_error import ModelError
-from core.packs import PromptPack, load_pack
+from core.packs.compiled import CompiledPacks, compile_pack
+from core.packs.pack import PromptPack, load_pack
 
 
 @pytest.fixture(scope="module")

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from core.packs import PackError, load_pack, make_pack
+from core.packs.pack import PackError, load_pack, make_pack
 from core.toml import MOST_BYTES
 
-BOTTLE = (Path(__file__).parents[2] / "prompt_packs" / "bottle.toml").read_text("utf-8")
+BOTTLE = (Path(__file__).parents[3] / "prompt_packs" / "bottle.toml").read_text("utf-8")
 HIDDEN = ("\x1b[31m", "\x00", "\x9b", "\x07", "\u202e", "\u2066", "\u200b", "\ufeff", "\u2028", "\u00ad", "\u3000")
 QUICK_S = 1.0  # of the processor, whatever else it does
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from open_clip.tokenizer import SimpleTokenizer
 
-from core.pack_lint import Finding, confusion, lint
-from core.packs import PromptPack, list_packs, load_pack
+from core.packs.lint import Finding, confusion, lint
+from core.packs.pack import PromptPack, list_packs, load_pack
 
 TOKENIZER = SimpleTokenizer()
 

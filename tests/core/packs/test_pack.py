@@ -5,10 +5,10 @@ import jsonschema
 import pytest
 from open_clip.tokenizer import SimpleTokenizer
 
-from core.packs import PackError, list_packs, load_pack, pack_schema, winclip_prompts, with_article
+from core.packs.pack import PackError, list_packs, load_pack, pack_schema, winclip_prompts, with_article
 from core.toml import tomllib
 
-BOTTLE = Path(__file__).parents[2] / "prompt_packs" / "bottle.toml"
+BOTTLE = Path(__file__).parents[3] / "prompt_packs" / "bottle.toml"
 
 
 @pytest.mark.parametrize("name", list_packs())

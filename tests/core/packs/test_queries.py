@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.pack_queries import (
+from core.packs.pack import BEGINNINGS, Label
+from core.packs.queries import (
     as_defect,
     as_phrase,
     as_sentence,
@@ -18,7 +19,6 @@ from core.pack_queries import (
     same_words,
     sentence_query,
 )
-from core.packs import BEGINNINGS, Label
 
 A, B, C = (f"An abnormal image of a bearing with {one}." for one in ("a crack", "rust on its ring", "a bent cage"))
 

@@ -4,10 +4,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from core.pack_text import dump_pack
-from core.packs import PromptPack, list_packs, load_pack
+from core.packs.pack import PromptPack, list_packs, load_pack
+from core.packs.text import dump_pack
 
-BUNDLED = Path(__file__).parents[2] / "prompt_packs"
+BUNDLED = Path(__file__).parents[3] / "prompt_packs"
 
 shows = st.characters(max_codepoint=0x2FF, exclude_categories=["C", "Z"], include_characters=" –✓漢😀")
 anything = st.text(shows, max_size=40)

@@ -12,13 +12,13 @@ import pytest
 import torch
 
 from core.backbone import load_backbone
-from core.fetch import import_file
 from core.model_error import ModelError
-from core.store import Store
 from core.towers import load_tower
 from core.training.export import export
 from core.training.measure import load_trained
-from core.weights_file import load_tensors
+from core.weights.fetch import import_file
+from core.weights.file import load_tensors
+from core.weights.store import Store
 
 ADVICE = ("weights_only", "trust", "safe_globals", "torch.load", "arbitrary")
 OBJECTS, DAMAGED = "holds objects beyond tensors", "no file of weights|failed|corrupt|damaged|archive|negative seek"

@@ -11,9 +11,9 @@ from open_clip.pretrained import _PRETRAINED
 from safetensors.torch import save_file
 from typer.testing import CliRunner
 
-from core.store import Store
 from core.timm_models import timm
 from core.towers import load_tower
+from core.weights.store import Store
 from edge.cli.app import app
 from edge.settings import store_dir
 from tests.support.weights_server import WeightsServer

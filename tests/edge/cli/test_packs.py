@@ -7,8 +7,8 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from core.image import encode_png
-from core.pack_lint import Finding
-from core.packs import list_packs, load_pack
+from core.packs.lint import Finding
+from core.packs.pack import list_packs, load_pack
 from edge.cli.packs import packs_app
 
 BOTTLE = Path(__file__).parents[3] / "prompt_packs" / "bottle.toml"
@@ -103,7 +103,7 @@ def test_lint_with_a_model_holds_the_labels_apart(monkeypatch: pytest.MonkeyPatc
         seen.extend(tuple(side.shape) for side in sides)
         return [Finding("confusion", "normal", "a prompt", "a remedy")]
 
-    monkeypatch.setattr("core.pack_lint.confusion", confusion)
+    monkeypatch.setattr("core.packs.lint.confusion", confusion)
     result = packs("lint", "bottle", "--model", "untrained")
     assert result.exit_code == 1, result.output
     assert seen == [(96, 128), (96, 128)]

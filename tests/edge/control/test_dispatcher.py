@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from core.database import DatabaseError
+from core.bank.shot_folder import export_shots
+from core.database.database import DatabaseError
 from core.image import Rgb
-from core.shot_folder import export_shots
 from core.simline import render
 from edge.control.dispatcher import Dispatcher
 from edge.control.offline import LineAtRest

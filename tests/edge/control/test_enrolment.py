@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from core import evidence
+from core.bank import evidence
 from core.simline import render
 from edge.control.dispatcher import CommandError, Dispatcher
 from edge.control.next_parts import next_parts

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from torch import Tensor
 
-from core import evidence
+from core.bank import evidence
 from core.simline import render
 from tests.support.at_rest import at_rest
 

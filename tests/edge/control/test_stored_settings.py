@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from core.packs import PackError
+from core.packs.pack import PackError
 from edge.cli.app import app
 from edge.control.client import ask
 from edge.control.stored_settings import StoredSettings, load_packs, stored_settings

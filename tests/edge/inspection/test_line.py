@@ -16,7 +16,7 @@ from PIL import Image
 
 from core.alfa import Alfa
 from core.backbone import Backbone, load_backbone
-from core.database import DatabaseError
+from core.database.database import DatabaseError
 from core.simline import render
 from edge.clock import utc_now
 from edge.inspection import issuer, status

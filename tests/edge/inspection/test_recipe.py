@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from core.packs import PackError, load_pack
+from core.packs.pack import PackError, load_pack
 from edge.service import Service
 from edge.settings import Settings
 from tests.support.mosquitto import Mosquitto, subscribe

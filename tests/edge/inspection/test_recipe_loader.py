@@ -13,9 +13,9 @@ import torch
 
 from core.adaptation import TextFeatures
 from core.alfa import Alfa
-from core.compiled import compile_pack
-from core.packs import PromptPack, load_pack
-from core.weights import ModelError
+from core.packs.compiled import compile_pack
+from core.packs.pack import PromptPack, load_pack
+from core.weights.source import ModelError
 from edge.clock import monotonic
 from edge.inference import Inference, InferenceStoppedError
 from edge.inspection.recipe_loader import Recipes, make_alfa

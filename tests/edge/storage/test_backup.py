@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from core.database import DatabaseError
+from core.database.database import DatabaseError
 from edge.storage.backup import BackupError, read_backup, write_backup
 from edge.storage.line_number import LineNumber
 from tests.support.state import STATE, VERDICTS, OpenState, change, open_state, rows

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from core.database import DatabaseError
+from core.database.database import DatabaseError
 from edge.storage.exchange import exchange_draft, finish_exchange, set_aside
 from tests.support.killed import KILLED, killed_before
 

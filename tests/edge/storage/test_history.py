@@ -15,7 +15,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from core.database import DatabaseError
+from core.database.database import DatabaseError
 from edge.cli.history import history
 from edge.clock import iso_ms, utc_now
 from edge.messages import Bank, Heatmap

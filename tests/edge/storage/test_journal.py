@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from core.database import DatabaseError
+from core.database.database import DatabaseError
 from edge.storage.journal import Journal
 from tests.support.verdicts import failure
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from core.database import DatabaseError
+from core.database.database import DatabaseError
 from edge.clock import iso_ms, monotonic, utc_now
 from edge.messages import Verdict
 from edge.ops.alarms import Alarms

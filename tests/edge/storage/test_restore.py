@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from core.database import DatabaseError
+from core.database.database import DatabaseError
 from edge.ops.lock import STATE_LOCK
 from edge.storage.backup import BackupError, write_backup
 from edge.storage.exchange import _give_to_owner

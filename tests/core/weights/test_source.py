@@ -19,11 +19,11 @@ import torch
 from open_clip.pretrained import _PRETRAINED
 from safetensors.torch import load_file, save_file
 
-from core import fetch
 from core.backbone import load_backbone
-from core.fetch import import_file, pull
-from core.store import Record, Store
-from core.weights import ModelError, find, published_hash, source_of, tag_settings
+from core.weights import fetch
+from core.weights.fetch import import_file, pull
+from core.weights.source import ModelError, find, published_hash, source_of, tag_settings
+from core.weights.store import Record, Store
 from tests.support.weights_server import WeightsServer
 
 SMALL = "ViT-S-32-alt"
@@ -134,7 +134,7 @@ def test_a_killed_fetch_leaves_nothing_that_is_loaded(
     script = (
         "import sys; from pathlib import Path; from open_clip.pretrained import _PRETRAINED\n"
         f"_PRETRAINED[{SMALL!r}] = {{{TAG!r}: {{'url': {url!r}}}}}\n"
-        "from core.fetch import pull; from core.store import Store\n"
+        "from core.weights.fetch import pull; from core.weights.store import Store\n"
         f"pull({SMALL!r}, {TAG!r}, Store(Path({str(store.root)!r})), 'now')\n"
     )
     process = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.DEVNULL)
