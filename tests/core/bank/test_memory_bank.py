@@ -374,7 +374,7 @@ import sys
 from pathlib import Path
 from core.bank.memory_bank import BANK_TABLES, Bank
 from core.database.database import open_database
-from tests.core.test_bank import enrol
+from tests.core.bank.test_memory_bank import enrol
 bank = Bank(open_database(Path(sys.argv[1]), [BANK_TABLES]))
 for seed in range(100_000):
     print(enrol(bank, seed).id, flush=True)
