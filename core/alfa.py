@@ -30,6 +30,7 @@ from core.method import Method as Method
 from core.own_tower import OwnTower
 from core.packs.compiled import CompiledPack
 from core.packs.pack import TEMPLATE_PROMPTS, Prompts
+from core.rows import check_rows
 from core.towers import Tower
 from core.vision import Features, VisionPass, lift
 from core.windows import AGGREGATIONS, STRIDE, Windows, make_windows
@@ -204,10 +205,12 @@ class Alfa:
         A frame that has an index of normal shots is also compared with them; this needs `patches`.
 
         Raises:
-            ValueError: there are no windows, and a frame has no index.
+            ValueError: a frame is something else, frames, texts and indexes are not as many, or there are no windows
+                and a frame has no index.
         """
+        pixels = self.backbone.pixels(frames)
         sizes = [(frame.shape[0], frame.shape[1]) for frame in frames]
-        return self.inspect_pixels(self.backbone.pixels(frames), texts, sizes, indexes, frames)
+        return self.inspect_pixels(pixels, texts, sizes, indexes, frames)
 
     @torch.inference_mode()
     def inspect_pixels(
@@ -221,7 +224,11 @@ class Alfa:
         """As `inspect`, for pixels [B, 3, H, W] as the model wants them and the sizes of their frames.
 
         The frames themselves are needed where an index holds evidence.
+
+        Raises:
+            ValueError: as `inspect`, or there are no frames where they are needed.
         """
+        check_rows(len(pixels), texts, indexes, sizes, frames)
         features = self.vision(pixels)
         inspections: dict[int, Inspection] = {}
         for text, index, rows in _by_recipe(texts, indexes or [None] * len(texts)):

@@ -10,14 +10,13 @@ from pathlib import Path
 from core.adaptation import TextFeatures
 from core.alfa import Alfa
 from core.calibration import UNCALIBRATED
-from core.image import SUFFIXES, ImageError, Rgb, encode_heatmap, encode_jpeg, read
+from core.image import SUFFIXES, ImageError, Rgb, anomaly_overlay, encode_heatmap, encode_jpeg, read
 from core.packs.compiled import compile_pack
 from core.packs.pack import PromptPack
 from core.regions import find_regions
 from edge.clock import monotonic
 from edge.inspection.recipe_loader import model_part, recipe_part
 from edge.messages import Decision, Model, Recipe, Region, Scores, Wire
-from edge.storage.archive import anomaly_overlay
 
 THRESHOLD = 0.5
 """Where none is given; verdicts at it are provisional."""
