@@ -24,6 +24,7 @@ LEAST_SIDE = 16
 """Pixels of a picture's height and width: with fewer there is nothing to see."""
 
 _SIXTEEN_BITS = "(picture >> 8).astype(np.uint8), or >> 4 where 12 bits are used"
+_WITH_ALPHA = ("LA", "La", "PA", "RGBA", "RGBa")
 _DEEP_MODES = {"I": "32 bits", "F": "floating point", "1": "1 bit"}
 
 
@@ -135,14 +136,16 @@ def _of_pillow(image: Image.Image, name: str) -> Rgb:
     if image.mode in _DEEP_MODES:
         depth = _DEEP_MODES[image.mode]
         raise ImageError(f"{name} has {depth} (mode {image.mode}); scale it to 0..255, and give it as uint8")
-    if image.has_transparency_data and image.convert("RGBA").getextrema()[3][0] < 255:  # type: ignore[index]
+    try:
+        with_alpha = image.mode in _WITH_ALPHA or "transparency" in image.info
+        pixels = np.array(image.convert("RGBA" if with_alpha else "RGB"))
+    except ValueError as error:
+        raise ImageError(f"{name} is of mode {image.mode}: {error}; give one of mode RGB") from error
+    if with_alpha and int(pixels[..., 3].min()) < 255:
         raise ImageError(
             f"{name} has transparent pixels (mode {image.mode}); put it on a background, or give image.convert('RGB')"
         )
-    try:
-        return np.array(image.convert("RGB"))
-    except ValueError as error:
-        raise ImageError(f"{name} is of mode {image.mode}, which is not read; give image.convert('RGB')") from error
+    return np.ascontiguousarray(pixels[..., :3])
 
 
 def _check_shape(array: NDArray[Any], channels: tuple[int, ...], name: str) -> None:
@@ -226,6 +229,6 @@ def _kind(value: object) -> str:
 
 
 def _a(value: object) -> str:
-    """`a Thing` or `an int`."""
+    """`a Thing`, `an int` or `None`."""
     kind = _kind(value)
-    return f"{'an' if kind[0].lower() in 'aeiou' else 'a'} {kind}"
+    return "None" if value is None else f"{'an' if kind[0].lower() in 'aeiou' else 'a'} {kind}"

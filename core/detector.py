@@ -1,0 +1,398 @@
+"""The public face: `Detector("bottle").judge(picture)`, in notebooks, tests and `alfa-edge score`."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import threading
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Literal, TypeVar
+
+import torch
+
+from core.alfa import ALFA, Alfa, Inspection, Method
+from core.backbone import BUNDLED, UNTRAINED, Backbone, load_backbone
+from core.bank.memory import Index, Memory
+from core.calibration import Calibration, calibrate, fewest, pixel_threshold, provisional_threshold
+from core.image import Rgb
+from core.judgement import Judgement
+from core.model_error import ModelError
+from core.packs.compiled import CompiledPack, CompiledPacks, compile_pack
+from core.packs.pack import PromptPack, load_pack
+from core.picture import Picture, check_colour, each, to_frame
+from core.towers import LITE0, Tower, load_tower
+from core.weights.location import default_store
+from core.weights.store import Store
+
+PAPERS_MODEL = "ViT-B-16-plus-240"
+"""The model that weights belong to where none is named."""
+THRESHOLD = 0.5
+"""Where neither shots nor a person say another; it knows nothing of the parts."""
+BATCH = 4
+"""Pictures in one pass."""
+_LIMIT = 20_000  # patches of a kind that parts are compared with, as on a line
+
+T = TypeVar("T")
+Source = Literal["default", "shots", "hand", "calibrated"]
+
+
+@dataclass(frozen=True, eq=False)
+class _Shot:
+    """A normal picture: what the method remembers of it, and its own zero-shot scores, S_G and the largest S~_L."""
+
+    digest: str
+    memory: Memory
+    texts: tuple[float, float]
+
+
+@dataclass(frozen=True, eq=False)
+class _Basis:
+    """What pictures are judged by, replaced as a whole: no picture is judged by halves of two.
+
+    Attributes:
+        alfa: The method, with its tower once there are shots.
+        shape: Height and width of the first shot, which feature maps are made for.
+        source: Where the thresholds come from; see `Detector.threshold_source`.
+    """
+
+    alfa: Alfa
+    shape: tuple[int, int] | None = None
+    shots: tuple[_Shot, ...] = ()
+    index: Index | None = None
+    threshold: float = THRESHOLD
+    region_threshold: float = THRESHOLD
+    source: Source = "default"
+    calibration: Calibration | None = None
+
+
+class Detector:
+    """Judges pictures of one kind of part. Several threads may use it: their passes come one after the other.
+
+    Attributes:
+        pack: What is said of the parts.
+        backbone: The model.
+        colour: Order of the channels of arrays.
+    """
+
+    def __init__(
+        self,
+        pack: str | os.PathLike[str] | PromptPack = "generic",
+        *,
+        normal: Iterable[Picture] | None = None,
+        model: str | Backbone | None = None,
+        weights: str | os.PathLike[str] | None = None,
+        device: str = "cpu",
+        dtype: str = "auto",
+        tower: str | Tower | None = "auto",
+        threshold: float | None = None,
+        colour: str = "rgb",
+        method: Method = ALFA,
+        store: str | os.PathLike[str] | None = None,
+    ) -> None:
+        """Loads the model. Nothing is downloaded, and nothing is used in the place of what was asked for.
+
+        Args:
+            pack: What the pictures show: the name of a prompt pack, the path of a pack file, or a pack.
+            normal: Pictures of good parts, as of `enrol`.
+            model: A name of open_clip; `bundled`, the small one that comes along; or one that is loaded. Default: the
+                paper's where there are `weights`, else `bundled`.
+            weights: A tag that was fetched, or a file.
+            device: `cpu`, `cuda` or `cuda:N`.
+            dtype: `auto`, `fp32`, `bf16` or `fp16`.
+            tower: The second model that good parts are compared in: `efficientnet-lite0`, a name of timm, one that is
+                loaded, or None. `auto`: `efficientnet-lite0` beside `bundled`, else none. It is loaded with the first
+                normal picture.
+            threshold: In [0, 1]; an anomaly scores so much or more. Default: as `threshold_source` says.
+            colour: Order of the channels of arrays: `rgb`, or `bgr` as cv2 has it.
+            method: The parts of the method.
+            store: Folder of fetched weights. Default: that of `alfa-edge model pull`.
+
+        Raises:
+            ValueError: something cannot be had as asked, or `normal` holds something that is no picture.
+        """
+        check_colour(colour)
+        self.colour = colour
+        self.pack = _pack(pack)
+        self._store = Store(default_store() if store is None else Path(store))
+        self.backbone = _backbone(model, weights, device, dtype, self._store)
+        self._tower = tower
+        self._method = method
+        alfa = Alfa(self.backbone, method, patches=True)
+        self._text = alfa.text(self._compiled())
+        self._using = threading.RLock()  # the pass is for one thread at a time
+        self._basis = _Basis(alfa)
+        if threshold is not None:
+            self.threshold = threshold
+        if normal is not None:
+            self._enrol(normal, "normal", colour)
+
+    def judge(self, picture: Picture, *, colour: str | None = None) -> Judgement:
+        """The judgement on one picture.
+
+        Args:
+            picture: An array, uint8 [H, W, 3] or grey [H, W]; an image of Pillow; or a path.
+            colour: Order of an array's channels. Default: the detector's.
+
+        Raises:
+            ValueError: it is no such picture, or shows nothing; the message says what to do.
+        """
+        return self._judge(self._basis, [to_frame(picture, self._order(colour))])[0]
+
+    def judge_all(
+        self, pictures: Iterable[Picture], *, colour: str | None = None, batch: int = BATCH
+    ) -> list[Judgement]:
+        """The judgements on several pictures, in their order, `batch` of them in one pass.
+
+        Each judgement keeps its picture: of more than memory holds, give some at a time.
+
+        Args:
+            pictures: A list, a generator or a stack [N, H, W, 3]; sizes may differ.
+            colour: As of `judge`.
+            batch: 1 or more.
+
+        Raises:
+            ValueError: there is no picture, or one is none; the message says which one.
+        """
+        if isinstance(batch, bool) or not isinstance(batch, int) or batch < 1:
+            raise ValueError(f"batch {batch!r} is no number of pictures; give 1 or more")
+        basis = self._basis
+        frames = self._frames(pictures, "pictures", colour)
+        return [one for some in _batches(frames, batch) for one in self._judge(basis, [frame for _, frame in some])]
+
+    def enrol(self, pictures: Iterable[Picture], *, colour: str | None = None) -> Detector:
+        """Compares parts with these pictures of good ones from now on, too; all are enrolled, or none.
+
+        A threshold that was calibrated no longer holds, and is provisional again.
+
+        Args:
+            pictures: Of good parts, each another one, as they will be judged.
+            colour: As of `judge`.
+
+        Returns:
+            The detector itself.
+
+        Raises:
+            ValueError: there is no picture, one is none, or the same one comes twice.
+        """
+        self._enrol(pictures, "pictures", colour)
+        return self
+
+    def calibrate(self, good: Iterable[Picture], rate: float = 0.05, *, colour: str | None = None) -> Calibration:
+        """Sets the threshold so that the next good part is an anomaly with a probability of at most `rate`.
+
+        Args:
+            good: Pictures of other good parts than the enrolled ones, as they will come.
+            rate: In (0, 1). It takes 1 / rate - 1 parts: 19 for 0.05, 99 for 0.01.
+            colour: As of `judge`.
+
+        Returns:
+            The threshold and what it promises.
+
+        Raises:
+            ValueError: there are too few, one is no picture, the same one comes twice, or one is enrolled.
+        """
+        if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 < rate < 1:
+            raise ValueError(f"rate {rate!r} is no share between 0 and 1; give 0.05 for 5 %")
+        with self._using:
+            basis = self._basis
+            known = {shot.digest: "a normal picture that is enrolled" for shot in basis.shots}
+            found: list[Inspection] = []
+            for some in _batches(_distinct(self._frames(good, "good", colour), known), BATCH):
+                found += self._inspect(basis, [frame for _, frame, _ in some])
+            if len(found) < (needed := fewest(rate)):
+                raise ValueError(
+                    f"{len(found)} good parts promise a rate of {1 / (len(found) + 1):.3g}, not {rate:g}; give "
+                    f"{needed - len(found)} more, {needed} in all, or ask for that rate"
+                )
+            calibration = calibrate([one.score for one in found], rate)
+            self._basis = replace(
+                basis,
+                threshold=calibration.threshold,
+                region_threshold=pixel_threshold([float(one.patch_map.max()) for one in found], rate),
+                source="calibrated",
+                calibration=calibration,
+            )
+        return calibration
+
+    @property
+    def threshold(self) -> float:
+        """A picture is an anomaly whose score is at or above it. What is set here is set by hand, in [0, 1]."""
+        return self._basis.threshold
+
+    @threshold.setter
+    def threshold(self, threshold: float) -> None:
+        number = not isinstance(threshold, bool) and isinstance(threshold, (int, float))
+        if not number or not 0 <= threshold <= 1:  # so for NaN too
+            raise ValueError(f"threshold {threshold!r} is no number from 0 to 1, as scores are")
+        with self._using:
+            self._basis = replace(
+                self._basis,
+                threshold=float(threshold),
+                region_threshold=float(threshold),
+                source="hand",
+                calibration=None,
+            )
+
+    @property
+    def threshold_source(self) -> Source:
+        """`default`: 0.5, which knows nothing of the parts. `shots`: just above what normal pictures score, each
+        against the others. `hand`: somebody set it. `calibrated`: from good parts, with a promise.
+
+        With the first two, verdicts are provisional.
+        """
+        return self._basis.source
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """What the threshold promises; None where it was not calibrated."""
+        return self._basis.calibration
+
+    @property
+    def shots(self) -> int:
+        """Normal pictures that parts are compared with."""
+        return len(self._basis.shots)
+
+    @property
+    def tower(self) -> Tower | None:
+        """The second model; None without normal pictures."""
+        return self._basis.alfa.tower
+
+    @property
+    def method(self) -> Method:
+        """The parts of the method that are used, what suits the model included."""
+        return self._basis.alfa.method
+
+    def __repr__(self) -> str:
+        model = f"{self.backbone.name} on {self.backbone.device} in {self.backbone.dtype}"
+        return (
+            f"<Detector of {self.pack.name}: {model}; {self.shots} normal pictures; "
+            f"threshold {self.threshold:.3f} ({self.threshold_source})>"
+        )
+
+    def _frames(self, pictures: object, name: str, colour: str | None) -> Iterator[tuple[str, Rgb]]:
+        """The frames of pictures, and what messages call each; at least one."""
+        order, count = self._order(colour), 0
+        for called, picture in each(pictures, name):
+            yield called, to_frame(picture, order, called)
+            count += 1
+        if not count:
+            raise ValueError(f"{name} holds no picture; give one or more, and check the folder or pattern")
+
+    def _order(self, colour: str | None) -> str:
+        return self.colour if colour is None else colour
+
+    def _judge(self, basis: _Basis, frames: list[Rgb]) -> list[Judgement]:
+        inspections = self._inspect(basis, frames)
+        provisional = basis.source in ("default", "shots")
+        for frame in frames:
+            frame.flags.writeable = False
+        return [
+            Judgement(frame, found, basis.threshold, basis.region_threshold, provisional, self._text.phrases)
+            for frame, found in zip(frames, inspections, strict=True)
+        ]
+
+    def _inspect(self, basis: _Basis, frames: list[Rgb]) -> list[Inspection]:
+        with self._using:
+            found = basis.alfa.inspect(frames, [self._text] * len(frames), [basis.index] * len(frames))
+        if not all(math.isfinite(one.score) for one in found):
+            raise ModelError(
+                f"{self.backbone.name} gives scores that are no numbers; try dtype='fp32', or other weights"
+            )
+        return found
+
+    def _enrol(self, pictures: object, name: str, colour: str | None) -> None:
+        with self._using:
+            basis = self._basis
+            known = {shot.digest: "a normal picture that is enrolled" for shot in basis.shots}
+            alfa, shape, shots = basis.alfa, basis.shape, list(basis.shots)
+            for _, frame, digest in _distinct(self._frames(pictures, name, colour), known):
+                if shape is None:
+                    shape = frame.shape[0], frame.shape[1]
+                    alfa = Alfa(self.backbone, self._method, patches=True, tower=self._load_tower())
+                texts = alfa.text_scores(frame, self._text)
+                shots.append(_Shot(digest, alfa.remember(frame, shape), texts))
+            assert shape is not None  # there is a picture
+            index = alfa.index([one.memory for one in shots], range(len(shots)), shape, limit=_LIMIT)
+            if index.evidence is not None:
+                index = alfa.hear(index, [shots[owner].texts for owner in index.evidence.owners])
+            basis = replace(basis, alfa=alfa, shape=shape, shots=tuple(shots), index=index, calibration=None)
+            self._basis = basis if basis.source == "hand" else _with_threshold_of_shots(basis)
+
+    def _load_tower(self) -> Tower | None:
+        name = self._tower
+        if name == "auto":
+            name = LITE0 if self.backbone.name.startswith(BUNDLED) else None
+        if self._method.few_shot == "alfa" or name is None or isinstance(name, Tower):
+            return name if isinstance(name, Tower) else None
+        try:
+            return load_tower(name, device=str(self.backbone.device), store=self._store)
+        except ModelError as error:
+            raise ModelError(f"{error}; or do without a tower: tower=None") from error
+
+    def _compiled(self) -> CompiledPack:
+        """What the model makes of the pack. A large text tower takes long, so that what it says is kept."""
+        if self.backbone.name.startswith((BUNDLED, UNTRAINED)):
+            return compile_pack(self.backbone, self.pack)
+        return CompiledPacks(self._store.root / "compiled").get(self.backbone, self.pack)
+
+
+def _pack(pack: object) -> PromptPack:
+    if isinstance(pack, PromptPack):
+        return pack
+    if isinstance(pack, os.PathLike):
+        return load_pack(str(Path(pack).absolute()))
+    if not isinstance(pack, str):
+        raise ValueError(f"pack is a {type(pack).__name__}; give the name of one, as 'bottle', or the path of its file")
+    return load_pack(pack)
+
+
+def _backbone(model: object, weights: object, device: object, dtype: str, store: Store) -> Backbone:
+    if isinstance(model, Backbone):
+        if weights is not None:
+            raise ValueError("model is loaded already; leave weights out")
+        return model
+    if model is not None and not isinstance(model, str):
+        raise ValueError(f"model is a {type(model).__name__}; give the name of one, as {PAPERS_MODEL!r}")
+    if weights is not None and not isinstance(weights, (str, os.PathLike)):
+        raise ValueError(f"weights are a {type(weights).__name__}; give a tag that was fetched, or the path of a file")
+    name = model or (BUNDLED if weights is None else PAPERS_MODEL)
+    if weights is not None and name in (BUNDLED, UNTRAINED):
+        raise ValueError(f"model {name!r} takes no weights; leave them out, or name the model that they are of")
+    if not isinstance(device, (str, torch.device)):
+        raise ValueError(f"device {device!r} is no device; use 'cuda', 'cuda:0' ... or 'cpu'")
+    return load_backbone(name, None if weights is None else os.fspath(weights), str(device), dtype, store)
+
+
+def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    rest = iter(items)
+    while some := list(islice(rest, size)):
+        yield some
+
+
+def _distinct(frames: Iterable[tuple[str, Rgb]], known: dict[str, str]) -> Iterator[tuple[str, Rgb, str]]:
+    """The frames with their digests; ValueError for one that is in `known`, which they are added to."""
+    for name, frame in frames:
+        digest = hashlib.sha256(repr(frame.shape).encode() + frame.tobytes()).hexdigest()
+        if digest in known:
+            raise ValueError(f"{name} is the same picture as {known[digest]}; leave it out, each part counts once")
+        known[digest] = name
+        yield name, frame, digest
+
+
+def _with_threshold_of_shots(basis: _Basis) -> _Basis:
+    """The basis with a threshold just above what its shots score, each against the others; else the default."""
+    evidence = None if basis.index is None else basis.index.evidence
+    if evidence is None or len(basis.shots) < 2:
+        return replace(basis, threshold=THRESHOLD, region_threshold=THRESHOLD, source="default")
+    scores, maps = evidence.shots()
+    peaks = maps.amax((1, 2)).tolist()
+    return replace(
+        basis,
+        threshold=provisional_threshold(scores.tolist()),
+        region_threshold=min(1.0, pixel_threshold(peaks, 1 / (len(peaks) + 1))),  # just above the largest
+        source="shots",
+    )
