@@ -1,4 +1,4 @@
-"""The public face: `Detector("bottle").judge(picture)`, in notebooks, tests and `alfa-edge score`."""
+"""The public face: `Detector("bottle").judge(picture)`, for notebooks, tests and pictures on disk."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ import torch
 from core.alfa import ALFA, Alfa, Inspection, Method
 from core.backbone import BUNDLED, UNTRAINED, Backbone, load_backbone
 from core.bank.memory import Index, Memory
-from core.calibration import Calibration, calibrate, fewest, pixel_threshold, provisional_threshold
+from core.calibration import Calibration, calibrate, pixel_threshold, provisional_threshold
 from core.image import Rgb
 from core.judgement import Judgement
 from core.model_error import ModelError
 from core.packs.compiled import CompiledPack, CompiledPacks, compile_pack
 from core.packs.pack import PromptPack, load_pack
-from core.picture import Picture, check_colour, each, to_frame
+from core.picture import Picture, check_colour, each, kind_of, to_frame
 from core.towers import LITE0, Tower, load_tower
 from core.weights.location import default_store
 from core.weights.store import Store
@@ -109,7 +109,7 @@ class Detector:
             threshold: In [0, 1]; an anomaly scores so much or more. Default: as `threshold_source` says.
             colour: Order of the channels of arrays: `rgb`, or `bgr` as cv2 has it.
             method: The parts of the method.
-            store: Folder of fetched weights. Default: that of `alfa-edge model pull`.
+            store: Folder of fetched weights. Default: that of this user.
 
         Raises:
             ValueError: something cannot be had as asked, or `normal` holds something that is no picture.
@@ -203,12 +203,9 @@ class Detector:
             found: list[Inspection] = []
             for some in _batches(_distinct(self._frames(good, "good", colour), known), BATCH):
                 found += self._inspect(basis, [frame for _, frame, _ in some])
-            if len(found) < (needed := fewest(rate)):
-                raise ValueError(
-                    f"{len(found)} good parts promise a rate of {1 / (len(found) + 1):.3g}, not {rate:g}; give "
-                    f"{needed - len(found)} more, {needed} in all, or ask for that rate"
-                )
             calibration = calibrate([one.score for one in found], rate)
+            if calibration.rate > rate:
+                raise ValueError(f"{calibration.note}; give more, or ask for what these promise")
             self._basis = replace(
                 basis,
                 threshold=calibration.threshold,
@@ -346,7 +343,7 @@ def _pack(pack: object) -> PromptPack:
     if isinstance(pack, os.PathLike):
         return load_pack(str(Path(pack).absolute()))
     if not isinstance(pack, str):
-        raise ValueError(f"pack is a {type(pack).__name__}; give the name of one, as 'bottle', or the path of its file")
+        raise ValueError(f"pack is {kind_of(pack)}; give the name of one, as 'bottle', or the path of its file")
     return load_pack(pack)
 
 
@@ -356,9 +353,9 @@ def _backbone(model: object, weights: object, device: object, dtype: str, store:
             raise ValueError("model is loaded already; leave weights out")
         return model
     if model is not None and not isinstance(model, str):
-        raise ValueError(f"model is a {type(model).__name__}; give the name of one, as {PAPERS_MODEL!r}")
+        raise ValueError(f"model is {kind_of(model)}; give the name of one, as {PAPERS_MODEL!r}")
     if weights is not None and not isinstance(weights, (str, os.PathLike)):
-        raise ValueError(f"weights are a {type(weights).__name__}; give a tag that was fetched, or the path of a file")
+        raise ValueError(f"weights are {kind_of(weights)}; give a tag that was fetched, or the path of a file")
     name = model or (BUNDLED if weights is None else PAPERS_MODEL)
     if weights is not None and name in (BUNDLED, UNTRAINED):
         raise ValueError(f"model {name!r} takes no weights; leave them out, or name the model that they are of")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterable, Iterator, Mapping, Set
 from pathlib import Path
@@ -23,6 +24,13 @@ COLOURS = ("rgb", "bgr")
 LEAST_SIDE = 16
 """Pixels of a picture's height and width: with fewer there is nothing to see."""
 
+_REMEDIES = {
+    errno.EACCES: "make it readable",
+    errno.EFBIG: "give a smaller file",
+    errno.EISDIR: "give one of its pictures, or a list of them to judge_all",
+    errno.ENOENT: "check the path, and the folder that it begins in",
+    errno.ENOTDIR: "check the path, and the folder that it begins in",
+}
 _SIXTEEN_BITS = "(picture >> 8).astype(np.uint8), or >> 4 where 12 bits are used"
 _WITH_ALPHA = ("LA", "La", "PA", "RGBA", "RGBa")
 _DEEP_MODES = {"I": "32 bits", "F": "floating point", "1": "1 bit"}
@@ -48,8 +56,7 @@ def to_frame(picture: object, colour: str = "rgb", name: str = "the picture") ->
             The message says what to do.
     """
     if isinstance(picture, (str, os.PathLike)):
-        frame = read(Path(picture))
-        name = os.fspath(picture)
+        frame, name = _of_file(picture), os.fspath(picture)
     elif isinstance(picture, Image.Image):
         frame = _of_pillow(picture, name)
     else:
@@ -87,11 +94,11 @@ def each(pictures: object, name: str) -> Iterator[tuple[str, object]]:
     if isinstance(pictures, Image.Image):
         raise ImageError(f"{name} is one picture; give a list: [picture]")
     if isinstance(pictures, (Mapping, Set)):
-        raise ImageError(f"{name} is a {_kind(pictures)}, which has no order; give a list of pictures")
+        raise ImageError(f"{name} is a {type(pictures).__name__}, which has no order; give a list of pictures")
     if _is_tensor(pictures):
         raise ImageError(f"{name} is a torch tensor; give a list of arrays, uint8 [H, W, 3]")
     if not isinstance(pictures, Iterable):
-        raise ImageError(f"{name} is {_a(pictures)}; give a list of pictures")
+        raise ImageError(f"{name} is {kind_of(pictures)}; give a list of pictures")
     return ((f"{name}[{place}]", picture) for place, picture in enumerate(pictures))
 
 
@@ -104,10 +111,19 @@ def _array(picture: object, name: str) -> NDArray[Any]:
     if _is_tensor(picture):
         raise ImageError(f"{name} is a torch tensor {_shape(picture)}; give {_from_tensor(picture)}")
     if isinstance(picture, (bytes, bytearray, memoryview)):
-        raise ImageError(f"{name} is {_a(picture)}; give Image.open(io.BytesIO(picture)), or the path of the file")
+        raise ImageError(f"{name} is the bytes of a file; give Image.open(io.BytesIO(picture)), or the file's path")
     if isinstance(picture, (list, tuple)):
-        raise ImageError(f"{name} is {_a(picture)}; give one picture, or several to judge_all")
-    raise ImageError(f"{name} is {_a(picture)}; give an array, uint8 [H, W, 3]")
+        raise ImageError(f"{name} is {kind_of(picture)}; give one picture, or several to judge_all")
+    raise ImageError(f"{name} is {kind_of(picture)}; give an array, uint8 [H, W, 3]")
+
+
+def _of_file(path: str | os.PathLike[str]) -> Rgb:
+    try:
+        return read(Path(path))
+    except ImageError as error:
+        number = error.__cause__.errno if isinstance(error.__cause__, OSError) else None
+        remedy = _REMEDIES.get(number, "copy the file again, or save it as PNG")
+        raise ImageError(f"{error}; {remedy}") from error
 
 
 def _of_array(array: NDArray[Any], colour: str, name: str) -> Rgb:
@@ -135,7 +151,7 @@ def _of_pillow(image: Image.Image, name: str) -> Rgb:
         )
     if image.mode in _DEEP_MODES:
         depth = _DEEP_MODES[image.mode]
-        raise ImageError(f"{name} has {depth} (mode {image.mode}); scale it to 0..255, and give it as uint8")
+        raise ImageError(f"{name} has {depth} (mode {image.mode}); scale it to 0..255, and give an array, uint8")
     try:
         with_alpha = image.mode in _WITH_ALPHA or "transparency" in image.info
         pixels = np.array(image.convert("RGBA" if with_alpha else "RGB"))
@@ -224,11 +240,7 @@ def _are(array: NDArray[Any]) -> str:
     return f"has the shape {_shape(array)}"
 
 
-def _kind(value: object) -> str:
-    return type(value).__name__
-
-
-def _a(value: object) -> str:
-    """`a Thing`, `an int` or `None`."""
-    kind = _kind(value)
+def kind_of(value: object) -> str:
+    """The type of `value` in words: `a list`, `an int` or `None`."""
+    kind = type(value).__name__
     return "None" if value is None else f"{'an' if kind[0].lower() in 'aeiou' else 'a'} {kind}"

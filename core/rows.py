@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from core.adaptation import TextFeatures
 from core.bank.memory import Index
+from core.picture import kind_of
 
 
 def check_rows(
@@ -39,9 +40,9 @@ def check_rows(
 
 def _check(name: str, values: object, count: int, *kinds: type) -> None:
     if not isinstance(values, Sequence) or isinstance(values, str):
-        raise ValueError(f"{name} is a {type(values).__name__}; give a list, one for each frame")
+        raise ValueError(f"{name} is {kind_of(values)}; give a list, one for each frame")
     if len(values) != count:
         raise ValueError(f"{count} frames and {len(values)} {name}; give as many, one for each frame")
     for place, value in enumerate(values):
         if not isinstance(value, kinds):
-            raise ValueError(f"{name}[{place}] is a {type(value).__name__}; give a {kinds[0].__name__}")
+            raise ValueError(f"{name}[{place}] is {kind_of(value)}; give {kinds[0].__name__}")

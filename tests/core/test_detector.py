@@ -201,7 +201,7 @@ def test_other_normal_pictures_end_a_calibration_but_not_what_was_set_by_hand(ba
 @pytest.mark.parametrize(
     ("good", "rate", "message"),
     [
-        (range(10, 14), 0.05, r"4 good parts promise a rate of 0\.2, not 0\.05; give 15 more, 19 in all"),
+        (range(10, 14), 0.05, r"4 good parts promise .* 20 %, not the 5 % asked for, which takes 19; give more"),
         (range(10, 14), 5, r"rate 5 is no share between 0 and 1; give 0\.05 for 5 %"),
         ((), 0.5, "good holds no picture; give one or more"),
         ((10, 11, 10, 12), 0.2, r"good\[2\] is the same picture as good\[0\]; leave it out"),
@@ -225,8 +225,8 @@ def test_the_same_normal_picture_counts_once(backbone: Backbone, normal: Any) ->
     ("arguments", "message"),
     [
         ({"pack": "botle"}, "pack 'botle' is not known; did you mean bottle"),
-        ({"pack": 7}, "pack is a int; give the name of one"),
-        ({"pack": None}, "pack is a NoneType"),
+        ({"pack": 7}, "pack is an int; give the name of one"),
+        ({"pack": None}, "pack is None"),
         ({"pack": Path("nowhere")}, "nowhere: No such file"),
         ({"normal": []}, "normal holds no picture; give one or more"),
         ({"normal": iter(())}, "normal holds no picture"),
@@ -254,7 +254,7 @@ def test_what_cannot_be_had_is_refused(backbone: Backbone, arguments: dict[str, 
         ({"model": "bundled", "weights": "openai"}, "model 'bundled' takes no weights; leave them out"),
         ({"model": torch.nn.Linear(1, 1)}, "model is a Linear; give the name of one"),
         ({"weights": "laion400m_e33"}, "ViT-B-16-plus-240.*its tags: laion400m_e31, laion400m_e32"),
-        ({"weights": 7}, "weights are a int"),
+        ({"weights": 7}, "weights are an int"),
         ({"device": "gpu"}, "device 'gpu' is no device; use cuda, cuda:0"),
         ({"device": 0}, "device 0 is no device"),
         ({"device": None}, "device None is no device"),

@@ -90,7 +90,7 @@ def test_a_camera_may_use_its_buffer_again() -> None:
             r"\[3, 48, 64\]; give \(picture\.permute\(1, 2, 0\) \* 255\)\.round\(\)\.byte\(\)\.cpu\(\)\.numpy\(\)$",
         ),
         ([RGB], "^the picture is a list; give one picture, or several to judge_all$"),
-        (b"\x89PNG", "bytes; give Image.open"),
+        (b"\x89PNG", "the bytes of a file; give Image.open"),
         (7, "an int; give an array"),
         (RGB[:8], f"8 x 64 pixels; a part takes {LEAST_SIDE} x {LEAST_SIDE} or more"),
         (np.full_like(RGB, 9), r"shows nothing: all its pixels are \(9, 9, 9\)"),
@@ -100,9 +100,9 @@ def test_a_camera_may_use_its_buffer_again() -> None:
         (Image.fromarray(GREY / np.float32(255)), r"floating point \(mode F\)"),
         (Image.fromarray(GREY > 99), r"1 bit \(mode 1\)"),
         (Image.fromarray(GREY).convert("LA").convert("La"), "mode La: .*; give one of mode RGB"),
-        ("nowhere.png", "^nowhere.png: No such file or directory$"),
+        ("nowhere.png", "^nowhere.png: No such file or directory; check the path"),
         (Path("a\0b.png"), "no path"),
-        (".", "is a folder"),
+        (".", "is a folder, not a regular file; give one of its pictures"),
     ],
 )
 def test_what_is_no_picture_says_what_to_do(picture: Any, message: str) -> None:
