@@ -114,7 +114,10 @@ class Detector:
         Raises:
             ValueError: something cannot be had as asked, or `normal` holds something that is no picture.
         """
-        check_colour(colour)
+        check_colour(colour)  # what takes no model first
+        if threshold is not None:
+            _check_threshold(threshold)
+        shots = None if normal is None else each(normal, "normal")
         self.colour = colour
         self.pack = _pack(pack)
         self._store = Store(default_store() if store is None else Path(store))
@@ -127,8 +130,8 @@ class Detector:
         self._basis = _Basis(alfa)
         if threshold is not None:
             self.threshold = threshold
-        if normal is not None:
-            self._enrol(normal, "normal", colour)
+        if shots is not None:
+            self._enrol(shots)
 
     def judge(self, picture: Picture, *, colour: str | None = None) -> Judgement:
         """The judgement on one picture.
@@ -160,7 +163,7 @@ class Detector:
         if isinstance(batch, bool) or not isinstance(batch, int) or batch < 1:
             raise ValueError(f"batch {batch!r} is no number of pictures; give 1 or more")
         basis = self._basis
-        frames = self._frames(pictures, "pictures", colour)
+        frames = self._frames(each(pictures, "pictures"), colour)
         return [one for some in _batches(frames, batch) for one in self._judge(basis, [frame for _, frame in some])]
 
     def enrol(self, pictures: Iterable[Picture], *, colour: str | None = None) -> Detector:
@@ -178,7 +181,7 @@ class Detector:
         Raises:
             ValueError: there is no picture, one is none, or the same one comes twice.
         """
-        self._enrol(pictures, "pictures", colour)
+        self._enrol(each(pictures, "pictures"), colour)
         return self
 
     def calibrate(self, good: Iterable[Picture], rate: float = 0.05, *, colour: str | None = None) -> Calibration:
@@ -201,7 +204,7 @@ class Detector:
             basis = self._basis
             known = {shot.digest: "a normal picture that is enrolled" for shot in basis.shots}
             found: list[Inspection] = []
-            for some in _batches(_distinct(self._frames(good, "good", colour), known), BATCH):
+            for some in _batches(_distinct(self._frames(each(good, "good"), colour), known), BATCH):
                 found += self._inspect(basis, [frame for _, frame, _ in some])
             calibration = calibrate([one.score for one in found], rate)
             if calibration.rate > rate:
@@ -222,9 +225,7 @@ class Detector:
 
     @threshold.setter
     def threshold(self, threshold: float) -> None:
-        number = not isinstance(threshold, bool) and isinstance(threshold, (int, float))
-        if not number or not 0 <= threshold <= 1:  # so for NaN too
-            raise ValueError(f"threshold {threshold!r} is no number from 0 to 1, as scores are")
+        _check_threshold(threshold)
         with self._using:
             self._basis = replace(
                 self._basis,
@@ -270,14 +271,10 @@ class Detector:
             f"threshold {self.threshold:.3f} ({self.threshold_source})>"
         )
 
-    def _frames(self, pictures: object, name: str, colour: str | None) -> Iterator[tuple[str, Rgb]]:
-        """The frames of pictures, and what messages call each; at least one."""
-        order, count = self._order(colour), 0
-        for called, picture in each(pictures, name):
-            yield called, to_frame(picture, order, called)
-            count += 1
-        if not count:
-            raise ValueError(f"{name} holds no picture; give one or more, and check the folder or pattern")
+    def _frames(self, pictures: Iterable[tuple[str, object]], colour: str | None) -> Iterator[tuple[str, Rgb]]:
+        """The frames of pictures, and what messages call each."""
+        order = self._order(colour)
+        return ((name, to_frame(picture, order, name)) for name, picture in pictures)
 
     def _order(self, colour: str | None) -> str:
         return self.colour if colour is None else colour
@@ -301,12 +298,12 @@ class Detector:
             )
         return found
 
-    def _enrol(self, pictures: object, name: str, colour: str | None) -> None:
+    def _enrol(self, pictures: Iterable[tuple[str, object]], colour: str | None = None) -> None:
         with self._using:
             basis = self._basis
             known = {shot.digest: "a normal picture that is enrolled" for shot in basis.shots}
             alfa, shape, shots = basis.alfa, basis.shape, list(basis.shots)
-            for _, frame, digest in _distinct(self._frames(pictures, name, colour), known):
+            for _, frame, digest in _distinct(self._frames(pictures, colour), known):
                 if shape is None:
                     shape = frame.shape[0], frame.shape[1]
                     alfa = Alfa(self.backbone, self._method, patches=True, tower=self._load_tower())
@@ -335,6 +332,11 @@ class Detector:
         if self.backbone.name.startswith((BUNDLED, UNTRAINED)):
             return compile_pack(self.backbone, self.pack)
         return CompiledPacks(self._store.root / "compiled").get(self.backbone, self.pack)
+
+
+def _check_threshold(threshold: object) -> None:
+    if isinstance(threshold, bool) or not isinstance(threshold, (int, float)) or not 0 <= threshold <= 1:  # NaN too
+        raise ValueError(f"threshold {threshold!r} is no number from 0 to 1, as scores are")
 
 
 def _pack(pack: object) -> PromptPack:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterable, Iterator, Mapping, Set
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -31,6 +32,7 @@ _REMEDIES = {
     errno.ENOENT: "check the path, and the folder that it begins in",
     errno.ENOTDIR: "check the path, and the folder that it begins in",
 }
+_NOTHING = object()
 _SIXTEEN_BITS = "(picture >> 8).astype(np.uint8), or >> 4 where 12 bits are used"
 _WITH_ALPHA = ("LA", "La", "PA", "RGBA", "RGBa")
 _DEEP_MODES = {"I": "32 bits", "F": "floating point", "1": "1 bit"}
@@ -80,7 +82,7 @@ def each(pictures: object, name: str) -> Iterator[tuple[str, object]]:
     A stack [N, H, W, C] is a list too. One picture alone is none, as its rows would pass for pictures.
 
     Raises:
-        ImageError: it is no list of pictures.
+        ImageError: it is no list of pictures, or an empty one.
     """
     if isinstance(pictures, np.ndarray) and pictures.ndim != 4:
         raise ImageError(f"{name} {_are(pictures)}, which is one picture; give a list: [picture]")
@@ -99,7 +101,11 @@ def each(pictures: object, name: str) -> Iterator[tuple[str, object]]:
         raise ImageError(f"{name} is a torch tensor; give a list of arrays, uint8 [H, W, 3]")
     if not isinstance(pictures, Iterable):
         raise ImageError(f"{name} is {kind_of(pictures)}; give a list of pictures")
-    return ((f"{name}[{place}]", picture) for place, picture in enumerate(pictures))
+    rest = iter(pictures)
+    first = next(rest, _NOTHING)
+    if first is _NOTHING:
+        raise ImageError(f"{name} holds no picture; give one or more, and check the folder or pattern")
+    return ((f"{name}[{place}]", picture) for place, picture in enumerate(chain([first], rest)))
 
 
 def _array(picture: object, name: str) -> NDArray[Any]:

@@ -174,6 +174,9 @@ def test_a_list_a_generator_and_a_stack_are_pictures_with_names() -> None:
         (torch.from_numpy(RGB)[None], "torch tensor; give a list of arrays"),
         (None, "good is None"),
         (7, "good is an int; give a list of pictures"),
+        ([], "good holds no picture; give one or more"),
+        (iter(()), "good holds no picture"),
+        (np.zeros((0, 48, 64, 3), np.uint8), "good holds no picture"),
     ],
 )
 def test_what_is_no_list_of_pictures_says_what_to_do(pictures: Any, message: str) -> None:
