@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import torch
@@ -114,12 +113,11 @@ class VisionPass(nn.Module):
         (whole, v_global), local = seen[0], seen[1:]
         image, *windows = [F.normalize(out[:, :, 0] @ self.visual.proj, dim=-1) for out, _ in seen]
         groups = [group for stage in self.stages for group in stage.groups]
-        carry = partial(lift, self.visual)
         return Features(
             image[:, 0],
             tuple(windows),
             tuple(
-                Values(v_global[:, 0], v_local, group.index, carry)
+                Values(v_global[:, 0], v_local, group.index)
                 for (_, v_local), group in zip(local, groups[1:], strict=True)
             ),
             F.normalize(whole[:, 0, 1:], dim=-1) if groups[0].queries > 1 else None,
