@@ -7,17 +7,17 @@ import math
 import os
 import threading
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import torch
 
 from core.alfa import ALFA, Alfa, Inspection, Method
 from core.backbone import BUNDLED, UNTRAINED, Backbone, load_backbone
-from core.bank.memory import Index, Memory
-from core.calibration import Calibration, calibrate, pixel_threshold, provisional_threshold
+from core.basis import Basis, Shot, Source, with_threshold_of_shots
+from core.calibration import Calibration, calibrate, pixel_threshold
 from core.image import Rgb
 from core.judgement import Judgement
 from core.model_error import ModelError
@@ -30,43 +30,15 @@ from core.weights.store import Store
 
 PAPERS_MODEL = "ViT-B-16-plus-240"
 """The model that weights belong to where none is named."""
-THRESHOLD = 0.5
-"""Where neither shots nor a person say another; it knows nothing of the parts."""
 BATCH = 4
 """Pictures in one pass."""
 _LIMIT = 20_000  # patches of a kind that parts are compared with, as on a line
 
 T = TypeVar("T")
-Source = Literal["default", "shots", "hand", "calibrated"]
 
 
-@dataclass(frozen=True, eq=False)
-class _Shot:
-    """A normal picture: what the method remembers of it, and its own zero-shot scores, S_G and the largest S~_L."""
-
-    digest: str
-    memory: Memory
-    texts: tuple[float, float]
-
-
-@dataclass(frozen=True, eq=False)
-class _Basis:
-    """What pictures are judged by, replaced as a whole: no picture is judged by halves of two.
-
-    Attributes:
-        alfa: The method, with its tower once there are shots.
-        shape: Height and width of the first shot, which feature maps are made for.
-        source: Where the thresholds come from; see `Detector.threshold_source`.
-    """
-
-    alfa: Alfa
-    shape: tuple[int, int] | None = None
-    shots: tuple[_Shot, ...] = ()
-    index: Index | None = None
-    threshold: float = THRESHOLD
-    region_threshold: float = THRESHOLD
-    source: Source = "default"
-    calibration: Calibration | None = None
+class DetectorError(ValueError):
+    """A detector cannot do as asked; the message names the argument and the remedy."""
 
 
 class Detector:
@@ -127,7 +99,7 @@ class Detector:
         alfa = Alfa(self.backbone, method, patches=True)
         self._text = alfa.text(self._compiled())
         self._using = threading.RLock()  # the pass is for one thread at a time
-        self._basis = _Basis(alfa)
+        self._basis = Basis(alfa)
         if threshold is not None:
             self.threshold = threshold
         if shots is not None:
@@ -161,7 +133,7 @@ class Detector:
             ValueError: there is no picture, or one is none; the message says which one.
         """
         if isinstance(batch, bool) or not isinstance(batch, int) or batch < 1:
-            raise ValueError(f"batch {batch!r} is no number of pictures; give 1 or more")
+            raise DetectorError(f"batch {batch!r} is no number of pictures; give 1 or more")
         basis = self._basis
         frames = self._frames(each(pictures, "pictures"), colour)
         return [one for some in _batches(frames, batch) for one in self._judge(basis, [frame for _, frame in some])]
@@ -199,7 +171,7 @@ class Detector:
             ValueError: there are too few, one is no picture, the same one comes twice, or one is enrolled.
         """
         if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 < rate < 1:
-            raise ValueError(f"rate {rate!r} is no share between 0 and 1; give 0.05 for 5 %")
+            raise DetectorError(f"rate {rate!r} is no share between 0 and 1; give 0.05 for 5 %")
         with self._using:
             basis = self._basis
             known = {shot.digest: "a normal picture that is enrolled" for shot in basis.shots}
@@ -208,7 +180,7 @@ class Detector:
                 found += self._inspect(basis, [frame for _, frame, _ in some])
             calibration = calibrate([one.score for one in found], rate)
             if calibration.rate > rate:
-                raise ValueError(f"{calibration.note}; give more, or ask for what these promise")
+                raise DetectorError(f"{calibration.note}; give more, or ask for what these promise")
             self._basis = replace(
                 basis,
                 threshold=calibration.threshold,
@@ -239,10 +211,13 @@ class Detector:
     def threshold_source(self) -> Source:
         """`default`: 0.5, which knows nothing of the parts. `shots`: just above what normal pictures score, each
         against the others. `hand`: somebody set it. `calibrated`: from good parts, with a promise.
-
-        With the first two, verdicts are provisional.
         """
         return self._basis.source
+
+    @property
+    def provisional(self) -> bool:
+        """Whether the threshold is neither calibrated nor set by hand: verdicts then say little."""
+        return self._basis.provisional
 
     @property
     def calibration(self) -> Calibration | None:
@@ -279,17 +254,16 @@ class Detector:
     def _order(self, colour: str | None) -> str:
         return self.colour if colour is None else colour
 
-    def _judge(self, basis: _Basis, frames: list[Rgb]) -> list[Judgement]:
+    def _judge(self, basis: Basis, frames: list[Rgb]) -> list[Judgement]:
         inspections = self._inspect(basis, frames)
-        provisional = basis.source in ("default", "shots")
         for frame in frames:
             frame.flags.writeable = False
         return [
-            Judgement(frame, found, basis.threshold, basis.region_threshold, provisional, self._text.phrases)
+            Judgement(frame, found, basis.threshold, basis.region_threshold, basis.provisional, self._text.phrases)
             for frame, found in zip(frames, inspections, strict=True)
         ]
 
-    def _inspect(self, basis: _Basis, frames: list[Rgb]) -> list[Inspection]:
+    def _inspect(self, basis: Basis, frames: list[Rgb]) -> list[Inspection]:
         with self._using:
             found = basis.alfa.inspect(frames, [self._text] * len(frames), [basis.index] * len(frames))
         if not all(math.isfinite(one.score) for one in found):
@@ -308,13 +282,13 @@ class Detector:
                     shape = frame.shape[0], frame.shape[1]
                     alfa = Alfa(self.backbone, self._method, patches=True, tower=self._load_tower())
                 texts = alfa.text_scores(frame, self._text)
-                shots.append(_Shot(digest, alfa.remember(frame, shape), texts))
+                shots.append(Shot(digest, alfa.remember(frame, shape), texts))
             assert shape is not None  # there is a picture
             index = alfa.index([one.memory for one in shots], range(len(shots)), shape, limit=_LIMIT)
             if index.evidence is not None:
                 index = alfa.hear(index, [shots[owner].texts for owner in index.evidence.owners])
             basis = replace(basis, alfa=alfa, shape=shape, shots=tuple(shots), index=index, calibration=None)
-            self._basis = basis if basis.source == "hand" else _with_threshold_of_shots(basis)
+            self._basis = basis if basis.source == "hand" else with_threshold_of_shots(basis)
 
     def _load_tower(self) -> Tower | None:
         name = self._tower
@@ -336,7 +310,7 @@ class Detector:
 
 def _check_threshold(threshold: object) -> None:
     if isinstance(threshold, bool) or not isinstance(threshold, (int, float)) or not 0 <= threshold <= 1:  # NaN too
-        raise ValueError(f"threshold {threshold!r} is no number from 0 to 1, as scores are")
+        raise DetectorError(f"threshold {threshold!r} is no number from 0 to 1, as scores are")
 
 
 def _pack(pack: object) -> PromptPack:
@@ -345,24 +319,24 @@ def _pack(pack: object) -> PromptPack:
     if isinstance(pack, os.PathLike):
         return load_pack(str(Path(pack).absolute()))
     if not isinstance(pack, str):
-        raise ValueError(f"pack is {kind_of(pack)}; give the name of one, as 'bottle', or the path of its file")
+        raise DetectorError(f"pack is {kind_of(pack)}; give the name of one, as 'bottle', or the path of its file")
     return load_pack(pack)
 
 
 def _backbone(model: object, weights: object, device: object, dtype: str, store: Store) -> Backbone:
     if isinstance(model, Backbone):
         if weights is not None:
-            raise ValueError("model is loaded already; leave weights out")
+            raise DetectorError("model is loaded already; leave weights out")
         return model
     if model is not None and not isinstance(model, str):
-        raise ValueError(f"model is {kind_of(model)}; give the name of one, as {PAPERS_MODEL!r}")
+        raise DetectorError(f"model is {kind_of(model)}; give the name of one, as {PAPERS_MODEL!r}")
     if weights is not None and not isinstance(weights, (str, os.PathLike)):
-        raise ValueError(f"weights are {kind_of(weights)}; give a tag that was fetched, or the path of a file")
+        raise DetectorError(f"weights are {kind_of(weights)}; give a tag that was fetched, or the path of a file")
     name = model or (BUNDLED if weights is None else PAPERS_MODEL)
     if weights is not None and name in (BUNDLED, UNTRAINED):
-        raise ValueError(f"model {name!r} takes no weights; leave them out, or name the model that they are of")
+        raise DetectorError(f"model {name!r} takes no weights; leave them out, or name the model that they are of")
     if not isinstance(device, (str, torch.device)):
-        raise ValueError(f"device {device!r} is no device; use 'cuda', 'cuda:0' ... or 'cpu'")
+        raise DetectorError(f"device {device!r} is no device; use 'cuda', 'cuda:0' ... or 'cpu'")
     return load_backbone(name, None if weights is None else os.fspath(weights), str(device), dtype, store)
 
 
@@ -377,21 +351,6 @@ def _distinct(frames: Iterable[tuple[str, Rgb]], known: dict[str, str]) -> Itera
     for name, frame in frames:
         digest = hashlib.sha256(repr(frame.shape).encode() + frame.tobytes()).hexdigest()
         if digest in known:
-            raise ValueError(f"{name} is the same picture as {known[digest]}; leave it out, each part counts once")
+            raise DetectorError(f"{name} is the same picture as {known[digest]}; leave it out, each part counts once")
         known[digest] = name
         yield name, frame, digest
-
-
-def _with_threshold_of_shots(basis: _Basis) -> _Basis:
-    """The basis with a threshold just above what its shots score, each against the others; else the default."""
-    evidence = None if basis.index is None else basis.index.evidence
-    if evidence is None or len(basis.shots) < 2:
-        return replace(basis, threshold=THRESHOLD, region_threshold=THRESHOLD, source="default")
-    scores, maps = evidence.shots()
-    peaks = maps.amax((1, 2)).tolist()
-    return replace(
-        basis,
-        threshold=provisional_threshold(scores.tolist()),
-        region_threshold=min(1.0, pixel_threshold(peaks, 1 / (len(peaks) + 1))),  # just above the largest
-        source="shots",
-    )

@@ -58,7 +58,7 @@ def to_frame(picture: object, colour: str = "rgb", name: str = "the picture") ->
             The message says what to do.
     """
     if isinstance(picture, (str, os.PathLike)):
-        frame, name = _of_file(picture), os.fspath(picture)
+        frame, name = _of_file(picture), _called(picture, name)
     elif isinstance(picture, Image.Image):
         frame = _of_pillow(picture, name)
     else:
@@ -71,9 +71,9 @@ def to_frame(picture: object, colour: str = "rgb", name: str = "the picture") ->
 
 
 def check_colour(colour: object) -> None:
-    """Raises ValueError unless `colour` is one of `COLOURS`."""
+    """Raises ImageError unless `colour` is one of `COLOURS`."""
     if colour not in COLOURS:
-        raise ValueError(f"colour {colour!r} is not known; use 'rgb', or 'bgr' for what cv2 reads")
+        raise ImageError(f"colour {colour!r} is not known; use 'rgb', or 'bgr' for what cv2 reads")
 
 
 def each(pictures: object, name: str) -> Iterator[tuple[str, object]]:
@@ -105,7 +105,11 @@ def each(pictures: object, name: str) -> Iterator[tuple[str, object]]:
     first = next(rest, _NOTHING)
     if first is _NOTHING:
         raise ImageError(f"{name} holds no picture; give one or more, and check the folder or pattern")
-    return ((f"{name}[{place}]", picture) for place, picture in enumerate(chain([first], rest)))
+    return ((_called(picture, f"{name}[{place}]"), picture) for place, picture in enumerate(chain([first], rest)))
+
+
+def _called(picture: object, name: str) -> str:
+    return os.fspath(picture) if isinstance(picture, (str, os.PathLike)) else name
 
 
 def _array(picture: object, name: str) -> NDArray[Any]:
@@ -127,8 +131,8 @@ def _of_file(path: str | os.PathLike[str]) -> Rgb:
     try:
         return read(Path(path))
     except ImageError as error:
-        number = error.__cause__.errno if isinstance(error.__cause__, OSError) else None
-        remedy = _REMEDIES.get(number, "copy the file again, or save it as PNG")
+        number = error.__cause__.errno if isinstance(error.__cause__, OSError) else 0
+        remedy = _REMEDIES.get(number or 0, "copy the file again, or save it as PNG")
         raise ImageError(f"{error}; {remedy}") from error
 
 

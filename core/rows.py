@@ -32,7 +32,7 @@ def check_rows(
         _check("indexes", indexes, count, Index, type(None))
     if sizes is not None:
         _check("sizes", sizes, count, tuple)
-    if frames:
+    if len(frames):
         _check("frames", frames, count, object)
     elif sizes is not None and any(index is not None and index.shape is not None for index in indexes or ()):
         raise ValueError("an index that holds evidence needs the frames themselves; give frames beside pixels")

@@ -24,6 +24,7 @@ from core.evaluate.result import ClassResult, Metrics, Picture, Run
 from core.heatmap import to_frame
 from core.image import ImageError, read
 from core.packs.pack import PromptPack, winclip_prompts
+from core.printable import encodable
 from core.regions import grown
 from core.vision import Features
 
@@ -313,7 +314,7 @@ class ClassEvaluator:
             if masked:
                 setting.pixels.update(heatmap, mask)
         return Picture(
-            path=_below(sample.path, root),
+            path=name_of(sample.path, root),
             anomalous=sample.anomalous,
             defect=sample.defect,
             masked=masked,
@@ -337,7 +338,7 @@ class ClassEvaluator:
             variant=self._plan.variants[setting.variant].name,
             shots=len(setting.shots),
             seed=setting.seed,
-            shot_paths=tuple(_below(shots[index], root) for index in setting.shots),
+            shot_paths=tuple(name_of(shots[index], root) for index in setting.shots),
             metrics=Metrics(auroc=auroc, aupr=aupr, f1_max=f1_max, pauroc=pauroc, pro=pro, pf1_max=pf1_max),
             scores=tuple(setting.scores),
             hits=tuple(setting.hits),
@@ -355,5 +356,6 @@ def _opens(path: Path, broken: list[str]) -> bool:
     return True
 
 
-def _below(path: Path, root: Path) -> str:
-    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
+def name_of(path: Path, root: Path) -> str:
+    """What a result calls the file: its path below the data set's root."""
+    return encodable(path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name)

@@ -12,6 +12,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from core.printable import encodable
 from edge.cli.explained import explained
 from edge.cli.terminal import Terminal
 from edge.settings import ModelSettings, store_dir
@@ -129,7 +130,8 @@ def evaluate(
             write_csv(result, csv_file)
         comparison = None if earlier is None else compare(earlier, result)
         if report is not None:
-            report.write_text(evaluator.report(result, " ".join(["alfa-edge", *sys.argv[1:]]), comparison), "utf-8")
+            command = encodable(" ".join(["alfa-edge", *sys.argv[1:]]))
+            report.write_text(evaluator.report(result, command, comparison), "utf-8")
     _print(result)
     if comparison is not None:
         for words in render_comparison(comparison).splitlines():

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,8 @@ from core.alfa import Alfa
 from core.packs.compiled import compile_pack
 from core.simline import render
 
-README = (Path(__file__).parents[2] / "core" / "README.md").read_text("utf-8")
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "core" / "README.md").read_text("utf-8")
 EXAMPLES = re.findall(r"^```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 WRONG_CALLS = re.findall(r"^\| `(.+)` \| (.+) \|$", README.partition("\n## Wrong calls\n")[2], re.MULTILINE)[1:]
 
@@ -41,6 +43,16 @@ def test_the_examples_run_and_find_the_defect(parts: Path) -> None:
     assert judgement.regions
     assert judgement.reasons
     assert len(names["judgements"]) == 4
+
+
+def test_the_three_lines_of_the_readme_run(parts: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (example,) = re.findall(
+        r"^The same in Python:\n\n(.*?)\n\n\S", (ROOT / "README.md").read_text("utf-8"), re.M | re.S
+    )
+    (parts / "parts").mkdir()
+    (parts / "part.png").rename(parts / "parts" / "1.png")
+    exec(compile(dedent(example), "README.md", "exec"), {})
+    assert re.match(r"<(normal|anomaly): score 0\.\d+ ", capsys.readouterr().out)
 
 
 @pytest.fixture(scope="module")

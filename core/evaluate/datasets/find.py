@@ -9,6 +9,7 @@ from pathlib import Path
 from core.evaluate.datasets import mvtec, plain, visa
 from core.evaluate.datasets.folders import subfolders
 from core.evaluate.datasets.sample import DataClass, DatasetError
+from core.printable import encodable
 
 _LOOKED_FOR = (
     "looked in it, and in its folders, for train/good with test/<good or defect> (MVTec AD, MVTec LOCO, MPDD, BTAD, "
@@ -32,6 +33,7 @@ def find_classes(root: Path, names: Sequence[str] | None = None) -> list[DataCla
         raise DatasetError(f"{root}: no data set; {_LOOKED_FOR}{_deeper(root)}")
     chosen = sorted(folders)
     if names:
+        names = [encodable(name) for name in names]
         for name in names:
             if name not in folders:
                 raise DatasetError(f"{root}: no class {name!r}{_close(name, chosen)}; there are {', '.join(chosen)}")
@@ -42,8 +44,8 @@ def find_classes(root: Path, names: Sequence[str] | None = None) -> list[DataCla
 def _class_folders(root: Path) -> dict[str, Path]:
     """By the class's name."""
     if _is_class(root):
-        return {_real(root).name: root}
-    return {folder.name: folder for folder in subfolders(root) if _is_class(folder)}
+        return {encodable(_real(root).name): root}
+    return {encodable(folder.name): folder for folder in subfolders(root) if _is_class(folder)}
 
 
 def _is_class(folder: Path) -> bool:

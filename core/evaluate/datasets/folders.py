@@ -9,12 +9,9 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
+from core import picture_files
 from core.evaluate.datasets.sample import DatasetError, listed
-from core.image import SUFFIXES
-
-_LITTER = frozenset(
-    {"thumbs.db", "desktop.ini", "__macosx", "@eadir", "lost+found", "$recycle.bin", "system volume information"}
-)
+from core.picture_files import is_picture
 
 
 def entries(folder: Path) -> list[Path]:
@@ -24,10 +21,9 @@ def entries(folder: Path) -> list[Path]:
         DatasetError: it cannot be listed.
     """
     try:
-        found = sorted(folder.iterdir())
+        return picture_files.entries(folder)
     except OSError as error:
         raise DatasetError(f"{folder}: {error.strerror or error}; a folder that can be read is needed") from error
-    return [one for one in found if not one.name.startswith(".") and one.name.lower() not in _LITTER]
 
 
 def subfolders(folder: Path) -> list[Path]:
@@ -48,11 +44,6 @@ def inside(folder: Path, *names: str) -> Path | None:
             return None
         folder = found[0]
     return folder
-
-
-def is_picture(path: Path) -> bool:
-    """By its name; a dangling link counts, so that reading it fails aloud."""
-    return path.suffix.lower() in SUFFIXES and not path.is_dir()
 
 
 def pictures(folder: Path, top: Path, notes: list[str]) -> list[Path]:

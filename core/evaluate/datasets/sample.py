@@ -39,6 +39,10 @@ class DataClass:
     notes: tuple[str, ...] = ()
     """What is odd about the data and was worked around, a sentence each."""
 
+    def files(self) -> tuple[Path, ...]:
+        """All its pictures."""
+        return (*self.train, *(sample.path for sample in self.test))
+
 
 def assemble(
     folder: Path, name: str, layout: str, train: list[Path], test: list[Sample], notes: list[str]
