@@ -42,7 +42,7 @@ def test_the_examples_run_and_find_the_defect(parts: Path) -> None:
     assert names["detector"].calibration.rate == 0.1
     assert judgement.regions
     assert judgement.reasons
-    assert len(names["judgements"]) == 4
+    assert len(names["judgements"]) == 2
 
 
 def test_the_three_lines_of_the_readme_run(parts: Path, capsys: pytest.CaptureFixture[str]) -> None:
