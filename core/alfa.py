@@ -18,10 +18,11 @@ from core.backbone import DTYPES, Backbone
 from core.bank.evidence import Steps, finish, gather_in_steps
 from core.bank.feature_maps import FeatureMaps
 from core.bank.memory import Index, Memory, make_index, reference_map, remember, search
+from core.bank.tiled_index import AnyIndex, by_tile, index_tiles
 from core.graph import GraphedPass
 from core.image import Rgb
 from core.inspection import Inspection as Inspection
-from core.inspection import to_host
+from core.inspection import merge, to_host
 from core.masked import MaskedPass
 from core.method import ALFA as ALFA
 from core.method import AUTO as AUTO
@@ -30,6 +31,7 @@ from core.method import Method as Method
 from core.own_tower import OwnTower
 from core.packs.compiled import CompiledPack
 from core.packs.pack import TEMPLATE_PROMPTS, Prompts
+from core.tiles import WHOLE, Tiling
 from core.towers import Tower
 from core.vision import Features, VisionPass, lift
 from core.windows import AGGREGATIONS, STRIDE, Windows, make_windows
@@ -128,12 +130,19 @@ class Alfa:
         return self._feature_maps[shape]
 
     @torch.inference_mode()
-    def remember(self, frame: Rgb, shape: tuple[int, int] | None = None) -> Memory:
-        """The memory of one frame, on the CPU; `shape`: what its feature maps are made for, by default its own."""
-        memory = remember(self.vision(self.backbone.pixels([frame])))
+    def remember(self, frame: Rgb, shape: tuple[int, int] | None = None, tiling: Tiling = WHOLE) -> Memory:
+        """The memory of one frame, or of its tiles, row by row, on the CPU.
+
+        `shape` is what feature maps are made for, height and width of a frame; by default its own.
+
+        Raises:
+            TilingError: the frame or `shape` is too small for its tiles.
+        """
+        tiles = tiling.cut(frame)
+        memory = remember(self.vision(self.backbone.pixels(tiles)))
         maps: tuple[Tensor, ...] = ()
         if self.method.few_shot == "evidence":
-            maps = self.feature_maps(shape or (frame.shape[0], frame.shape[1]))([frame])
+            maps = self.feature_maps(tiling.tile_size(shape or (frame.shape[0], frame.shape[1])))(tiles)
         return Memory(
             tuple(one.cpu().clone() for one in memory.windows),
             memory.patches.cpu().clone(),
@@ -147,19 +156,21 @@ class Alfa:
         shape: tuple[int, int],
         *,
         limit: int | None = None,
-    ) -> Index:
+        tiling: Tiling = WHOLE,
+    ) -> AnyIndex:
         """What parts are compared with.
 
         Args:
             memories: At least one, each of one picture; shots and their views alike.
             owners: The shot of each.
-            shape: What their feature maps are made for.
-            limit: The most features of a kind.
+            shape: What their feature maps are made for, height and width of a picture.
+            limit: The most features of a kind, of each place of a tile.
+            tiling: Of the pictures.
 
         Raises:
             ValueError: as `make_index` and `evidence.gather`.
         """
-        return finish(self.index_in_steps(memories, owners, shape, limit=limit))
+        return finish(self.index_in_steps(memories, owners, shape, limit=limit, tiling=tiling))
 
     @torch.inference_mode()
     def index_in_steps(
@@ -169,8 +180,14 @@ class Alfa:
         shape: tuple[int, int],
         *,
         limit: int | None = None,
-    ) -> Steps[Index]:
+        tiling: Tiling = WHOLE,
+    ) -> Steps[AnyIndex]:
         """As `index`, in steps of about the cost of one part each, so that the device can judge parts in between."""
+        return (yield from index_tiles(self._tile_index, memories, owners, shape, limit, tiling))
+
+    def _tile_index(
+        self, memories: Sequence[Memory], owners: Sequence[int], shape: tuple[int, int], limit: int | None
+    ) -> Steps[Index]:
         device = self.backbone.device
         if self.method.few_shot == "alfa":
             return make_index(memories, device, limit)
@@ -197,17 +214,35 @@ class Alfa:
         return replace(index, evidence=index.evidence.heard(heard))
 
     def inspect(
-        self, frames: Sequence[Rgb], texts: Sequence[TextFeatures], indexes: Sequence[Index | None] | None = None
+        self,
+        frames: Sequence[Rgb],
+        texts: Sequence[TextFeatures],
+        indexes: Sequence[AnyIndex | None] | None = None,
+        tilings: Sequence[Tiling] | None = None,
     ) -> list[Inspection]:
         """Inspects frames (uint8 [H, W, 3], RGB, of any sizes), each by its own text features, in one pass.
 
-        A frame that has an index of normal shots is also compared with them; this needs `patches`.
+        A frame that has an index of normal shots is also compared with them; this needs `patches`. Tiles of a frame
+        are rows of the same pass. Without `tilings` a frame has that of its index, and none without an index.
 
         Raises:
             ValueError: there are no windows, and a frame has no index.
+            TilingError: a frame is to be cut in another way than the shots of its index, or is too small.
         """
-        sizes = [(frame.shape[0], frame.shape[1]) for frame in frames]
-        return self.inspect_pixels(self.backbone.pixels(frames), texts, sizes, indexes, frames)
+        indexes = indexes or [None] * len(frames)
+        tilings = tilings or [WHOLE if index is None else index.tiling for index in indexes]
+        rows = [
+            (tile, text, of_tile)
+            for frame, text, index, tiling in zip(frames, texts, indexes, tilings, strict=True)
+            for tile, of_tile in zip(tiling.cut(frame), by_tile(index, tiling), strict=True)
+        ]
+        tiles, row_texts, row_indexes = zip(*rows, strict=True)
+        sizes = [(tile.shape[0], tile.shape[1]) for tile in tiles]
+        found = iter(self.inspect_pixels(self.backbone.pixels(tiles), row_texts, sizes, row_indexes, tiles))
+        return [
+            merge([next(found) for _ in range(tiling.count)], tiling, (frame.shape[0], frame.shape[1]))
+            for frame, tiling in zip(frames, tilings, strict=True)
+        ]
 
     @torch.inference_mode()
     def inspect_pixels(
@@ -224,14 +259,26 @@ class Alfa:
         """
         features = self.vision(pixels)
         inspections: dict[int, Inspection] = {}
-        for text, index, rows in _by_recipe(texts, indexes or [None] * len(texts)):
+        indexes = indexes or [None] * len(texts)
+        maps = self._maps(indexes, frames)
+        for text, index, rows in _by_recipe(texts, indexes):
             part = features if len(rows) == len(texts) else features.take(rows)
-            maps: tuple[Tensor, ...] = ()
-            if index is not None and index.shape is not None:
-                maps = self.feature_maps(index.shape)([frames[row] for row in rows])
-            judged = self._judge(part, maps, text, index, [sizes[row] for row in rows])
+            compared = [torch.cat(one) for one in zip(*(maps.get(row, ()) for row in rows), strict=True)]
+            judged = self._judge(part, compared, text, index, [sizes[row] for row in rows])
             inspections.update(zip(rows, judged, strict=True))
         return [inspections[row] for row in range(len(texts))]
+
+    def _maps(self, indexes: Sequence[Index | None], frames: Sequence[Rgb]) -> dict[int, tuple[Tensor, ...]]:
+        """The feature maps [1, R, C, d] of rows that are judged by evidence; those of one shape are made together."""
+        by_shape: dict[tuple[int, int], list[int]] = {}
+        for row, index in enumerate(indexes):
+            if index is not None and index.shape is not None:
+                by_shape.setdefault(index.shape, []).append(row)
+        found = {}
+        for shape, rows in by_shape.items():
+            maps = self.feature_maps(shape)([frames[row] for row in rows])
+            found |= {row: tuple(one[place : place + 1] for one in maps) for place, row in enumerate(rows)}
+        return found
 
     def _judge(
         self,
