@@ -118,6 +118,8 @@ class Recipes:
             *thresholds(line),
             wire=recipe_part(pack, line.threshold_source),
             provisional=is_provisional(line),
+            tiles=line.tiles,
+            overlap=line.overlap,
         )
 
     @contextmanager
