@@ -112,6 +112,11 @@ class Tiling:
         down, across = self._axes((maps[0].shape[0], maps[0].shape[1]))
         return np.asarray(down.weights @ block @ across.weights.T, np.float32)
 
+    def grid(self, patches: tuple[int, int]) -> tuple[int, int]:
+        """Rows and columns of a frame's map, of those of a tile's."""
+        rows, cols = (_cells(count, span) for count, span in zip(patches, self._spans(), strict=True))
+        return rows, cols
+
     def merge_labels(self, maps: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
         """As `merge` for numbers that have no mean: each place has that of the tile which counts most there."""
         if self.count == 1:
@@ -187,7 +192,7 @@ class _Axis:
 @cache
 def _axis(tiles: int, patches: int, overlap: float) -> _Axis:
     span = _span(tiles, overlap)
-    cells = math.ceil(patches * span - 1e-6)
+    cells = _cells(patches, span)
     centres = (np.arange(cells) + 0.5) / cells * span  # in tiles
     inside = centres[:, None] - np.arange(tiles) * (1.0 - overlap)  # in each tile: 0..1 is what it sees
     first, last = np.arange(tiles) == 0, np.arange(tiles) == tiles - 1
@@ -201,6 +206,11 @@ def _axis(tiles: int, patches: int, overlap: float) -> _Axis:
     patch = (inside[np.arange(cells), best] * patches).astype(np.int64).clip(0, patches - 1)
     weights = (counts[:, :, None] * shares).reshape(cells, tiles * patches)
     return _Axis(weights.astype(np.float32), best * patches + patch)
+
+
+def _cells(patches: int, span: float) -> int:
+    """Patches along a frame of so many tiles, each no larger than one of theirs."""
+    return math.ceil(patches * span - 1e-6)
 
 
 def _span(tiles: int, overlap: float) -> float:
