@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -15,6 +15,7 @@ from core.adaptation import Labels
 from core.explain import Likeness
 from core.heatmap import Peak, find_peak, to_frame
 from core.image import Map
+from core.tiles import Tiling
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,6 +93,22 @@ def to_host(
         )
         for row, size in enumerate(sizes)
     ]
+
+
+def merge(tiles: Sequence[Inspection], tiling: Tiling, size: tuple[int, int]) -> Inspection:
+    """The inspection of a frame of `size` (height, width), pixels, from those of its tiles, row by row.
+
+    The map is that of all tiles. Scores, kept prompts and what the descriptors say of the image are those of the tile
+    whose score is the largest.
+    """
+    if tiling.count == 1:
+        return tiles[0]
+    top = tiles[int(np.argmax([tile.score for tile in tiles]))]  # what is no number is the largest, and gets refused
+    likeness = top.likeness
+    if likeness is not None:
+        patches = [tile.likeness.patch for tile in tiles if tile.likeness is not None]
+        likeness = replace(likeness, patch=tiling.merge_labels(patches))
+    return replace(top, patch_map=tiling.merge([tile.patch_map for tile in tiles]), size=size, likeness=likeness)
 
 
 def rows_alike(*columns: Sequence[object]) -> list[list[int]]:

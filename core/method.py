@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 from core.aligner import ALIGNERS
@@ -65,18 +66,25 @@ class Method:
             raise ValueError(f"windows {self.windows!r} is not known; use one of {', '.join(MODES)}")
         if self.windows == "strided" and self.stride != 1:
             raise ValueError(f"windows strided are those at stride {STRIDE}: leave stride {self.stride} at 1")
-        if self.temperature <= 0:
-            raise ValueError(f"temperature {self.temperature} must be above 0")
-        if self.memory_gain is not None and self.memory_gain <= 0:
-            raise ValueError(f"memory_gain {self.memory_gain} must be above 0")
+        if not 0 < self.temperature < math.inf:
+            raise ValueError(f"temperature {self.temperature} must be a finite number above 0")
+        if self.memory_gain is not None and not 0 < self.memory_gain < math.inf:
+            raise ValueError(f"memory_gain {self.memory_gain} must be a finite number above 0")
         if not self.scales or len(set(self.scales)) != len(self.scales):
             raise ValueError(f"scales {self.scales} must be different sizes, at least one")
 
     def on(self, traits: Traits) -> Method:
-        """The method on a model of these traits: what was left open is what suits the model."""
+        """The method on a model of these traits: what was left open is what suits the model.
+
+        Raises:
+            ValueError: prompts are to be weighted, and none are chosen.
+        """
+        adaptation = traits.adaptation if self.adaptation is None else self.adaptation
+        if self.weighted and not adaptation:
+            raise ValueError("weighted weighs the prompts that adaptation chooses, which is off: set adaptation = true")
         return replace(
             self,
-            adaptation=traits.adaptation if self.adaptation is None else self.adaptation,
+            adaptation=adaptation,
             aligner=traits.aligner if self.aligner == AUTO else self.aligner,
             memory_gain=traits.memory_gain if self.memory_gain is None else self.memory_gain,
         )

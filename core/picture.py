@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from itertools import chain
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -43,6 +43,18 @@ def check_frame(frame: object, name: str = "the frame") -> None:
     array = _array(frame, name)
     _check_shape(array, (3,), name)
     _check_type(array, name)
+
+
+def check_frames(frames: Sequence[object]) -> None:
+    """Raises ImageError, with a remedy, unless `frames` is a list of frames, one at least."""
+    if isinstance(frames, np.ndarray) and frames.ndim < 4:
+        raise ImageError("frames are one array; give a list of frames, uint8 [H, W, 3]")
+    if not isinstance(frames, (Sequence, np.ndarray)) or isinstance(frames, str):
+        raise ImageError(f"frames are {kind_of(frames)}; give a list of frames, uint8 [H, W, 3]")
+    if not len(frames):
+        raise ImageError("there is no frame; give one or more")
+    for place, frame in enumerate(frames):
+        check_frame(frame, f"frame {place}")
 
 
 def to_frame(picture: object, colour: str = "rgb", name: str = "the picture") -> Rgb:

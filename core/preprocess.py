@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from core.image import ImageError, Rgb
-from core.picture import check_frame
+from core.image import Rgb
+from core.picture import check_frames
 
 VERSION = 1
 """Part of the model's fingerprint: features of another preprocessing are features of another model."""
@@ -48,12 +48,7 @@ class Preprocess:
         Raises:
             ImageError: there is none, or one is something else; floats, for instance, would be judged as nearly black.
         """
-        if isinstance(frames, np.ndarray) and frames.ndim < 4:
-            raise ImageError("the frames are one array; give a list of frames, uint8 [H, W, 3]")
-        if not len(frames):
-            raise ImageError("there is no frame; give one or more")
-        for place, frame in enumerate(frames):
-            check_frame(frame, f"frame {place}")
+        check_frames(frames)
         resized = torch.cat([self._resize(self._load(slot, frame)) for slot, frame in enumerate(frames)])
         return torch.addcmul(self._shift, resized, self._scale)
 

@@ -74,6 +74,8 @@ class _Stage:
 class VisionPass(nn.Module):
     """The pass for one model and one set of windows.
 
+    `torch.export` takes it, for batches of one size, once `torch.export.register_dataclass` knows `Features` and `Values`.
+
     Args:
         visual: `open_clip.transformer.VisionTransformer` with class-token pooling, in float32.
         windows: The windows of each scale, on the model's grid; none: the image alone.

@@ -12,9 +12,11 @@ from core.backbone import Backbone
 from core.bank.evidence import Steps, gather_in_steps
 from core.bank.feature_maps import FeatureMaps
 from core.bank.memory import Index, Memory, make_index, remember
+from core.bank.tiled_index import AnyIndex, index_tiles
 from core.image import Rgb
 from core.method import Method
 from core.own_tower import OwnTower
+from core.tiles import WHOLE, Tiling
 from core.towers import Tower
 from core.vision import Features
 
@@ -48,17 +50,27 @@ class Indexer:
             self._by_shape[shape] = FeatureMaps(self._backbone, self._tower, shape, layers, fine)
         return self._by_shape[shape]
 
-    def maps_for(self, index: Index | None, frames: Sequence[Rgb]) -> tuple[Tensor, ...]:
-        """The feature maps of frames that `index` compares, of each kind [B, R, C, d]; none where it compares none."""
-        return () if index is None or index.shape is None else self.feature_maps(index.shape)(frames)
+    def maps_of(self, indexes: Sequence[Index | None], frames: Sequence[Rgb]) -> list[tuple[Tensor, ...]]:
+        """Of each frame the feature maps that its index compares, [1, R, C, d] of each kind; none where there are none.
 
-    def remember(self, features: Features, frame: Rgb, shape: tuple[int, int] | None = None) -> Memory:
-        """The memory of one frame, on the CPU.
+        Those of all frames of one shape are made together.
+        """
+        found: list[tuple[Tensor, ...]] = [()] * len(indexes)
+        shapes = [None if index is None else index.shape for index in indexes]
+        for shape in {shape for shape in shapes if shape is not None}:
+            rows = [row for row, other in enumerate(shapes) if other == shape]
+            kinds = self.feature_maps(shape)([frames[row] for row in rows])
+            for place, row in enumerate(rows):
+                found[row] = tuple(kind[place : place + 1] for kind in kinds)
+        return found
+
+    def remember(self, features: Features, frames: Sequence[Rgb], shape: tuple[int, int]) -> Memory:
+        """The memory of frames, on the CPU.
 
         Args:
-            features: Of the pass over the frame, with patches.
-            frame: uint8 [H, W, 3], RGB.
-            shape: Height and width that its feature maps are made for, by default its own.
+            features: Of the pass over the frames, with patches.
+            frames: uint8 [H, W, 3], RGB.
+            shape: Height and width that their feature maps are made for.
 
         Raises:
             ValueError: as `core.bank.memory.remember`.
@@ -66,7 +78,7 @@ class Indexer:
         memory = remember(features)
         maps: tuple[Tensor, ...] = ()
         if self._evidence:
-            maps = self.feature_maps(shape or (frame.shape[0], frame.shape[1]))([frame])
+            maps = self.feature_maps(shape)(frames)
         return Memory(
             tuple(scale.cpu().clone() for scale in memory.windows),
             memory.patches.cpu().clone(),
@@ -75,19 +87,31 @@ class Indexer:
 
     @torch.inference_mode()
     def index_in_steps(
-        self, memories: Sequence[Memory], owners: Sequence[int], shape: tuple[int, int], *, limit: int | None = None
-    ) -> Steps[Index]:
+        self,
+        memories: Sequence[Memory],
+        owners: Sequence[int],
+        shape: tuple[int, int],
+        *,
+        limit: int | None = None,
+        tiling: Tiling = WHOLE,
+    ) -> Steps[AnyIndex]:
         """What parts are compared with, in steps of about the cost of one part each: others are judged in between.
 
         Args:
             memories: At least one, each of one picture; shots and their views alike.
             owners: The shot of each.
-            shape: What their feature maps are made for.
-            limit: The most features of a kind.
+            shape: What their feature maps are made for, height and width of a picture.
+            limit: The most features of a kind, at each place of a tile.
+            tiling: Of the pictures.
 
         Raises:
             ValueError: as `make_index` and `evidence.gather`.
         """
+        return (yield from index_tiles(self._index, memories, owners, shape, limit, tiling))
+
+    def _index(
+        self, memories: Sequence[Memory], owners: Sequence[int], shape: tuple[int, int], limit: int | None
+    ) -> Steps[Index]:
         device = self._backbone.device
         if not self._evidence:
             return make_index(memories, device, limit)

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from core.bank.coreset import select
+from core.tiles import WHOLE, Tiling
 from core.vision import Features
 from core.windows import Windows, to_patches
 
@@ -25,7 +26,7 @@ _DIMENSIONS = 128
 
 @dataclass(frozen=True, eq=False)
 class Memory:
-    """The features of S normal shots; float32, or float16 as a bank keeps them; unit length.
+    """The features of S normal shots, or tiles of one; float32, or float16 as a bank keeps them; unit length.
 
     Attributes:
         windows: Of each scale, [S, W, d].
@@ -36,6 +37,13 @@ class Memory:
     windows: tuple[Tensor, ...]
     patches: Tensor
     maps: tuple[Tensor, ...] = ()
+
+    def take(self, place: int) -> Memory:
+        """The features of one of the shots or tiles."""
+        here = slice(place, place + 1)
+        return Memory(
+            tuple(one[here] for one in self.windows), self.patches[here], tuple(one[here] for one in self.maps)
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,6 +111,21 @@ class Index:
     patches: Tensor
     evidence: Evidence | None = None
     shape: tuple[int, int] | None = None
+
+    @property
+    def tiling(self) -> Tiling:
+        """Frames are compared as they are, as tiles are."""
+        return WHOLE
+
+    @property
+    def tiles(self) -> tuple[Index, ...]:
+        """This one."""
+        return (self,)
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """The share of the say of each source of evidence; nothing where none is heard."""
+        return {} if self.evidence is None else self.evidence.weights
 
 
 def make_index(memories: Sequence[Memory], device: torch.device, limit: int | None = None) -> Index:

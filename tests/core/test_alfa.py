@@ -133,6 +133,9 @@ def test_prompts_are_embedded_once_and_to_unit_length(backbone: Backbone) -> Non
     [
         ({"aligner": "magic"}, "aligner 'magic'"),
         ({"temperature": 0.0}, "temperature"),
+        ({"temperature": float("nan")}, "temperature nan"),
+        ({"temperature": float("inf")}, "temperature inf"),
+        ({"memory_gain": float("nan")}, "memory_gain nan"),
         ({"scales": ()}, "scales"),
         ({"scales": (2, 2)}, "scales"),
     ],
