@@ -150,6 +150,7 @@ class Alfa:
         Raises:
             TilingError: the frame or `shape` is too small for its tiles.
         """
+        check_frames([frame])
         tiles, shape = tiling.cut(frame), tiling.tile_size(shape or (frame.shape[0], frame.shape[1]))
         return self._indexer.remember(self.vision(self.backbone.pixels(tiles)), tiles, shape)
 

@@ -16,7 +16,7 @@ import torch
 
 from core.alfa import ALFA, Alfa, Inspection, Method
 from core.backbone import BUNDLED, UNTRAINED, Backbone, load_backbone
-from core.basis import Basis, Shot, Source, with_threshold_of_shots
+from core.basis import Basis, Shot, Source
 from core.calibration import Calibration, calibrate, pixel_threshold
 from core.image import Rgb
 from core.judgement import Judgement
@@ -24,6 +24,7 @@ from core.model_error import ModelError
 from core.packs.compiled import CompiledPack, CompiledPacks, compile_pack
 from core.packs.pack import PromptPack, load_pack
 from core.picture import Picture, check_colour, each, kind_of, to_frame
+from core.tiles import OVERLAP, Tiles, Tiling, parse_tiles, tiling_of
 from core.towers import LITE0, Tower, load_tower
 from core.weights.location import default_store
 from core.weights.store import Store
@@ -32,8 +33,6 @@ PAPERS_MODEL = "ViT-B-16-plus-240"
 """The model that weights belong to where none is named."""
 BATCH = 4
 """Pictures in one pass."""
-_LIMIT = 20_000  # patches of a kind that parts are compared with, as on a line
-
 T = TypeVar("T")
 
 
@@ -48,6 +47,7 @@ class Detector:
         pack: What is said of the parts.
         backbone: The model.
         colour: Order of the channels of arrays.
+        tiles: How pictures are cut, and what neighbours share (`overlap`).
     """
 
     def __init__(
@@ -60,6 +60,8 @@ class Detector:
         device: str = "cpu",
         dtype: str = "auto",
         tower: str | Tower | None = "auto",
+        tiles: Tiles | None = None,
+        overlap: float = OVERLAP,
         threshold: float | None = None,
         colour: str = "rgb",
         method: Method = ALFA,
@@ -78,6 +80,9 @@ class Detector:
             tower: The second model that good parts are compared in: `efficientnet-lite0`, a name of timm, one that is
                 loaded, or None. `auto`: `efficientnet-lite0` beside `bundled`, else none. It is loaded with the first
                 normal picture.
+            tiles: (rows, columns) that each picture is cut into, for small defects; `auto`: along its longer side, into
+                nearly square ones. Each takes as long as a picture without tiles.
+            overlap: What neighbouring tiles share, in shares of their side, 0 to 0.5.
             threshold: In [0, 1]; an anomaly scores so much or more. Default: as `threshold_source` says.
             colour: Order of the channels of arrays: `rgb`, or `bgr` as cv2 has it.
             method: The parts of the method.
@@ -90,6 +95,8 @@ class Detector:
         if threshold is not None:
             _check_threshold(threshold)
         shots = None if normal is None else each(normal, "normal")
+        self.tiles = _tiles(tiles, overlap)
+        self.overlap = overlap
         self.colour = colour
         self.pack = _pack(pack)
         self._store = Store(default_store() if store is None else Path(store))
@@ -265,7 +272,9 @@ class Detector:
 
     def _inspect(self, basis: Basis, frames: list[Rgb]) -> list[Inspection]:
         with self._using:
-            found = basis.alfa.inspect(frames, [self._text] * len(frames), [basis.index] * len(frames))
+            count = len(frames)
+            tilings = [self._tiling(basis, (frame.shape[0], frame.shape[1])) for frame in frames]
+            found = basis.alfa.inspect(frames, [self._text] * count, [basis.index] * count, tilings)
         if not all(math.isfinite(one.score) for one in found):
             raise ModelError(
                 f"{self.backbone.name} gives scores that are no numbers; try dtype='fp32', or other weights"
@@ -281,14 +290,15 @@ class Detector:
                 if shape is None:
                     shape = frame.shape[0], frame.shape[1]
                     alfa = Alfa(self.backbone, self._method, patches=True, tower=self._load_tower())
-                texts = alfa.text_scores(frame, self._text)
-                shots.append(Shot(digest, alfa.remember(frame, shape), texts))
+                tiling = self._tiling(basis, shape)
+                texts = tuple(alfa.text_scores(tile, self._text) for tile in tiling.cut(frame))
+                shots.append(Shot(digest, alfa.remember(frame, shape, tiling), texts))
             assert shape is not None  # there is a picture
-            index = alfa.index([one.memory for one in shots], range(len(shots)), shape, limit=_LIMIT)
-            if index.evidence is not None:
-                index = alfa.hear(index, [shots[owner].texts for owner in index.evidence.owners])
-            basis = replace(basis, alfa=alfa, shape=shape, shots=tuple(shots), index=index, calibration=None)
-            self._basis = basis if basis.source == "hand" else with_threshold_of_shots(basis)
+            self._basis = basis.with_shots(alfa, shots, shape, tiling)
+
+    def _tiling(self, basis: Basis, size: tuple[int, int]) -> Tiling:
+        """How a picture of `size` (height, width) is cut: as the normal ones are."""
+        return tiling_of(self.tiles, self.overlap, size if basis.shape is None else basis.shape)
 
     def _load_tower(self) -> Tower | None:
         name = self._tower
@@ -311,6 +321,19 @@ class Detector:
 def _check_threshold(threshold: object) -> None:
     if isinstance(threshold, bool) or not isinstance(threshold, (int, float)) or not 0 <= threshold <= 1:  # NaN too
         raise DetectorError(f"threshold {threshold!r} is no number from 0 to 1, as scores are")
+
+
+def _tiles(tiles: object, overlap: object) -> Tiles:
+    if isinstance(overlap, bool) or not isinstance(overlap, (int, float)):
+        raise DetectorError(f"overlap {overlap!r} is no number; give 0 to 0.5, shares of a tile's side")
+    if isinstance(tiles, str):
+        return parse_tiles(tiles)
+    found = (1, 1) if tiles is None else tiles
+    if not isinstance(found, (tuple, list)) or [type(count) for count in found] != [int, int]:
+        raise DetectorError(f"tiles {tiles!r} are no rows and columns; give (2, 3), or 'auto'")
+    rows, cols = found
+    Tiling(rows, cols, overlap)  # refuses what is out of its range
+    return rows, cols
 
 
 def _pack(pack: object) -> PromptPack:

@@ -16,6 +16,7 @@ _ERRORS = {
     "core.image": ("ImageError",),
     "core.model_error": ("ModelError",),
     "core.packs.content": ("PackError",),
+    "core.tiles": ("TilingError",),
     "core.vision": ("UnsupportedModelError",),
     "edge.camera.child": ("CameraError",),
     "edge.control.client": ("NoAnswerError", "RefusedError"),

@@ -19,6 +19,7 @@ import core
 from core import Detector, Judgement
 from core.alfa import Alfa, Method
 from core.backbone import CLIP_MEAN, CLIP_STD, Backbone, wrap_model
+from core.bank.tiled_index import TiledIndex, left_out
 from core.calibration import calibrate, provisional_threshold
 from core.clip import CLIP, open_clip
 from core.image import Rgb, anomaly_overlay
@@ -26,6 +27,7 @@ from core.model_error import ModelError
 from core.packs.compiled import compile_pack
 from core.packs.pack import load_pack
 from core.simline import render
+from core.tiles import Tiling
 
 
 def part(index: int, defects: float = 0.0) -> Rgb:
@@ -238,6 +240,14 @@ def test_the_same_normal_picture_counts_once(backbone: Backbone, normal: Any) ->
         ({"threshold": True}, "threshold True is no number"),
         ({"colour": "BGR"}, "colour 'BGR' is not known; use 'rgb', or 'bgr'"),
         ({"weights": "laion400m_e32"}, "leave weights out"),
+        ({"tiles": 2}, r"tiles 2 are no rows and columns; give \(2, 3\), or 'auto'"),
+        ({"tiles": (2,)}, r"tiles \(2,\) are no rows and columns"),
+        ({"tiles": (2.0, 2)}, "are no rows and columns"),
+        ({"tiles": (0, 2)}, "tiles 0 x 2: rows and columns are 1 or more"),
+        ({"tiles": (9, 9)}, "tiles 9 x 9: .* 64 in all"),
+        ({"tiles": "many"}, "tiles 'many': write rows x columns, as 2x3, or auto"),
+        ({"tiles": (2, 2), "overlap": 0.9}, "overlap 0.9 of tiles is not in 0 to 0.5"),
+        ({"overlap": "0.2"}, "overlap '0.2' is no number"),
         ({"tower": "efficientnet", "normal": [part(0)]}, "efficientnet.*tower=None"),
     ],
 )
@@ -278,6 +288,42 @@ def test_windows_of_none_need_normal_pictures(backbone: Backbone) -> None:
     with pytest.raises(ValueError, match="needs normal shots"):
         Detector("bottle", model=backbone, method=fast).judge(part(0))
     assert 0 < Detector("bottle", model=backbone, method=fast, tower=None, normal=[part(1)]).judge(part(0)).score < 1
+
+
+@pytest.mark.parametrize("normal", [0, 3])
+def test_tiles_are_those_of_the_method(backbone: Backbone, normal: int) -> None:
+    shots = [part(index) for index in range(normal)]
+    detector = Detector("bottle", model=backbone, tower=None, tiles=(2, 2), normal=shots or None)
+    tiling = Tiling(2, 2)
+    alfa = Alfa(backbone, patches=True)
+    text = alfa.text(compile_pack(backbone, load_pack("bottle")))
+    index: Any = None
+    if shots:
+        index = alfa.index(
+            [alfa.remember(shot, (240, 240), tiling) for shot in shots], range(3), (240, 240), tiling=tiling
+        )
+        heard = [
+            alfa.hear(tile, [alfa.text_scores(tiling.cut(shot)[place], text) for shot in shots])
+            for place, tile in enumerate(index.tiles)
+        ]
+        index = TiledIndex(tiling, tuple(heard))
+        assert detector.threshold == provisional_threshold([score for score, _ in left_out(index)])
+    picture = part(5, 1.0)
+    expected = alfa.inspect([picture], [text], [index], [tiling])[0]
+    judgement = detector.judge(picture)
+    assert judgement.score == expected.score
+    assert np.array_equal(judgement.heatmap, expected.heatmap)
+    assert judgement.heatmap.shape == (240, 240)
+    assert judgement.score != Detector("bottle", model=backbone).judge(picture).score
+
+
+def test_one_tile_is_none_and_auto_is_by_the_pictures_proportions(backbone: Backbone) -> None:
+    wide = part(5, 1.0)[:80]
+    whole, one, auto, three = (
+        Detector("bottle", model=backbone, tiles=tiles).judge(wide).score for tiles in (None, (1, 1), "auto", (1, 4))
+    )
+    assert (whole, auto) == (one, three)
+    assert whole != auto
 
 
 def test_the_papers_way_with_normal_pictures_works(backbone: Backbone) -> None:
