@@ -23,7 +23,7 @@ from core.judgement import Judgement
 from core.model_error import ModelError
 from core.packs.compiled import CompiledPack, CompiledPacks, compile_pack
 from core.packs.pack import PromptPack, load_pack
-from core.picture import Picture, check_colour, each, kind_of, to_frame
+from core.picture import Picture, Pictures, check_colour, each, kind_of, to_frame
 from core.tiles import OVERLAP, Tiles, Tiling, parse_tiles, tiling_of
 from core.towers import LITE0, Tower, load_tower
 from core.weights.location import default_store
@@ -54,13 +54,13 @@ class Detector:
         self,
         pack: str | os.PathLike[str] | PromptPack = "generic",
         *,
-        normal: Iterable[Picture] | None = None,
+        normal: Pictures | None = None,
         model: str | Backbone | None = None,
         weights: str | os.PathLike[str] | None = None,
         device: str = "cpu",
         dtype: str = "auto",
         tower: str | Tower | None = "auto",
-        tiles: Tiles | None = None,
+        tiles: tuple[int, int] | str | None = None,
         overlap: float = OVERLAP,
         threshold: float | None = None,
         colour: str = "rgb",
@@ -124,15 +124,13 @@ class Detector:
         """
         return self._judge(self._basis, [to_frame(picture, self._order(colour))])[0]
 
-    def judge_all(
-        self, pictures: Iterable[Picture], *, colour: str | None = None, batch: int = BATCH
-    ) -> list[Judgement]:
+    def judge_all(self, pictures: Pictures, *, colour: str | None = None, batch: int = BATCH) -> list[Judgement]:
         """The judgements on several pictures, in their order, `batch` of them in one pass.
 
         Each judgement keeps its picture: of more than memory holds, give some at a time.
 
         Args:
-            pictures: A list, a generator or a stack [N, H, W, 3]; sizes may differ.
+            pictures: A list, a generator, a stack [N, H, W, 3] or a folder; sizes may differ.
             colour: As of `judge`.
             batch: 1 or more.
 
@@ -145,7 +143,7 @@ class Detector:
         frames = self._frames(each(pictures, "pictures"), colour)
         return [one for some in _batches(frames, batch) for one in self._judge(basis, [frame for _, frame in some])]
 
-    def enrol(self, pictures: Iterable[Picture], *, colour: str | None = None) -> Detector:
+    def enrol(self, pictures: Pictures, *, colour: str | None = None) -> Detector:
         """Compares parts with these pictures of good ones from now on, too; all are enrolled, or none.
 
         A threshold that was calibrated no longer holds, and is provisional again.
@@ -163,7 +161,7 @@ class Detector:
         self._enrol(each(pictures, "pictures"), colour)
         return self
 
-    def calibrate(self, good: Iterable[Picture], rate: float = 0.05, *, colour: str | None = None) -> Calibration:
+    def calibrate(self, good: Pictures, rate: float = 0.05, *, colour: str | None = None) -> Calibration:
         """Sets the threshold so that the next good part is an anomaly with a probability of at most `rate`.
 
         Args:

@@ -15,9 +15,13 @@ from PIL import Image
 
 from core import MOST_PIXELS
 from core.image import ImageError, Rgb, from_opencv, read
+from core.picture_files import no_pictures, pictures_in
 
 Picture: TypeAlias = "NDArray[Any] | Image.Image | str | os.PathLike[str]"
 """An array, uint8 [H, W, 3], [H, W, 4] (opaque), [H, W, 1] or [H, W] (grey); an image of Pillow; or a path."""
+
+Pictures: TypeAlias = "Iterable[Picture] | os.PathLike[str]"
+"""Several pictures in their order; or a folder, by its path."""
 
 COLOURS = ("rgb", "bgr")
 """Orders of an array's channels; images of Pillow and files know theirs."""
@@ -91,7 +95,8 @@ def check_colour(colour: object) -> None:
 def each(pictures: object, name: str) -> Iterator[tuple[str, object]]:
     """The pictures of a list, or of anything else that has an order, each with the name that messages call it.
 
-    A stack [N, H, W, C] is a list too. One picture alone is none, as its rows would pass for pictures.
+    A stack [N, H, W, C] is a list too, and so are the files in a folder, sorted; not those below it, where `good/bad` may
+    be. One picture alone is none, as its rows would pass for pictures.
 
     Raises:
         ImageError: it is no list of pictures, or an empty one.
@@ -99,12 +104,7 @@ def each(pictures: object, name: str) -> Iterator[tuple[str, object]]:
     if isinstance(pictures, np.ndarray) and pictures.ndim != 4:
         raise ImageError(f"{name} {_are(pictures)}, which is one picture; give a list: [picture]")
     if isinstance(pictures, (str, os.PathLike)):
-        if Path(pictures).is_dir():
-            raise ImageError(
-                f"{name} is the folder {os.fspath(pictures)}; give a list of its pictures: "
-                f"sorted(Path({os.fspath(pictures)!r}).glob('*.png'))"
-            )
-        raise ImageError(f"{name} is {os.fspath(pictures)!r}, which is one picture; give a list: [picture]")
+        pictures = _in_folder(Path(pictures), name)
     if isinstance(pictures, Image.Image):
         raise ImageError(f"{name} is one picture; give a list: [picture]")
     if isinstance(pictures, (Mapping, Set)):
@@ -118,6 +118,18 @@ def each(pictures: object, name: str) -> Iterator[tuple[str, object]]:
     if first is _NOTHING:
         raise ImageError(f"{name} holds no picture; give one or more, and check the folder or pattern")
     return ((_called(picture, f"{name}[{place}]"), picture) for place, picture in enumerate(chain([first], rest)))
+
+
+def _in_folder(folder: Path, name: str) -> list[Path]:
+    if not folder.is_dir():
+        raise ImageError(f"{name} is {str(folder)!r}, which is no folder; for one picture give a list: [picture]")
+    try:
+        found = pictures_in(folder)
+    except OSError as error:
+        raise ImageError(f"{folder}: {error.strerror}; make it readable") from error
+    if not found:
+        raise ImageError(no_pictures(folder))
+    return found
 
 
 def _called(picture: object, name: str) -> str:

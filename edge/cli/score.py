@@ -36,8 +36,10 @@ def score(
         typer.Option(min=0, max=1, help="Anomalous at and above it. Default: 0.5, and provisional verdicts."),
     ] = None,
     normal: Annotated[
-        Path | None, typer.Option(help="Folder of good parts, which the others are compared with.")
+        Path | None, typer.Option(help="Folder with good parts, which the others are compared with.")
     ] = None,
+    tiles: Annotated[str, typer.Option(help="Cut pictures into rows x columns, as 2x2, or auto.")] = "1x1",
+    overlap: Annotated[float, typer.Option(min=0, max=0.5, help="What neighbouring tiles share.")] = 0.2,
     heatmaps: Annotated[Optional[Path], typer.Option(help="Folder for heatmaps and overlays.")] = None,  # noqa: UP045
     batch: Annotated[int, typer.Option(min=1, help="Pictures in one pass.")] = 4,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -46,12 +48,18 @@ def score(
     with explained():
         from core.backbone import UNTRAINED
         from core.detector import Detector
-        from core.picture_files import pictures_of
-        from edge.tools.score import find_pictures, report, score_pictures, threshold_source, without_normal
+        from edge.tools.score import (
+            find_normal,
+            find_pictures,
+            report,
+            score_pictures,
+            threshold_source,
+            without_normal,
+        )
 
         if threshold is not None and not math.isfinite(threshold):
             raise typer.BadParameter(f"{threshold}: it is a number from 0 to 1", param_hint="--threshold")
-        shots = [] if normal is None else pictures_of([normal])
+        shots = [] if normal is None else find_normal(normal)
         pictures = without_normal(find_pictures(paths), shots)
         detector = Detector(
             pack,
@@ -60,6 +68,8 @@ def score(
             weights=weights,
             device=device,
             dtype=dtype,
+            tiles=tiles,
+            overlap=overlap,
             threshold=threshold,
             store=store_dir(),
         )

@@ -13,7 +13,7 @@ from pydantic import AfterValidator
 from core.calibration import CALIBRATED, UNCALIBRATED
 from core.detector import BATCH, Detector
 from core.image import ImageError, Rgb, encode_heatmap, encode_jpeg
-from core.picture import to_frame
+from core.picture import each, to_frame
 from core.picture_files import HEATMAP, OVERLAY, pictures_of
 from core.printable import encodable
 from edge.clock import monotonic
@@ -86,6 +86,18 @@ def _distinct(pictures: Sequence[Picture]) -> list[Picture]:
         suffix = f"-{names[stem]}" if names[stem] > 1 else ""
         distinct.append(Picture(picture.path, stem.with_name(stem.name + suffix)))
     return distinct
+
+
+def find_normal(folder: Path) -> list[Path]:
+    """The pictures in `folder`, and not below it.
+
+    Raises:
+        FileNotFoundError: it is no folder, or holds no picture.
+        ImageError: it cannot be listed.
+    """
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: no such folder; name one with pictures of good parts")
+    return [Path(name) for name, _ in each(folder, "normal")]
 
 
 def without_normal(pictures: Sequence[Picture], normal: Sequence[Path]) -> list[Picture]:

@@ -160,15 +160,25 @@ def test_a_list_a_generator_and_a_stack_are_pictures_with_names() -> None:
         assert [name for name, _ in each(pictures, "good")] == ["good[0]", "good[1]"]
 
 
+def test_a_folder_is_the_pictures_in_it_and_not_below(tmp_path: Path) -> None:
+    for name in ("b.png", "a.png", "bad/c.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.fromarray(RGB).save(tmp_path / name)
+    (tmp_path / "notes.txt").touch()
+    found = list(each(str(tmp_path), "good"))
+    assert found == [(str(tmp_path / name), tmp_path / name) for name in ("a.png", "b.png")]
+
+
 @pytest.mark.parametrize(
     ("pictures", "message"),
     [
         (RGB, r"\[48, 64, 3\], which is one picture; give a list: \[picture\]"),
         (GREY, "which is one picture"),
         (Image.fromarray(RGB), r"good is one picture; give a list: \[picture\]"),
-        ("part.png", r"good is 'part.png', which is one picture"),
-        (Path("part.png"), "which is one picture"),
-        (Path("/"), r"good is the folder /; give a list of its pictures: sorted\(Path\('/'\)\.glob"),
+        ("part.png", r"good is 'part.png', which is no folder; for one picture give a list: \[picture\]"),
+        (Path("part.png"), "which is no folder"),
+        ("a\0b", "which is no folder"),
+        (Path("/dev/fd"), "/dev/fd: no pictures in this folder"),
         ({"a": RGB}, "a dict, which has no order"),
         ({"a.png"}, "a set, which has no order"),
         (torch.from_numpy(RGB)[None], "torch tensor; give a list of arrays"),

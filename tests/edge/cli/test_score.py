@@ -46,13 +46,6 @@ def test_parts_are_compared_with_normal_ones_as_a_detector_does(parts: Path) -> 
     assert report["provisional"]
 
 
-def test_the_table_says_where_the_threshold_comes_from(parts: Path) -> None:
-    options = ["--pack", "bottle", "--normal", str(parts / "good")]
-    result = runner.invoke(app, ["score", str(parts / "broken.png"), *options])
-    assert result.exit_code == 0, result.output
-    assert "provisional: from 2 shots, each against the others" in " ".join(result.output.split())
-
-
 def test_a_picture_that_shows_nothing_has_no_verdict(parts: Path) -> None:
     Image.fromarray(np.full((240, 240, 3), 128, np.uint8)).save(parts / "flat.png")
     result = runner.invoke(app, ["score", str(parts / "flat.png"), "--pack", "bottle", "--json"])
@@ -60,6 +53,16 @@ def test_a_picture_that_shows_nothing_has_no_verdict(parts: Path) -> None:
     (picture,) = json.loads(result.stdout)["pictures"]
     assert picture["verdict"] == "error"
     assert "flat.png shows nothing: all its pixels are (128, 128, 128)" in picture["error"]
+
+
+def test_tiles_are_those_of_a_detector(parts: Path) -> None:
+    options = ["--pack", "bottle", "--tiles", "1x2", "--overlap", "0.1"]
+    result = runner.invoke(app, ["score", str(parts / "broken.png"), *options])
+    assert result.exit_code == 0, result.output
+    expected = Detector("bottle", tiles=(1, 2), overlap=0.1).judge(parts / "broken.png")
+    assert f"{expected.score:.4f}" in result.stdout
+    wrong = runner.invoke(app, ["score", str(parts), "--pack", "bottle", "--tiles", "2"])
+    assert (wrong.exit_code, "write rows x columns, as 2x3" in wrong.stderr) == (2, True)
 
 
 def test_normal_parts_that_say_nothing_are_refused(parts: Path) -> None:
@@ -70,7 +73,7 @@ def test_normal_parts_that_say_nothing_are_refused(parts: Path) -> None:
     twice = runner.invoke(app, ["score", str(parts), "--pack", "bottle", "--normal", str(good)])
     for result, message in (
         (alone, "all pictures are among the normal ones"),
-        (nowhere, "bad: no such file or folder"),
+        (nowhere, "bad: no such folder"),
         (twice, f"{good / '2.png'} is the same picture as {good / '0.png'}; leave it out"),
     ):
         assert result.exit_code == 2
