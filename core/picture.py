@@ -95,12 +95,14 @@ def check_colour(colour: object) -> None:
 def each(pictures: object, name: str) -> Iterator[tuple[str, object]]:
     """The pictures of a list, or of anything else that has an order, each with the name that messages call it.
 
-    A stack [N, H, W, C] is a list too, and so are the files in a folder, sorted; not those below it, where `good/bad` may
-    be. One picture alone is none, as its rows would pass for pictures.
+    A stack [N, H, W, C] is a list too, and so are the files in a folder, sorted; not those below it, as `good/bad` may
+    be there. One picture alone is none, as its rows would pass for pictures.
 
     Raises:
         ImageError: it is no list of pictures, or an empty one.
     """
+    if isinstance(pictures, np.ndarray) and pictures.ndim == 1 and pictures.dtype.kind in "OU":
+        pictures = pictures.tolist()  # paths, or pictures of several sizes
     if isinstance(pictures, np.ndarray) and pictures.ndim != 4:
         raise ImageError(f"{name} {_are(pictures)}, which is one picture; give a list: [picture]")
     if isinstance(pictures, (str, os.PathLike)):
@@ -121,6 +123,8 @@ def each(pictures: object, name: str) -> Iterator[tuple[str, object]]:
 
 
 def _in_folder(folder: Path, name: str) -> list[Path]:
+    if not folder.is_dir() and "*" in str(folder):
+        raise ImageError(f"{name} is the pattern {str(folder)!r}; give sorted(Path().glob({str(folder)!r}))")
     if not folder.is_dir():
         raise ImageError(f"{name} is {str(folder)!r}, which is no folder; for one picture give a list: [picture]")
     try:

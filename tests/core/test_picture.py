@@ -160,6 +160,10 @@ def test_a_list_a_generator_and_a_stack_are_pictures_with_names() -> None:
         assert [name for name, _ in each(pictures, "good")] == ["good[0]", "good[1]"]
 
 
+def test_an_array_of_paths_is_a_list() -> None:
+    assert list(each(np.array(["a.png", "b.png"]), "good")) == [("a.png", "a.png"), ("b.png", "b.png")]
+
+
 def test_a_folder_is_the_pictures_in_it_and_not_below(tmp_path: Path) -> None:
     for name in ("b.png", "a.png", "bad/c.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -178,6 +182,7 @@ def test_a_folder_is_the_pictures_in_it_and_not_below(tmp_path: Path) -> None:
         ("part.png", r"good is 'part.png', which is no folder; for one picture give a list: \[picture\]"),
         (Path("part.png"), "which is no folder"),
         ("a\0b", "which is no folder"),
+        ("good/*.png", r"good is the pattern 'good/\*\.png'; give sorted\(Path\(\)\.glob\('good/\*\.png'\)\)"),
         (Path("/dev/fd"), "/dev/fd: no pictures in this folder"),
         ({"a": RGB}, "a dict, which has no order"),
         ({"a.png"}, "a set, which has no order"),
