@@ -39,7 +39,8 @@ class Encoding:
         fingerprint: Of the model's weights and preprocessing; SHA-256, hexadecimal.
         preprocess: Version of the preprocessing.
         shapes: Of one picture's features by their kind: `window:<scale>` (W, d) of each scale, then `patch` (N, w);
-            of windows that are not exact `window:<scale>:<mode>`.
+            of windows that are not exact `window:<scale>:<mode>`, and of those at another step than 1 with
+            `:step<stride>` behind it.
     """
 
     fingerprint: str
@@ -115,6 +116,7 @@ def encoding_of(alfa: Alfa, shape: tuple[int, int] | None = None) -> Encoding:
     width, joint = alfa.backbone.visual.proj.shape
     rows, cols = alfa.backbone.grid
     mode = "" if alfa.method.windows == "exact" else f":{alfa.method.windows}"
+    mode += "" if alfa.method.stride == 1 else f":step{alfa.method.stride}"
     windows = [(f"window:{one.scale}{mode}", (len(one.index), int(joint))) for one in alfa.windows]
     maps = alfa.feature_maps(shape).kinds if shape is not None and alfa.method.few_shot == "evidence" else ()
     shapes = (*windows, (_PATCH, (rows * cols, int(width))))

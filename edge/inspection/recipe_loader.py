@@ -103,7 +103,7 @@ class Recipes:
         self._inference = inference
         self._packs = CompiledPacks(store_dir(model.store) / "compiled")
         self._lock = threading.Lock()  # guards what follows
-        self._texts: dict[str, Future[TextFeatures]] = {}  # by the SHA-256 of the pack
+        self._texts: dict[str, Future[TextFeatures]] = {}  # by the SHA-256 of the pack's texts
         self._users = 0  # of the text half
 
     def load(self, line: LineSettings, pack: PromptPack) -> LoadedRecipe:
@@ -139,17 +139,18 @@ class Recipes:
         return self._backbone.text.loaded
 
     def _text(self, pack: PromptPack) -> TextFeatures:
+        key = pack.texts_sha256
         with self._lock:
-            text = self._texts.get(pack.sha256)
+            text = self._texts.get(key)
             mine = text is None
             if text is None:
-                text = self._texts[pack.sha256] = Future()
+                text = self._texts[key] = Future()
         if mine:
             try:
                 text.set_result(self._compile(pack))
             except BaseException as error:
                 with self._lock:
-                    del self._texts[pack.sha256]  # the next load tries again
+                    del self._texts[key]  # the next load tries again
                 text.set_exception(error)
         return text.result()
 
