@@ -21,7 +21,7 @@ from core.bank.memory import Index, Memory, make_index, reference_map, remember,
 from core.graph import GraphedPass
 from core.image import Rgb
 from core.inspection import Inspection as Inspection
-from core.inspection import to_host
+from core.inspection import refuse_faults, to_host
 from core.masked import MaskedPass
 from core.method import ALFA as ALFA
 from core.method import AUTO as AUTO
@@ -205,6 +205,7 @@ class Alfa:
 
         Raises:
             ValueError: there are no windows, and a frame has no index.
+            NotFiniteError: what the model says of a frame is no number.
         """
         sizes = [(frame.shape[0], frame.shape[1]) for frame in frames]
         return self.inspect_pixels(self.backbone.pixels(frames), texts, sizes, indexes, frames)
@@ -231,7 +232,9 @@ class Alfa:
                 maps = self.feature_maps(index.shape)([frames[row] for row in rows])
             judged = self._judge(part, maps, text, index, [sizes[row] for row in rows])
             inspections.update(zip(rows, judged, strict=True))
-        return [inspections[row] for row in range(len(texts))]
+        found = [inspections[row] for row in range(len(texts))]
+        refuse_faults(found)
+        return found
 
     def _judge(
         self,

@@ -69,7 +69,12 @@ class MapCache:
     ) -> None:
         self._encode, self._device, self._batch, self._encoded = encode, backbone.device, batch, encoded
         self.kinds = tuple(kinds)
-        described = (code_version(), *((kind.name, kind.fingerprint, kind.shape) for kind in self.kinds), str(self._device), batch)
+        described = (
+            code_version(),
+            *((kind.name, kind.fingerprint, kind.shape) for kind in self.kinds),
+            str(self._device),
+            batch,
+        )
         self.folder = root / ("maps-" + hashlib.sha256(repr(described).encode()).hexdigest()[:16])
 
     def clear(self) -> None:
