@@ -87,7 +87,7 @@ def load_clip(
     known = LoadedClip(
         name=name,
         reload=read,
-        tokenize=open_clip.get_tokenizer(name),
+        tokenize=partial(_tokenize, name),
         mean=tuple(settings.get("mean", CLIP_MEAN)),
         std=tuple(settings.get("std", CLIP_STD)),
         assumed=_assumed(found.path, shape, settings) if found.tag is None else "",
@@ -137,10 +137,11 @@ def _of_the_package(name: str, overrides: Overrides) -> tuple[Any, LoadedClip]:
         network = load_bundled()[0] if name == BUNDLED else _untrained()
         return network if size is None else _at_size(network, config, size)
 
+    tokenize = partial(_tokenize, name)
     if name == UNTRAINED:
-        return load(), LoadedClip(UNTRAINED, load, _tokenize)
+        return load(), LoadedClip(UNTRAINED, load, tokenize)
     card = load_card()
-    return load(), LoadedClip(card.name, load, _tokenize, traits=card.traits)
+    return load(), LoadedClip(card.name, load, tokenize, traits=card.traits)
 
 
 def _untrained() -> CLIP:
@@ -212,14 +213,15 @@ def _listed(values: tuple[float, ...]) -> str:
 
 
 @cache
-def _tokenizer() -> SimpleTokenizer:
-    return SimpleTokenizer(context_length=77)
+def _tokenizer(name: str) -> Callable[[list[str]], Tensor]:
+    made: Callable[[list[str]], Tensor]
+    made = SimpleTokenizer(context_length=77) if name in (BUNDLED, UNTRAINED) else open_clip.get_tokenizer(name)
+    return made
 
 
-def _tokenize(sentences: list[str]) -> Tensor:
-    """open_clip's own tokenizer, made when there is something to say: a start with compiled packs goes without."""
-    tokens: Tensor = _tokenizer()(sentences)
-    return tokens
+def _tokenize(name: str, sentences: list[str]) -> Tensor:
+    """By the model's tokenizer, made when there is something to say: a start with compiled packs goes without."""
+    return _tokenizer(name)(sentences)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
@@ -15,6 +16,7 @@ from core.adaptation import TextFeatures
 from core.alfa import Alfa, Method
 from core.backbone import BUNDLED, Backbone, load_backbone
 from core.model_error import ModelError
+from core.overrides import Overrides
 from core.packs.compiled import CompiledPacks
 from core.packs.pack import PromptPack
 from core.towers import LITE0, Tower, load_tower
@@ -24,6 +26,8 @@ from edge.inference import Inference
 from edge.inspection.recipe import LoadedRecipe
 from edge.messages import Model, Recipe
 from edge.settings import LineSettings, MethodSettings, ModelSettings, store_dir
+
+log = logging.getLogger(__name__)
 
 _SENTENCES = 8  # embedded at a time while frames wait: with fewer each takes longer, with more frames wait longer
 
@@ -49,12 +53,19 @@ def make_alfa(model: ModelSettings, method: MethodSettings) -> Alfa:
     except ValueError as error:
         raise ModelError(f"the parts of [method] do not go together: {error}") from error
     store = Store(store_dir(model.store))
-    backbone = load_backbone(model.name, model.weights, model.device, model.dtype, store)
+    backbone = load_backbone(model.name, model.weights, model.device, model.dtype, store, overrides_of(model))
+    if backbone.assumed:
+        log.warning("%s; set model.mean, model.std and model.quick_gelu as their maker says", backbone.assumed)
     tower = None if method.few_shot == "alfa" else make_tower(model, store)
     try:
         return Alfa(backbone, chosen, patches=True, tower=tower)  # shots may come while it runs
     except ValueError as error:
         raise ModelError(f"the method does not fit the model: {error}") from error
+
+
+def overrides_of(model: ModelSettings) -> Overrides:
+    """What is set of the model by hand."""
+    return Overrides(model.image_size, model.mean, model.std, model.quick_gelu)
 
 
 def make_tower(model: ModelSettings, store: Store) -> Tower | None:
