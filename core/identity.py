@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from core.preprocess import VERSION as PREPROCESS_VERSION
+
+if TYPE_CHECKING:
+    from core.method import Method
 
 
 class OtherIdentityError(ValueError):
@@ -13,41 +19,52 @@ class OtherIdentityError(ValueError):
 class Identity:
     """What features are made by; only those of one identity can be compared.
 
+    Tiles are no part of it: each has an index of its own, and `core.bank.tiled_index` compares how frames are cut.
+
     Attributes:
         fingerprint: Of the model; see `core.fingerprint`.
-        preprocess: Version of the preprocessing.
         scales: Window sizes, patches.
         stride: Step between windows, patches.
         windows: How windows are embedded; one of `core.windows.MODES`.
-        tiles: Rows and columns that a frame is cut into.
         maps: Fingerprints of the feature maps that are compared; nothing for the paper's own way.
+        preprocess: Version of the preprocessing.
     """
 
     fingerprint: str
-    preprocess: int
-    scales: tuple[int, ...] = ()
-    stride: int = 1
-    windows: str = "exact"
-    tiles: tuple[int, int] = (1, 1)
+    scales: tuple[int, ...]
+    stride: int
+    windows: str
     maps: tuple[str, ...] = ()
+    preprocess: int = PREPROCESS_VERSION
 
-    def difference(self, other: Identity) -> str:
-        """What of `other` differs, in words; empty where nothing does."""
-        words = {
-            "fingerprint": ("the model", self.fingerprint[:12], other.fingerprint[:12]),
-            "preprocess": ("the preprocessing", self.preprocess, other.preprocess),
-            "scales": ("the window sizes", list(self.scales), list(other.scales)),
-            "stride": ("the step between windows", self.stride, other.stride),
-            "windows": ("the windows", self.windows, other.windows),
-            "tiles": ("the tiles", list(self.tiles), list(other.tiles)),
-            "maps": ("the feature maps", _short(self.maps), _short(other.maps)),
+    def with_maps(self, maps: tuple[str, ...]) -> Identity:
+        """The same with feature maps, by their fingerprints."""
+        return replace(self, maps=maps)
+
+    def refuse(self, made_by: Identity | None, called: str) -> None:
+        """Raises OtherIdentityError where `called`, which `made_by` says the origin of, cannot be compared.
+
+        What was made by hand, with no origin, is taken as it is.
+        """
+        if made_by is not None and (found := self._differences(made_by)):
+            raise OtherIdentityError(f"{called} cannot be compared with the frames: {found}; embed them anew")
+
+    def _differences(self, other: Identity) -> str:
+        pairs = {
+            "model": (other.fingerprint[:12], self.fingerprint[:12]),
+            "preprocessing": (other.preprocess, self.preprocess),
+            "window sizes": (list(other.scales), list(self.scales)),
+            "step between windows": (other.stride, self.stride),
+            "windows": (other.windows, self.windows),
+            "feature maps": (_short(other.maps), _short(self.maps)),
         }
-        return ", ".join(
-            f"{name} ({there}, not {here})"
-            for field, (name, here, there) in words.items()
-            if getattr(self, field) != getattr(other, field)
-        )
+        return ", ".join(f"{name} {there}, not {here}" for name, (there, here) in pairs.items() if there != here)
+
+
+def identity_of(fingerprint: str, method: Method) -> Identity:
+    """Of what a model makes of frames by a method, without feature maps."""
+    return Identity(fingerprint, method.scales, method.stride, method.windows)
 
 
 def _short(fingerprints: tuple[str, ...]) -> str:
-    return "+".join(one[:8] for one in fingerprints) or "none"
+    return "+".join(fingerprint[:12] for fingerprint in fingerprints) or "none"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -17,6 +17,7 @@ from core.explain import Likeness
 from core.heatmap import Peak, find_peak, to_frame
 from core.image import Map
 from core.model_error import NotFiniteError
+from core.tiles import Tiling
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,6 +121,30 @@ def refuse_faults(inspections: Sequence[Inspection]) -> None:
         if (fault := inspection.fault) is not None:
             remedy = "compute in fp32, where the model may overflow in half precision, or fetch its weights again"
             raise NotFiniteError(f"frame {number} of {len(inspections)}: {fault}; {remedy}", inspections)
+
+
+def merge(tiles: Sequence[Inspection], tiling: Tiling, size: tuple[int, int]) -> Inspection:
+    """The inspection of a frame of `size` (height, width), pixels, from those of its tiles, row by row.
+
+    The map is that of all tiles. Scores, kept prompts and what the descriptors say of the image are those of the tile
+    whose score is the largest.
+    """
+    if tiling.count == 1:
+        return tiles[0]
+    top = tiles[int(np.argmax([tile.score for tile in tiles]))]  # what is no number is the largest, and gets refused
+    likeness = top.likeness
+    if likeness is not None:
+        patches = [tile.likeness.patch for tile in tiles if tile.likeness is not None]
+        likeness = replace(likeness, patch=tiling.merge_labels(patches))
+    return replace(top, patch_map=tiling.merge([tile.patch_map for tile in tiles]), size=size, likeness=likeness)
+
+
+def rows_alike(*columns: Sequence[object]) -> list[list[int]]:
+    """The rows of a batch by what they are judged by: those with the very same objects in all `columns` together."""
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for row, objects in enumerate(zip(*columns, strict=True)):
+        groups.setdefault(tuple(map(id, objects)), []).append(row)
+    return list(groups.values())
 
 
 def _to_unit(values: NDArray[np.float32]) -> NDArray[np.float32]:

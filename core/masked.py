@@ -15,7 +15,6 @@ to it. The image is passed in float32 as in the exact pass, and is then most of 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import torch
@@ -24,7 +23,7 @@ from torch import Tensor
 
 from core.aligner import Values
 from core.blocks import complete, embed, in_precision, project
-from core.vision import Features, VisionPass, check, lift
+from core.vision import Features, VisionPass, check
 from core.windows import Windows
 
 
@@ -94,10 +93,9 @@ class MaskedPass(VisionPass):
         visual = self.visual
         image = visual.ln_post(image)
         window = visual.ln_post(window).view(len(image), -1, image.shape[-1])
-        carry = partial(lift, visual)
         return Features(
             F.normalize(image[:, 0] @ visual.proj, dim=-1),
             torch.split(F.normalize(window @ visual.proj, dim=-1), self._sizes, 1),
-            tuple(Values(value, one, named, carry) for one, named in zip(values, self._named, strict=True)),
+            tuple(Values(value, one, named) for one, named in zip(values, self._named, strict=True)),
             F.normalize(image[:, 1:], dim=-1) if image.shape[1] > 1 else None,
         )

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import torch
@@ -75,6 +74,8 @@ class _Stage:
 class VisionPass(nn.Module):
     """The pass for one model and one set of windows.
 
+    `torch.export` takes it, for batches of one size, once `torch.export.register_dataclass` knows `Features` and `Values`.
+
     Args:
         visual: `open_clip.transformer.VisionTransformer` with class-token pooling, in float32.
         windows: The windows of each scale, on the model's grid; none: the image alone.
@@ -114,12 +115,11 @@ class VisionPass(nn.Module):
         (whole, v_global), local = seen[0], seen[1:]
         image, *windows = [F.normalize(out[:, :, 0] @ self.visual.proj, dim=-1) for out, _ in seen]
         groups = [group for stage in self.stages for group in stage.groups]
-        carry = partial(lift, self.visual)
         return Features(
             image[:, 0],
             tuple(windows),
             tuple(
-                Values(v_global[:, 0], v_local, group.index, carry)
+                Values(v_global[:, 0], v_local, group.index)
                 for (_, v_local), group in zip(local, groups[1:], strict=True)
             ),
             F.normalize(whole[:, 0, 1:], dim=-1) if groups[0].queries > 1 else None,

@@ -11,6 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from core.bank.coreset import select
+from core.identity import Identity
+from core.tiles import WHOLE, Tiling
 from core.vision import Features
 from core.windows import Windows, to_patches
 
@@ -25,17 +27,26 @@ _DIMENSIONS = 128
 
 @dataclass(frozen=True, eq=False)
 class Memory:
-    """The features of S normal shots; float32, or float16 as a bank keeps them; unit length.
+    """The features of S normal shots, or tiles of one; float32, or float16 as a bank keeps them; unit length.
 
     Attributes:
         windows: Of each scale, [S, W, d].
         patches: Of the last layer, [S, N, w].
         maps: The maps of `core.bank.feature_maps`, each [S, R, C, d], of no set length; none for the paper's own.
+        made_by: What it was made by; None where that was compared already, or nobody says.
     """
 
     windows: tuple[Tensor, ...]
     patches: Tensor
     maps: tuple[Tensor, ...] = ()
+    made_by: Identity | None = None
+
+    def take(self, place: int) -> Memory:
+        """The features of one of the shots or tiles."""
+        here = slice(place, place + 1)
+        return Memory(
+            tuple(one[here] for one in self.windows), self.patches[here], tuple(one[here] for one in self.maps)
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,12 +108,29 @@ class Index:
         patches: [M, w].
         evidence: The shots by feature maps, in place of windows and patches, which are then empty.
         shape: Height and width of the pictures that those maps are made for, pixels.
+        made_by: What it was made by; None where nobody says.
     """
 
     windows: tuple[Tensor, ...]
     patches: Tensor
     evidence: Evidence | None = None
     shape: tuple[int, int] | None = None
+    made_by: Identity | None = None
+
+    @property
+    def tiling(self) -> Tiling:
+        """Frames are compared as they are, as tiles are."""
+        return WHOLE
+
+    @property
+    def tiles(self) -> tuple[Index, ...]:
+        """This one."""
+        return (self,)
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """The share of the say of each source of evidence; nothing where none is heard."""
+        return {} if self.evidence is None else self.evidence.weights
 
 
 def make_index(memories: Sequence[Memory], device: torch.device, limit: int | None = None) -> Index:

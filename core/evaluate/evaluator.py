@@ -14,19 +14,21 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from core.adaptation import TextFeatures
-from core.alfa import Alfa, Method
+from core.alfa import Alfa
 from core.bank.memory import Memory, distances, reference_map, remember
 from core.evaluate.cache import FeatureCache
 from core.evaluate.datasets import DataClass, Sample, read_mask
-from core.evaluate.few_shot import FewShot, Judge, MapStore, judge_of, mutual_judge, to_numpy, views
+from core.evaluate.few_shot import Judge, MapStore, judge_of, median_shape, mutual_judge, to_numpy, views
 from core.evaluate.map_cache import MapCache, View
 from core.evaluate.metrics import PixelMetrics, deciles, image_metrics, operate
+from core.evaluate.plan import Plan
 from core.evaluate.result import ClassResult, Metrics, Picture, Run
 from core.heatmap import to_frame
 from core.image import ImageError, read
 from core.model_error import NotFiniteError
 from core.packs.pack import PromptPack, winclip_prompts
 from core.regions import grown
+from core.tiles import WHOLE, Tiling, TilingError, tiling_of
 from core.vision import Features
 
 _Score = tuple[float, NDArray[np.float32]]  # S and the patch map [rows, cols]
@@ -35,37 +37,6 @@ CALIBRATION = 50
 """Good training pictures that the operating threshold comes from, at most; none of them is a shot."""
 FALSE_ALARM_RATE = 0.05
 """What the threshold is to promise."""
-
-
-@dataclass(frozen=True)
-class Variant:
-    """A way to score: a method, and which prompts it is given."""
-
-    name: str
-    method: Method
-    winclip_prompts: bool = False
-    parts: str = "both"
-    """`both`, or the one part of Eq. 12 that the image score is: `global` or `local`."""
-    few: FewShot | None = None
-    """How normal shots are compared; None: as in Eq. 12."""
-    at: str = ""
-    """`zero` or `few`: without or with shots only. Otherwise as `Plan` says."""
-
-    @property
-    def mutual(self) -> bool:
-        """Whether pictures score each other, without shots."""
-        return self.few is not None and self.few.scorer == "mutual"
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What to run. The first variant is run with every number of shots, the others with none, unless they say so."""
-
-    variants: tuple[Variant, ...]
-    shots: tuple[int, ...]
-    seeds: int
-    resolution: tuple[int, int]
-    """Height and width at which pixel metrics are taken."""
 
 
 @dataclass(eq=False)
@@ -80,8 +51,8 @@ class _Setting:
     normals: list[float] = field(default_factory=list)
     hits: list[bool | None] = field(default_factory=list)
     pixels: PixelMetrics = field(default_factory=PixelMetrics)
-    judge: Judge | None = None
-    """What scores where it is not Eq. 12."""
+    judges: tuple[Judge, ...] = ()
+    """What scores each place of a tile, where it is not Eq. 12."""
 
 
 class ClassEvaluator:
@@ -109,6 +80,8 @@ class ClassEvaluator:
         self._scored = scored
         self._store = store
         self._maps: MapCache | None = None  # of the class at hand
+        self._tiling = WHOLE  # the same
+        self._tilings: dict[Path, Tiling] = {}
         self._mutual: dict[str, NDArray[np.float32]] = {}  # maps of pictures that were scored by each other
         self._sizes: dict[Path, tuple[int, int]] = {}
         self._texts: dict[tuple[str, bool, bool, bool], TextFeatures] = {}
@@ -118,6 +91,9 @@ class ClassEvaluator:
         broken: list[str] = []
         test = [sample for sample in data.test if self._readable(sample, broken)]
         train = [path for path in data.train if _opens(path, broken)]
+        self._tiling = self._choose_tiling([sample.path for sample in test])
+        test = [sample for sample in test if self._fits(sample.path, broken)]
+        train = [path for path in train if self._fits(path, broken)]
         most = max(self._plan.shots)
         drawn = [
             random.Random(f"{data.name}:{seed}").sample(train, min(most, len(train))) for seed in self._seeds(most)
@@ -125,21 +101,21 @@ class ClassEvaluator:
         shots = sorted({path for paths in drawn for path in paths})
         rest = [path for path in train if path not in set(shots)]
         normals = sorted(random.Random(f"{data.name}:calibration").sample(rest, min(CALIBRATION, len(rest))))
-        digests = self._cache.encode([*(sample.path for sample in test), *shots, *normals])
+        digests = self._cache.encode([*(sample.path for sample in test), *shots, *normals], self._tiling)
         texts = [self._text(index, pack) for index in range(len(self._scorers))]
         settings = list(self._settings(drawn, shots))
         plain = any(setting.shots and self._plan.variants[setting.variant].few is None for setting in settings)
-        memory = self._remember([digests[path] for path in shots] if plain else [])
+        memories = self._remember([digests[path] for path in shots] if plain else [])
         tests = [View(sample.path, digests[sample.path]) for sample in test]
         self._ready(settings, texts, tests, [View(path, digests[path]) for path in (*shots, *normals)])
         for path in normals:
-            scored = _finite(path, self._score(digests[path], texts, memory, settings))
+            scored = _finite(path, self._score(digests[path], texts, memories, settings))
             for setting, (score, _) in zip(settings, scored, strict=True):
                 setting.normals.append(score)
             self._scored()
         pictures = []
         for sample in test:
-            pictures.append(self._take(sample, digests[sample.path], texts, memory, settings, root))
+            pictures.append(self._take(sample, digests[sample.path], texts, memories, settings, root))
             self._scored()
         return ClassResult(
             name=data.name,
@@ -159,15 +135,33 @@ class ClassEvaluator:
     ) -> list[NDArray[np.float32]]:
         """The maps [rows, cols] of pictures by a variant, zero-shot or with `shots`; for the report."""
         index = next(place for place, one in enumerate(self._plan.variants) if one.name == variant)
-        digests = {path: self._cache.encode([path])[path] for path in (*paths, *shots)}
+        self._tiling = self._tilings.get(paths[0], WHOLE) if paths else WHOLE
+        digests = {path: self._cache.encode([path], self._tiling)[path] for path in (*paths, *shots)}
         if self._plan.variants[index].mutual:
             return [self._mutual[digests[path]] for path in paths]
         texts = [self._text(index, pack)] * len(self._scorers)
         setting = _Setting(index, tuple(range(len(shots))), 0)
         tests, known = ([View(path, digests[path]) for path in some] for some in (paths, shots))
         self._ready([setting], texts, tests, known)
-        memory = self._remember([view.digest for view in known] if setting.judge is None else [])
-        return [self._score(digests[path], texts, memory, [setting])[0][1] for path in paths]
+        memories = self._remember([view.digest for view in known] if not setting.judges else [])
+        return [self._score(digests[path], texts, memories, [setting])[0][1] for path in paths]
+
+    def _choose_tiling(self, paths: Sequence[Path]) -> Tiling:
+        """The tiling of a class: by the shape of most of its pictures."""
+        shape = median_shape([self._size(path) for path in paths]) if paths else (1, 1)
+        tiling = tiling_of(self._plan.tiles, self._plan.overlap, shape)
+        self._tilings.update(dict.fromkeys(paths, tiling))
+        return tiling
+
+    def _fits(self, path: Path, broken: list[str]) -> bool:
+        """Whether a picture is large enough for its tiles."""
+        try:
+            if self._tiling.count > 1:
+                self._tiling.tile_size(self._size(path))
+        except TilingError as error:
+            broken.append(f"{path}: {error}")
+            return False
+        return True
 
     def _size(self, path: Path) -> tuple[int, int]:
         if path not in self._sizes:
@@ -188,21 +182,28 @@ class ClassEvaluator:
         if not asked or self._store is None:
             return
         used = [train[index] for index in sorted({index for setting, _ in asked for index in setting.shots})] or tests
-        self._maps = self._store.cache(asked[0][1], [self._size(view.path) for view in used])
+        self._maps = self._store.cache(asked[0][1], [self._size(view.path) for view in used], self._tiling)
         self._maps.encode([*tests, *train])
         for view in used:
             self._maps.encode(views(asked[0][1], view.path, view.digest)[1:])
         for setting, few in asked:
             if few.scorer == "mutual":
-                setting.judge = mutual_judge(few, self._maps, tests)
+                setting.judges = tuple(mutual_judge(few, self._maps, tests, place) for place in self._places)
                 continue
             chosen = [train[index] for index in setting.shots]
-            said = [
-                self._said(self._zero_shot(setting.variant, self._cache.load(one.digest), texts[setting.variant]))
-                for one in chosen
-            ]
             shots = [views(few, one.path, one.digest) for one in chosen]
-            setting.judge = judge_of(few, self._maps, shots, torch.cat(said))
+            known = [self._cache.load(one.digest, self._tiling) for one in chosen]
+            judges = []
+            for place in self._places:
+                here = (features.take([place]) for features in known)
+                said = [self._said(self._zero_shot(setting.variant, one, texts[setting.variant])) for one in here]
+                judges.append(judge_of(few, self._maps, shots, torch.cat(said), place))
+            setting.judges = tuple(judges)
+
+    @property
+    def _places(self) -> range:
+        """Of tiles."""
+        return range(self._tiling.count)
 
     @staticmethod
     def _said(zero: tuple[Tensor, Tensor | None]) -> Tensor:
@@ -246,33 +247,63 @@ class ClassEvaluator:
             return False
         return True
 
-    def _remember(self, digests: Sequence[str]) -> Memory | None:
-        if not digests:
-            return None
-        held = [remember(self._cache.load(digest)) for digest in digests]
-        windows = tuple(torch.cat(scale) for scale in zip(*(one.windows for one in held), strict=True))
-        return Memory(windows, torch.cat([one.patches for one in held]))
+    def _remember(self, digests: Sequence[str]) -> list[Memory]:
+        """The features of shots for each place of a tile; nothing without shots."""
+        held = [remember(self._cache.load(digest, self._tiling)) for digest in digests]
+        memories = []
+        for place in self._places if held else ():
+            here = [one.take(place) for one in held]
+            windows = tuple(torch.cat(scale) for scale in zip(*(one.windows for one in here), strict=True))
+            memories.append(Memory(windows, torch.cat([one.patches for one in here])))
+        return memories
 
     @torch.inference_mode()
     def _score(
-        self, digest: str, texts: Sequence[TextFeatures], memory: Memory | None, settings: Sequence[_Setting]
+        self, digest: str, texts: Sequence[TextFeatures], memories: Sequence[Memory], settings: Sequence[_Setting]
     ) -> list[tuple[float, NDArray[np.float32]]]:
-        """S and the patch map [rows, cols] of one picture in each setting."""
-        features = self._cache.load(digest)
+        """S and the patch map [rows, cols] of one picture in each setting; of tiles the largest S, and all maps."""
+        features = self._cache.load(digest, self._tiling)
+        maps: tuple[Tensor, ...] = ()
+        if self._maps is not None and any(setting.judges for setting in settings):
+            maps = self._maps.load(View(Path(), digest))
+        by_tile = [
+            self._score_tile(
+                place,
+                features.take([place]),
+                [one[place : place + 1] for one in maps],
+                digest,
+                texts,
+                memories[place] if memories else None,
+                settings,
+            )
+            for place in self._places
+        ]
+        return [
+            (max(score for score, _ in tiles), self._tiling.merge([patch_map for _, patch_map in tiles]))
+            for tiles in zip(*by_tile, strict=True)
+        ]
+
+    def _score_tile(
+        self,
+        place: int,
+        features: Features,
+        maps: Sequence[Tensor],
+        digest: str,
+        texts: Sequence[TextFeatures],
+        memory: Memory | None,
+        settings: Sequence[_Setting],
+    ) -> list[tuple[float, NDArray[np.float32]]]:
         needed = sorted({setting.variant for setting in settings})
         zero = {index: self._zero_shot(index, features, texts[index]) for index in needed}
         scored = []
-        choices = [setting.shots for setting in settings if setting.shots and setting.judge is None]
-        maps = None
-        if self._maps is not None and any(setting.judge for setting in settings):
-            maps = self._maps.load(View(Path(), digest))
+        choices = [setting.shots for setting in settings if setting.shots and not setting.judges]
         reference = None
         if choices and memory is not None:
             found = distances(features, memory).nearest(choices)
             reference = iter(reference_map(found, self._scorers[0].windows)[0].unbind(0))
         for setting in settings:
-            if setting.judge is not None and maps is not None:
-                score, patch_map = setting.judge(maps, self._said(zero[setting.variant]), digest)
+            if setting.judges:
+                score, patch_map = setting.judges[place](maps, self._said(zero[setting.variant]), digest)
                 scored.append((float(score.clamp(0, 1)), to_numpy(patch_map)))
                 continue
             near = next(reference)[None] if setting.shots and reference is not None else None
@@ -281,10 +312,8 @@ class ClassEvaluator:
 
     def _zero_shot(self, index: int, features: Features, text: TextFeatures) -> tuple[Tensor, Tensor | None]:
         """S_G [1, 1] and S~_L [1, N] of a variant; without windows there is no S~_L."""
-        alfa = self._scorers[index]
-        labels = alfa.adapt(features.image, text)
-        s_global = alfa.abnormal(features.image, labels.embedding)[:, None]
-        return s_global, alfa.aggregate(alfa.window_scores(features, labels.embedding), s_global)
+        found = self._scorers[index].zero_shot(features, text)
+        return found.s_global, found.s_local
 
     def _one(
         self, setting: _Setting, zero: tuple[Tensor, Tensor | None], reference: Tensor | None
@@ -302,15 +331,15 @@ class ClassEvaluator:
         sample: Sample,
         digest: str,
         texts: Sequence[TextFeatures],
-        memory: Memory | None,
+        memories: Sequence[Memory],
         settings: Sequence[_Setting],
         root: Path,
     ) -> Picture:
         """Scores one test picture in every setting."""
         mask = read_mask(sample, self._plan.resolution, self._sizes[sample.path])
         masked = not sample.anomalous or bool(sample.masks)
-        near = grown(mask, self._scorers[0].backbone.grid) if mask.any() else None
-        scored = _finite(sample.path, self._score(digest, texts, memory, settings))
+        near = grown(mask, self._tiling.grid(self._scorers[0].backbone.grid)) if mask.any() else None
+        scored = _finite(sample.path, self._score(digest, texts, memories, settings))
         for setting, (score, patch_map) in zip(settings, scored, strict=True):
             heatmap = to_frame(patch_map, self._plan.resolution)
             setting.scores.append(score)

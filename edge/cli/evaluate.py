@@ -59,6 +59,8 @@ def evaluate(
         typer.Option(min=0, help="Hold patches to so many patches around, for scorers other than evidence."),
     ] = None,
     augment: Annotated[str, typer.Option(help="Views of each shot: none, flips, rotations or all.")] = "none",
+    tiles: Annotated[str, typer.Option(help="Cut pictures into rows x columns, as 2x2, or auto.")] = "1x1",
+    overlap: Annotated[float, typer.Option(min=0, max=0.5, help="What neighbouring tiles share.")] = 0.2,
     batch: Annotated[int, typer.Option(min=1, max=64, help="Pictures in one pass.")] = 4,
     json_file: Annotated[Optional[Path], typer.Option("--json", help="Write the result as JSON.")] = None,  # noqa: UP045
     csv_file: Annotated[Optional[Path], typer.Option("--csv", help="Write a row a run.")] = None,  # noqa: UP045
@@ -71,6 +73,7 @@ def evaluate(
     with explained():
         from core.backbone import DEFAULT, load_backbone
         from core.evaluate.compare import compare, load, render_comparison
+        from core.tiles import TilingError, parse_tiles
         from core.towers import LITE0, load_tower
         from core.weights.store import Store
         from core.windows import MODES
@@ -89,6 +92,10 @@ def evaluate(
             raise typer.BadParameter("shots are 0 or more, scales 1 or more", param_hint="--shots, --scales")
         if windows not in MODES:
             raise typer.BadParameter(f"{windows}: use one of {', '.join(MODES)}", param_hint="--windows")
+        try:
+            cut = parse_tiles(tiles)
+        except TilingError as error:
+            raise typer.BadParameter(str(error), param_hint="--tiles") from None
         few = _few(method, few_shot, scorer, within, augment, numbers)
         if windows == "none" and min(numbers) == 0 and scorer != "mutual":
             raise typer.BadParameter("none needs --shots of 1 or more", param_hint="--windows")
@@ -110,6 +117,8 @@ def evaluate(
             cache=cache or default_cache(),
             resume=resume,
             few=few,
+            tiles=cut,
+            overlap=overlap,
             named=" ".join(
                 f"{key}={value}"
                 for key, value in (("tower", tower), ("within", within), ("augment", augment))

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from core.image import Rgb
+from core.tiles import OVERLAP, Tiles, Tiling, tiling_of
 from edge.messages import Bank, Recipe
 
 if TYPE_CHECKING:
     from core.adaptation import TextFeatures
     from core.alfa import Inspection
-    from core.bank.memory import Index
+    from core.bank.tiled_index import AnyIndex
     from core.drift import DriftTest
 
 NO_SHOTS = Bank(shots=0, revision=0)
@@ -28,23 +29,33 @@ class LoadedRecipe:
         provisional: Whether the threshold is neither calibrated with shots, pack and model as now, nor set by hand.
         from_shots: Whether the threshold comes from the shots alone.
         drift: Whether the line still does what its calibration promised; fed by the line. None without calibration.
+        tiles: Into which the region is cut.
+        overlap: Of them.
     """
 
     text: TextFeatures
     threshold: float
     pixel_threshold: float
     wire: Recipe
-    index: Index | None = None
+    index: AnyIndex | None = None
     bank: Bank = NO_SHOTS
     provisional: bool = False
     from_shots: bool = False
     drift: DriftTest | None = None
+    tiles: Tiles = (1, 1)
+    overlap: float = OVERLAP
+
+    def tiling(self, image: Rgb) -> Tiling:
+        """How a region is cut: as the shots that it is compared with, whatever its own size."""
+        if self.index is not None:
+            return self.index.tiling
+        return tiling_of(self.tiles, self.overlap, (image.shape[0], image.shape[1]))
 
     @property
     def weights(self) -> dict[str, float]:
         """The share of the say of each source that parts are compared with the shots in; nothing without shots."""
-        evidence = None if self.index is None else self.index.evidence
-        return {} if evidence is None else {source: round(share, 4) for source, share in evidence.weights.items()}
+        found = {} if self.index is None else self.index.weights
+        return {source: round(share, 4) for source, share in found.items()}
 
 
 @dataclass(frozen=True, eq=False)

@@ -262,7 +262,8 @@ def _first_frame(name: str, line: LineSettings, camera: Camera, alarms: Alarms, 
     if loaded is None:
         return Check(label, "ok", seen)
     recipe = loaded.of_line[name]
-    scoring = loaded.inference.submit(region, recipe.text, recipe.index, line=name)
+    tiling = recipe.tiling(region)
+    scoring = loaded.inference.submit(region, recipe.text, recipe.index, line=name, tiling=tiling)
     wait([scoring])
     outcome = outcome_of(InspectionRequest("free"), scoring)
     if outcome.scored is None:
