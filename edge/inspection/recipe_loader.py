@@ -122,6 +122,7 @@ class Recipes:
             provisional=is_provisional(line),
             tiles=line.tiles,
             overlap=line.overlap,
+            texts_sha256=pack.texts_sha256,
         )
 
     @contextmanager
