@@ -100,12 +100,14 @@ class Enrolment:
                 tables.calibration(line),
             )
         )
+        basis = self._basis(line, recipe)
+        recipe = replace(recipe, wire=recipe.wire.model_copy(update={"basis": basis}))
         index = self._features.index(line, self._features.views(line))
-        index = self._features.hear(line, recipe, index, (self._basis(line, recipe), recipe.wire.pack_sha256))
+        index = self._features.hear(line, recipe, index, (basis, recipe.wire.pack_sha256))
         changed = replace(recipe, index=index, bank=bank, drift=None)
         if kept is None:
             return self._uncalibrated(line, changed)
-        if (kept.fingerprint, kept.pack_sha256) != (self._basis(line, recipe), recipe.wire.pack_sha256):
+        if (kept.fingerprint, kept.pack_sha256) != (basis, recipe.wire.pack_sha256):
             return self._uncalibrated(line, changed, _OTHER_BASIS)
         holds = kept.revision == bank.revision
         wire = recipe.wire.model_copy(
