@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +11,6 @@ if TYPE_CHECKING:
 
 MOST_PIXELS = 88_000_000
 """Of a picture that is read, as of a frame; else a decoder makes gigabytes of a few bytes."""
-
-# OpenCV reads it as it is loaded, and has no other way to be told.
-os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MOST_PIXELS))
 
 _FACE = {"Detector": "core.detector", "Judgement": "core.judgement"}
 """The public names by their modules, which take seconds to import: nobody who uses neither waits for torch."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import math
+import logging
 import os
 import threading
 from collections.abc import Iterable, Iterator
@@ -21,12 +21,13 @@ from core.calibration import Calibration, calibrate, pixel_threshold
 from core.image import Rgb
 from core.judgement import Judgement
 from core.model_error import ModelError
+from core.overrides import NONE, Overrides
 from core.packs.compiled import CompiledPack, CompiledPacks, compile_pack
 from core.packs.pack import PromptPack, load_pack
 from core.picture import Picture, Pictures, check_colour, each, kind_of, to_frame
 from core.tiles import OVERLAP, Tiles, Tiling, parse_tiles, tiling_of
 from core.towers import LITE0, Tower, load_tower
-from core.weights.location import default_store
+from core.weights.location import DEFAULT_STORE
 from core.weights.store import Store
 
 PAPERS_MODEL = "ViT-B-16-plus-240"
@@ -34,6 +35,7 @@ PAPERS_MODEL = "ViT-B-16-plus-240"
 BATCH = 4
 """Pictures in one pass."""
 T = TypeVar("T")
+log = logging.getLogger(__name__)
 
 
 class DetectorError(ValueError):
@@ -59,6 +61,7 @@ class Detector:
         weights: str | os.PathLike[str] | None = None,
         device: str = "cpu",
         dtype: str = "auto",
+        image_size: int | tuple[int, int] | None = None,
         tower: str | Tower | None = "auto",
         tiles: tuple[int, int] | str | None = None,
         overlap: float = OVERLAP,
@@ -77,6 +80,8 @@ class Detector:
             weights: A tag that was fetched, or a file.
             device: `cpu`, `cuda` or `cuda:N`.
             dtype: `auto`, `fp32`, `bf16` or `fp16`.
+            image_size: Another input size of the model, pixels, or (height, width); multiples of its patch. A larger one
+                shows smaller defects, and costs more.
             tower: The second model that good parts are compared in: `efficientnet-lite0`, a name of timm, one that is
                 loaded, or None. `auto`: `efficientnet-lite0` beside `bundled`, else none. It is loaded with the first
                 normal picture.
@@ -99,8 +104,8 @@ class Detector:
         self.overlap = overlap
         self.colour = colour
         self.pack = _pack(pack)
-        self._store = Store(default_store() if store is None else Path(store))
-        self.backbone = _backbone(model, weights, device, dtype, self._store)
+        self._store = Store(Path(DEFAULT_STORE if store is None else store).expanduser())
+        self.backbone = _backbone(model, weights, device, dtype, image_size, self._store)
         self._tower = tower
         self._method = method
         alfa = Alfa(self.backbone, method, patches=True)
@@ -273,10 +278,6 @@ class Detector:
             count = len(frames)
             tilings = [self._tiling(basis, (frame.shape[0], frame.shape[1])) for frame in frames]
             found = basis.alfa.inspect(frames, [self._text] * count, [basis.index] * count, tilings)
-        if not all(math.isfinite(one.score) for one in found):
-            raise ModelError(
-                f"{self.backbone.name} gives scores that are no numbers; try dtype='fp32', or other weights"
-            )
         return found
 
     def _enrol(self, pictures: Iterable[tuple[str, object]], colour: str | None = None) -> None:
@@ -344,10 +345,10 @@ def _pack(pack: object) -> PromptPack:
     return load_pack(pack)
 
 
-def _backbone(model: object, weights: object, device: object, dtype: str, store: Store) -> Backbone:
+def _backbone(model: object, weights: object, device: object, dtype: str, image_size: object, store: Store) -> Backbone:
     if isinstance(model, Backbone):
-        if weights is not None:
-            raise DetectorError("model is loaded already; leave weights out")
+        if weights is not None or image_size is not None:
+            raise DetectorError("model is loaded already; leave weights and image_size out")
         return model
     if model is not None and not isinstance(model, str):
         raise DetectorError(f"model is {kind_of(model)}; give the name of one, as {PAPERS_MODEL!r}")
@@ -358,7 +359,15 @@ def _backbone(model: object, weights: object, device: object, dtype: str, store:
         raise DetectorError(f"model {name!r} takes no weights; leave them out, or name the model that they are of")
     if not isinstance(device, (str, torch.device)):
         raise DetectorError(f"device {device!r} is no device; use 'cuda', 'cuda:0' ... or 'cpu'")
-    return load_backbone(name, None if weights is None else os.fspath(weights), str(device), dtype, store)
+    sizes = image_size if isinstance(image_size, (tuple, list)) else (image_size, image_size)
+    if image_size is not None and [type(side) for side in sizes] != [int, int]:
+        raise DetectorError(f"image_size {image_size!r} is no number of pixels; give 336, or (240, 480)")
+    overrides = NONE if image_size is None else Overrides(image_size=(sizes[0], sizes[1]))
+    file = None if weights is None else os.fspath(weights)
+    backbone = load_backbone(name, file, str(device), dtype, store, overrides)
+    if backbone.assumed:
+        log.warning("%s", backbone.assumed)
+    return backbone
 
 
 def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:

@@ -60,6 +60,8 @@ def decode(data: bytes, name: str = "picture") -> Rgb:
     """
     if not data:
         raise ImageError(f"{name}: is empty")
+    if _pixels(data) > MOST_PIXELS:
+        raise ImageError(f"{name}: has more than {MOST_PIXELS // 1_000_000} million pixels")
     flags = cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION
     try:
         frame = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
@@ -73,6 +75,17 @@ def decode(data: bytes, name: str = "picture") -> Rgb:
         return from_opencv(frame)
     except ImageError as error:
         raise ImageError(f"{name}: {error}") from None
+
+
+def _pixels(data: bytes) -> int:
+    """Of an encoded picture, by its header; 0 where that says nothing, and the decoder has to."""
+    try:
+        with Image.open(io.BytesIO(data)) as header:
+            return header.width * header.height
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        return MOST_PIXELS + 1
+    except Exception:  # whatever the readers of thirty formats have against it
+        return 0
 
 
 def read(path: Path) -> Rgb:

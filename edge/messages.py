@@ -126,6 +126,9 @@ class Recipe(Wire):
     pack_sha256: str
     threshold_source: str
     false_alarm_rate: Unit | None = None
+    basis: str | None = Field(
+        default=None, description="SHA-256 of what scores are of besides shots: model, method, texts, region, tiles."
+    )
 
 
 class Model(Wire):

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from core.bank.coreset import select
+from core.identity import Identity
 from core.tiles import WHOLE, Tiling
 from core.vision import Features
 from core.windows import Windows, to_patches
@@ -32,11 +33,13 @@ class Memory:
         windows: Of each scale, [S, W, d].
         patches: Of the last layer, [S, N, w].
         maps: The maps of `core.bank.feature_maps`, each [S, R, C, d], of no set length; none for the paper's own.
+        made_by: What it was made by; None where that was compared already, or nobody says.
     """
 
     windows: tuple[Tensor, ...]
     patches: Tensor
     maps: tuple[Tensor, ...] = ()
+    made_by: Identity | None = None
 
     def take(self, place: int) -> Memory:
         """The features of one of the shots or tiles."""
@@ -105,12 +108,14 @@ class Index:
         patches: [M, w].
         evidence: The shots by feature maps, in place of windows and patches, which are then empty.
         shape: Height and width of the pictures that those maps are made for, pixels.
+        made_by: What it was made by; None where nobody says.
     """
 
     windows: tuple[Tensor, ...]
     patches: Tensor
     evidence: Evidence | None = None
     shape: tuple[int, int] | None = None
+    made_by: Identity | None = None
 
     @property
     def tiling(self) -> Tiling:

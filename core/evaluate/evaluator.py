@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -24,11 +25,14 @@ from core.evaluate.plan import Plan
 from core.evaluate.result import ClassResult, Metrics, Picture, Run
 from core.heatmap import to_frame
 from core.image import ImageError, read
+from core.model_error import NotFiniteError
 from core.packs.pack import PromptPack, winclip_prompts
 from core.printable import encodable
 from core.regions import grown
 from core.tiles import WHOLE, Tiling, TilingError, tiling_of
 from core.vision import Features
+
+_Score = tuple[float, NDArray[np.float32]]  # S and the patch map [rows, cols]
 
 CALIBRATION = 50
 """Good training pictures that the operating threshold comes from, at most; none of them is a shot."""
@@ -106,9 +110,8 @@ class ClassEvaluator:
         tests = [View(sample.path, digests[sample.path]) for sample in test]
         self._ready(settings, texts, tests, [View(path, digests[path]) for path in (*shots, *normals)])
         for path in normals:
-            for setting, (score, _) in zip(
-                settings, self._score(digests[path], texts, memories, settings), strict=True
-            ):
+            scored = _finite(path, self._score(digests[path], texts, memories, settings))
+            for setting, (score, _) in zip(settings, scored, strict=True):
                 setting.normals.append(score)
             self._scored()
         pictures = []
@@ -337,7 +340,7 @@ class ClassEvaluator:
         mask = read_mask(sample, self._plan.resolution, self._sizes[sample.path])
         masked = not sample.anomalous or bool(sample.masks)
         near = grown(mask, self._tiling.grid(self._scorers[0].backbone.grid)) if mask.any() else None
-        scored = self._score(digest, texts, memories, settings)
+        scored = _finite(sample.path, self._score(digest, texts, memories, settings))
         for setting, (score, patch_map) in zip(settings, scored, strict=True):
             heatmap = to_frame(patch_map, self._plan.resolution)
             setting.scores.append(score)
@@ -378,6 +381,13 @@ class ClassEvaluator:
             operation=operation,
             deciles=groups,
         )
+
+
+def _finite(path: Path, scored: list[_Score]) -> list[_Score]:
+    """`scored`; NotFiniteError where a picture's score or map is no number, which no metric may count as normal."""
+    if all(math.isfinite(score) and np.isfinite(patch_map).all() for score, patch_map in scored):
+        return scored
+    raise NotFiniteError(f"{path}: its score is not a finite number; compute in fp32, or fetch the weights again")
 
 
 def _opens(path: Path, broken: list[str]) -> bool:

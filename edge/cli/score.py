@@ -11,6 +11,7 @@ import typer
 from rich.table import Table
 
 from edge.cli.explained import explained
+from edge.cli.model_options import overrides
 from edge.cli.terminal import Terminal, show_json, styled
 from edge.settings import store_dir
 
@@ -31,6 +32,10 @@ def score(
     weights: Annotated[Optional[str], typer.Option(help="A weights file, or a tag that was fetched.")] = None,  # noqa: UP045
     device: Annotated[str, typer.Option(help="cuda, cuda:N or cpu; used or refused.")] = "cpu",
     dtype: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = "auto",
+    image_size: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Another input size of the model, pixels: 336, or height x width: 240x480."),
+    ] = None,
     threshold: Annotated[
         Optional[float],  # noqa: UP045
         typer.Option(min=0, max=1, help="Anomalous at and above it. Default: 0.5, and provisional verdicts."),
@@ -68,6 +73,7 @@ def score(
             weights=weights,
             device=device,
             dtype=dtype,
+            image_size=overrides(image_size).image_size,
             tiles=tiles,
             overlap=overlap,
             threshold=threshold,

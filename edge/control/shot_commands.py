@@ -218,6 +218,7 @@ def _from_history(
         fingerprint=dispatcher.enrolment.fingerprint,
         pack_sha256=recipe.wire.pack_sha256,
         bank_revision=recipe.bank.revision,
+        basis=recipe.wire.basis,
     )
     stretch = f"from {iso_ms(since)} to {iso_ms(until)}"
     if not scores:

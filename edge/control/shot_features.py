@@ -82,8 +82,11 @@ class ShotFeatures:
             if len(wanted_views) == len(wanted) * len({shot.id for shot, _, _ in found}):
                 return wanted_views
             line_log(__name__, line).info("views of shots are made from their pictures")
-        except FeaturesOfOthersError as error:
-            line_log(__name__, line).warning("features are made anew from the shots' pictures: %s", error)
+        except FeaturesOfOthersError:
+            line_log(__name__, line).warning(
+                "the shots were embedded by another model or method than is used now: their features are made anew "
+                "from the kept pictures, which takes a moment for each, once"
+            )
         self.embed_missing(line)
         found = self._database.read(lambda tables: tables.bank.memory(line, encoding))
         return [view for view in found if view[1] in wanted]

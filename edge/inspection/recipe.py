@@ -31,6 +31,7 @@ class LoadedRecipe:
         drift: Whether the line still does what its calibration promised; fed by the line. None without calibration.
         tiles: Into which the region is cut.
         overlap: Of them.
+        texts_sha256: Of the pack's texts as they were rendered, which another version may render otherwise.
     """
 
     text: TextFeatures
@@ -44,6 +45,7 @@ class LoadedRecipe:
     drift: DriftTest | None = None
     tiles: Tiles = (1, 1)
     overlap: float = OVERLAP
+    texts_sha256: str = ""
 
     def tiling(self, image: Rgb) -> Tiling:
         """How a region is cut: as the shots that it is compared with, whatever its own size."""

@@ -88,7 +88,9 @@ def test_a_tag_is_taken_from_the_cache_and_never_fetched(tmp_path: Path, monkeyp
 
     monkeypatch.setattr("socket.socket.connect", no_network)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(ModelError, match="alfa-edge model pull ViT-B-16-plus-240 laion400m_e32"):
+    with pytest.raises(
+        ModelError, match="laion400m_e32' of ViT-B-16-plus-240 are not on this machine: fetch them once"
+    ):
         find("ViT-B-16-plus-240", "laion400m_e32")
 
 

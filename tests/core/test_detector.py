@@ -23,7 +23,7 @@ from core.bank.tiled_index import TiledIndex, left_out
 from core.calibration import calibrate, provisional_threshold
 from core.clip import CLIP, open_clip
 from core.image import Rgb, anomaly_overlay
-from core.model_error import ModelError
+from core.model_error import NotFiniteError
 from core.packs.compiled import compile_pack
 from core.packs.pack import load_pack
 from core.simline import render
@@ -270,6 +270,9 @@ def test_what_cannot_be_had_is_refused(backbone: Backbone, arguments: dict[str, 
         ({"device": None}, "device None is no device"),
         ({"device": "mps"}, "'mps' is not supported"),
         ({"dtype": "int8"}, "dtype 'int8' is not known"),
+        ({"image_size": 100}, "image size 100 x 100: .* multiples of that, for instance 96 x 96"),
+        ({"image_size": "336"}, "image_size '336' is no number of pixels; give 336"),
+        ({"image_size": (240,)}, r"image_size \(240,\) is no number of pixels"),
     ],
 )
 def test_so_is_a_model_that_is_not_here(arguments: dict[str, Any], message: str) -> None:
@@ -336,7 +339,7 @@ def test_the_papers_way_with_normal_pictures_works(backbone: Backbone) -> None:
 def test_scores_that_are_no_numbers_are_no_verdict(backbone: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
     detector = Detector("bottle", model=backbone)
     monkeypatch.setattr(backbone.pixels, "_shift", backbone.pixels._shift * float("nan"))
-    with pytest.raises(ModelError, match="scores that are no numbers"):
+    with pytest.raises(NotFiniteError, match="frame 1 of 1: "):
         detector.judge(part(0))
 
 

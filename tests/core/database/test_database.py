@@ -12,6 +12,7 @@ import sqlite_utils
 from sqlite_utils import Migrations
 
 from core.database.database import Database, DatabaseError, migrations, open_database
+from tests.support.disk import NoDiskError, SmallDisk
 
 PARTS = "CREATE TABLE parts (id INTEGER PRIMARY KEY, name TEXT NOT NULL, data BLOB) STRICT"
 ONE = [migrations("parts", PARTS)]
@@ -82,9 +83,7 @@ def test_later_migrations_are_applied_once_each_in_a_transaction_of_its_own(path
 def test_a_database_of_a_newer_version_is_refused_and_left_alone(path: Path) -> None:
     open_database(path, TWO).close()
     before = digest(path)
-    with pytest.raises(
-        DatabaseError, match=r"newer version \(migrations parts/0002\).*update.*`alfa-edge restore FOLDER`"
-    ):
+    with pytest.raises(DatabaseError, match=r"newer version \(migrations parts/0002\).*update.*bring a backup back"):
         open_database(path, ONE)
     other = Migrations("other")
     with pytest.raises(DatabaseError, match=r"parts/0001, parts/0002"):
@@ -110,7 +109,7 @@ def test_a_file_that_is_damaged_is_refused_and_left_alone(path: Path, damage: ob
     with pytest.raises(DatabaseError, match=message) as caught:
         open_database(path, ONE)
     assert str(path) in str(caught.value)
-    assert "bring a backup back with `alfa-edge restore FOLDER`" in str(caught.value)
+    assert "bring a backup back" in str(caught.value)
     assert digest(path) == before
 
 
@@ -232,3 +231,18 @@ def test_what_a_killed_process_left_is_cleared_away(path: Path) -> None:
         (path.parent / name).write_bytes(b"half a database")
     open_database(path, ONE).close()
     assert [one.name for one in path.parent.iterdir()] == ["state.db"]
+
+
+def test_a_disk_that_is_full_as_it_opens_is_called_full(tmp_path: Path) -> None:
+    """SQLite calls it an I/O error, as if the disk were faulty."""
+    try:
+        with SmallDisk(tmp_path / "disk") as disk:
+            path = disk.folder / "state.db"
+            open_database(path, ONE).close()
+            disk.fill()
+            with pytest.raises(DatabaseError, match=r"state\.db: .*disk is full.*; make room on its disk"):
+                open_database(path, ONE)
+            disk.clear()
+            open_database(path, ONE).close()
+    except NoDiskError as error:
+        pytest.skip(str(error))

@@ -80,10 +80,10 @@ def test_a_tag_is_fetched_whole_once(
     assert "100%" in capsys.readouterr().err
     assert files(store) == [f"{TAG}.json", f"{TAG}.pt"]
     assert (record.sha256, record.size, record.verified_by, record.fetched_at) == (SHA, len(BODY), "url", STAMP)
-    path, settings = find(SMALL, TAG, store)
-    assert path.read_bytes() == BODY
-    assert settings == {"mean": (0.1, 0.2, 0.3), "std": (0.4, 0.5, 0.6)}
-    assert find(SMALL, "small-e1", store) == (path, settings)
+    found = find(SMALL, TAG, store)
+    assert found.path.read_bytes() == BODY
+    assert found.settings == {"mean": (0.1, 0.2, 0.3), "std": (0.4, 0.5, 0.6)}
+    assert find(SMALL, "small-e1", store) == found
     again, fetched = pull(SMALL, TAG, store, "later")
     assert (again, fetched) == (record, False)
     assert len(server.requests) == 1
@@ -109,7 +109,7 @@ def test_a_connection_that_ends_half_way_leaves_nothing(
     with pytest.raises(ModelError, match=f"ended after {len(BODY) // 2} of {len(BODY)} bytes"):
         pull(SMALL, TAG, store, STAMP)
     assert files(store) == []
-    with pytest.raises(ModelError, match=f"alfa-edge model pull {SMALL} {TAG}"):
+    with pytest.raises(ModelError, match=f"'{TAG}' of {SMALL} are not on this machine: fetch them once"):
         find(SMALL, TAG, store)
 
 
@@ -242,9 +242,7 @@ def test_a_hub_out_of_reach_is_an_error_soon_with_the_way_around_it(
             "curl -fLo laion400m_e31.safetensors https://huggingface.co/timm/"
             "vit_base_patch16_plus_clip_240.laion400m_e31/resolve/main/open_clip_model.safetensors"
         )
-        assert message[2].endswith(
-            "alfa-edge model import laion400m_e31.safetensors --model ViT-B-16-plus-240 --tag laion400m_e31"
-        )
+        assert message[2].startswith("then bring that file here")
     assert store.entries() == []
 
 
@@ -287,7 +285,7 @@ def test_a_disk_that_fills_up_is_named(
 
 def test_a_store_that_cannot_be_a_directory_is_named(tmp_path: Path, publish: object) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(ModelError, match=r"file/models cannot be written to: .*--store DIR"):
+    with pytest.raises(ModelError, match=r"file/models cannot be written to: .*name another directory"):
         pull(SMALL, TAG, Store(tmp_path / "file" / "models"), STAMP)
 
 
@@ -369,7 +367,7 @@ def test_a_file_that_is_not_as_recorded_is_not_loaded(
     with pytest.raises(ModelError, match=rf"{TAG}\.pt is missing; remove it with"):
         load_backbone(SMALL, TAG, store=store)
     record.write_text(record.read_text()[:40])
-    with pytest.raises(ModelError, match=rf"record .*{TAG}\.json is damaged .*alfa-edge model remove {SMALL} {TAG}"):
+    with pytest.raises(ModelError, match=rf"record .*{TAG}\.json is damaged .*remove it"):
         find(SMALL, TAG, store)
     assert "damaged" in store.entries()[0].problem
     store.remove(SMALL, TAG)
