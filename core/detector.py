@@ -59,8 +59,8 @@ class Detector:
         normal: Pictures | None = None,
         model: str | Backbone | None = None,
         weights: str | os.PathLike[str] | None = None,
-        device: str = "cpu",
-        dtype: str = "auto",
+        device: str | None = None,
+        dtype: str | None = None,
         image_size: int | tuple[int, int] | None = None,
         tower: str | Tower | None = "auto",
         tiles: tuple[int, int] | str | None = None,
@@ -78,10 +78,10 @@ class Detector:
             model: A name of open_clip; `bundled`, the small one that comes along; or one that is loaded. Default: the
                 paper's where there are `weights`, else `bundled`.
             weights: A tag that was fetched, or a file.
-            device: `cpu`, `cuda` or `cuda:N`.
-            dtype: `auto`, `fp32`, `bf16` or `fp16`.
-            image_size: Another input size of the model, pixels, or (height, width); multiples of its patch. A larger one
-                shows smaller defects, and costs more.
+            device: `cpu`, `cuda` or `cuda:N`. Default: `cpu`.
+            dtype: `auto`, `fp32`, `bf16` or `fp16`. Default: `auto`.
+            image_size: Another input size of the model, pixels, or (height, width); multiples of its patch. A larger
+                one shows smaller defects, and costs more.
             tower: The second model that good parts are compared in: `efficientnet-lite0`, a name of timm, one that is
                 loaded, or None. `auto`: `efficientnet-lite0` beside `bundled`, else none. It is loaded with the first
                 normal picture.
@@ -345,10 +345,13 @@ def _pack(pack: object) -> PromptPack:
     return load_pack(pack)
 
 
-def _backbone(model: object, weights: object, device: object, dtype: str, image_size: object, store: Store) -> Backbone:
+def _backbone(
+    model: object, weights: object, device: object, dtype: str | None, image_size: object, store: Store
+) -> Backbone:
     if isinstance(model, Backbone):
-        if weights is not None or image_size is not None:
-            raise DetectorError("model is loaded already; leave weights and image_size out")
+        given = {"weights": weights, "device": device, "dtype": dtype, "image_size": image_size}
+        if names := ", ".join(name for name, value in given.items() if value is not None):
+            raise DetectorError(f"model is loaded already; leave {names} out")
         return model
     if model is not None and not isinstance(model, str):
         raise DetectorError(f"model is {kind_of(model)}; give the name of one, as {PAPERS_MODEL!r}")
@@ -357,6 +360,7 @@ def _backbone(model: object, weights: object, device: object, dtype: str, image_
     name = model or (BUNDLED if weights is None else PAPERS_MODEL)
     if weights is not None and name in (BUNDLED, UNTRAINED):
         raise DetectorError(f"model {name!r} takes no weights; leave them out, or name the model that they are of")
+    device, dtype = ("cpu" if device is None else device), ("auto" if dtype is None else dtype)
     if not isinstance(device, (str, torch.device)):
         raise DetectorError(f"device {device!r} is no device; use 'cuda', 'cuda:0' ... or 'cpu'")
     sizes = image_size if isinstance(image_size, (tuple, list)) else (image_size, image_size)
