@@ -3,43 +3,40 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 import os
 import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import islice
-from pathlib import Path
 from typing import TypeVar
 
-import torch
-
 from core.alfa import ALFA, Alfa, Inspection, Method
-from core.backbone import BUNDLED, UNTRAINED, Backbone, load_backbone
+from core.arguments import (
+    DetectorError,
+    backbone_of,
+    check_kinds,
+    check_threshold,
+    is_number,
+    is_whole,
+    pack_of,
+    store_of,
+    tiles_of,
+)
+from core.backbone import BUNDLED, UNTRAINED, Backbone
 from core.basis import Basis, Shot, Source
 from core.calibration import Calibration, calibrate, pixel_threshold
 from core.image import Rgb
 from core.judgement import Judgement
 from core.model_error import ModelError
-from core.overrides import NONE, Overrides
 from core.packs.compiled import CompiledPack, CompiledPacks, compile_pack
-from core.packs.pack import PromptPack, load_pack
-from core.picture import Picture, Pictures, check_colour, each, kind_of, to_frame
-from core.tiles import OVERLAP, Tiles, Tiling, parse_tiles, tiling_of
+from core.packs.pack import PromptPack
+from core.picture import Picture, Pictures, check_colour, each, to_frame
+from core.tiles import OVERLAP, Tiling, tiling_of
 from core.towers import LITE0, Tower, load_tower
-from core.weights.location import DEFAULT_STORE
-from core.weights.store import Store
 
-PAPERS_MODEL = "ViT-B-16-plus-240"
-"""The model that weights belong to where none is named."""
 BATCH = 4
 """Pictures in one pass."""
 T = TypeVar("T")
-log = logging.getLogger(__name__)
-
-
-class DetectorError(ValueError):
-    """A detector cannot do as asked; the message names the argument and the remedy."""
 
 
 class Detector:
@@ -98,14 +95,15 @@ class Detector:
         """
         check_colour(colour)  # what takes no model first
         if threshold is not None:
-            _check_threshold(threshold)
+            check_threshold(threshold)
+        check_kinds(method, tower)
         shots = None if normal is None else each(normal, "normal")
-        self.tiles = _tiles(tiles, overlap)
+        self.tiles = tiles_of(tiles, overlap)
         self.overlap = overlap
         self.colour = colour
-        self.pack = _pack(pack)
-        self._store = Store(Path(DEFAULT_STORE if store is None else store).expanduser())
-        self.backbone = _backbone(model, weights, device, dtype, image_size, self._store)
+        self.pack = pack_of(pack)
+        self._store = store_of(store)
+        self.backbone = backbone_of(model, weights, device, dtype, image_size, self._store)
         self._tower = tower
         self._method = method
         alfa = Alfa(self.backbone, method, patches=True)
@@ -142,7 +140,7 @@ class Detector:
         Raises:
             ValueError: there is no picture, or one is none; the message says which one.
         """
-        if isinstance(batch, bool) or not isinstance(batch, int) or batch < 1:
+        if not is_whole(batch) or batch < 1:
             raise DetectorError(f"batch {batch!r} is no number of pictures; give 1 or more")
         basis = self._basis
         frames = self._frames(each(pictures, "pictures"), colour)
@@ -180,7 +178,7 @@ class Detector:
         Raises:
             ValueError: there are too few, one is no picture, the same one comes twice, or one is enrolled.
         """
-        if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 < rate < 1:
+        if not is_number(rate) or not 0 < rate < 1:
             raise DetectorError(f"rate {rate!r} is no share between 0 and 1; give 0.05 for 5 %")
         with self._using:
             basis = self._basis
@@ -188,13 +186,13 @@ class Detector:
             found: list[Inspection] = []
             for some in _batches(_distinct(self._frames(each(good, "good"), colour), known), BATCH):
                 found += self._inspect(basis, [frame for _, frame, _ in some])
-            calibration = calibrate([one.score for one in found], rate)
+            calibration = calibrate([one.score for one in found], float(rate))
             if calibration.rate > rate:
                 raise DetectorError(f"{calibration.note}; give more, or ask for what these promise")
             self._basis = replace(
                 basis,
                 threshold=calibration.threshold,
-                region_threshold=pixel_threshold([float(one.patch_map.max()) for one in found], rate),
+                region_threshold=pixel_threshold([float(one.patch_map.max()) for one in found], float(rate)),
                 source="calibrated",
                 calibration=calibration,
             )
@@ -207,7 +205,7 @@ class Detector:
 
     @threshold.setter
     def threshold(self, threshold: float) -> None:
-        _check_threshold(threshold)
+        check_threshold(threshold)
         with self._using:
             self._basis = replace(
                 self._basis,
@@ -315,63 +313,6 @@ class Detector:
         if self.backbone.name.startswith((BUNDLED, UNTRAINED)):
             return compile_pack(self.backbone, self.pack)
         return CompiledPacks(self._store.root / "compiled").get(self.backbone, self.pack)
-
-
-def _check_threshold(threshold: object) -> None:
-    if isinstance(threshold, bool) or not isinstance(threshold, (int, float)) or not 0 <= threshold <= 1:  # NaN too
-        raise DetectorError(f"threshold {threshold!r} is no number from 0 to 1, as scores are")
-
-
-def _tiles(tiles: object, overlap: object) -> Tiles:
-    if isinstance(overlap, bool) or not isinstance(overlap, (int, float)):
-        raise DetectorError(f"overlap {overlap!r} is no number; give 0 to 0.5, shares of a tile's side")
-    if isinstance(tiles, str):
-        return parse_tiles(tiles)
-    found = (1, 1) if tiles is None else tiles
-    if not isinstance(found, (tuple, list)) or [type(count) for count in found] != [int, int]:
-        raise DetectorError(f"tiles {tiles!r} are no rows and columns; give (2, 3), or 'auto'")
-    rows, cols = found
-    Tiling(rows, cols, overlap)  # refuses what is out of its range
-    return rows, cols
-
-
-def _pack(pack: object) -> PromptPack:
-    if isinstance(pack, PromptPack):
-        return pack
-    if isinstance(pack, os.PathLike):
-        return load_pack(str(Path(pack).absolute()))
-    if not isinstance(pack, str):
-        raise DetectorError(f"pack is {kind_of(pack)}; give the name of one, as 'bottle', or the path of its file")
-    return load_pack(pack)
-
-
-def _backbone(
-    model: object, weights: object, device: object, dtype: str | None, image_size: object, store: Store
-) -> Backbone:
-    if isinstance(model, Backbone):
-        given = {"weights": weights, "device": device, "dtype": dtype, "image_size": image_size}
-        if names := ", ".join(name for name, value in given.items() if value is not None):
-            raise DetectorError(f"model is loaded already; leave {names} out")
-        return model
-    if model is not None and not isinstance(model, str):
-        raise DetectorError(f"model is {kind_of(model)}; give the name of one, as {PAPERS_MODEL!r}")
-    if weights is not None and not isinstance(weights, (str, os.PathLike)):
-        raise DetectorError(f"weights are {kind_of(weights)}; give a tag that was fetched, or the path of a file")
-    name = model or (BUNDLED if weights is None else PAPERS_MODEL)
-    if weights is not None and name in (BUNDLED, UNTRAINED):
-        raise DetectorError(f"model {name!r} takes no weights; leave them out, or name the model that they are of")
-    device, dtype = ("cpu" if device is None else device), ("auto" if dtype is None else dtype)
-    if not isinstance(device, (str, torch.device)):
-        raise DetectorError(f"device {device!r} is no device; use 'cuda', 'cuda:0' ... or 'cpu'")
-    sizes = image_size if isinstance(image_size, (tuple, list)) else (image_size, image_size)
-    if image_size is not None and [type(side) for side in sizes] != [int, int]:
-        raise DetectorError(f"image_size {image_size!r} is no number of pixels; give 336, or (240, 480)")
-    overrides = NONE if image_size is None else Overrides(image_size=(sizes[0], sizes[1]))
-    file = None if weights is None else os.fspath(weights)
-    backbone = load_backbone(name, file, str(device), dtype, store, overrides)
-    if backbone.assumed:
-        log.warning("%s", backbone.assumed)
-    return backbone
 
 
 def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:

@@ -83,6 +83,10 @@ def to_frame(picture: object, colour: str = "rgb", name: str = "the picture") ->
     if _is_uniform(frame):
         level = ", ".join(str(value) for value in frame[0, 0])
         raise ImageError(f"{name} shows nothing: all its pixels are ({level}); check the camera, and show it a part")
+    if not _reaches(frame, 2):
+        raise ImageError(
+            f"{name} is black: no value is above 1; of floats from 0 to 1 give (picture * 255).round().astype(np.uint8)"
+        )
     return frame
 
 
@@ -159,9 +163,10 @@ def _of_file(path: str | os.PathLike[str]) -> Rgb:
     try:
         return read(Path(path))
     except ImageError as error:
-        number = error.__cause__.errno if isinstance(error.__cause__, OSError) else 0
-        remedy = _REMEDIES.get(number or 0, "copy the file again, or save it as PNG")
-        raise ImageError(f"{error}; {remedy}") from error
+        number = error.__cause__.errno if isinstance(error.__cause__, OSError) else None
+        if number is None:
+            raise
+        raise ImageError(f"{error}; {_REMEDIES.get(number, 'copy the file again')}") from error
 
 
 def _of_array(array: NDArray[Any], colour: str, name: str) -> Rgb:
@@ -252,6 +257,11 @@ def _check_size(height: int, width: int, name: str) -> None:
         )
     if min(height, width) < LEAST_SIDE:
         raise ImageError(f"{name} has {height} x {width} pixels; a part takes {LEAST_SIDE} x {LEAST_SIDE} or more")
+
+
+def _reaches(frame: Rgb, level: int) -> bool:
+    """Whether a value is at or above `level`; a sample tells of nearly all frames that one is."""
+    return any(int(some.max()) >= level for some in (frame[::16, ::16], frame))
 
 
 def _is_uniform(frame: Rgb) -> bool:

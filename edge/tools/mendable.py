@@ -7,9 +7,9 @@ import sys
 from edge.settings_file import ConfigError
 
 _ERRORS = {
+    "core.arguments": ("DetectorError",),
     "core.bank.memory_bank": ("BankError",),
     "core.database.error": ("DatabaseError",),
-    "core.detector": ("DetectorError",),
     "core.evaluate.compare": ("EvaluationFileError", "IncomparableError"),
     "core.evaluate.datasets.sample": ("DatasetError",),
     "core.graph": ("BatchTooLargeError",),

@@ -248,6 +248,9 @@ def test_the_same_normal_picture_counts_once(backbone: Backbone, normal: Any) ->
         ({"tiles": "many"}, "tiles 'many': write rows x columns, as 2x3, or auto"),
         ({"tiles": (2, 2), "overlap": 0.9}, "overlap 0.9 of tiles is not in 0 to 0.5"),
         ({"overlap": "0.2"}, "overlap '0.2' is no number"),
+        ({"method": "alfa"}, r"method is a str; give a core\.method\.Method"),
+        ({"tower": 7}, "tower is an int; give the name of one"),
+        ({"store": 7}, "store is an int; give the path of a folder"),
         ({"tower": "efficientnet", "normal": [part(0)]}, "efficientnet.*tower=None"),
     ],
 )
@@ -269,6 +272,7 @@ def test_what_cannot_be_had_is_refused(backbone: Backbone, arguments: dict[str, 
         ({"device": 0}, "device 0 is no device"),
         ({"device": "mps"}, "'mps' is not supported"),
         ({"dtype": "int8"}, "dtype 'int8' is not known"),
+        ({"dtype": torch.float16}, "dtype torch.float16 is not known"),
         ({"image_size": 100}, "image size 100 x 100: .* multiples of that, for instance 96 x 96"),
         ({"image_size": "336"}, "image_size '336' is no number of pixels; give 336"),
         ({"image_size": (240,)}, r"image_size \(240,\) is no number of pixels"),
@@ -277,6 +281,15 @@ def test_what_cannot_be_had_is_refused(backbone: Backbone, arguments: dict[str, 
 def test_so_is_a_model_that_is_not_here(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Detector("bottle", **arguments)
+
+
+def test_numbers_of_numpy_are_numbers(backbone: Backbone) -> None:
+    tiles: Any = (np.int64(1), np.int64(2))
+    detector = Detector("bottle", model=backbone, threshold=np.float32(0.25), tiles=tiles, overlap=np.float32(0.25))
+    assert (detector.threshold, detector.tiles) == (0.25, (1, 2))
+    (judgement,) = detector.judge_all([part(0)], batch=np.int64(2))
+    assert detector.calibrate([part(1)], np.float64(0.5)).rate == 0.5
+    assert 0 < judgement.score < 1
 
 
 @pytest.mark.parametrize("batch", [0, -1, 2.0, True, None])

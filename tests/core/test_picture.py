@@ -94,6 +94,7 @@ def test_a_camera_may_use_its_buffer_again() -> None:
         (7, "an int; give an array"),
         (RGB[:8], f"8 x 64 pixels; a part takes {LEAST_SIDE} x {LEAST_SIDE} or more"),
         (np.full_like(RGB, 9), r"shows nothing: all its pixels are \(9, 9, 9\)"),
+        ((RGB / 255).astype(np.uint8), r"black: no value is above 1; .* give \(picture \* 255\)"),
         (Image.fromarray(CLEAR), r"transparent pixels \(mode RGBA\)"),
         (Image.fromarray(GREY.astype(np.uint16) << 4), r"16 bits \(mode I;16\).*>> 8"),
         (Image.fromarray(GREY.astype(np.int32)), r"32 bits \(mode I\)"),
