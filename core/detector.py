@@ -168,7 +168,7 @@ class Detector:
         """Sets the threshold so that the next good part is an anomaly with a probability of at most `rate`.
 
         Args:
-            good: Pictures of other good parts than the enrolled ones, as they will come.
+            good: Pictures of other good parts than the enrolled ones, in the order in which they came.
             rate: In (0, 1). It takes 1 / rate - 1 parts: 19 for 0.05, 99 for 0.01.
             colour: As of `judge`.
 
