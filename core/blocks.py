@@ -45,6 +45,8 @@ def complete(block: Any, x: Tensor, attended: Tensor) -> Tensor:
     """The block from the attention's output projection to its end (Eq. 5, 6 and 9)."""
     x = x + block.ls_1(block.attn.out_proj(attended))
     dtype = attended.dtype
+    if torch.is_grad_enabled():
+        return x + block.ls_2(block.mlp(block.ln_2(x).to(dtype)))  # type: ignore[no-any-return]
     parts = x.chunk(-(-len(x) // _ROWS)) if x.device.type == "cpu" else (x,)
     for part in parts:
         part += block.ls_2(block.mlp(block.ln_2(part).to(dtype)))
