@@ -89,9 +89,12 @@ def draw_anchors(classes: int, defects: int, size: int, seed: int) -> Targets:
     model. The last class is that of parts of no known kind: its states have no direction besides their own.
     """
     drawn = torch.from_numpy(np.random.default_rng(seed).normal(size=(classes + defects, size))).float()
-    one = functional.normalize(drawn, dim=-1)
-    state, kinds = torch.stack([-one[0], one[0]]), torch.cat([one[1:classes], torch.zeros(1, size)])
-    return Targets(functional.normalize(kinds[:, None] + state[None], dim=-1), one[classes:])
+    directions = functional.normalize(drawn, dim=-1)
+    state, kinds = (
+        torch.stack([-directions[0], directions[0]]),
+        torch.cat([directions[1:classes], torch.zeros(1, size)]),
+    )
+    return Targets(functional.normalize(kinds[:, None] + state[None], dim=-1), directions[classes:])
 
 
 def embed_texts(model: CLIP, states: Tensor, defects: Tensor, anchors: Targets) -> tuple[Targets, Tensor]:
