@@ -292,8 +292,8 @@ def _ready(database: Database, sets: Sequence[Migrations]) -> None:
 
 
 def _migrate(tables: sqlite_utils.Database, sets: Sequence[Migrations]) -> None:
-    for one in sets:
-        one.apply(tables)
+    for migration_set in sets:
+        migration_set.apply(tables)
 
 
 def _create(path: Path, sets: Sequence[Migrations]) -> None:
@@ -384,7 +384,7 @@ def _named(what: str, path: Path, *, of_file: bool = False) -> Iterator[None]:
     try:
         yield
     except sqlite3.OperationalError as error:
-        remedy = next((one for key, one in _REMEDIES.items() if key in str(error)), None)
+        remedy = next((words for key, words in _REMEDIES.items() if key in str(error)), None)
         if remedy is None and of_file:
             remedy = f"it was left as it is: {restore_remedy(path)}"
         if remedy is None:
