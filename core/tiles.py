@@ -26,6 +26,11 @@ LEAST_SIDE = 16
 """Pixels of a tile."""
 
 
+SEEN = 2.0
+"""Pixels of the model's input along each side of the smallest square, black on a plain surface, that is told from good
+parts with four shots; see `tests/benchmarks/test_tiles.py`. A defect of less contrast has to be larger."""
+
+
 class TilingError(ValueError):
     """A frame cannot be cut as asked; the message names the remedy."""
 
@@ -154,6 +159,21 @@ def tiling_of(tiles: Tiles, overlap: float, size: tuple[int, int]) -> Tiling:
     longer = max(size) / min(size)
     count = min(range(1, MOST_AUTO + 1), key=lambda count: abs(math.log(longer / _span(count, overlap))))
     return Tiling(count, 1, overlap) if size[0] > size[1] else Tiling(1, count, overlap)
+
+
+def name_of(tiles: Tiles, overlap: float) -> str:
+    """As `2x2@0.2` or `auto@0.2`; empty without tiles."""
+    return f"{AUTO}@{overlap:g}" if tiles == AUTO else Tiling(*tiles, overlap).name
+
+
+def smallest_defect(tile: tuple[int, int], sees: tuple[int, int]) -> int:
+    """Pixels of the frame along each side of the smallest defect of high contrast that is seen; an estimate.
+
+    Args:
+        tile: Height and width of what is squeezed to the model's input: a tile, or a frame as it is.
+        sees: Height and width of that input, pixels.
+    """
+    return math.ceil(SEEN * max(1.0, tile[0] / sees[0], tile[1] / sees[1]))
 
 
 def most_tiles(tiles: Tiles) -> int:
