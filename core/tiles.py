@@ -6,14 +6,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from core.image import Map, Rgb
 
-AUTO = "auto"
+AUTO: Literal["auto"] = "auto"
 Tiles: TypeAlias = "tuple[int, int] | Literal['auto']"
 """Rows and columns, or `auto`: as many along the longer side as make tiles nearly square."""
 
@@ -29,6 +29,9 @@ LEAST_SIDE = 16
 SEEN = 2.0
 """Pixels of the model's input along each side of the smallest square, black on a plain surface, that is told from good
 parts with four shots; see `tests/benchmarks/test_tiles.py`. A defect of less contrast has to be larger."""
+
+
+Number = TypeVar("Number", np.float32, np.int64)
 
 
 class TilingError(ValueError):
@@ -129,7 +132,7 @@ class Tiling:
         down, across = self._axes((maps[0].shape[0], maps[0].shape[1]))
         return self._block(maps)[np.ix_(down.nearest, across.nearest)]
 
-    def _block(self, maps: Sequence[NDArray[np.generic]]) -> NDArray[np.generic]:
+    def _block(self, maps: Sequence[NDArray[Number]]) -> NDArray[Number]:
         rows, cols = maps[0].shape
         tiles = np.stack(maps).reshape(self.rows, self.cols, rows, cols)
         return tiles.transpose(0, 2, 1, 3).reshape(self.rows * rows, self.cols * cols)
@@ -153,7 +156,8 @@ def tiling_of(tiles: Tiles, overlap: float, size: tuple[int, int]) -> Tiling:
         TilingError: a number is out of its range.
     """
     if tiles != AUTO:
-        return Tiling(*tiles, overlap)
+        rows, cols = tiles
+        return Tiling(rows, cols, overlap)
     if min(size) < LEAST_SIDE:
         return WHOLE
     longer = max(size) / min(size)
@@ -163,7 +167,7 @@ def tiling_of(tiles: Tiles, overlap: float, size: tuple[int, int]) -> Tiling:
 
 def name_of(tiles: Tiles, overlap: float) -> str:
     """As `2x2@0.2` or `auto@0.2`; empty without tiles."""
-    return f"{AUTO}@{overlap:g}" if tiles == AUTO else Tiling(*tiles, overlap).name
+    return f"{AUTO}@{overlap:g}" if tiles == AUTO else Tiling(tiles[0], tiles[1], overlap).name
 
 
 def smallest_defect(tile: tuple[int, int], sees: tuple[int, int]) -> int:
