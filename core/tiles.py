@@ -6,14 +6,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from core.image import Map, Rgb
 
-AUTO = "auto"
+AUTO: Literal["auto"] = "auto"
 Tiles: TypeAlias = "tuple[int, int] | Literal['auto']"
 """Rows and columns, or `auto`: as many along the longer side as make tiles nearly square."""
 
@@ -24,6 +24,14 @@ MOST_TILES = 64
 MOST_AUTO = 8
 LEAST_SIDE = 16
 """Pixels of a tile."""
+
+
+SEEN = 2.0
+"""Pixels of the model's input along each side of the smallest square, black on a plain surface, that is told from good
+parts with four shots; see `tests/benchmarks/test_tiles.py`. A defect of less contrast has to be larger."""
+
+
+Number = TypeVar("Number", np.float32, np.int64)
 
 
 class TilingError(ValueError):
@@ -124,7 +132,7 @@ class Tiling:
         down, across = self._axes((maps[0].shape[0], maps[0].shape[1]))
         return self._block(maps)[np.ix_(down.nearest, across.nearest)]
 
-    def _block(self, maps: Sequence[NDArray[np.generic]]) -> NDArray[np.generic]:
+    def _block(self, maps: Sequence[NDArray[Number]]) -> NDArray[Number]:
         rows, cols = maps[0].shape
         tiles = np.stack(maps).reshape(self.rows, self.cols, rows, cols)
         return tiles.transpose(0, 2, 1, 3).reshape(self.rows * rows, self.cols * cols)
@@ -148,12 +156,28 @@ def tiling_of(tiles: Tiles, overlap: float, size: tuple[int, int]) -> Tiling:
         TilingError: a number is out of its range.
     """
     if tiles != AUTO:
-        return Tiling(*tiles, overlap)
+        rows, cols = tiles
+        return Tiling(rows, cols, overlap)
     if min(size) < LEAST_SIDE:
         return WHOLE
     longer = max(size) / min(size)
     count = min(range(1, MOST_AUTO + 1), key=lambda count: abs(math.log(longer / _span(count, overlap))))
     return Tiling(count, 1, overlap) if size[0] > size[1] else Tiling(1, count, overlap)
+
+
+def name_of(tiles: Tiles, overlap: float) -> str:
+    """As `2x2@0.2` or `auto@0.2`; empty without tiles."""
+    return f"{AUTO}@{overlap:g}" if tiles == AUTO else Tiling(tiles[0], tiles[1], overlap).name
+
+
+def smallest_defect(tile: tuple[int, int], sees: tuple[int, int]) -> int:
+    """Pixels of the frame along each side of the smallest defect of high contrast that is seen; an estimate.
+
+    Args:
+        tile: Height and width of what is squeezed to the model's input: a tile, or a frame as it is.
+        sees: Height and width of that input, pixels.
+    """
+    return math.ceil(SEEN * max(1.0, tile[0] / sees[0], tile[1] / sees[1]))
 
 
 def most_tiles(tiles: Tiles) -> int:

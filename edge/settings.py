@@ -139,7 +139,7 @@ class ModelSettings(Section):
     dtype: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """Precision of the vision pass; `auto` is fp16 on CUDA, bf16 on a CPU that has it, else fp32."""
     batch: int = Field(default=8, ge=1, le=64)
-    """The most frames, of all lines, that are scored in one pass."""
+    """The most frames, or tiles of them, of all lines, that are scored in one pass."""
     tower: str = "auto"
     """A second model whose patch features parts are compared with normal shots in: `efficientnet-lite0`, or
     `timm:NAME`, or `none`. `auto` is `efficientnet-lite0` for `bundled`, else `none`."""

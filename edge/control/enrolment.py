@@ -104,7 +104,8 @@ class Enrolment:
         recipe = replace(recipe, wire=recipe.wire.model_copy(update={"basis": basis}))
         index = self._features.index(line, self._features.views(line))
         index = self._features.hear(line, recipe, index, (basis, recipe.wire.pack_sha256))
-        changed = replace(recipe, index=index, bank=bank, drift=None)
+        sees, size = self._features.sees(index), self._features.size(line)
+        changed = replace(recipe, index=index, bank=bank, drift=None, sees=sees, size=size)
         if kept is None:
             return self._uncalibrated(line, changed)
         if (kept.fingerprint, kept.pack_sha256) != (basis, recipe.wire.pack_sha256):
@@ -263,7 +264,7 @@ class Enrolment:
 
     def score(self, image: Rgb, recipe: LoadedRecipe) -> tuple[float, float]:
         """S of a picture and the peak of its heatmap, as the line would find them; safe from any thread."""
-        tiling = recipe.tiling(image)
+        tiling = recipe.tiling((image.shape[0], image.shape[1]))
         seen = self.ask(lambda alfa: alfa.inspect([image], [recipe.text], [recipe.index], [tiling])[0])
         return seen.score, float(seen.patch_map.max())
 

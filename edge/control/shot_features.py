@@ -121,6 +121,16 @@ class ShotFeatures:
         tiling = self._tiling(line, shape)
         return self._in_steps(self._alfa.index_in_steps(memories, owners, shape, limit=limit, tiling=tiling))
 
+    def sees(self, index: AnyIndex | None) -> tuple[int, int]:
+        """Height and width of the model's finest input, pixels, where parts are compared with `index`."""
+        tile = None if index is None else index.tiles[0].shape
+        return self._alfa.backbone.pixels.size if tile is None else self._alfa.feature_maps(tile).sees
+
+    def size(self, line: str) -> tuple[int, int] | None:
+        """Height and width of the line's pictures, pixels, as its shots or its region tell; else None."""
+        roi = self._settings[line].roi
+        return self._shape(line) or (None if roi is None else (roi.height, roi.width))
+
     def hear(self, line: str, recipe: LoadedRecipe, index: AnyIndex | None, basis: tuple[str, str]) -> AnyIndex | None:
         """`index` with what the text side says of the shots; the database keeps that, as each shot takes a pass.
 

@@ -183,7 +183,7 @@ class Acquisition:
             self._issuer.put(outcome_of(request, result))
 
         due = None if request.due is None else request.due - ANSWER_S
-        tiling = recipe.tiling(request.image)
+        tiling = recipe.tiling((request.image.shape[0], request.image.shape[1]))
         judging = self._inference.submit(
             request.image, recipe.text, recipe.index, line=self._line, due=due, tiling=tiling
         )

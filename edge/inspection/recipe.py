@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from core.image import Rgb
-from core.tiles import OVERLAP, Tiles, Tiling, tiling_of
+from core.tiles import OVERLAP, Tiles, Tiling, TilingError, smallest_defect, tiling_of
 from edge.messages import Bank, Recipe
 
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ class LoadedRecipe:
         tiles: Into which the region is cut.
         overlap: Of them.
         texts_sha256: Of the pack's texts as they were rendered, which another version may render otherwise.
+        sees: Height and width of the model's finest input, pixels.
+        size: Height and width of the region, pixels; None where no shot and no region tells it.
     """
 
     text: TextFeatures
@@ -46,12 +48,25 @@ class LoadedRecipe:
     tiles: Tiles = (1, 1)
     overlap: float = OVERLAP
     texts_sha256: str = ""
+    sees: tuple[int, int] = (1, 1)
+    size: tuple[int, int] | None = None
 
-    def tiling(self, image: Rgb) -> Tiling:
-        """How a region is cut: as the shots that it is compared with, whatever its own size."""
-        if self.index is not None:
-            return self.index.tiling
-        return tiling_of(self.tiles, self.overlap, (image.shape[0], image.shape[1]))
+    def tiling(self, size: tuple[int, int]) -> Tiling:
+        """How a region of `size` (height, width) is cut: as the shots that it is compared with, whatever its size."""
+        return tiling_of(self.tiles, self.overlap, size) if self.index is None else self.index.tiling
+
+    def smallest_defect(self, size: tuple[int, int] | None = None) -> int | None:
+        """Pixels along each side of the smallest defect that is seen in a region of `size`, an estimate.
+
+        None where that is not known, or the region is too small for its tiles, and no part can be judged.
+        """
+        size = size or self.size
+        if size is None:
+            return None
+        try:
+            return smallest_defect(self.tiling(size).tile_size(size), self.sees)
+        except TilingError:
+            return None
 
     @property
     def weights(self) -> dict[str, float]:

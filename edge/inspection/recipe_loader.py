@@ -19,6 +19,7 @@ from core.model_error import ModelError
 from core.overrides import Overrides
 from core.packs.compiled import CompiledPacks
 from core.packs.pack import PromptPack
+from core.tiles import name_of
 from core.towers import LITE0, Tower, load_tower
 from core.weights.store import Store
 from edge.control.provisional import is_provisional, thresholds
@@ -87,9 +88,15 @@ def model_part(backbone: Backbone, method: Method, tower: Tower | None = None) -
     )
 
 
-def recipe_part(pack: PromptPack, threshold_source: str) -> Recipe:
-    """The recipe as every verdict names it."""
-    return Recipe(pack=pack.name, pack_version=pack.version, pack_sha256=pack.sha256, threshold_source=threshold_source)
+def recipe_part(pack: PromptPack, threshold_source: str, tiles: str = "") -> Recipe:
+    """The recipe as every verdict names it; `tiles` as `core.tiles.name_of` has them."""
+    return Recipe(
+        pack=pack.name,
+        pack_version=pack.version,
+        pack_sha256=pack.sha256,
+        threshold_source=threshold_source,
+        tiles=tiles or None,
+    )
 
 
 class Recipes:
@@ -118,7 +125,7 @@ class Recipes:
         return LoadedRecipe(
             self._text(pack),
             *thresholds(line),
-            wire=recipe_part(pack, line.threshold_source),
+            wire=recipe_part(pack, line.threshold_source, name_of(line.tiles, line.overlap)),
             provisional=is_provisional(line),
             tiles=line.tiles,
             overlap=line.overlap,

@@ -30,7 +30,7 @@ from core.heatmap import to_frame
 from core.image import anomaly_overlay, encode_jpeg, read
 from core.packs.pack import PromptPack, list_packs, load_pack
 from core.printable import shown
-from core.tiles import AUTO, OVERLAP, Tiles, Tiling, most_tiles
+from core.tiles import OVERLAP, Tiles, most_tiles, name_of
 from core.towers import Tower
 from edge import __version__
 from edge.clock import iso_ms, monotonic, utc_now
@@ -174,7 +174,7 @@ class Evaluator:
             tower_fingerprint=None if self._tower is None else self._tower.fingerprint,
             augment="none" if few is None else few.augment,
             within=None if few is None else few.within,
-            tiles=_name_of(self._choice.tiles, self._choice.overlap),
+            tiles=name_of(self._choice.tiles, self._choice.overlap),
             classes=tuple(results),
         )
         return with_intervals(found)
@@ -271,11 +271,6 @@ class Evaluator:
                     image=encode_jpeg(small),
                     overlay=encode_jpeg(anomaly_overlay(small, heatmap, threshold)),
                 )
-
-
-def _name_of(tiles: Tiles, overlap: float) -> str:
-    """As a result says it."""
-    return f"{AUTO}@{overlap:g}" if tiles == AUTO else Tiling(*tiles, overlap).name
 
 
 def write_csv(evaluation: Evaluation, path: Path) -> None:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import open_clip
 import pytest
 import torch
 from open_clip.pretrained import _PRETRAINED
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from core.backbone import load_backbone
@@ -20,38 +18,14 @@ from core.overrides import Overrides
 from core.weights.fetch import import_file
 from core.weights.source import find
 from core.weights.store import Store
+from tests.support.tiny_clip import TINY, TINY_TOO
 
-SMALL, OTHER, TAG, STAMP = "ViT-tiny", "ViT-tiny-too", "small_e1", "2026-01-01T00:00:00.000Z"
-CONFIG = {
-    "embed_dim": 32,
-    "vision_cfg": {"image_size": 112, "layers": 2, "width": 64, "head_width": 32, "patch_size": 16},
-    "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1},
-}
+SMALL, OTHER, TAG, STAMP = TINY, TINY_TOO, "small_e1", "2026-01-01T00:00:00.000Z"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def known_models() -> Iterator[None]:
-    """open_clip knows two models that load in no time."""
-    configs = open_clip.factory._MODEL_CONFIGS
-    configs |= {SMALL: CONFIG, OTHER: CONFIG}
-    yield
-    del configs[SMALL], configs[OTHER]
-
-
-@pytest.fixture(scope="module")
-def state(known_models: None) -> dict[str, Tensor]:
-    torch.manual_seed(3)
-    logging.disable(logging.ERROR)
-    found: dict[str, Tensor] = open_clip.create_model(SMALL).state_dict()
-    logging.disable(logging.NOTSET)
-    return found
-
-
-@pytest.fixture(scope="module")
-def weights(state: Mapping[str, Tensor], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("weights") / "small.safetensors"
-    save_file(dict(state), str(path))
-    return path
+@pytest.fixture
+def state(weights: Path) -> dict[str, Tensor]:
+    return load_file(weights)
 
 
 @pytest.fixture

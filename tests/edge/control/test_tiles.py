@@ -56,7 +56,7 @@ def test_shots_are_kept_and_compared_by_tile(tmp_path: Path, embedded: list[str]
         enrol(one, 0, 1, 2)
         recipe = one.line("one").recipe
         assert isinstance(recipe.index, TiledIndex)
-        assert recipe.index.tiling == recipe.tiling(part(9)) == Tiling(1, 2, 0.25)
+        assert recipe.index.tiling == recipe.tiling((96, 160)) == Tiling(1, 2, 0.25)
         assert sum(recipe.weights.values()) == pytest.approx(1.0, abs=1e-3)
         scores = one.enrolment.leave_one_out("one")
         assert scores == left_out(recipe.index)
@@ -86,7 +86,7 @@ def test_for_other_tiles_features_are_made_anew_from_the_kept_pictures(
             recipe = one.line("one").recipe
             assert recipe.provisional, "a threshold for other tiles promises nothing"
             assert "the last calibration was with another" in recipe.wire.threshold_source
-            assert recipe.tiling(part(1)).name == name
+            assert recipe.tiling((96, 160)).name == name
             one.enrolment.score(part(1), recipe)
         assert set(embedded) == {name}
         embedded.clear()
@@ -96,11 +96,11 @@ def test_for_other_tiles_features_are_made_anew_from_the_kept_pictures(
 
 def test_parts_of_another_size_are_cut_as_the_shots(tmp_path: Path) -> None:
     with at_rest(tmp_path, tiles="auto") as one:
-        assert one.line("one").recipe.tiling(part(0)[:, :90]).count == 1, "no shots: by its own shape"
+        assert one.line("one").recipe.tiling((96, 90)).count == 1, "no shots: by its own shape"
         enrol(one, 0)
         recipe = one.line("one").recipe
         square = np.ascontiguousarray(part(0)[:, :96])
-        assert recipe.tiling(square) == Tiling(1, 2)
+        assert recipe.tiling((96, 96)) == Tiling(1, 2)
         assert one.enrolment.score(square, recipe)[0] > 0
 
 
