@@ -301,12 +301,14 @@ class Detector:
         name = self._tower
         if name == "auto":
             name = LITE0 if self.backbone.name.startswith(BUNDLED) else None
-        if self._method.few_shot == "alfa" or name is None or isinstance(name, Tower):
-            return name if isinstance(name, Tower) else None
+        if name in (None, "none") or self._method.few_shot == "alfa":
+            return None
+        if isinstance(name, Tower):
+            return name
         try:
             return load_tower(name, device=str(self.backbone.device), store=self._store)
         except ModelError as error:
-            raise ModelError(f"{error}; or do without a tower: tower=None") from error
+            raise ModelError(f"{error}; or do without a tower, None") from error
 
     def _compiled(self) -> CompiledPack:
         """What the model makes of the pack. A large text tower takes long, so that what it says is kept."""

@@ -43,6 +43,7 @@ def score(
     normal: Annotated[
         Path | None, typer.Option(help="Folder with good parts, which the others are compared with.")
     ] = None,
+    tower: Annotated[str, typer.Option(help="A second model to compare with good parts in, none, or auto.")] = "auto",
     tiles: Annotated[str, typer.Option(help="Cut pictures into rows x columns, as 2x2, or auto.")] = "1x1",
     overlap: Annotated[float, typer.Option(min=0, max=0.5, help="What neighbouring tiles share.")] = 0.2,
     heatmaps: Annotated[Optional[Path], typer.Option(help="Folder for heatmaps and overlays.")] = None,  # noqa: UP045
@@ -74,6 +75,7 @@ def score(
             device=device,
             dtype=dtype,
             image_size=overrides(image_size).image_size,
+            tower=tower,
             tiles=tiles,
             overlap=overlap,
             threshold=threshold,

@@ -251,7 +251,7 @@ def test_the_same_normal_picture_counts_once(backbone: Backbone, normal: Any) ->
         ({"method": "alfa"}, r"method is a str; give a core\.method\.Method"),
         ({"tower": 7}, "tower is an int; give the name of one"),
         ({"store": 7}, "store is an int; give the path of a folder"),
-        ({"tower": "efficientnet", "normal": [part(0)]}, "efficientnet.*tower=None"),
+        ({"tower": "efficientnet", "normal": [part(0)]}, "efficientnet.*or do without a tower, None"),
     ],
 )
 def test_what_cannot_be_had_is_refused(backbone: Backbone, arguments: dict[str, Any], message: str) -> None:

@@ -61,6 +61,7 @@ def test_tiles_are_those_of_a_detector(parts: Path) -> None:
     assert result.exit_code == 0, result.output
     expected = Detector("bottle", tiles=(1, 2), overlap=0.1).judge(parts / "broken.png")
     assert f"{expected.score:.4f}" in result.stdout
+    assert runner.invoke(app, ["score", str(parts / "fine.png"), *options, "--tower", "none"]).exit_code == 0
     wrong = runner.invoke(app, ["score", str(parts), "--pack", "bottle", "--tiles", "2"])
     assert (wrong.exit_code, "write rows x columns, as 2x3" in wrong.stderr) == (2, True)
 
