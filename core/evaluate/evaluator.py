@@ -16,7 +16,7 @@ from core.adaptation import TextFeatures
 from core.alfa import Alfa, Method
 from core.bank.memory import Memory, distances, reference_map, remember
 from core.evaluate.cache import FeatureCache
-from core.evaluate.datasets import DataClass, Sample, read_mask
+from core.evaluate.datasets import DataClass, MaskSurvey, Sample, read_mask
 from core.evaluate.few_shot import FewShot, Judge, MapStore, judge_of, mutual_judge, to_numpy, views
 from core.evaluate.map_cache import MapCache, View
 from core.evaluate.metrics import PixelMetrics, deciles, image_metrics, operate
@@ -113,7 +113,8 @@ class ClassEvaluator:
     def evaluate(self, data: DataClass, pack: PromptPack, root: Path) -> ClassResult:
         """The result of one class; pictures and masks that cannot be read are named in it and left out."""
         broken: list[str] = []
-        test = [sample for sample in data.test if self._readable(sample, broken)]
+        survey = MaskSurvey()
+        test = [sample for sample in data.test if self._readable(sample, survey, broken)]
         train = [path for path in data.train if _opens(path, broken)]
         most = max(self._plan.shots)
         drawn = [
@@ -135,7 +136,8 @@ class ClassEvaluator:
             self._scored()
         pictures = []
         for sample in test:
-            pictures.append(self._take(sample, digests[sample.path], texts, memory, settings, root))
+            mask = read_mask(sample, self._plan.resolution, self._sizes[sample.path], survey.inverted)
+            pictures.append(self._take(sample, mask, digests[sample.path], texts, memory, settings, root))
             self._scored()
         return ClassResult(
             name=data.name,
@@ -146,7 +148,7 @@ class ClassEvaluator:
             train=len(train),
             pictures=tuple(pictures),
             broken=tuple(broken),
-            notes=data.notes,
+            notes=(*data.notes, *survey.notes(root)),
             runs=tuple(self._run(setting, pictures, shots, root) for setting in settings),
         )
 
@@ -232,10 +234,10 @@ class ClassEvaluator:
                         settings.append(_Setting(index, tuple(shots.index(path) for path in paths[:count]), seed))
         return settings
 
-    def _readable(self, sample: Sample, broken: list[str]) -> bool:
+    def _readable(self, sample: Sample, survey: MaskSurvey, broken: list[str]) -> bool:
         try:
             height, width = read(sample.path).shape[:2]
-            read_mask(sample, self._plan.resolution, (height, width))
+            survey.look(sample, (height, width))
             self._sizes[sample.path] = (height, width)
         except ImageError as error:
             broken.append(str(error))
@@ -296,6 +298,7 @@ class ClassEvaluator:
     def _take(
         self,
         sample: Sample,
+        mask: NDArray[np.bool_],
         digest: str,
         texts: Sequence[TextFeatures],
         memory: Memory | None,
@@ -303,7 +306,6 @@ class ClassEvaluator:
         root: Path,
     ) -> Picture:
         """Scores one test picture in every setting."""
-        mask = read_mask(sample, self._plan.resolution, self._sizes[sample.path])
         masked = not sample.anomalous or bool(sample.masks)
         near = grown(mask, self._scorers[0].backbone.grid) if mask.any() else None
         scored = self._score(digest, texts, memory, settings)

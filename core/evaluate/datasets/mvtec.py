@@ -12,8 +12,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from core.evaluate.datasets.folders import Masks, entries, inside, is_picture, named, pictures, subfolders
+from core.evaluate.datasets.folders import Masks, entries, inside, named, pictures, subfolders
 from core.evaluate.datasets.sample import GOOD, GOOD_FOLDERS, DataClass, Sample, assemble, listed
+from core.picture_files import is_picture
 
 _LOCO = ("logical_anomalies", "structural_anomalies")
 

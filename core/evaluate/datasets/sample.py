@@ -71,4 +71,5 @@ def assemble(
 def listed(paths: list[Path], folder: Path) -> str:
     """How many they are, and the first of them, for a note."""
     count = f"{len(paths)} file{'s' * (len(paths) > 1)}"
-    return f"{count} ({paths[0].relative_to(folder).as_posix()}{', …' if len(paths) > 1 else ''})"
+    first = paths[0].relative_to(folder) if paths[0].is_relative_to(folder) else paths[0]
+    return f"{count} ({first.as_posix()}{', …' if len(paths) > 1 else ''})"
