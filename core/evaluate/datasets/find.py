@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from core.evaluate.datasets import mvtec, plain, visa
-from core.evaluate.datasets.folders import subfolders
+from core.evaluate.datasets.folders import named, subfolders
 from core.evaluate.datasets.sample import DataClass, DatasetError
 from core.printable import encodable
 
@@ -56,7 +56,7 @@ def _load(folder: Path, name: str) -> DataClass:
     if visa.matches(folder):
         return visa.load(folder, name, _real(folder).parent)
     # `test` decides: plain folders may have a `train` of their own beside `good` and `bad`.
-    if plain.matches(folder) and not any(one.name.lower() == "test" for one in subfolders(folder)):
+    if plain.matches(folder) and not named(folder, mvtec.TESTS):
         return plain.load(folder, name)
     return mvtec.load(folder, name)
 

@@ -11,7 +11,8 @@ import csv
 import io
 from pathlib import Path, PurePosixPath
 
-from core.evaluate.datasets.folders import Masks, inside, pictures
+from core.evaluate.datasets.folders import inside, pictures
+from core.evaluate.datasets.mask_folders import Masks
 from core.evaluate.datasets.sample import GOOD, DataClass, DatasetError, Sample, assemble, listed
 from core.regular_file import read_regular
 

@@ -260,8 +260,8 @@ def test_notes(tmp_path: Path) -> None:
         "test/bend is empty.",
         "Left out, as no pictures of a kind that is read: 2 files (test/crack/deep, …).",
         "Left out, as masks of no picture: 1 file (ground_truth/crack/099_mask.png).",
-        "Not read, as masks of good parts: 1 file (ground_truth/good/000_mask.png).",
         "Left out, as masks of no picture: 1 file (ground_truth/fold/000_mask.png).",
+        "Not read, as masks of good parts: 1 file (ground_truth/good/000_mask.png).",
         "Defects without a mask, though others have one: 1 file (test/crack/007.png).",
     )
 
@@ -278,12 +278,12 @@ def test_masks_that_are_not_where_they_belong(tmp_path: Path) -> None:
     _pictures(tmp_path / "a/train/good", "0.png")
     _pictures(tmp_path / "a/test/good", "0.png")
     _pictures(tmp_path / "a/test/crack", "0.png")
-    _mask(tmp_path / "a/ground_truth/0_mask.png", (0, 0))
+    _mask(tmp_path / "a/ground_truth/9_mask.png", (0, 0))
     (tmp_path / "a/ground_truth/crack").mkdir()
     (tmp_path / "a/ground_truth/crack/0.npy").write_bytes(b"")
     assert _one(tmp_path).notes == (
         "Left out, as no masks of a kind that is read: 1 file (ground_truth/crack/0.npy).",
-        "Left out, as masks of no picture: 1 file (ground_truth/0_mask.png).",
+        "Left out, as masks of no picture: 1 file (ground_truth/9_mask.png).",
     )
 
 

@@ -219,7 +219,7 @@ def _survey(tmp_path: Path, *masks: np.ndarray) -> tuple[MaskSurvey, list[str]]:
 
 
 def test_a_large_defect_is_no_inversion(tmp_path: Path) -> None:
-    """One mask that is no inverse shows that none is; nor is one of a large part in the middle, or of a whole picture."""
+    """One mask that is no inverse shows that none is; nor is one of a large part in the middle, or of all of it."""
     large = np.zeros((64, 64), np.bool_)
     large[4:60, 4:60] = True
     survey, notes = _survey(tmp_path, large)
