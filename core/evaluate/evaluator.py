@@ -117,6 +117,15 @@ class ClassEvaluator:
         test = [sample for sample in data.test if self._readable(sample, survey, broken)]
         train = [path for path in data.train if _opens(path, broken)]
         most = max(self._plan.shots)
+        notes = list(data.notes)
+        if most and not train:
+            train = _held_out(data.name, test, self._plan.shots, notes)
+            test = [sample for sample in test if sample.path not in set(train)]
+        notes += [
+            f"Not run with {count} shots, as there are {len(train)} good pictures to draw them from."
+            for count in self._plan.shots
+            if count > len(train)
+        ]
         drawn = [
             random.Random(f"{data.name}:{seed}").sample(train, min(most, len(train))) for seed in self._seeds(most)
         ]
@@ -148,7 +157,7 @@ class ClassEvaluator:
             train=len(train),
             pictures=tuple(pictures),
             broken=tuple(broken),
-            notes=(*data.notes, *survey.notes(root)),
+            notes=(*notes, *survey.notes(root)),
             runs=tuple(self._run(setting, pictures, shots, root) for setting in settings),
         )
 
@@ -349,6 +358,14 @@ class ClassEvaluator:
             operation=operation,
             deciles=groups,
         )
+
+
+def _held_out(name: str, test: Sequence[Sample], shots: Sequence[int], notes: list[str]) -> list[Path]:
+    """Half of the good test pictures, or as many as the shots take that leave one to be tested; `notes` says so."""
+    goods = [sample.path for sample in test if not sample.anomalous]
+    count = max(len(goods) // 2, *(count for count in (0, *shots) if count < len(goods)), 0)
+    notes.append(f"Held out of the test, for shots and the threshold: {count} of {len(goods)} good pictures.")
+    return sorted(random.Random(f"{name}:held out").sample(goods, count))
 
 
 def _opens(path: Path, broken: list[str]) -> bool:

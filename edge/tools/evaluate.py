@@ -19,7 +19,7 @@ from core.alfa import ALFA, WINCLIP, Alfa, Method
 from core.backbone import Backbone
 from core.evaluate.cache import FeatureCache
 from core.evaluate.compare import Comparison
-from core.evaluate.datasets import DataClass, find_classes
+from core.evaluate.datasets import DataClass, find_classes, require_both_labels
 from core.evaluate.evaluator import CALIBRATION, ClassEvaluator, Plan, Variant, name_of
 from core.evaluate.few_shot import FewShot, MapStore
 from core.evaluate.intervals import with_intervals
@@ -122,6 +122,7 @@ class Evaluator:
         self._choice = choice
         self._console = console
         self._classes = find_classes(choice.root, choice.classes)
+        require_both_labels(self._classes, choice.root)
         self._packs = {data.name: self._pack(data.name) for data in self._classes}
         self._files = {data.name: {name_of(path, choice.root): path for path in data.files()} for data in self._classes}
         chosen = variants(choice, tower is not None)

@@ -2,8 +2,8 @@
 
 A folder of masks is called `ground_truth`, `mask`, `label`, `gt` or the like. It holds them as the pictures lie, in
 folders of the same names, or all together. A mask is called as its picture, or so with `_mask`, `_label`, `_gt` or the
-like behind it or before it, and so may the folder be (`bad_mask`); a folder called as the picture holds several. Beside the pictures of defective parts, a PNG
-with the name of a JPEG is its mask.
+like behind it or before it, and so may the folder be (`bad_mask`); a folder called as the picture holds several. Beside
+the pictures of defective parts, a PNG with the name of a JPEG is its mask.
 """
 
 from __future__ import annotations

@@ -13,6 +13,8 @@ from tests.support.data_sets import write_mask as _mask
 from tests.support.data_sets import write_picture as _picture
 from tests.support.photographs import _ROOT
 
+NO_TRAINING = "There are no good training pictures: shots are drawn from good test pictures, which are then not tested."
+
 
 def _pictures(folder: Path, *names: str) -> None:
     for name in names:
@@ -178,7 +180,7 @@ def test_plain_folders(tmp_path: Path, good: str, bad: str, above: str) -> None:
     assert found.train == ()
     expected = [("1.jpg", "good", 0), ("2.JPEG", "good", 0), ("3.PNG", bad, 0), ("4.png", bad, 0)]
     assert sorted(_labels(found)) == expected
-    assert found.notes == ("There are no good training pictures, so that there are no shots.",)
+    assert found.notes == (NO_TRAINING,)
 
 
 @pytest.mark.parametrize("masks", ["masks", "Ground_Truth", "masks/bad", "ground_truth/Bad"])
@@ -207,7 +209,7 @@ def test_plain_masks_of_same_names(tmp_path: Path) -> None:
         "Left out, as masks that fit several pictures: 1 file (masks/2.png).",
         "Not read, as masks of good parts: 2 files (masks/5.png, …).",
         "Defects without a mask, though others have one: 2 files (bad/2.png, …).",
-        "There are no good training pictures, so that there are no shots.",
+        NO_TRAINING,
     )
 
 
