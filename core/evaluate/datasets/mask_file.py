@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -122,32 +123,33 @@ def _by_index(file: Image.Image) -> NDArray[np.bool_] | None:
     return marked
 
 
-def _by_value(values: NDArray[np.generic], lossy: bool) -> MaskFile:
+def _by_value(values: NDArray[Any], lossy: bool) -> MaskFile:
     bright = _brightness(values)
     levels = _levels(bright)
     low, high = float(levels[0]), float(levels[-1])
     greys = lossy or (np.count_nonzero(levels) > _MOST_LABELS and (high > 127 or levels.dtype.kind == "f"))
     if greys:
         flat = lossy and high - low < _LEAST_CONTRAST  # the noise of one colour
-        return MaskFile(np.asarray(bright > (127 if flat else (low + high) / 2), np.bool_), greys=not lossy)
+        middle = 127 if flat else (low + high) / 2
+        return MaskFile(np.asarray(np.greater(bright, middle), np.bool_), greys=not lossy)
     if low != 0 and _colours(values) > 1:
         return MaskFile(_not_commonest(values), black=False)
     return MaskFile(np.asarray(bright != 0, np.bool_))
 
 
-def _brightness(values: NDArray[np.generic]) -> NDArray[np.generic]:
+def _brightness(values: NDArray[Any]) -> NDArray[Any]:
     """[H, W], of the brightest channel of [H, W] or [H, W, C]."""
     return values.max(axis=2) if values.ndim == 3 else values
 
 
-def _levels(values: NDArray[np.generic]) -> NDArray[np.generic]:
+def _levels(values: NDArray[Any]) -> NDArray[Any]:
     """The values that occur, ascending; for whole numbers without sorting millions of them."""
     if values.dtype in (np.bool_, np.uint8, np.uint16):
         return np.flatnonzero(np.bincount(values.astype(np.uint16).ravel()))
     return np.unique(values)
 
 
-def _packed(values: NDArray[np.generic]) -> NDArray[np.generic]:
+def _packed(values: NDArray[Any]) -> NDArray[Any]:
     """[H, W]: one number for each colour."""
     if values.ndim == 2:
         return values
@@ -155,12 +157,12 @@ def _packed(values: NDArray[np.generic]) -> NDArray[np.generic]:
     return np.asarray(wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2])
 
 
-def _colours(values: NDArray[np.generic]) -> int:
+def _colours(values: NDArray[Any]) -> int:
     packed = _packed(values)
     return 1 if (packed == packed.flat[0]).all() else 2
 
 
-def _not_commonest(values: NDArray[np.generic]) -> NDArray[np.bool_]:
+def _not_commonest(values: NDArray[Any]) -> NDArray[np.bool_]:
     packed = _packed(values)
     colours, counts = np.unique(packed, return_counts=True)
     return np.asarray(packed != colours[counts.argmax()], np.bool_)
