@@ -238,7 +238,9 @@ class Evaluator:
         return facts
 
     def _shown(self, result: ClassResult) -> Iterator[Shown]:
-        """The surest finds and the worst mistakes of the zero-shot run, or of the first that there is."""
+        """The surest finds and the worst mistakes of the zero-shot run, or of the first; none where nothing was run."""
+        if not result.runs:
+            return
         run = result.runs[0]
         order = np.argsort(run.scores, kind="stable")
         good = [int(index) for index in order if not result.pictures[index].anomalous]
