@@ -122,7 +122,7 @@ class ClassEvaluator:
             train = _held_out(data.name, test, self._plan.shots, notes)
             test = [sample for sample in test if sample.path not in set(train)]
         notes += [
-            f"Not run with {count} shots, as there are {len(train)} good pictures to draw them from."
+            f"Not run with {count} shots: the good pictures for them are only {len(train)}."
             for count in self._plan.shots
             if count > len(train)
         ]

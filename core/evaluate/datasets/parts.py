@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,16 +46,23 @@ class Parts:
 
 
 def parts_below(label: Path, top: Path, notes: list[str]) -> list[Parts]:
-    """The pictures in the folder `label`, or where none lie there, in the folders below it, one for each folder.
+    """The pictures in the folder `label` and in the folders below it, one for each folder; masks are no parts.
 
     Args:
         label: A folder that is called as a label: good, bad, or the kind of a defect.
         top: The class's folder, from which `notes` name files.
         notes: What lies there and is no picture is added.
     """
+    folders = _with_pictures(label)
+    if label in folders and len(folders) > 1:
+        inner = folders[1].relative_to(top).as_posix()
+        more = ", …" if len(folders) > 2 else ""
+        notes.append(f"Pictures in folders among those of {label.name} are read too: {inner}{more}.")
+    known = {above for folder in folders for above in (folder, *folder.parents)}
     return [
-        _parts(folder, (label.name, *folder.relative_to(label).parts), top, notes) for folder in _leaves(label)
-    ] or [_parts(label, (label.name,), top, notes)]
+        _parts(folder, (label.name, *folder.relative_to(label).parts), top, notes, known)
+        for folder in folders or [label]
+    ]
 
 
 def good_pictures(folders: Sequence[Path], top: Path, notes: list[str]) -> list[Path]:
@@ -78,13 +85,13 @@ def samples(found: Sequence[Parts], top: Path, notes: list[str]) -> list[Sample]
     sorted_out: set[Path] = {folder for one in tops for folder in named(one, GOOD_FOLDERS)}
     for parts in goods:
         sorted_out |= set(_masks_of(parts, tops))
-    unread = Masks([*sorted_out, *(folder for parts in goods for folder in mask_folders(parts.folder))]).files()
+    unread = Masks([*sorted_out, *(folder for parts in goods for folder in _inner(parts, tops))]).files()
     unread |= {mask for parts in goods for mask in parts.masks}
     pairs: dict[Path, tuple[Path, ...]] = {}
     for parts in bads:
         folders = _masks_of(parts, tops)
         sorted_out |= set(folders)
-        inner = Masks([*folders, *mask_folders(parts.folder)], sorted_out - set(folders), parts.masks)
+        inner = Masks([*folders, *_inner(parts, tops)], sorted_out - set(folders), parts.masks)
         pairs |= inner.pair(parts.pictures, top, notes)
     # A good part may have a defective part's name, which then owns the mask.
     owners = [path for parts in bads for path in parts.pictures if path not in pairs]
@@ -108,15 +115,20 @@ def _masks_of(parts: Parts, tops: Mapping[Path, str | None]) -> list[Path]:
     return found + [top for top, label in tops.items() if label in names]
 
 
-def _leaves(folder: Path) -> list[Path]:
-    """The outermost folders with pictures, `folder` itself or below it; not those of masks."""
-    if pictures_in(folder):
-        return [folder]
+def _inner(parts: Parts, tops: Mapping[Path, str | None]) -> list[Path]:
+    """The folders of masks among the pictures, which are for no others."""
+    return [masks for masks in mask_folders(parts.folder) if masks not in tops]
+
+
+def _with_pictures(folder: Path) -> list[Path]:
+    """`folder` and the folders below it, those of masks apart, in which pictures lie directly."""
     masks = mask_folders(folder)
-    return [leaf for inner in subfolders(folder) if inner not in masks for leaf in _leaves(inner)]
+    inner = [found for below in subfolders(folder) if below not in masks for found in _with_pictures(below)]
+    return [folder, *inner] if pictures_in(folder) else inner
 
 
-def _parts(folder: Path, names: tuple[str, ...], top: Path, notes: list[str]) -> Parts:
-    paths = pictures(folder, top, notes, also=mask_folders(folder).__contains__)
+def _parts(folder: Path, names: tuple[str, ...], top: Path, notes: list[str], known: Set[Path]) -> Parts:
+    """`known`: folders that are looked into, and so are not noted."""
+    paths = pictures(folder, top, notes, also=(known | mask_folders(folder).keys()).__contains__)
     masks = masks_beside(paths, defective=names[0].lower() not in GOOD_FOLDERS)
     return Parts(folder, names, tuple(path for path in paths if path not in set(masks)), tuple(masks))

@@ -256,15 +256,17 @@ def test_notes(tmp_path: Path) -> None:
         ("000.png", "crack", 1),
         ("001.png", "crack", 1),
         ("007.png", "crack", 0),
+        ("000.png", "crack", 0),
         ("000.png", "good", 0),
     ]
     assert found.notes == (
         "test/bend is empty.",
-        "Left out, as no pictures of a kind that is read: 2 files (test/crack/deep, …).",
+        "Pictures in folders among those of crack are read too: test/crack/deep.",
+        "Left out, as no pictures of a kind that is read: 1 file (test/crack/notes.docx).",
         "Left out, as masks of no picture: 1 file (ground_truth/crack/099_mask.png).",
         "Left out, as masks of no picture: 1 file (ground_truth/fold/000_mask.png).",
         "Not read, as masks of good parts: 1 file (ground_truth/good/000_mask.png).",
-        "Defects without a mask, though others have one: 1 file (test/crack/007.png).",
+        "Defects without a mask, though others have one: 2 files (test/crack/007.png, …).",
     )
 
 

@@ -111,7 +111,7 @@ def test_without_training_pictures_shots_are_held_out_of_the_test(backbone: Back
     assert sum(not picture.anomalous for picture in result.pictures) == 2
     assert result.train == 4
     assert "Held out of the test, for shots and the threshold: 4 of 6 good pictures." in result.notes
-    assert "Not run with 9 shots, as there are 4 good pictures to draw them from." in result.notes
+    assert "Not run with 9 shots: the good pictures for them are only 4." in result.notes
     without = evaluate(backbone, root, tmp_path / "cache", (0,))
     assert len(without.pictures) == 8
     assert all(run.operation is None for run in without.runs)

@@ -92,6 +92,10 @@ KINDS: Mapping[str, tuple[tuple[str, ...], dict[str, tuple[str, list[str]]]]] = 
         ("train/OK/9.png", "test/OK/0.png", "test/NG/crack/0.png", "*ground_truth/NG/crack/0_mask.png"),
         {"test/NG/crack/0.png": ("crack", ["ground_truth/NG/crack/0_mask.png"])},
     ),
+    "some with a kind": (
+        ("OK/0.png", "NG/1.png", "NG/crack/2.png", "*NG/mask/1.png", "*mask/crack/2.png"),
+        {"NG/1.png": ("NG", ["NG/mask/1.png"]), "NG/crack/2.png": ("crack", ["mask/crack/2.png"])},
+    ),
     "masks below NG": (
         ("OK/0.png", "NG/crack/0.png", "*NG/mask/crack/0.png"),
         {"NG/crack/0.png": ("crack", ["NG/mask/crack/0.png"])},
