@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import re
 import struct
-from io import BytesIO
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 _GAP = rb"(?:\s|#[^\n]*\n)+"  # blanks and comments
 _NETPBM = re.compile(rb"P[2356]" + 2 * (_GAP + rb"\d+") + _GAP + rb"(\d+)")
 _PAM = re.compile(rb"P7\s[^\0]{0,4096}?\nMAXVAL\s+(\d+)")
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0
+_WHOLE_NUMBERS = {1: "B", 3: "H", 4: "I"}
+_MOST_TAGS = 4096
 
 
 def to_eight_bits(frame: NDArray[Any], data: bytes) -> NDArray[Any]:
@@ -65,11 +65,17 @@ def _largest_likely(found: int) -> int:
 
 
 def _white_is_zero(data: bytes) -> bool:
+    """Whether the first directory of a TIFF or BigTIFF says so; a short look into a file that may be hostile."""
+    order = "<" if data[:1] == b"I" else ">"
+    offset, count, step, value = ("Q", "Q", 20, 12) if b"+" in data[2:4] else ("I", "H", 12, 8)
     try:
-        directory = ImageFileDirectory_v2(data[: 16 if b"+" in data[2:4] else 8])
-        file = BytesIO(data)
-        file.seek(directory.next)
-        directory.load(file)
-        return bool(directory.get(_PHOTOMETRIC) == _WHITE_IS_ZERO)
-    except (SyntaxError, ValueError, TypeError, KeyError, OSError, struct.error):  # OpenCV reads more kinds of TIFF
-        return False
+        (start,) = struct.unpack_from(order + offset, data, struct.calcsize(offset))
+        (entries,) = struct.unpack_from(order + count, data, start)
+        first = start + struct.calcsize(count)
+        for entry in range(first, first + step * min(entries, _MOST_TAGS), step):
+            tag, kind = struct.unpack_from(f"{order}HH", data, entry)
+            if tag == _PHOTOMETRIC and kind in _WHOLE_NUMBERS:
+                return bool(struct.unpack_from(order + _WHOLE_NUMBERS[kind], data, entry + value)[0] == _WHITE_IS_ZERO)
+    except (struct.error, OverflowError):  # it ends before; OpenCV has made something of it
+        pass
+    return False

@@ -18,7 +18,7 @@ from core.picture_files import is_picture
 
 _WORD = "masks?|labels?|gts?|ground[_ -]?truths?|annotations?|annos?|segmentations?|segs?"
 _FOLDER = re.compile(rf"(?:defects?[_ -])?(?:{_WORD})", re.IGNORECASE)
-_BEHIND = re.compile(rf"(.+)[_. -](?:{_WORD})", re.IGNORECASE)
+_BEHIND = re.compile(rf"(.+)[_. -](?:{_WORD})(?:[_. -]?\d+)?", re.IGNORECASE)
 _BEFORE = re.compile(rf"(?:{_WORD})[_. -](.+)", re.IGNORECASE)
 _PHOTOGRAPHS = frozenset({".jpg", ".jpeg", ".bmp"})
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.evaluate.datasets.folders import named, pictures, subfolders
+from core.evaluate.datasets.folders import entries, named, pictures, subfolders
 from core.evaluate.datasets.mask_folders import Masks, along, mask_folders, masks_beside
 from core.evaluate.datasets.sample import GOOD, GOOD_FOLDERS, Sample, listed
-from core.picture_files import pictures_in
+from core.picture_files import is_picture
 
 BAD_FOLDERS = (
     *("bad", "ng", "nok", "ko", "nio", "not_good", "not_ok", "fail", "failed", "faulty", "reject", "rejected"),
@@ -120,11 +120,14 @@ def _inner(parts: Parts, tops: Mapping[Path, str | None]) -> list[Path]:
     return [masks for masks in mask_folders(parts.folder) if masks not in tops]
 
 
-def _with_pictures(folder: Path) -> list[Path]:
+def _with_pictures(folder: Path, above: frozenset[Path] = frozenset()) -> list[Path]:
     """`folder` and the folders below it, those of masks apart, in which pictures lie directly."""
-    masks = mask_folders(folder)
-    inner = [found for below in subfolders(folder) if below not in masks for found in _with_pictures(below)]
-    return [folder, *inner] if pictures_in(folder) else inner
+    real = folder.resolve()
+    if real in above:  # a link in a circle
+        return []
+    masks, above = mask_folders(folder), above | {real}
+    inner = [found for below in subfolders(folder) if below not in masks for found in _with_pictures(below, above)]
+    return [folder, *inner] if any(is_picture(path) for path in entries(folder)) else inner
 
 
 def _parts(folder: Path, names: tuple[str, ...], top: Path, notes: list[str], known: Set[Path]) -> Parts:

@@ -78,6 +78,19 @@ def test_parts_may_be_called_as_masks(tmp_path: Path) -> None:
     assert "Not read, as masks of good parts: 1 file (good/0_label.png)." in data.notes
 
 
+def test_several_masks_of_one_picture(tmp_path: Path) -> None:
+    _tree(tmp_path, *GOODS, "bad/0.png", "*bad/0_mask_1.png", "*bad/0_mask2.png")
+    assert _found(tmp_path)[1] == {"bad/0.png": ("bad", ["bad/0_mask2.png", "bad/0_mask_1.png"])}
+
+
+def test_links_in_a_circle_end(tmp_path: Path) -> None:
+    _tree(tmp_path, *GOODS, "bad/crack/0.png")
+    (tmp_path / "good/again").symlink_to(tmp_path / "good")
+    (tmp_path / "bad/crack/above").symlink_to(tmp_path / "bad")
+    data, _ = _found(tmp_path)
+    assert sorted(path.name for path in data.files()) == ["0.png", "0.png", "1.png"]
+
+
 def test_two_formats_of_a_good_part_are_two_pictures(tmp_path: Path) -> None:
     _tree(tmp_path, "good/0.jpg", "good/0.png", "bad/1.png")
     assert len(_found(tmp_path)[0].test) == 3
