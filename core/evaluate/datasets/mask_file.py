@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -139,7 +140,7 @@ def _by_value(values: NDArray[Any], lossy: bool) -> MaskFile:
 
 def _brightness(values: NDArray[Any]) -> NDArray[Any]:
     """[H, W], of the brightest channel of [H, W] or [H, W, C]."""
-    return values.max(axis=2) if values.ndim == 3 else values
+    return reduce(np.maximum, np.moveaxis(values, 2, 0)) if values.ndim == 3 else values
 
 
 def _levels(values: NDArray[Any]) -> NDArray[Any]:

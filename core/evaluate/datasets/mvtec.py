@@ -15,7 +15,7 @@ from pathlib import Path
 
 from core.evaluate.datasets.folders import named, subfolders
 from core.evaluate.datasets.mask_folders import mask_folders
-from core.evaluate.datasets.parts import good_pictures, parts_below, samples
+from core.evaluate.datasets.parts import good_pictures, note_unlabelled, parts_below, samples
 from core.evaluate.datasets.sample import GOOD_FOLDERS, DataClass, assemble
 
 TESTS = ("test", "test_public")
@@ -36,6 +36,8 @@ def load(folder: Path, name: str) -> DataClass:
     notes: list[str] = []
     train = good_pictures(named(folder, ("train",)), folder, notes)
     tests = named(folder, TESTS)
+    for test in tests:
+        note_unlabelled(test, folder, notes)
     kinds = [kind for test in tests for kind in subfolders(test) if kind not in mask_folders(test)]
     found = [parts for kind in kinds for parts in parts_below(kind, folder, notes)]
     layout = _layout({test.name.lower() for test in tests}, {kind.name.lower() for kind in kinds})

@@ -71,6 +71,13 @@ def good_pictures(folders: Sequence[Path], top: Path, notes: list[str]) -> list[
     return [path for label in labels for parts in parts_below(label, top, notes) for path in parts.pictures]
 
 
+def note_unlabelled(folder: Path, top: Path, notes: list[str]) -> None:
+    """Pictures that lie directly in `folder`, where only folders say what is good, are added to `notes`."""
+    loose = [path for path in entries(folder) if is_picture(path)]
+    if loose:
+        notes.append(f"Left out, as no folder says whether they are good: {listed(loose, top)}.")
+
+
 def samples(found: Sequence[Parts], top: Path, notes: list[str]) -> list[Sample]:
     """All the parts, each with its masks.
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from core.evaluate.datasets.folders import named
-from core.evaluate.datasets.parts import BAD_FOLDERS, good_pictures, parts_below, samples
+from core.evaluate.datasets.parts import BAD_FOLDERS, good_pictures, note_unlabelled, parts_below, samples
 from core.evaluate.datasets.sample import GOOD_FOLDERS, DataClass, assemble
 
 
@@ -28,6 +28,7 @@ def load(folder: Path, name: str) -> DataClass:
     """
     notes: list[str] = []
     train = good_pictures(named(folder, ("train",)), folder, notes)
+    note_unlabelled(folder, folder, notes)
     labels = named(folder, (*GOOD_FOLDERS, *BAD_FOLDERS))
     found = [parts for label in labels for parts in parts_below(label, folder, notes)]
     return assemble(folder, name, "plain folders", train, samples(found, folder, notes), notes)

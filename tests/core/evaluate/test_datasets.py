@@ -338,9 +338,9 @@ def test_empty_test_split(tmp_path: Path, folder: str) -> None:
 
 
 def test_pictures_directly_in_test_are_refused(tmp_path: Path) -> None:
-    """Without a folder nothing says whether they are good."""
+    """Without a folder nothing says whether they are good, which is said."""
     _pictures(tmp_path / "a/test", "0.png")
-    with pytest.raises(DatasetError, match="no test pictures"):
+    with pytest.raises(DatasetError, match=r"no test pictures.*no folder says whether they are good: 1 file \(test/0"):
         find_classes(tmp_path)
 
 

@@ -78,6 +78,12 @@ def test_parts_may_be_called_as_masks(tmp_path: Path) -> None:
     assert "Not read, as masks of good parts: 1 file (good/0_label.png)." in data.notes
 
 
+def test_pictures_without_a_label_are_noted(tmp_path: Path) -> None:
+    _tree(tmp_path, *GOODS, "bad/0.png", "loose.png")
+    data, _ = _found(tmp_path)
+    assert "Left out, as no folder says whether they are good: 1 file (loose.png)." in data.notes
+
+
 def test_several_masks_of_one_picture(tmp_path: Path) -> None:
     _tree(tmp_path, *GOODS, "bad/0.png", "*bad/0_mask_1.png", "*bad/0_mask2.png")
     assert _found(tmp_path)[1] == {"bad/0.png": ("bad", ["bad/0_mask2.png", "bad/0_mask_1.png"])}
