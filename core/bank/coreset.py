@@ -8,7 +8,6 @@ from torch import Tensor
 # So many farthest points are measured against all others at once: a matrix product in place of as many passes over
 # the points, which do not fit into a processor's cache.
 _BLOCK = 64
-_CHUNK = 1 << 22  # similarities in memory at a time
 
 
 def select(
@@ -16,9 +15,9 @@ def select(
 ) -> Tensor:
     """Indices of `count` different points, such that every point is near one of them.
 
-    Beginning at a random one, the point farthest from those taken is taken next. The greatest distance that is left
-    (`radius`) is at most twice the least possible for as many points, never grows with `count`, and a smaller
-    selection of the same seed is the beginning of a larger one.
+    Beginning at a random one, the point farthest from those taken is taken next. The greatest distance that is left is
+    at most twice the least possible for as many points, never grows with `count`, and a smaller selection of the same
+    seed is the beginning of a larger one.
 
     Both shortcuts cost some of that. Above `candidates` points, as many are drawn uniformly and only they are looked
     at: what is seen in a single point is overlooked with a probability of 1 - candidates / M. Above `dimensions`,
@@ -51,11 +50,11 @@ def select(
         projection = torch.randn(points.shape[1], dimensions, generator=generator) * dimensions**-0.5
         points = points @ projection.to(points.device)
     start = int(torch.randint(most, (), generator=generator))
-    return drawn.to(points.device)[_farthest_first(points, count, start)]
+    return drawn.to(points.device)[farthest_first(points, count, start)]
 
 
-def _farthest_first(points: Tensor, count: int, start: int) -> Tensor:
-    """Greedy selection from point `start`; exact, although it measures a block of points at a time.
+def farthest_first(points: Tensor, count: int, start: int) -> Tensor:
+    """Greedy selection of `count` of points [M, d] from point `start`; exact, although it measures a block at a time.
 
     Distances to those taken only shrink. So while the farthest of the block is no nearer than its nearest was when it
     was drawn, no point outside the block can be farther.
@@ -71,7 +70,7 @@ def _farthest_first(points: Tensor, count: int, start: int) -> Tensor:
     left[start] = -torch.inf
     while len(taken) < count:
         farthest = left.topk(min(_BLOCK, len(points) - len(taken)))
-        block, bound = farthest.indices, farthest.values[-1]
+        block, bound = farthest.indices.sort().values, farthest.values[-1]  # of equally far points the first
         squared = measure(block)
         while len(taken) < count:
             row = left[block].argmax()
@@ -81,11 +80,3 @@ def _farthest_first(points: Tensor, count: int, start: int) -> Tensor:
             torch.minimum(left, squared[row], out=left)
             left[block[row]] = -torch.inf
     return torch.stack(taken)
-
-
-def radius(points: Tensor, chosen: Tensor) -> float:
-    """The greatest Euclidean distance from one of points [M, d] to the nearest of those at indices `chosen`."""
-    centres = points[chosen].float()
-    step = max(1, _CHUNK // len(centres))
-    parts = (points[start : start + step].float() for start in range(0, len(points), step))
-    return max(float(torch.cdist(part, centres).amin(1).max()) for part in parts)

@@ -29,7 +29,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from core.bank.coreset import select
-from core.bank.scorers import check_finite, check_maps, nearest, nearest_both, top_mean
+from core.bank.neighbours import check_finite, check_maps, nearest, nearest_both
+from core.bank.scorers import top_mean
 
 T = TypeVar("T")
 Steps = Generator[None, None, T]

@@ -23,7 +23,9 @@ from core.files import replacing
 
 _STRICT = (3, 37, 0)  # the first SQLite that has STRICT tables
 _SHM_BYTES = 32 << 10  # the least that opening one takes
-_WAL_PAGES = 512  # 2 MiB, half of SQLite's: as long as a full disk lets nothing be moved to the file, they take its room
+_WAL_PAGES = (
+    512  # 2 MiB, half of SQLite's: as long as a full disk lets nothing be moved to the file, they take its room
+)
 _BUSY = 10.0  # seconds that a writer waits for another
 _PAUSE = 0.02  # seconds between two looks whether it is done
 
@@ -290,8 +292,8 @@ def _ready(database: Database, sets: Sequence[Migrations]) -> None:
 
 
 def _migrate(tables: sqlite_utils.Database, sets: Sequence[Migrations]) -> None:
-    for one in sets:
-        one.apply(tables)
+    for migration_set in sets:
+        migration_set.apply(tables)
 
 
 def _create(path: Path, sets: Sequence[Migrations]) -> None:
@@ -382,7 +384,7 @@ def _named(what: str, path: Path, *, of_file: bool = False) -> Iterator[None]:
     try:
         yield
     except sqlite3.OperationalError as error:
-        remedy = next((one for key, one in _REMEDIES.items() if key in str(error)), None)
+        remedy = next((words for key, words in _REMEDIES.items() if key in str(error)), None)
         if remedy is None and of_file:
             remedy = f"it was left as it is: {restore_remedy(path)}"
         if remedy is None:
