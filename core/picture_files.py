@@ -39,12 +39,16 @@ def is_litter(name: str) -> bool:
     return name.startswith((".", "~$")) or name.lower() in _LITTER
 
 
+def is_called_picture(name: str) -> bool:
+    """Whether a file of this name is one."""
+    return (
+        Path(name).suffix.lower() in SUFFIXES and not is_litter(name) and not name.lower().endswith((HEATMAP, OVERLAY))
+    )
+
+
 def is_picture(path: Path) -> bool:
     """By its name and, a folder is none, by what it is; a dangling link counts, so that reading it fails aloud."""
-    name = path.name.lower()
-    if is_litter(name) or name.endswith((HEATMAP, OVERLAY)):
-        return False
-    return path.suffix.lower() in SUFFIXES and not path.is_dir()
+    return is_called_picture(path.name) and not path.is_dir()
 
 
 def entries(folder: Path) -> list[Path]:
@@ -62,7 +66,8 @@ def pictures_in(folder: Path) -> list[Path]:
     Raises:
         OSError: it cannot be listed.
     """
-    return [path for path in entries(folder) if is_picture(path)]
+    with os.scandir(folder) as found:  # says what is a folder without asking a share for each of thousands of files
+        return sorted(folder / entry.name for entry in found if is_called_picture(entry.name) and not entry.is_dir())
 
 
 def pictures_below(folder: Path) -> list[Path]:
@@ -74,7 +79,7 @@ def pictures_below(folder: Path) -> list[Path]:
     found: list[Path] = []
     for top, folders, files in os.walk(folder, onerror=_raise):
         folders[:] = [name for name in folders if not is_litter(name)]
-        found += [path for name in files if is_picture(path := Path(top, name))]
+        found += [Path(top, name) for name in files if is_called_picture(name)]
     return sorted(found)
 
 
