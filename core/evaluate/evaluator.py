@@ -21,7 +21,7 @@ from core.evaluate.datasets import DataClass, MaskSurvey, Sample, read_mask
 from core.evaluate.few_shot import Judge, MapStore, judge_of, median_shape, mutual_judge, to_numpy, views
 from core.evaluate.map_cache import MapCache, View
 from core.evaluate.metrics import PixelMetrics, deciles, image_metrics, operate
-from core.evaluate.pictures import held_out, name_of, opens
+from core.evaluate.pictures import held_out, name_of, not_run, opens
 from core.evaluate.plan import Plan
 from core.evaluate.result import ClassResult, Metrics, Picture, Run
 from core.heatmap import to_frame
@@ -101,11 +101,7 @@ class ClassEvaluator:
         if most and not train:
             train = held_out(data.name, test, self._plan.shots, notes)
             test = [sample for sample in test if sample.path not in set(train)]
-        notes += [
-            f"Not run with {count} shots: the good pictures for them are only {len(train)}."
-            for count in self._plan.shots
-            if count > len(train)
-        ]
+        notes += not_run(self._plan.shots, len(train))
         drawn = [
             random.Random(f"{data.name}:{seed}").sample(train, min(most, len(train))) for seed in self._seeds(most)
         ]

@@ -19,6 +19,13 @@ def held_out(name: str, test: Sequence[Sample], shots: Sequence[int], notes: lis
     return sorted(random.Random(f"{name}:held out").sample(goods, count))
 
 
+def not_run(shots: Sequence[int], train: int) -> list[str]:
+    """What to say of numbers of shots that `train` good pictures do not suffice for."""
+    return [
+        f"Not run with {count} shots: the good pictures for them are only {train}." for count in shots if count > train
+    ]
+
+
 def opens(path: Path, broken: list[str]) -> bool:
     """Whether a picture can be read; if not `broken` says why."""
     try:
