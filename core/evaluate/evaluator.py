@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -18,42 +16,24 @@ from core.alfa import Alfa
 from core.bank.memory import Memory, distances, reference_map, remember
 from core.evaluate.cache import FeatureCache
 from core.evaluate.datasets import DataClass, MaskSurvey, Sample, read_mask
-from core.evaluate.few_shot import Judge, MapStore, judge_of, median_shape, mutual_judge, to_numpy, views
+from core.evaluate.few_shot import MapStore, judge_of, median_shape, mutual_judge, to_numpy, views
 from core.evaluate.map_cache import MapCache, View
-from core.evaluate.metrics import PixelMetrics, deciles, image_metrics, operate
-from core.evaluate.pictures import held_out, name_of, not_run, opens
+from core.evaluate.metrics import deciles, image_metrics, operate
 from core.evaluate.plan import Plan
 from core.evaluate.result import ClassResult, Metrics, Picture, Run
+from core.evaluate.setting import Setting
 from core.heatmap import to_frame
 from core.image import ImageError, read
-from core.model_error import NotFiniteError
 from core.packs.pack import PromptPack, winclip_prompts
+from core.printable import encodable
 from core.regions import grown
 from core.tiles import WHOLE, Tiling, TilingError, tiling_of
 from core.vision import Features
-
-_Score = tuple[float, NDArray[np.float32]]  # S and the patch map [rows, cols]
 
 CALIBRATION = 50
 """Good training pictures that the operating threshold comes from, at most; none of them is a shot."""
 FALSE_ALARM_RATE = 0.05
 """What the threshold is to promise."""
-
-
-@dataclass(eq=False)
-class _Setting:
-    """One run of one class, and what it collects."""
-
-    variant: int
-    shots: tuple[int, ...]
-    """Indices into the class's shots."""
-    seed: int
-    scores: list[float] = field(default_factory=list)
-    normals: list[float] = field(default_factory=list)
-    hits: list[bool | None] = field(default_factory=list)
-    pixels: PixelMetrics = field(default_factory=PixelMetrics)
-    judges: tuple[Judge, ...] = ()
-    """What scores each place of a tile, where it is not Eq. 12."""
 
 
 class ClassEvaluator:
@@ -92,16 +72,20 @@ class ClassEvaluator:
         broken: list[str] = []
         survey = MaskSurvey()
         test = [sample for sample in data.test if self._readable(sample, survey, broken)]
-        train = [path for path in data.train if opens(path, broken)]
+        train = [path for path in data.train if _opens(path, broken)]
         self._tiling = self._choose_tiling([sample.path for sample in test])
         test = [sample for sample in test if self._fits(sample.path, broken)]
         train = [path for path in train if self._fits(path, broken)]
         most = max(self._plan.shots)
         notes = list(data.notes)
         if most and not train:
-            train = held_out(data.name, test, self._plan.shots, notes)
+            train = _held_out(data.name, test, self._plan.shots, notes)
             test = [sample for sample in test if sample.path not in set(train)]
-        notes += not_run(self._plan.shots, len(train))
+        notes += [
+            f"Not run with {count} shots: the good pictures for them are only {len(train)}."
+            for count in self._plan.shots
+            if count > len(train)
+        ]
         drawn = [
             random.Random(f"{data.name}:{seed}").sample(train, min(most, len(train))) for seed in self._seeds(most)
         ]
@@ -116,8 +100,9 @@ class ClassEvaluator:
         tests = [View(sample.path, digests[sample.path]) for sample in test]
         self._ready(settings, texts, tests, [View(path, digests[path]) for path in (*shots, *normals)])
         for path in normals:
-            scored = _finite(path, self._score(digests[path], texts, memories, settings))
-            for setting, (score, _) in zip(settings, scored, strict=True):
+            for setting, (score, _) in zip(
+                settings, self._score(digests[path], texts, memories, settings), strict=True
+            ):
                 setting.normals.append(score)
             self._scored()
         pictures = []
@@ -148,7 +133,7 @@ class ClassEvaluator:
         if self._plan.variants[index].mutual:
             return [self._mutual[digests[path]] for path in paths]
         texts = [self._text(index, pack)] * len(self._scorers)
-        setting = _Setting(index, tuple(range(len(shots))), 0)
+        setting = Setting(index, tuple(range(len(shots))), 0)
         tests, known = ([View(path, digests[path]) for path in some] for some in (paths, shots))
         self._ready([setting], texts, tests, known)
         memories = self._remember([view.digest for view in known] if not setting.judges else [])
@@ -178,7 +163,7 @@ class ClassEvaluator:
         return self._sizes[path]
 
     def _ready(
-        self, settings: Sequence[_Setting], texts: Sequence[TextFeatures], tests: Sequence[View], train: Sequence[View]
+        self, settings: Sequence[Setting], texts: Sequence[TextFeatures], tests: Sequence[View], train: Sequence[View]
     ) -> None:
         """Has the feature maps of all pictures, and gives each setting that compares them its judge.
 
@@ -231,18 +216,18 @@ class ClassEvaluator:
     def _seeds(self, most: int) -> range:
         return range(self._plan.seeds if most else 0)
 
-    def _settings(self, drawn: Sequence[Sequence[Path]], shots: Sequence[Path]) -> list[_Setting]:
+    def _settings(self, drawn: Sequence[Sequence[Path]], shots: Sequence[Path]) -> list[Setting]:
         """Every run: the shots of a seed are nested, so that four of them hold the two and the one."""
         settings = []
         variants = list(enumerate(self._plan.variants))
         for count in self._plan.shots:
             if count == 0:
-                settings += [_Setting(index, (), 0) for index, one in variants if one.at != "few"]
+                settings += [Setting(index, (), 0) for index, one in variants if one.at != "few"]
                 continue
             for index in (index for index, one in variants if one.at == "few" or (index == 0 and not one.at)):
                 for seed, paths in enumerate(drawn):
                     if len(paths) >= count:
-                        settings.append(_Setting(index, tuple(shots.index(path) for path in paths[:count]), seed))
+                        settings.append(Setting(index, tuple(shots.index(path) for path in paths[:count]), seed))
         return settings
 
     def _readable(self, sample: Sample, survey: MaskSurvey, broken: list[str]) -> bool:
@@ -267,7 +252,7 @@ class ClassEvaluator:
 
     @torch.inference_mode()
     def _score(
-        self, digest: str, texts: Sequence[TextFeatures], memories: Sequence[Memory], settings: Sequence[_Setting]
+        self, digest: str, texts: Sequence[TextFeatures], memories: Sequence[Memory], settings: Sequence[Setting]
     ) -> list[tuple[float, NDArray[np.float32]]]:
         """S and the patch map [rows, cols] of one picture in each setting; of tiles the largest S, and all maps."""
         features = self._cache.load(digest, self._tiling)
@@ -299,7 +284,7 @@ class ClassEvaluator:
         digest: str,
         texts: Sequence[TextFeatures],
         memory: Memory | None,
-        settings: Sequence[_Setting],
+        settings: Sequence[Setting],
     ) -> list[tuple[float, NDArray[np.float32]]]:
         needed = sorted({setting.variant for setting in settings})
         zero = {index: self._zero_shot(index, features, texts[index]) for index in needed}
@@ -324,7 +309,7 @@ class ClassEvaluator:
         return found.s_global, found.s_local
 
     def _one(
-        self, setting: _Setting, zero: tuple[Tensor, Tensor | None], reference: Tensor | None
+        self, setting: Setting, zero: tuple[Tensor, Tensor | None], reference: Tensor | None
     ) -> tuple[float, NDArray[np.float32]]:
         alfa, parts = self._scorers[setting.variant], self._plan.variants[setting.variant].parts
         s_global, s_local = zero
@@ -341,13 +326,13 @@ class ClassEvaluator:
         digest: str,
         texts: Sequence[TextFeatures],
         memories: Sequence[Memory],
-        settings: Sequence[_Setting],
+        settings: Sequence[Setting],
         root: Path,
     ) -> Picture:
         """Scores one test picture in every setting."""
         masked = not sample.anomalous or bool(sample.masks)
         near = grown(mask, self._tiling.grid(self._scorers[0].backbone.grid)) if mask.any() else None
-        scored = _finite(sample.path, self._score(digest, texts, memories, settings))
+        scored = self._score(digest, texts, memories, settings)
         for setting, (score, patch_map) in zip(settings, scored, strict=True):
             heatmap = to_frame(patch_map, self._plan.resolution)
             setting.scores.append(score)
@@ -364,7 +349,7 @@ class ClassEvaluator:
             area=float(mask.mean()) if mask.any() else None,
         )
 
-    def _run(self, setting: _Setting, pictures: Sequence[Picture], shots: Sequence[Path], root: Path) -> Run:
+    def _run(self, setting: Setting, pictures: Sequence[Picture], shots: Sequence[Path], root: Path) -> Run:
         labels = np.array([picture.anomalous for picture in pictures], dtype=bool)
         scores = np.array(setting.scores, dtype=np.float64)
         auroc, aupr, f1_max = image_metrics(scores, labels)
@@ -390,8 +375,23 @@ class ClassEvaluator:
         )
 
 
-def _finite(path: Path, scored: list[_Score]) -> list[_Score]:
-    """`scored`; NotFiniteError where a picture's score or map is no number, which no metric may count as normal."""
-    if all(math.isfinite(score) and np.isfinite(patch_map).all() for score, patch_map in scored):
-        return scored
-    raise NotFiniteError(f"{path}: its score is not a finite number; compute in fp32, or fetch the weights again")
+def _held_out(name: str, test: Sequence[Sample], shots: Sequence[int], notes: list[str]) -> list[Path]:
+    """Half of the good test pictures, or as many as the shots take that leave one to be tested; `notes` says so."""
+    goods = [sample.path for sample in test if not sample.anomalous]
+    count = max(len(goods) // 2, *(count for count in (0, *shots) if count < len(goods)), 0)
+    notes.append(f"Held out of the test, for shots and the threshold: {count} of {len(goods)} good pictures.")
+    return sorted(random.Random(f"{name}:held out").sample(goods, count))
+
+
+def _opens(path: Path, broken: list[str]) -> bool:
+    try:
+        read(path)
+    except ImageError as error:
+        broken.append(str(error))
+        return False
+    return True
+
+
+def name_of(path: Path, root: Path) -> str:
+    """What a result calls the file: its path below the data set's root."""
+    return encodable(path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name)

@@ -20,22 +20,21 @@ from core.backbone import Backbone
 from core.evaluate.cache import FeatureCache
 from core.evaluate.compare import Comparison
 from core.evaluate.datasets import DataClass, find_classes, require_both_labels
-from core.evaluate.evaluator import CALIBRATION, ClassEvaluator
+from core.evaluate.evaluator import CALIBRATION, ClassEvaluator, name_of
 from core.evaluate.few_shot import FewShot, MapStore
 from core.evaluate.intervals import with_intervals
-from core.evaluate.pictures import name_of
 from core.evaluate.plan import Plan, Variant
 from core.evaluate.report import Shown, render
 from core.evaluate.result import METRICS, ClassResult, Evaluation
 from core.heatmap import to_frame
-from core.image import anomaly_overlay, encode_jpeg, read
+from core.image import encode_jpeg, read
 from core.packs.pack import PromptPack, list_packs, load_pack
 from core.printable import shown
-from core.tiles import OVERLAP, Tiles, most_tiles
-from core.tiles import name_of as tiles_name
+from core.tiles import OVERLAP, Tiles, most_tiles, tiles_name
 from core.towers import Tower
 from edge import __version__
 from edge.clock import iso_ms, monotonic, utc_now
+from edge.storage.archive import anomaly_overlay
 
 _SHOWN = 4  # best and worst pictures of each class in the report
 _WIDEST = 480  # pixels of a picture in the report
