@@ -64,7 +64,7 @@ def load_lines(
     stored = stored_settings(database, settings.lines)
     packs = load_packs(settings.lines, stored)
     rows = [most_tiles(line.tiles) for line in settings.lines.values()]
-    batch = max(min(settings.model.batch, sum(rows)), *rows)
+    batch = max([min(settings.model.batch, sum(rows)), *rows])  # a frame is not parted between passes
     inference = Inference(alfa, batch, workers)
     stack.callback(inference.stop)
     inference.start()

@@ -176,7 +176,7 @@ def evaluated(name: str, tiles: Tiles, root: Path) -> dict[str, Any]:
         str(run.shots): {key: 100 * value for key, value in run.metrics.model_dump().items() if value is not None}
         for run in result.runs
     }
-    return {"pictures": len(result.pictures), "ms": float(np.mean(evaluator.pace.taken)), "metrics": metrics}
+    return {"pictures": len(result.pictures), "metrics": metrics}
 
 
 @pytest.mark.skipif(not PHOTOGRAPHS.is_dir(), reason="needs photographs of real parts")

@@ -1,5 +1,6 @@
 """A line in tiles: its shots are kept by tile, made anew for other tiles, and compared place by place."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,12 +12,12 @@ import pytest
 from core.alfa import Alfa
 from core.bank.tiled_index import TiledIndex, left_out
 from core.calibration import provisional_threshold
-from core.image import Rgb
+from core.image import Rgb, encode_png
 from core.simline import render
-from core.tiles import Tiling
+from core.tiles import SEEN, Tiling
 from edge.control.dispatcher import Dispatcher
 from edge.control.offline import offline_dispatcher
-from tests.support.at_rest import settings_at_rest
+from tests.support.at_rest import asked, settings_at_rest
 
 
 @contextmanager
@@ -109,3 +110,26 @@ def test_a_picture_too_small_for_its_tiles_is_no_shot(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match="16 x 16 are the least: use fewer tiles"):
             enrol(one, 0)
         assert one.line("one").recipe.bank.shots == 0
+
+
+def test_the_smallest_defect_that_is_seen_is_said(tmp_path: Path) -> None:
+    """Two pixels of the finest input, which sees a tile: of 96 x 160 a frame, or a tile of half the width."""
+
+    def said(**line: Any) -> Any:
+        with at_rest(tmp_path, **line) as one:
+            status = asked(one, "status").result
+            assert status is not None
+            return status["lines"]["one"]["smallest_defect"]
+
+    assert said() is None, "nobody knows the frame's size yet"
+    assert said(roi={"x": 0, "y": 0, "width": 2400, "height": 240}) == math.ceil(SEEN * 2400 / 240)
+    assert said(roi={"x": 0, "y": 0, "width": 2400, "height": 240}, tiles=(1, 5), overlap=0.0) == SEEN * 2
+    assert said(roi={"x": 0, "y": 0, "width": 100, "height": 100}, tiles=(8, 8)) is None, "no part can be judged"
+    with at_rest(tmp_path) as one:
+        picture = encode_png(np.ascontiguousarray(render("bottle", 1, 0, 0.0, size=960).image[:480]))
+        reply = asked(one, "enroll", picture, line="one", names=["a"], sure=True).result
+        assert reply is not None
+        whole = reply["smallest_defect"]
+    assert SEEN * 480 / 320 < whole <= SEEN * 960 / 320 + 1, "the finer pass of the CLIP sees it"
+    assert said() == whole
+    assert said(tiles=(2, 4)) < whole
