@@ -68,8 +68,8 @@ def _weights(model: ModelSettings) -> Iterator[Check]:
 def _found(model: ModelSettings, weights: str) -> str:
     check_name(model.name)
     found = find(model.name, weights, Store(store_dir(model.store)))
-    tag = "no tag or record" if found.tag is None else found.tag
-    return f"{model.name} from {found.path}, {found.path.stat().st_size / 2**20:.0f} MiB, {tag}"
+    unknown = ", without a record of how they were trained" if found.tag is None else ""
+    return f"{model.name} from {found.path}, {found.path.stat().st_size / 2**20:.0f} MiB{unknown}"
 
 
 def broker_checks(settings: Settings) -> Iterator[Check]:
