@@ -100,9 +100,8 @@ class ClassEvaluator:
         tests = [View(sample.path, digests[sample.path]) for sample in test]
         self._ready(settings, texts, tests, [View(path, digests[path]) for path in (*shots, *normals)])
         for path in normals:
-            for setting, (score, _) in zip(
-                settings, finite(path, self._score(digests[path], texts, memories, settings)), strict=True
-            ):
+            scored = finite(path, self._score(digests[path], texts, memories, settings))
+            for setting, (score, _) in zip(settings, scored, strict=True):
                 setting.normals.append(score)
             self._scored()
         pictures = []
