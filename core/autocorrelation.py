@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 Floats: TypeAlias = NDArray[np.float64]
 
-_SHUFFLES = 99  # what none of them reaches is chance with a probability of at most 1 %
+_SHUFFLES = 199  # what none of them reaches is chance with a probability of at most 0.5 %
 _LEAST_BATCHES = 8
 
 
@@ -27,7 +27,7 @@ def autocorrelation_time(values: Sequence[float]) -> float:
     fluctuation shows that drowns in the noise of single parts. The larger of the two is taken.
 
     A few independent parts often look alike by chance. So each of the two counts only where it is larger than in all
-    of 99 random orders of the same values (permutation test, level 1 %); else the time is 1.
+    of 199 random orders of the same values (permutation test, level 0.5 %); else the time is 1.
 
     What returns more slowly than the values last cannot be seen in them.
 

@@ -38,7 +38,7 @@ class DriftState:
         parts: Parts seen.
         alarm_share: Of the last parts, about `RECENT` of them, older ones fading; in [0, 1]. 0 before the first.
         evidence: log10 of the largest e-value so far, 0 or more. Drift is at log10(2 / delta).
-        unwatched: Why nothing is bet and no drift is found, and what would help, in words; empty where drift is watched.
+        unwatched: Why drift is not looked for, and what would help, in words; empty where it is.
     """
 
     drifting: bool
@@ -71,18 +71,18 @@ class DriftTest:
     That a good past does not weigh against a bad present is what the spread over time buys: a change after t parts
     takes about ln(t) + 2 ln(log2(t)) more of evidence, in nats, however good the t parts were.
 
-    Neighbours that resemble each other (`core.autocorrelation`) would break both. With an autocorrelation time of T parts:
+    Neighbours that resemble each other would break both. Where T parts tell as much as one (`core.autocorrelation`):
 
     - The bounds are those of n / T parts.
     - A part moves each bet by the T-th root of the above. That is the geometric mean of T tests, each on every T-th
       part, whose expectation is at most 1 by Hoelder's inequality where parts T apart are independent. They are nearly
       so, and T is an estimate: that the test keeps to `delta` is measured in `tests/benchmarks/test_drift.py`.
-    - Of a calibration worth less than `LEAST_EFFECTIVE` independent parts T is hardly known: then nothing is bet, and the
-      state says why.
+    - Of a calibration that is worth less than `LEAST_EFFECTIVE` independent parts T is hardly known. Then nothing is
+      bet, and the state says why.
 
-    What returns only after longer than the calibration lasted (a season, a lot of material) cannot be known from it: the
-    calibration must span it, or the test calls it the drift that it is. Scores of `leave_one_out` are not quite those of
-    new parts, and many parts may show it.
+    What lasts longer than the calibration did (a lamp that warms up all morning) cannot be known from it: calibration
+    must span it, or the test calls it the drift that it is. Scores of `leave_one_out` are not quite those of new
+    parts, and many parts may show it.
 
     What a small calibration cannot know, no number of parts can tell: 19 good parts that promise 5 % may really alarm
     in 32 %, with `delta` 0.01, and any share up to that is no drift; 99 in 14.5 %, 499 in 8.6 %, 1999 in 6.7 %. Parts
@@ -133,7 +133,7 @@ class DriftTest:
 
         def bound(hits: int) -> float:
             """Of the share of parts that `hits` of the calibration's are of."""
-            return rate_bounds(effective, effective * (count - hits) / count, confidence)[1] if hits < count else 1.0
+            return rate_bounds(effective, effective * ((count - hits) / count), confidence)[1] if hits < count else 1.0
 
         # The calibration's own threshold is above the score at its place; of any other, what counts is who alarmed.
         alarms = count - min(order(count, promised, effective), int((ordered < threshold).sum()))

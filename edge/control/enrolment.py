@@ -308,7 +308,8 @@ class Enrolment:
         """
         image = calibrate([score for score, _ in scores], rate)
         pixel = pixel_threshold([peak for _, peak in scores], rate)
-        words = f"{100 * image.rate:.3g} % false alarms, from {image.count} {source}"
+        worth = f", which count as {image.effective:.3g} independent ones" if image.effective < image.count else ""
+        words = f"{100 * image.rate:.3g} % false alarms, from {image.count} {source}{worth}"
         thresholds = min(1.0, image.threshold), min(1.0, pixel)
         return self._keep(line, thresholds, image.rate, tuple(score for score, _ in scores), words, who)
 

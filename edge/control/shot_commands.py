@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
+from core.autocorrelation import autocorrelation_time
 from core.bank.shot_folder import export_shots
-from core.calibration import fewest
+from core.calibration import Promise, promise
 from core.image import Rgb, decode, encode_png
 from edge.clock import iso_ms, utc_now
 from edge.control.arguments import Arguments, Folder, Moment, Names, Number, OfLine
@@ -168,7 +169,7 @@ def _calibrate(dispatcher: Dispatcher, arguments: Calibrate, caller: Caller) -> 
     scores: list[tuple[float, float]] = []
     source = "parts declared good"
     if arguments.parts:
-        _suffice(arguments.parts, arguments)  # before anybody waits for them
+        _suffice(promise(arguments.parts, arguments.rate), arguments)  # before anybody waits for them
         with next_parts(dispatcher, arguments.line, arguments.parts, arguments.timeout_s) as parts:
             while len(scores) < arguments.parts:
                 scores.append(score_and_peak(parts.next_by_now(len(scores))))
@@ -178,25 +179,26 @@ def _calibrate(dispatcher: Dispatcher, arguments: Calibrate, caller: Caller) -> 
             raise CommandError(f"the shots or the pack of line {arguments.line} changed meanwhile; calibrate again")
         if arguments.since is not None:
             scores, source = _from_history(dispatcher, arguments, arguments.since)
-            _suffice(len(scores), arguments)
         elif not arguments.parts:
             if line.recipe.bank.shots > 1:  # of one or none there is nothing to leave out
-                _suffice(line.recipe.bank.shots, arguments)
+                _suffice(promise(line.recipe.bank.shots, arguments.rate), arguments)
             scores, source = enrolment.leave_one_out(arguments.line), "shots, each against the others"
-            _suffice(len(scores), arguments)  # of many shots not all are scored
+        time = autocorrelation_time([score for score, _ in scores])
+        _suffice(promise(len(scores), arguments.rate, time), arguments)  # as they are, no longer as many as they are
         kept = enrolment.calibrate(arguments.line, scores, arguments.rate, source, caller.who)
-    return {"calibration": calibration_part(kept)}, ()
+        drift = line.recipe.drift
+    notes = [drift.state.unwatched] if drift is not None and drift.state.unwatched else []
+    return {"calibration": calibration_part(kept), "notes": notes}, ()
 
 
-def _suffice(count: int, arguments: Calibrate) -> None:
-    """Raises CommandError: so few good parts cannot promise the rate, and nobody has accepted what they can."""
-    needed = fewest(arguments.rate)
-    if count >= needed or arguments.sure:
+def _suffice(found: Promise, arguments: Calibrate) -> None:
+    """Raises CommandError: good parts cannot promise the rate, and nobody has accepted what they can."""
+    if found.met or arguments.sure:
         return
-    can, parts = f"{100 / (count + 1):.3g} %", "part promises" if count == 1 else "parts promise"
+    can = f"{100 * found.rate:.3g} %"
     raise CommandError(
-        f"{count} good {parts} {can}, not the {100 * arguments.rate:.3g} % asked for: "
-        f"show it {needed - count} more ({needed} in all), or accept {can} with --yes"
+        f"{found.subject} {can}, not the {100 * found.requested:.3g} % asked for: "
+        f"show it {found.needed - found.count} more ({found.takes} in all), or accept {can} with --yes"
     )
 
 

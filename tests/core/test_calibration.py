@@ -21,6 +21,7 @@ from core.calibration import (
     uncalibrated,
 )
 from core.regions import find_regions
+from tests.support.drifting_lines import alike
 
 Floats = NDArray[np.float64]
 Source = Callable[[np.random.Generator, tuple[int, int]], Floats]
@@ -249,20 +250,10 @@ def test_rate_bounds_that_are_refused(count: int, rank: int, confidence: float, 
         rate_bounds(count, rank, confidence)
 
 
-def alike(lines: int, count: int, phi: float, seed: int) -> Floats:
-    """Scores [lines, count] of which neighbours resemble each other: AR(1), each normal, carried to 0..1."""
-    rng = np.random.default_rng(seed)
-    scores, last = np.empty((lines, count)), rng.standard_normal(lines)
-    for place in range(count):
-        last = phi * last + math.sqrt(1 - phi**2) * rng.standard_normal(lines)
-        scores[:, place] = last
-    return np.asarray(1 / (1 + np.exp(-scores)))
-
-
 @pytest.mark.parametrize(("count", "phi"), [(99, 0.7), (499, 0.7)])
 def test_neighbours_that_resemble_each_other_alarm_as_rarely_as_promised(count: int, phi: float) -> None:
     """Before resemblance counted, 6.1 % of parts alarmed at n 99 and phi 0.7, of 1,000 lines that promised 5 %."""
-    lines = alike(100, count, phi, seed=count)
+    lines = alike(np.random.default_rng(count), 100, count, phi)
     found = [calibrate(line.tolist(), 0.05) for line in lines]
     limits = np.log([one.threshold / (1 - one.threshold) for one in found])
     rates = np.array([math.erfc(limit / math.sqrt(2)) / 2 for limit in limits])
@@ -275,7 +266,7 @@ def test_neighbours_that_resemble_each_other_alarm_as_rarely_as_promised(count: 
 
 
 def test_a_promise_that_neighbours_alike_cannot_carry_says_how_many_could() -> None:
-    found = calibrate(alike(1, 99, 0.9, seed=0)[0].tolist(), 0.05)
+    found = calibrate(alike(np.random.default_rng(0), 1, 99, 0.9)[0].tolist(), 0.05)
     print(found.note)
     assert found.effective < 19
     assert found.rate == pytest.approx(1 / (found.effective + 1))
@@ -288,7 +279,7 @@ def test_a_promise_that_neighbours_alike_cannot_carry_says_how_many_could() -> N
     assert float(words[1]) == pytest.approx(found.effective, rel=0.01)
     assert float(words[2]) == pytest.approx(100 * found.rate, rel=0.01)
     assert 150 < int(words[3]) < 800
-    assert found.threshold == math.nextafter(max(alike(1, 99, 0.9, seed=0)[0]), math.inf)
+    assert found.threshold == math.nextafter(max(alike(np.random.default_rng(0), 1, 99, 0.9)[0]), math.inf)
 
 
 @pytest.mark.parametrize(
