@@ -15,9 +15,9 @@ from torch import Tensor
 from core.adaptation import Labels, TextFeatures, adapt, keep_all
 from core.aligner import ALIGNERS
 from core.backbone import DTYPES, Backbone
-from core.bank.evidence import Steps, finish, gather_in_steps
+from core.bank.evidence import gather_in_steps
 from core.bank.feature_maps import FeatureMaps
-from core.bank.memory import Index, Memory, make_index, reference_map, remember, search
+from core.bank.memory import Index, Memory, index_in_steps, reference_map, remember, search
 from core.graph import GraphedPass
 from core.image import Rgb
 from core.inspection import Inspection as Inspection
@@ -30,6 +30,7 @@ from core.method import Method as Method
 from core.own_tower import OwnTower
 from core.packs.compiled import CompiledPack
 from core.packs.pack import TEMPLATE_PROMPTS, Prompts
+from core.steps import Steps, finish
 from core.towers import Tower
 from core.vision import Features, VisionPass, lift
 from core.windows import AGGREGATIONS, STRIDE, Windows, make_windows
@@ -173,7 +174,7 @@ class Alfa:
         """As `index`, in steps of about the cost of one part each, so that the device can judge parts in between."""
         device = self.backbone.device
         if self.method.few_shot == "alfa":
-            return make_index(memories, device, limit)
+            return (yield from index_in_steps(memories, device, limit, owners))
         kinds = [kind.name for kind in self.feature_maps(shape).kinds]
         maps = [torch.cat(one).to(device) for one in zip(*(memory.maps for memory in memories), strict=True)]
         nothing = torch.empty(0, device=device)

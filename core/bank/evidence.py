@@ -20,9 +20,8 @@ that adds to the score, and that all else is normal takes nothing from it: a fix
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -30,10 +29,7 @@ from torch import Tensor
 
 from core.bank.coreset import select
 from core.bank.scorers import check_finite, check_maps, nearest, nearest_both, top_mean
-
-T = TypeVar("T")
-Steps = Generator[None, None, T]
-"""Work in short steps; its value is the result."""
+from core.steps import Steps, finish
 
 SHARES = (0.0, 0.005)
 """Extents of pooling: the most anomalous patch, and the mean of the most anomalous 0.5 %."""
@@ -209,15 +205,6 @@ def gather_in_steps(
     levels.append(_level_of_missing(f"{names[0]} {MISSING}", left_out[-1], _unrelated(kept[0])))
     left = tuple(int(whose[place]) for place in firsts)
     return Evidence(tuple(kept), tuple(levels), left, tuple(left_out))
-
-
-def finish(steps: Steps[T]) -> T:
-    """The result of all `steps`, one after the other."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            return end.value  # type: ignore[no-any-return]
 
 
 def to_score(z: Tensor) -> Tensor:

@@ -282,17 +282,15 @@ class Enrolment:
 
             return self.ask(read)
         with self.changing(line):
-            views = self._features.views(line)
             shots = self._database.run(lambda tables: tables.bank.shots(line))
             first = max(0, len(shots) - (most or len(shots)))
             found: dict[int, tuple[float, float]] = {}
 
-            def score(place: int, others: tuple[int, ...]) -> float:
+            def score(place: int, _others: tuple[int, ...]) -> float:
                 if place < first:
                     return 0.0
-                near = {shots[other].id for other in others}
-                index = self._features.index(line, [view for view in views if view[0].id in near])
-                found[place] = self.score(self._features.picture(shots[place].id), replace(recipe, index=index))
+                others = self._features.without(line, recipe.index, shots[place].id)
+                found[place] = self.score(self._features.picture(shots[place].id), replace(recipe, index=others))
                 return found[place][0]
 
             leave_one_out(len(shots), score)
