@@ -57,6 +57,45 @@ def nearest_both(query: Tensor, bank: Tensor, within: int) -> tuple[Tensor, Tens
     return free, held
 
 
+def nearest_each_way(part: Tensor, bank: Tensor, within: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """What `nearest_both` gives of a part [R, C, d] against shots [S, R, C, d], and of each of them against the part.
+
+    From the same products: leaving each of S shots out takes S (S - 1) / 2 comparisons of two maps.
+
+    Returns:
+        Four of float32 [S, R, C]: the part's patches without a place and with one, then the shots' patches.
+
+    Raises:
+        ValueError: as `nearest`.
+    """
+    _check_alike(part[None], bank)
+    shots, rows, cols, _ = bank.shape
+    size = rows * cols
+    near = _neighbours(rows, cols, _check_within(within)).to(part.device)
+    query = part.float().flatten(0, 1)
+    lengths = _squared_lengths("part", query)
+    found = [query.new_empty(shots, size) for _ in range(4)]
+    group = max(1, _CHUNK.get(part.device.type, _CHUNK["cpu"]) // size**2)
+    dtype = _precision(bank)
+    for start in range(0, shots, group):
+        some = bank[start : start + group].flatten(1, 2)
+        fine = some.float()
+        others = _squared_lengths("bank", fine)
+        product = query.to(dtype) @ some.to(dtype).flatten(0, 1).T
+        product = product.view(size, len(some), size)
+        # q·b - |b|² / 2 is greatest where |q - b| is least, and for the shots' patches q·b - |q|² / 2.
+        there = product - (others / 2).to(dtype)
+        back = (product - (lengths / 2).to(dtype)[:, None, None]).permute(1, 2, 0).reshape(-1, 1, size)
+        for place, table in enumerate((None, near)):
+            squared = _least(there, query, lengths, fine, table)
+            found[place][start : start + group] = squared.T
+            table = None if table is None else table.repeat(len(some), 1)
+            squared = _least(back, fine.flatten(0, 1), others.flatten(), query[None], table)
+            found[2 + place][start : start + group] = squared.view(-1, size)
+    free, held, back_free, back_held = (one.clamp_min_(0).sqrt_().view(shots, rows, cols) for one in found)
+    return free, held, back_free, back_held
+
+
 def nearest_point(query: Tensor, points: Tensor) -> Tensor:
     """The distance [B, R, C] of each patch of [B, R, C, d] to the nearest of points [M, d] of no place.
 
@@ -79,10 +118,7 @@ def cosine(distances: Tensor) -> Tensor:
 
 def _nearest(query: Tensor, bank: Tensor, within: int | None, *, free: bool, held: bool) -> list[Tensor]:
     """[B, S, R, C] without a place and held to one, whichever is asked for."""
-    check_maps("query", query)
-    check_maps("bank", bank)
-    if query.shape[1:] != bank.shape[1:]:
-        raise ValueError(f"query {list(query.shape)} and bank {list(bank.shape)} differ in rows, columns or dimensions")
+    _check_alike(query, bank)
     parts, rows, cols, _ = query.shape
     tables: list[Tensor | None] = [None] * free
     if held:
@@ -332,6 +368,13 @@ def check_maps(name: str, maps: Tensor) -> None:
         raise ValueError(
             f"{name} is {maps.dtype} {list(maps.shape)}, which is no floating [S, R, C, d] of 1 and more each"
         )
+
+
+def _check_alike(query: Tensor, bank: Tensor) -> None:
+    check_maps("query", query)
+    check_maps("bank", bank)
+    if query.shape[1:] != bank.shape[1:]:
+        raise ValueError(f"query {list(query.shape)} and bank {list(bank.shape)} differ in rows, columns or dimensions")
 
 
 def _check_within(within: int | None) -> int:
