@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 Floats: TypeAlias = NDArray[np.float64]
 
 _SHUFFLES = 199  # what none of them reaches is chance with a probability of at most 0.5 %
+_AT_ONCE, _VALUES = 20, 1 << 18  # orders, and their values, in memory at a time
 _LEAST_BATCHES = 8
+_NOTHING = 1e-12
 
 
 def autocorrelation_time(values: Sequence[float]) -> float:
@@ -40,9 +42,9 @@ def autocorrelation_time(values: Sequence[float]) -> float:
     if len(counts) == 1:
         return 1.0
     size = math.isqrt(len(ranks))
-    found = _beyond_chance(ranks, _time)
+    found = _beyond_chance(ranks, _times)
     if len(ranks) // size >= _LEAST_BATCHES:
-        found = max(found, _beyond_chance(ranks, lambda order: _time_of_batches(order, size)))
+        found = max(found, _beyond_chance(ranks, lambda orders: _times_of_batches(orders, size)))
     return found
 
 
@@ -68,28 +70,32 @@ def parts_worth(effective: float, time: float) -> int:
     return math.ceil(time * root**2 - 1e-6)
 
 
-def _beyond_chance(ranks: Floats, time: Callable[[Floats], float]) -> float:
-    """`time` of the ranks as they came; 1 where a random order reaches it too."""
-    found = time(ranks)
+def _beyond_chance(ranks: Floats, times: Callable[[Floats], Floats]) -> float:
+    """The time of the ranks as they came; 1 where a random order reaches it too."""
+    found = float(times(ranks[None])[0])
     generator = np.random.default_rng(0)
-    beyond = found > 1 and all(time(generator.permutation(ranks)) < found for _ in range(_SHUFFLES))
-    return found if beyond else 1.0
+    step = max(1, min(_AT_ONCE, _VALUES // len(ranks)))
+    for done in range(0, _SHUFFLES, step):
+        orders = generator.permuted(np.tile(ranks, (min(step, _SHUFFLES - done), 1)), axis=1)
+        if found <= 1 or bool((times(orders) >= found).any()):
+            return 1.0
+    return found
 
 
-def _time(series: Floats) -> float:
-    """The autocorrelation time of a series of mean 0."""
-    size = 1 << (2 * len(series) - 1).bit_length()
-    products = np.fft.irfft(np.abs(np.fft.rfft(series, size)) ** 2, size)[: len(series)]
-    if products[0] <= 0:
-        return 1.0
-    pairs = products[: len(series) // 2 * 2].reshape(-1, 2).sum(1) / products[0]
-    end = int(np.argmax(pairs <= 0)) if bool((pairs <= 0).any()) else len(pairs)
-    return max(1.0, 2 * float(np.minimum.accumulate(pairs[:end]).sum()) - 1)
+def _times(series: Floats) -> Floats:
+    """The autocorrelation time [S] of each of some series [S, n] of mean 0, some of which may be 0 throughout."""
+    count = series.shape[1]
+    size = 1 << (2 * count - 1).bit_length()
+    products = np.fft.irfft(np.abs(np.fft.rfft(series, size)) ** 2, size)[:, :count]
+    pairs = products[:, : count // 2 * 2].reshape(len(series), -1, 2).sum(2) / np.maximum(products[:, :1], _NOTHING)
+    begun = np.logical_and.accumulate(pairs > 0, axis=1)
+    return np.asarray(np.maximum(1.0, 2 * (np.minimum.accumulate(pairs, axis=1) * begun).sum(1) - 1))
 
 
-def _time_of_batches(ranks: Floats, size: int) -> float:
-    """The same from the means of `size` neighbours: what their variance is of independent parts', and they share."""
-    means = ranks[len(ranks) % size :].reshape(-1, size).mean(1)
-    means -= means.mean()
-    grown = size * float(means @ means) / (len(means) - 1) / float(ranks @ ranks / len(ranks))
-    return max(1.0, grown * _time(means))
+def _times_of_batches(ranks: Floats, size: int) -> Floats:
+    """The same from means of `size` neighbours: how much more they vary than those of independent parts, and last."""
+    batches = ranks.shape[1] // size
+    means = ranks[:, -batches * size :].reshape(len(ranks), batches, size).mean(2)
+    means -= means.mean(1, keepdims=True)
+    grown = size * np.square(means).sum(1) / (batches - 1) / np.square(ranks).mean(1)
+    return np.asarray(np.maximum(1.0, grown * _times(means)))

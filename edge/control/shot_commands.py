@@ -161,6 +161,7 @@ def _reembed(dispatcher: Dispatcher, arguments: OfLine, _caller: Caller) -> Resu
 
 def _calibrate(dispatcher: Dispatcher, arguments: Calibrate, caller: Caller) -> Result:
     line = dispatcher.line(arguments.line)
+    remedy = ""
     before = (line.recipe.bank, line.recipe.wire.pack_sha256)
     if arguments.parts and (arguments.since or arguments.until):
         raise CommandError("calibrate takes parts or a stretch of the history, not both")
@@ -183,22 +184,24 @@ def _calibrate(dispatcher: Dispatcher, arguments: Calibrate, caller: Caller) -> 
             if line.recipe.bank.shots > 1:  # of one or none there is nothing to leave out
                 _suffice(promise(line.recipe.bank.shots, arguments.rate), arguments)
             scores, source = enrolment.leave_one_out(arguments.line), "shots, each against the others"
+            if len(scores) < line.recipe.bank.shots:  # more of them would not help
+                remedy = f"no more of the {line.recipe.bank.shots} shots are compared; calibrate on its parts (--parts)"
         time = autocorrelation_time([score for score, _ in scores])
-        _suffice(promise(len(scores), arguments.rate, time), arguments)  # as they are, no longer as many as they are
+        _suffice(promise(len(scores), arguments.rate, time), arguments, remedy)
         kept = enrolment.calibrate(arguments.line, scores, arguments.rate, source, caller.who)
         drift = line.recipe.drift
     notes = [drift.state.unwatched] if drift is not None and drift.state.unwatched else []
     return {"calibration": calibration_part(kept), "notes": notes}, ()
 
 
-def _suffice(found: Promise, arguments: Calibrate) -> None:
+def _suffice(found: Promise, arguments: Calibrate, remedy: str = "") -> None:
     """Raises CommandError: good parts cannot promise the rate, and nobody has accepted what they can."""
     if found.met or arguments.sure:
         return
-    can = f"{100 * found.rate:.3g} %"
+    can, more = f"{100 * found.rate:.3g} %", f"show it {found.needed - found.count} more ({found.takes} in all)"
     raise CommandError(
-        f"{found.subject} {can}, not the {100 * found.requested:.3g} % asked for: "
-        f"show it {found.needed - found.count} more ({found.takes} in all), or accept {can} with --yes"
+        f"{found.subject} {can}, not the {100 * found.requested:.3g} % asked for: {remedy or more}, "
+        f"or accept {can} with --yes"
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,26 +52,30 @@ class Lines:
             np.exp(settle(nothing, np.full(nothing.shape[:2], kind), self.nulls[live], self.weights[live]))
             for kind in (True, False)
         )
+        thresholds, edges = self.thresholds[live], self.edges[live]
         bets = nothing + fresh(0, nothing.shape[1])
         for part, scores in enumerate(parts, 1):
             score = scores[live][:, None]
-            edges, thresholds = self.edges[live], self.thresholds[live]
             hits = np.concatenate([score >= thresholds, score > edges, score < edges], axis=1)
             bets *= np.where(hits[..., None], hit, miss)
-            wealth = bets.sum((1, 2)) + cash(part)
-            rich = wealth >= 2 / self.delta
+            rich = bets.reshape(len(bets), -1).sum(1) >= 2 / self.delta - cash(part)
             if rich.any():
                 found[live[rich]] = part
-                live, bets, hit, miss = live[~rich], bets[~rich], hit[~rich], miss[~rich]
+                kept = (rows[~rich] for rows in (live, thresholds, edges, bets, hit, miss))
+                live, thresholds, edges, bets, hit, miss = kept
+            if not len(live):
+                break
             bets += fresh(part, bets.shape[1])
         return found
 
 
+@cache
 def cash(parts: int) -> float:
     """What is not yet bet after so many parts."""
     return math.exp(log_wealth(np.full((1, 1), -np.inf), parts))
 
 
+@cache
 def fresh(parts: int, shares: int) -> float:
     """Each bet on a change right after so many parts."""
     return math.exp(stake(np.full((shares, len(TILTS)), -np.inf), parts)[0, 0])
