@@ -36,16 +36,30 @@ def autocorrelation_time(values: Sequence[float]) -> float:
     Args:
         values: Of n >= 1 parts, in the order in which they came.
     """
-    _, place, counts = np.unique(np.asarray(values, np.float64), return_inverse=True, return_counts=True)
-    ranks: Floats = (np.cumsum(counts) - (counts - 1) / 2)[place]  # those that tie share the middle one
-    ranks -= ranks.mean()
-    if len(counts) == 1:
+    ranks = _ranks(values)
+    if not ranks.any():
         return 1.0
     size = math.isqrt(len(ranks))
     found = _beyond_chance(ranks, _times)
     if len(ranks) // size >= _LEAST_BATCHES:
         found = max(found, _beyond_chance(ranks, lambda orders: _times_of_batches(orders, size)))
     return found
+
+
+def ar1_time(values: Sequence[float]) -> float:
+    """The autocorrelation time by the likeness of next neighbours alone, 1 or more, also where chance would do as much.
+
+    That of an AR(1) process, (1 + rho) / (1 - rho), with the rho of ranks, which n values show too small by
+    (1 + 3 rho) / n (Kendall 1954). For a test that must not cry wolf of a likeness that is hardly seen.
+
+    Args:
+        values: As for `autocorrelation_time`.
+    """
+    ranks = _ranks(values)
+    count, total = len(ranks), float(ranks @ ranks)
+    seen = max(0.0, float(ranks[1:] @ ranks[:-1]) / total) if total else 0.0
+    rho = min(seen + (1 + 3 * seen) / count, 1 - 1 / count)  # beyond, as many values are worth less than half a one
+    return (1 + rho) / (1 - rho)
 
 
 def effective_count(count: int, time: float) -> float:
@@ -68,6 +82,13 @@ def parts_worth(effective: float, time: float) -> int:
     for _ in range(100):
         root = math.sqrt(effective * (1 + 1 / root))
     return math.ceil(time * root**2 - 1e-6)
+
+
+def _ranks(values: Sequence[float]) -> Floats:
+    """The ranks of values, less their mean; those that tie share the middle one."""
+    _, place, counts = np.unique(np.asarray(values, np.float64), return_inverse=True, return_counts=True)
+    ranks: Floats = (np.cumsum(counts) - (counts - 1) / 2)[place]
+    return ranks - ranks.mean()
 
 
 def _beyond_chance(ranks: Floats, times: Callable[[Floats], Floats]) -> float:

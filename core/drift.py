@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from core.autocorrelation import autocorrelation_time, effective_count, parts_worth
+from core.autocorrelation import ar1_time, autocorrelation_time, effective_count, parts_worth
 from core.calibration import checked, order, rate_bounds
 
 Floats: TypeAlias = NDArray[np.float64]
@@ -71,14 +71,15 @@ class DriftTest:
     That a good past does not weigh against a bad present is what the spread over time buys: a change after t parts
     takes about ln(t) + 2 ln(log2(t)) more of evidence, in nats, however good the t parts were.
 
-    Neighbours that resemble each other would break both. Where T parts tell as much as one (`core.autocorrelation`):
+    Neighbours that resemble each other would break both. Where T parts tell as much as one (`core.autocorrelation`, the
+    larger of its two times):
 
     - The bounds are those of n / T parts.
     - A part moves each bet by the T-th root of the above. That is the geometric mean of T tests, each on every T-th
       part, whose expectation is at most 1 by Hoelder's inequality where parts T apart are independent. They are nearly
       so, and T is an estimate: that the test keeps to `delta` is measured in `tests/benchmarks/test_drift.py`.
-    - Of a calibration that is worth less than `LEAST_EFFECTIVE` independent parts T is hardly known. Then nothing is
-      bet, and the state says why.
+    - Of a calibration of parts that are alike, and are worth less than `LEAST_EFFECTIVE` independent ones, T is hardly
+      known. Then nothing is bet, and the state says why.
 
     What lasts longer than the calibration did (a lamp that warms up all morning) cannot be known from it: calibration
     must span it, or the test calls it the drift that it is. Scores of `leave_one_out` are not quite those of new
@@ -128,18 +129,19 @@ class DriftTest:
             raise ValueError(f"expected_defects {expected_defects} must be in [0, 1)")
         ordered, count, time = np.sort(good), len(good), autocorrelation_time(good)
         effective = effective_count(count, time)
+        worth = min(effective, count / ar1_time(good))
         ranks = sorted({math.ceil(count * quarter / 4) for quarter in (1, 2, 3)})
         confidence = 1 - delta / (1 + 2 * len(ranks))
 
         def bound(hits: int) -> float:
             """Of the share of parts that `hits` of the calibration's are of."""
-            return rate_bounds(effective, effective * ((count - hits) / count), confidence)[1] if hits < count else 1.0
+            return rate_bounds(worth, worth * ((count - hits) / count), confidence)[1] if hits < count else 1.0
 
         # The calibration's own threshold is above the score at its place; of any other, what counts is who alarmed.
         alarms = count - min(order(count, promised, effective), int((ordered < threshold).sum()))
         nulls = np.array([bound(hits) for hits in (alarms, *(count - rank for rank in ranks), *(r - 1 for r in ranks))])
         self._unwatched = "" if time == 1 or effective >= LEAST_EFFECTIVE else _too_alike(count, effective, time)
-        self._weight = effective / count
+        self._weight = worth / count
         self._threshold, self._promised = threshold, promised
         self._delta, self._expected_defects = delta, expected_defects
         self._edges: Floats = ordered[np.array(ranks) - 1]

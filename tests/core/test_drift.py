@@ -131,7 +131,8 @@ def test_one_part_after_the_other_is_as_many_lines_at_once() -> None:
     calibrations = np.stack([uniform(rng, 499) for _ in range(4)] + [alike(rng, 1, 499, 0.5)[0]])
     tests, _ = calibrated(calibrations, delta=0.05)
     found = Lines.of(tests).found(scores)
-    assert [test.to_dict()["weight"] == 1 for test in tests] == [True] * 4 + [False]
+    weights = [test.to_dict()["weight"] for test in tests]
+    assert min(weights[:4]) > 2 * weights[4]
     for row, test in enumerate(tests):
         states = [test.update(score) for score in scores[:, row]]
         assert found[row] > 300
@@ -232,7 +233,8 @@ def test_a_threshold_that_is_not_the_calibrations_own() -> None:
     scores = np.random.default_rng(8).random(499).tolist()
     low, high = (DriftTest(scores, one, 0.05).to_dict()["nulls"][0] for one in (0.7, 0.999))
     assert 0.3 < low < 0.4
-    assert high == new_test().to_dict()["nulls"][0]
+    own = DriftTest(scores, calibrate(scores, 0.05).threshold, 0.05).to_dict()["nulls"][0]
+    assert high == own
     assert DriftTest(scores, 0.0, 0.05).to_dict()["nulls"][0] == 1
 
 
