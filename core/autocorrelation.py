@@ -58,7 +58,7 @@ def ar1_time(values: Sequence[float]) -> float:
     ranks = _ranks(values)
     count, total = len(ranks), float(ranks @ ranks)
     seen = max(0.0, float(ranks[1:] @ ranks[:-1]) / total) if total else 0.0
-    rho = min(seen + (1 + 3 * seen) / count, 1 - 1 / count)  # beyond, as many values are worth less than half a one
+    rho = min(seen + (1 + 3 * seen) / count, 1 - 1 / count)
     return (1 + rho) / (1 - rho)
 
 

@@ -127,8 +127,8 @@ def holds(now: Outcome) -> None:
 def compare(name: str, scores: Floats, count: int) -> tuple[Outcome, Outcome]:
     """What became of lines of scores [LINES, count + PARTS], as before and as now; prints both."""
     with ExitStack() as stack:  # as it was: every part counts as independent
-        for room in ("calibration", "drift"):
-            stack.enter_context(mock.patch(f"core.{room}.autocorrelation_time", return_value=1.0))
+        for time in ("calibration.autocorrelation_time", "drift.autocorrelation_time", "drift.ar1_time"):
+            stack.enter_context(mock.patch(f"core.{time}", return_value=1.0))
         before = judge(scores, count)
     now = judge(scores, count)
     print(f"\n{HEAD}\n{name + ' before':22}{before.row()}\n{name + ' now':22}{now.row()}")
