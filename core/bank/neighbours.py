@@ -49,6 +49,45 @@ def nearest_both(query: Tensor, bank: Tensor, within: int) -> tuple[Tensor, Tens
     return free, held
 
 
+def nearest_each_way(part: Tensor, bank: Tensor, within: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """What `nearest_both` gives of a part [R, C, d] against shots [S, R, C, d], and of each of them against the part.
+
+    From the same products: leaving each of S shots out takes S (S - 1) / 2 comparisons of two maps.
+
+    Returns:
+        Four of float32 [S, R, C]: the part's patches without a place and with one, then the shots' patches.
+
+    Raises:
+        ValueError: as `nearest`.
+    """
+    _check_alike(part[None], bank)
+    shots, rows, cols, _ = bank.shape
+    size = rows * cols
+    near = _around(rows, cols, check_within(within)).to(part.device)
+    query = part.float().flatten(0, 1)
+    lengths = _squared_lengths("part", query)
+    found = [query.new_empty(shots, size) for _ in range(4)]
+    together = max(1, _CHUNK.get(part.device.type, _CHUNK["cpu"]) // size**2)
+    dtype = _precision(bank)
+    for start in range(0, shots, together):
+        some = bank[start : start + together].flatten(1, 2)
+        fine = some.float()
+        others = _squared_lengths("bank", fine)
+        product = query.to(dtype) @ some.to(dtype).flatten(0, 1).T
+        product = product.view(size, len(some), size)
+        # q·b - |b|² / 2 is greatest where |q - b| is least, and for the shots' patches q·b - |q|² / 2.
+        there = product - (others / 2).to(dtype)
+        back = (product - (lengths / 2).to(dtype)[:, None, None]).permute(1, 2, 0).reshape(-1, 1, size)
+        for place, table in enumerate((None, near)):
+            squared = _least(there, query, lengths, fine, table)
+            found[place][start : start + together] = squared.T
+            table = None if table is None else table.repeat(len(some), 1)
+            squared = _least(back, fine.flatten(0, 1), others.flatten(), query[None], table)
+            found[2 + place][start : start + together] = squared.view(-1, size)
+    free, held, back_free, back_held = (squared.clamp_min_(0).sqrt_().view(shots, rows, cols) for squared in found)
+    return free, held, back_free, back_held
+
+
 def nearest_units(query: Tensor, banks: Tensor) -> Tensor:
     """The distance [B, S, Q] of unit vectors [B, Q, d] to the nearest of each of S banks of unit vectors [S, M, d].
 
@@ -85,12 +124,16 @@ def check_within(within: int) -> int:
     return within
 
 
-def _of_maps(query: Tensor, bank: Tensor, places: Sequence[int | None]) -> list[Tensor]:
-    """[B, S, R, C] for each place that patches are held to."""
+def _check_alike(query: Tensor, bank: Tensor) -> None:
     check_maps("query", query)
     check_maps("bank", bank)
     if query.shape[1:] != bank.shape[1:]:
         raise ValueError(f"query {list(query.shape)} and bank {list(bank.shape)} differ in rows, columns or dimensions")
+
+
+def _of_maps(query: Tensor, bank: Tensor, places: Sequence[int | None]) -> list[Tensor]:
+    """[B, S, R, C] for each place that patches are held to."""
+    _check_alike(query, bank)
     parts, rows, cols, _ = query.shape
     queries, banks = query.float().flatten(0, 2), bank.flatten(1, 2)
     lengths, bank_lengths = _squared_lengths("query", queries), _squared_lengths("bank", banks)
