@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-
-# (kept, weight) of one side and of the other -> mask of the prompts that make the side's label embedding.
-EmptySide: TypeAlias = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,50 +47,37 @@ def distance(d: Tensor, interval: Tensor) -> Tensor:
     return torch.maximum(low - d, d - high).clamp_min(0)
 
 
-def contextual_scores(d: Tensor, own: Tensor, other: Tensor, k: float = 1.0) -> Tensor:
+def contextual_scores(d: Tensor, same: Tensor, other: Tensor, k: float = 1.0) -> Tensor:
     """S_c in [0, 1) of prompts with similarities d [B, P] (Eq. 4).
 
     Args:
         d: <f(x), g(t)> of the prompts to score.
-        own: Similarities [B, Q] of all prompts with the same label.
+        same: Similarities [B, Q] of all prompts with the same label.
         other: Similarities [B, R] of all prompts with the other label.
         k: The paper's constant.
 
     Returns:
         [B, P]; exactly 0 where d lies in both intervals, where the prompt is ambiguous for this image.
     """
-    gap = (distance(d, own) - distance(d, other)).abs()
+    gap = (distance(d, same) - distance(d, other)).abs()
     return gap / (gap + torch.exp(-k * gap))
 
 
-def side_keeps_all(normal: Tensor, abnormal: Tensor) -> tuple[Tensor, Tensor]:
-    """A side whose prompts are all ambiguous for an image keeps all of them; the other side is not touched."""
-    return normal | ~normal.any(-1, keepdim=True), abnormal | ~abnormal.any(-1, keepdim=True)
-
-
-def both_keep_all(normal: Tensor, abnormal: Tensor) -> tuple[Tensor, Tensor]:
-    """When one side is empty the image gives no ground to choose: both sides keep all their prompts."""
-    empty = ~(normal.any(-1, keepdim=True) & abnormal.any(-1, keepdim=True))
-    return normal | empty, abnormal | empty
-
-
-# The paper does not say what happens when one interval lies inside the other and its side is left without prompts.
-EMPTY_SIDE: dict[str, EmptySide] = {"side": side_keeps_all, "both": both_keep_all}
-
-
-def adapt(image: Tensor, text: TextFeatures, *, empty_side: str = "side", weighted: bool = False) -> Labels:
+def adapt(image: Tensor, text: TextFeatures, *, weighted: bool = False) -> Labels:
     """The label embeddings f_TG of each image from the prompts that are not ambiguous for it (Alg. 1).
+
+    The paper does not say what happens when one interval lies inside the other, so that its side has no prompt left.
+    Here that side keeps all its prompts, and the other side is not touched.
 
     Args:
         image: f(x), float32 [B, d], unit length.
         text: g(t) of all prompts.
-        empty_side: What a side without a prompt left is made of; a key of `EMPTY_SIDE`.
         weighted: Weigh the kept prompts by S_c instead of equally.
     """
     plus, minus = image @ text.normal.T, image @ text.abnormal.T
     weight_plus = contextual_scores(plus, plus, minus)
     weight_minus = contextual_scores(minus, minus, plus)
-    keep_plus, keep_minus = EMPTY_SIDE[empty_side](weight_plus > 0, weight_minus > 0)
+    keep_plus, keep_minus = _or_all(weight_plus > 0), _or_all(weight_minus > 0)
     return Labels(
         torch.stack(
             [
@@ -107,6 +89,11 @@ def adapt(image: Tensor, text: TextFeatures, *, empty_side: str = "side", weight
         keep_plus,
         keep_minus,
     )
+
+
+def _or_all(keep: Tensor) -> Tensor:
+    """The kept prompts of a side [B, P]; of a side that has none left, all."""
+    return keep | ~keep.any(-1, keepdim=True)
 
 
 def keep_all(batch: int, text: TextFeatures) -> Labels:

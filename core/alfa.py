@@ -1,11 +1,13 @@
-"""ALFA: frames to inspections, in the order of section 4 of the paper (Zhu et al., ACM MM 2024)."""
+"""ALFA: frames to inspections, in the order of section 4 of the paper (Zhu et al., ACM MM 2024).
+
+4.1 are the prompts (`packs`), 4.2 is `adaptation`, 4.3 `windows`, `vision`, `aligner` and, with normal shots, `bank`.
+"""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from functools import partial
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -13,29 +15,53 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from core.adaptation import Labels, TextFeatures, adapt, keep_all
-from core.aligner import ALIGNERS
+from core.aligner import ALIGNERS, Values
 from core.backbone import DTYPES, Backbone
-from core.bank.evidence import gather_in_steps
 from core.bank.feature_maps import FeatureMaps
-from core.bank.memory import Index, Memory, index_in_steps, reference_map, remember, search
+from core.bank.indexer import Indexer
+from core.bank.memory import Index, Memory, reference_map, search
 from core.graph import GraphedPass
 from core.image import Rgb
 from core.inspection import Inspection as Inspection
-from core.inspection import to_host
+from core.inspection import rows_alike, to_host
+from core.likeness import compare
 from core.masked import MaskedPass
 from core.method import ALFA as ALFA
 from core.method import AUTO as AUTO
 from core.method import WINCLIP as WINCLIP
 from core.method import Method as Method
-from core.own_tower import OwnTower
 from core.packs.compiled import CompiledPack
 from core.packs.pack import TEMPLATE_PROMPTS, Prompts
 from core.steps import Steps, finish
 from core.towers import Tower
 from core.vision import Features, VisionPass, lift
-from core.windows import AGGREGATIONS, STRIDE, Windows, make_windows
+from core.windows import harmonic, windows_of
 
 _NO_SHOTS = "windows = none needs normal shots: without windows the map comes from them alone"
+
+
+@dataclass(frozen=True, eq=False)
+class ZeroShot:
+    """What the text says of B images, without normal shots; scores in [0, 1].
+
+    Attributes:
+        labels: F_TG, and the prompts kept for each image.
+        s_global: S_G [B, 1] (Eq. 10).
+        s_window: S_L [B, W] of each scale (Eq. 11).
+        s_local: S~_L [B, rows * cols]; None without windows.
+    """
+
+    labels: Labels
+    s_global: Tensor
+    s_window: list[Tensor]
+    s_local: Tensor | None
+
+    @property
+    def scores(self) -> Tensor:
+        """S_G and, with windows, the largest S~_L: [B, 1] or [B, 2]."""
+        if self.s_local is None:
+            return self.s_global
+        return torch.cat([self.s_global, self.s_local.amax(-1, keepdim=True)], 1)
 
 
 class Alfa:
@@ -56,43 +82,29 @@ class Alfa:
             raise ValueError(_NO_SHOTS)
         self.backbone = backbone
         self.tower = tower
-        self._feature_maps: dict[tuple[int, int], FeatureMaps] = {}
         self._choose(method)
-        self.windows = _windows_of(method, backbone)
+        self.windows = [
+            tables.to(backbone.device)
+            for tables in windows_of(method.windows, backbone.grid, method.scales, method.stride)
+        ]
         one_pass = MaskedPass if method.windows == "masked" else VisionPass
         self.vision: Callable[[Tensor], Features] = one_pass(
             backbone.visual, self.windows, dtype=DTYPES[backbone.dtype], patches=patches
         )
 
     def _choose(self, method: Method) -> None:
-        traits = self.backbone.traits
-        gain = traits.memory_gain if method.memory_gain is None else method.memory_gain
-        self.method = replace(
-            method,
-            adaptation=traits.adaptation if method.adaptation is None else method.adaptation,
-            aligner=traits.aligner if method.aligner == AUTO else method.aligner,
-            memory_gain=gain,
-        )
-        if method.few_shot == "evidence" and method.memory_layers is not None:
-            OwnTower(self.backbone, None, method.memory_layers)  # refuses blocks that there are not
-        self._memory_gain = gain
-        self._align = ALIGNERS[self.method.aligner]
-        self._aggregate = AGGREGATIONS[method.aggregation]
+        self.method = method.on(self.backbone.traits)
+        self._aligner = ALIGNERS[self.method.aligner]
+        self._indexer = Indexer(self.backbone, self.tower, self.method)
 
     def with_method(self, method: Method) -> Alfa:
         """The same pass judged by another method, which must have the same windows."""
-        asked, here = ((one.scales, one.stride, one.windows) for one in (method, self.method))
+        asked, here = ((each.scales, each.stride, each.windows) for each in (method, self.method))
         if asked != here:
             raise ValueError(f"scales {method.scales} at stride {method.stride}, {method.windows}, are other windows")
         other = copy.copy(self)
-        other._feature_maps = {}
         other._choose(method)
         return other
-
-    @property
-    def lift(self) -> Callable[[Tensor], Tensor]:
-        """Carries attention values into the joint space; see `aligner`."""
-        return partial(lift, self.backbone.visual)
 
     def warm_up(self, batch: int) -> None:
         """Readies the device for batches of 1 to `batch` frames: the first pass allocates, and CUDA captures graphs.
@@ -122,80 +134,35 @@ class Alfa:
         return TextFeatures(normal.to(self.backbone.device), abnormal.to(self.backbone.device))
 
     def feature_maps(self, shape: tuple[int, int]) -> FeatureMaps:
-        """What makes the feature maps of pictures of about this height and width, pixels."""
-        if shape not in self._feature_maps:
-            fine = self.method.windows != "none"  # who leaves the windows out wants to be fast
-            self._feature_maps[shape] = FeatureMaps(self.backbone, self.tower, shape, self.method.memory_layers, fine)
-        return self._feature_maps[shape]
+        """As `Indexer.feature_maps`."""
+        return self._indexer.feature_maps(shape)
 
     @torch.inference_mode()
     def remember(self, frame: Rgb, shape: tuple[int, int] | None = None) -> Memory:
         """The memory of one frame, on the CPU; `shape`: what its feature maps are made for, by default its own."""
-        memory = remember(self.vision(self.backbone.pixels([frame])))
-        maps: tuple[Tensor, ...] = ()
-        if self.method.few_shot == "evidence":
-            maps = self.feature_maps(shape or (frame.shape[0], frame.shape[1]))([frame])
-        return Memory(
-            tuple(one.cpu().clone() for one in memory.windows),
-            memory.patches.cpu().clone(),
-            tuple(one.cpu().clone() for one in maps),
-        )
+        return self._indexer.remember(self.vision(self.backbone.pixels([frame])), frame, shape)
 
     def index(
-        self,
-        memories: Sequence[Memory],
-        owners: Sequence[int],
-        shape: tuple[int, int],
-        *,
-        limit: int | None = None,
+        self, memories: Sequence[Memory], owners: Sequence[int], shape: tuple[int, int], *, limit: int | None = None
     ) -> Index:
-        """What parts are compared with.
-
-        Args:
-            memories: At least one, each of one picture; shots and their views alike.
-            owners: The shot of each.
-            shape: What their feature maps are made for.
-            limit: The most features of a kind.
-
-        Raises:
-            ValueError: as `make_index` and `evidence.gather`.
-        """
+        """What parts are compared with; as `Indexer.index_in_steps`."""
         return finish(self.index_in_steps(memories, owners, shape, limit=limit))
 
-    @torch.inference_mode()
     def index_in_steps(
-        self,
-        memories: Sequence[Memory],
-        owners: Sequence[int],
-        shape: tuple[int, int],
-        *,
-        limit: int | None = None,
+        self, memories: Sequence[Memory], owners: Sequence[int], shape: tuple[int, int], *, limit: int | None = None
     ) -> Steps[Index]:
-        """As `index`, in steps of about the cost of one part each, so that the device can judge parts in between."""
-        device = self.backbone.device
-        if self.method.few_shot == "alfa":
-            return (yield from index_in_steps(memories, device, limit, owners))
-        kinds = [kind.name for kind in self.feature_maps(shape).kinds]
-        maps = [torch.cat(one).to(device) for one in zip(*(memory.maps for memory in memories), strict=True)]
-        nothing = torch.empty(0, device=device)
-        evidence = yield from gather_in_steps(kinds, maps, owners, limit)
-        return Index((), nothing, evidence, shape)
+        """As `Indexer.index_in_steps`."""
+        return self._indexer.index_in_steps(memories, owners, shape, limit=limit)
+
+    def hear(self, index: Index, texts: Sequence[tuple[float, float]]) -> Index:
+        """`index` with the text side, as `text_scores` gives it of the shots that are left out in turn."""
+        return self._indexer.hear(index, texts)
 
     @torch.inference_mode()
     def text_scores(self, frame: Rgb, text: TextFeatures) -> tuple[float, float]:
         """S_G and the largest S~_L of one frame, zero-shot, each in [0, 1]; without windows S_G twice."""
-        features = self.vision(self.backbone.pixels([frame]))
-        labels = self.adapt(features.image, text)
-        s_global = self.abnormal(features.image, labels.embedding)[:, None]
-        s_local = self.aggregate(self.window_scores(features, labels.embedding), s_global)
-        return float(s_global), float(s_global if s_local is None else s_local.amax())
-
-    def hear(self, index: Index, texts: Sequence[tuple[float, float]]) -> Index:
-        """`index` with the text side, which says S_G and the largest S~_L of the shots that are left out in turn."""
-        if index.evidence is None:
-            return index
-        heard = torch.tensor(texts, device=self.backbone.device)[:, : 2 if self.windows else 1]
-        return replace(index, evidence=index.evidence.heard(heard))
+        scores = self.zero_shot(self.vision(self.backbone.pixels([frame])), text).scores[0].tolist()
+        return scores[0], scores[-1]
 
     def inspect(
         self, frames: Sequence[Rgb], texts: Sequence[TextFeatures], indexes: Sequence[Index | None] | None = None
@@ -224,12 +191,12 @@ class Alfa:
         The frames themselves are needed where an index holds evidence.
         """
         features = self.vision(pixels)
+        indexes = indexes or [None] * len(texts)
         inspections: dict[int, Inspection] = {}
-        for text, index, rows in _by_recipe(texts, indexes or [None] * len(texts)):
+        for rows in rows_alike(texts, indexes):
+            text, index = texts[rows[0]], indexes[rows[0]]
             part = features if len(rows) == len(texts) else features.take(rows)
-            maps: tuple[Tensor, ...] = ()
-            if index is not None and index.shape is not None:
-                maps = self.feature_maps(index.shape)([frames[row] for row in rows])
+            maps = self._indexer.maps_for(index, [frames[row] for row in rows])
             judged = self._judge(part, maps, text, index, [sizes[row] for row in rows])
             inspections.update(zip(rows, judged, strict=True))
         return [inspections[row] for row in range(len(texts))]
@@ -242,44 +209,54 @@ class Alfa:
         index: Index | None,
         sizes: Sequence[tuple[int, int]],
     ) -> list[Inspection]:
-        labels = self.adapt(features.image, text)  # 4.2: F_TG
-        s_global = self.abnormal(features.image, labels.embedding)[:, None]  # Eq. 10
-        s_window = self.window_scores(features, labels.embedding)  # 4.3, Eq. 11
-        s_local = self.aggregate(s_window, s_global)  # S~_L
+        zero_shot = self.zero_shot(features, text)
+        s_global, s_local = zero_shot.s_global, zero_shot.s_local
         grid = self.backbone.grid
         if index is not None and index.evidence is not None:
-            texts = s_global if s_local is None else torch.cat([s_global, s_local.amax(-1, keepdim=True)], 1)
-            said, fused = index.evidence.judge(maps, texts)
+            image_score, fused = index.evidence.judge(maps, zero_shot.scores)
             grid = (fused.shape[1], fused.shape[2])
-            score, s_map = said[:, None], fused.flatten(1)
+            score, s_map = image_score[:, None], fused.flatten(1)
             reference: Tensor | None = s_map
         else:
             reference = None if index is None else reference_map(search(features, index), self.windows)[:, 0]
             score, s_map = self.fuse(s_global, s_local, reference)  # Eq. 12
         local = s_map if s_local is None else s_local
         parts = [local] if reference is None else [local, reference]
-        scores = torch.cat([score, s_global, *(one.amax(-1, keepdim=True) for one in parts)], 1)
-        likeness = self._likeness(features, s_window, text)
-        return to_host(scores, s_map, labels, likeness, (grid, self.backbone.grid), sizes)
+        scores = torch.cat([score, s_global, *(part.amax(-1, keepdim=True) for part in parts)], 1)
+        likeness = compare(features, zero_shot.s_window, self.windows, text, self.backbone.grid)  # section 5
+        return to_host(scores, s_map, zero_shot.labels, likeness, (grid, self.backbone.grid), sizes)
+
+    def zero_shot(self, features: Features, text: TextFeatures) -> ZeroShot:
+        """4.2 and 4.3: the scores that the text alone gives the images of `features`."""
+        labels = self.adapt(features.image, text)  # 4.2: F_TG
+        s_global = self.abnormal(features.image, labels.embedding)[:, None]  # Eq. 10
+        s_window = self.window_scores(features, labels.embedding)  # 4.3, Eq. 11
+        return ZeroShot(labels, s_global, s_window, self.aggregate(s_window, s_global))
 
     def adapt(self, image: Tensor, text: TextFeatures) -> Labels:
         """4.2, Alg. 1: the label embeddings F_TG of images f(x) [B, d]."""
         if not self.method.adaptation:
             return keep_all(len(image), text)
-        return adapt(image, text, empty_side=self.method.empty_side, weighted=self.method.weighted)
+        return adapt(image, text, weighted=self.method.weighted)
 
     def window_scores(self, features: Features, f_tg: Tensor) -> list[Tensor]:
         """4.3: S_L [B, W] of the windows of each scale, by labels F_TG [B, 2, d] moved to each window (Eq. 11)."""
         return [
-            self.abnormal(embedding, self._align(f_tg, values))
+            self.abnormal(embedding, self._moved(f_tg, values))
             for embedding, values in zip(features.windows, features.values, strict=True)
         ]
+
+    def _moved(self, f_tg: Tensor, values: Values) -> Tensor:
+        """F_TL [B, W, 2, d]: labels F_TG [B, 2, d] moved to each window by the values that the aligner compares."""
+        compared = values.of(self._aligner.tokens)
+        image, window = (lift(self.backbone.visual, each) for each in (compared.image, compared.window))
+        return self._aligner.move(f_tg, Values(image, window, compared.index))
 
     def aggregate(self, s_window: Sequence[Tensor], s_global: Tensor) -> Tensor | None:
         """S~_L [B, rows * cols] from the window scores of each scale; None without windows."""
         if not self.windows:
             return None
-        return self._aggregate(s_window, self.windows, s_global if self.method.image_in_map else None)
+        return harmonic(s_window, self.windows, s_global if self.method.image_in_map else None)
 
     def fuse(self, s_global: Tensor, s_local: Tensor | None, reference: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """S [..., 1] and the map [..., N] of S_G [..., 1], S~_L [..., N] and, few-shot, the reference map (Eq. 12).
@@ -291,7 +268,8 @@ class Alfa:
         Raises:
             ValueError: there is neither S~_L nor a reference map.
         """
-        reference = None if reference is None else (reference * self._memory_gain).clamp(max=1)
+        gain = self.method.memory_gain or 1.0  # which `Method.on` has filled in
+        reference = None if reference is None else (reference * gain).clamp(max=1)
         if s_local is None:
             if reference is None:
                 raise ValueError(_NO_SHOTS)
@@ -310,37 +288,3 @@ class Alfa:
         """
         cosines = torch.einsum("...d,...td->...t", image, labels)
         return (cosines / self.method.temperature).softmax(-1)[..., 1]
-
-    def _likeness(self, features: Features, s_window: Sequence[Tensor], text: TextFeatures) -> list[Tensor]:
-        """Section 5: the descriptors' similarities to the images [B, D], and their indices by patch [B, N]."""
-        if text.descriptors is None:
-            return []
-        similarity = features.image @ text.descriptors.T
-        if not self.windows:  # what is said of the image is then said of each of its patches
-            rows, cols = self.backbone.grid
-            return [similarity, similarity.argmax(-1, keepdim=True).expand(-1, rows * cols)]
-        highest, nearest = torch.zeros_like(features.image[:, :1]), torch.zeros_like(features.image[:, :1])
-        for scores, embedding, windows in zip(s_window, features.windows, self.windows, strict=True):
-            score, window = (scores[:, :, None] * windows.coverage).max(1)  # the most anomalous over each patch
-            index = (embedding @ text.descriptors.T).argmax(-1).gather(1, window)
-            nearest = torch.where(score >= highest, index, nearest)
-            highest = torch.maximum(score, highest)
-        return [similarity, nearest]
-
-
-def _windows_of(method: Method, backbone: Backbone) -> list[Windows]:
-    """The windows of each scale; nothing for `none`."""
-    if method.windows == "none":
-        return []
-    stride = STRIDE if method.windows == "strided" else method.stride
-    return [make_windows(backbone.grid, scale, stride).to(backbone.device) for scale in method.scales]
-
-
-def _by_recipe(
-    texts: Sequence[TextFeatures], indexes: Sequence[Index | None]
-) -> list[tuple[TextFeatures, Index | None, list[int]]]:
-    """The rows of a batch by the text features and the normal shots that they are judged by."""
-    groups: dict[tuple[int, int], tuple[TextFeatures, Index | None, list[int]]] = {}
-    for row, (text, index) in enumerate(zip(texts, indexes, strict=True)):
-        groups.setdefault((id(text), id(index)), (text, index, []))[2].append(row)
-    return list(groups.values())

@@ -24,15 +24,23 @@ def in_precision(blocks: nn.ModuleList, dtype: torch.dtype) -> nn.ModuleList:
     return copy.deepcopy(blocks, parameters)  # which takes what it finds there in place of a copy
 
 
-def embed(visual: Any, pixels: Tensor) -> Tensor:
-    """CLS and patch tokens [B, 1 + N, w] with their position embeddings, after ln_pre."""
-    (rows, cols), (high, wide) = visual.grid_size, visual.conv1.kernel_size
+def embed(visual: Any, pixels: Tensor, positions: Tensor | None = None) -> Tensor:
+    """CLS and patch tokens [B, 1 + N, w] with their position embeddings, after ln_pre.
+
+    Args:
+        visual: open_clip's vision transformer.
+        pixels: float32 [B, 3, H, W], normalised; what is left beyond whole patches does not count.
+        positions: [1 + N, w], of another grid than the model's; None: the model's own.
+    """
+    high, wide = visual.conv1.kernel_size
+    rows, cols = pixels.shape[2] // high, pixels.shape[3] // wide
+    positions = visual.positional_embedding if positions is None else positions
     # As a matrix product, which is float32 everywhere: cuDNN would round the convolution's factors to 10 bits (TF32).
     tiles = pixels[:, :, : rows * high, : cols * wide].reshape(len(pixels), -1, rows, high, cols, wide)
     tiles = tiles.permute(0, 2, 4, 1, 3, 5).reshape(len(pixels), rows * cols, -1)
     patches = F.linear(tiles, visual.conv1.weight.flatten(1), visual.conv1.bias)
     cls = visual.class_embedding.expand(len(pixels), 1, -1)
-    return visual.ln_pre(torch.cat([cls, patches], 1) + visual.positional_embedding)  # type: ignore[no-any-return]
+    return visual.ln_pre(torch.cat([cls, patches], 1) + positions)  # type: ignore[no-any-return]
 
 
 def project(block: Any, x: Tensor) -> Tensor:
@@ -45,6 +53,8 @@ def complete(block: Any, x: Tensor, attended: Tensor) -> Tensor:
     """The block from the attention's output projection to its end (Eq. 5, 6 and 9)."""
     x = x + block.ls_1(block.attn.out_proj(attended))
     dtype = attended.dtype
+    if torch.is_grad_enabled():
+        return x + block.ls_2(block.mlp(block.ln_2(x).to(dtype)))  # type: ignore[no-any-return]
     parts = x.chunk(-(-len(x) // _ROWS)) if x.device.type == "cpu" else (x,)
     for part in parts:
         part += block.ls_2(block.mlp(block.ln_2(part).to(dtype)))

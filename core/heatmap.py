@@ -26,7 +26,7 @@ def find_peak(patch_map: Map, size: tuple[int, int]) -> Peak:
     Between the centres of patches the heatmap rises or falls steadily along each axis, so it is largest at a pixel
     next to a centre.
     """
-    (rows, down), (cols, across) = (_around_centres(*one) for one in zip(patch_map.shape, size, strict=True))
+    (rows, down), (cols, across) = (_around_centres(*lengths) for lengths in zip(patch_map.shape, size, strict=True))
     values = down @ patch_map @ across.T
     row, col = np.unravel_index(int(values.argmax()), values.shape)
     return Peak(int(cols[col]), int(rows[row]), float(values[row, col]))

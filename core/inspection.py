@@ -94,6 +94,14 @@ def to_host(
     ]
 
 
+def rows_alike(*columns: Sequence[object]) -> list[list[int]]:
+    """The rows of a batch by what they are judged by: those with the very same objects in all `columns` together."""
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for row, objects in enumerate(zip(*columns, strict=True)):
+        groups.setdefault(tuple(map(id, objects)), []).append(row)
+    return list(groups.values())
+
+
 def _to_unit(values: NDArray[np.float32]) -> NDArray[np.float32]:
     """Rounding may leave [0, 1]; what is infinite stays so, as it is no rounding and has to be refused."""
     return np.where(np.isfinite(values), values.clip(0, 1), values)

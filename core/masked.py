@@ -15,7 +15,6 @@ to it. The image is passed in float32 as in the exact pass, and is then most of 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import torch
@@ -24,7 +23,7 @@ from torch import Tensor
 
 from core.aligner import Values
 from core.blocks import complete, embed, in_precision, project
-from core.vision import Features, VisionPass, check, lift
+from core.vision import Features, VisionPass, check
 from core.windows import Windows
 
 
@@ -48,11 +47,11 @@ class MaskedPass(VisionPass):
     ) -> None:
         check(visual, windows)
         super().__init__(visual, (), patches=patches)
-        own = visual.transformer.resblocks
-        self.local_blocks = own if dtype == torch.float32 else in_precision(own, dtype)
-        self._held = [one.index.to(visual.conv1.weight.device) for one in windows]  # [W, n] patches of each scale
-        self._sizes = [len(one) for one in self._held]
-        self._named = [F.pad(one + 1, (1, 0)) for one in self._held]  # [W, 1 + n] tokens, CLS first
+        blocks = visual.transformer.resblocks
+        self.local_blocks = blocks if dtype == torch.float32 else in_precision(blocks, dtype)
+        self._patches = [tables.index.to(visual.conv1.weight.device) for tables in windows]  # [W, n] of each scale
+        self._counts = [len(patches) for patches in self._patches]
+        self._tokens = [F.pad(patches + 1, (1, 0)) for patches in self._patches]  # [W, 1 + n], CLS first
 
     @torch.inference_mode()
     def forward(self, pixels: Tensor) -> Features:
@@ -60,16 +59,17 @@ class MaskedPass(VisionPass):
         batch, stage = len(pixels), self.stages[0]
         embedded = embed(self.visual, pixels)
         x = embedded.flatten(0, 1)
-        window = embedded[:, :1].expand(-1, sum(self._sizes), -1).flatten(0, 1)
+        window = embedded[:, :1].expand(-1, sum(self._counts), -1).flatten(0, 1)
         *blocks, last = zip(stage.blocks, self.local_blocks, strict=True)
         for block, local in blocks:
             qkv = project(block, x)
             window, _ = self._look(local, window, qkv, batch)
-            x = complete(block, x, self._attend(stage, block, qkv, batch))
+            x = complete(block, x, stage.attend(block, qkv, batch))
         block, local = last
         qkv = project(block, x)
         window, values = self._look(local, window, qkv, batch)
-        x, value = self._last(stage, x, qkv, batch, self._table(0, batch)[1])
+        _, read = self._tables_of(batch)[0]
+        x, value = stage.last(x, qkv, batch, read)
         return self._features(x.view(batch, -1, x.shape[-1]), value.view(batch, -1, x.shape[-1]), window, values)
 
     def _look(self, block: Any, window: Tensor, image: Tensor, batch: int) -> tuple[Tensor, list[Tensor]]:
@@ -78,26 +78,25 @@ class MaskedPass(VisionPass):
         Also the values [B, W, 1 + n, w] that the tokens of each scale attended to; W counts all scales' in the tokens.
         """
         heads, width = block.attn.num_heads, window.shape[-1]
-        own = project(block, window).view(batch, -1, 3, width)
-        patches = image.view(batch, -1, 3, width)[:, 1:, 1:].to(own.dtype)
-        seen, values = [], []
-        for mine, held in zip(torch.split(own, self._sizes, 1), self._held, strict=True):
-            both = torch.cat([mine[:, :, None, 1:], patches[:, held]], 2)  # [B, W, 1 + n, 2, w]
-            query = mine[:, :, 0].reshape(-1, 1, heads, width // heads).transpose(1, 2)
+        tokens = project(block, window).view(batch, -1, 3, width)
+        patches = image.view(batch, -1, 3, width)[:, 1:, 1:].to(tokens.dtype)
+        attended, values = [], []
+        for token, held in zip(torch.split(tokens, self._counts, 1), self._patches, strict=True):
+            both = torch.cat([token[:, :, None, 1:], patches[:, held]], 2)  # [B, W, 1 + n, 2, w]
+            query = token[:, :, 0].reshape(-1, 1, heads, width // heads).transpose(1, 2)
             key, value = both.view(-1, both.shape[2], 2, heads, width // heads).permute(2, 0, 3, 1, 4)
-            seen.append(F.scaled_dot_product_attention(query, key, value).view(batch, -1, width))
+            attended.append(F.scaled_dot_product_attention(query, key, value).view(batch, -1, width))
             values.append(both[:, :, :, 1])
-        return complete(block, window, torch.cat(seen, 1).flatten(0, 1)), values
+        return complete(block, window, torch.cat(attended, 1).flatten(0, 1)), values
 
     def _features(self, image: Tensor, value: Tensor, window: Tensor, values: Sequence[Tensor]) -> Features:
         """From the last layer: read tokens [B, Q, w], values [B, 1 + N, w], window tokens [B * W, w], their values."""
         visual = self.visual
         image = visual.ln_post(image)
         window = visual.ln_post(window).view(len(image), -1, image.shape[-1])
-        carry = partial(lift, visual)
         return Features(
             F.normalize(image[:, 0] @ visual.proj, dim=-1),
-            torch.split(F.normalize(window @ visual.proj, dim=-1), self._sizes, 1),
-            tuple(Values(value, one, named, carry) for one, named in zip(values, self._named, strict=True)),
+            torch.split(F.normalize(window @ visual.proj, dim=-1), self._counts, 1),
+            tuple(Values(value, scale, index) for scale, index in zip(values, self._tokens, strict=True)),
             F.normalize(image[:, 1:], dim=-1) if image.shape[1] > 1 else None,
         )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
-from core.adaptation import EMPTY_SIDE
 from core.aligner import ALIGNERS
-from core.windows import AGGREGATIONS, MODES, STRIDE
+from core.traits import Traits
+from core.windows import MODES, STRIDE
 
 AUTO = "auto"
 FEW_SHOT = ("evidence", "alfa")
@@ -24,13 +25,11 @@ class Method:
             another. `strided` sets the step, so that `stride` is left at 1; with `none` `scales` say nothing, and the
             map is that of normal shots alone, without which a frame is refused.
         adaptation: Choose the prompts per image (4.2); off: all prompts, for every image. None: what suits the model.
-        empty_side: What a side without a prompt left is made of; a key of `adaptation.EMPTY_SIDE`.
         weighted: Weigh the kept prompts by their contextual score instead of equally.
         aligner: How labels move from global to local semantics (4.3); a key of `aligner.ALIGNERS`, or `auto`: the one
             that suits the model. `Alfa.method` names the one that is used.
-        aggregation: How window scores become patch scores; a key of `windows.AGGREGATIONS`.
         llm_prompts: Use the sentences written by the LLM beside the template's prompts.
-        temperature: Divides the cosines in Eq. 10 and 11 (WinCLIP's 0.07; the paper names none).
+        temperature: Divides the cosines in Eq. 10 and 11, above 0 (WinCLIP's 0.07; the paper names none).
         unit_prompts: Bring each prompt's embedding to unit length before the mean (WinCLIP does not).
         local_in_image: Eq. 12; off: the image score is S_G alone.
         image_in_map: Add S_G to the map as one more scale, as WinCLIP does.
@@ -47,10 +46,8 @@ class Method:
     stride: int = 1
     windows: str = "exact"
     adaptation: bool | None = None
-    empty_side: str = "side"
     weighted: bool = False
     aligner: str = AUTO
-    aggregation: str = "harmonic"
     llm_prompts: bool = True
     temperature: float = 0.07
     unit_prompts: bool = True
@@ -69,16 +66,28 @@ class Method:
             raise ValueError(f"windows {self.windows!r} is not known; use one of {', '.join(MODES)}")
         if self.windows == "strided" and self.stride != 1:
             raise ValueError(f"windows strided are those at stride {STRIDE}: leave stride {self.stride} at 1")
-        if self.aggregation not in AGGREGATIONS:
-            raise ValueError(f"aggregation {self.aggregation!r} is not known; use one of {', '.join(AGGREGATIONS)}")
-        if self.empty_side not in EMPTY_SIDE:
-            raise ValueError(f"empty_side {self.empty_side!r} is not known; use one of {', '.join(EMPTY_SIDE)}")
-        if self.temperature <= 0:
-            raise ValueError(f"temperature {self.temperature} must be above 0")
-        if self.memory_gain is not None and self.memory_gain <= 0:
-            raise ValueError(f"memory_gain {self.memory_gain} must be above 0")
+        if not 0 < self.temperature < math.inf:
+            raise ValueError(f"temperature {self.temperature} must be a finite number above 0")
+        if self.memory_gain is not None and not 0 < self.memory_gain < math.inf:
+            raise ValueError(f"memory_gain {self.memory_gain} must be a finite number above 0")
         if not self.scales or len(set(self.scales)) != len(self.scales):
             raise ValueError(f"scales {self.scales} must be different sizes, at least one")
+
+    def on(self, traits: Traits) -> Method:
+        """The method on a model of these traits: what was left open is what suits the model.
+
+        Raises:
+            ValueError: prompts are to be weighted, and none are chosen.
+        """
+        adaptation = traits.adaptation if self.adaptation is None else self.adaptation
+        if self.weighted and not adaptation:
+            raise ValueError("weighted weighs the prompts that adaptation chooses, which is off: set adaptation = true")
+        return replace(
+            self,
+            adaptation=adaptation,
+            aligner=traits.aligner if self.aligner == AUTO else self.aligner,
+            memory_gain=traits.memory_gain if self.memory_gain is None else self.memory_gain,
+        )
 
 
 ALFA = Method()

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from core.backbone import Backbone
+from core.blocks import embed
 from core.image import Rgb
 from core.preprocess import Preprocess
 
@@ -61,16 +62,13 @@ class OwnTower:
         self.fingerprint = hashlib.sha256(described.encode()).hexdigest()
         self._visual: Any = visual
         self._pixels = Preprocess(self.size, backbone.pixels.mean, backbone.pixels.std, backbone.device)
-        self._places = _positions(visual, self.grid)
+        self._positions = _positions(visual, self.grid)
 
     @torch.inference_mode()
     def features(self, frames: Sequence[Rgb]) -> tuple[Tensor, ...]:
         """The features of frames, uint8 [h, w, 3], RGB: for each layer float32 [B, rows, cols, w], of no set length."""
         visual, (rows, cols) = self._visual, self.grid
-        patches = F.conv2d(self._pixels(frames), visual.conv1.weight, visual.conv1.bias, visual.conv1.stride)
-        tokens = patches.flatten(2).transpose(1, 2)
-        start = visual.class_embedding.expand(len(tokens), 1, -1)
-        x = visual.ln_pre(torch.cat([start, tokens], 1) + self._places)
+        x = embed(visual, self._pixels(frames), self._positions)
         found = []
         for number, block in enumerate(visual.transformer.resblocks[: self.layers[-1]], 1):
             x = block(x)
@@ -81,10 +79,10 @@ class OwnTower:
 
 def _positions(visual: Any, grid: tuple[int, int]) -> Tensor:
     """Position embeddings [1 + rows * cols, w] for a grid."""
-    own = visual.positional_embedding.detach()
+    positions = visual.positional_embedding.detach()
     rows, cols = (int(side) for side in visual.grid_size)
     if (rows, cols) == grid:
-        return own  # type: ignore[no-any-return]
-    table = own[1:].T.reshape(1, -1, rows, cols)
+        return positions  # type: ignore[no-any-return]
+    table = positions[1:].T.reshape(1, -1, rows, cols)
     fitted = F.interpolate(table, grid, mode="bicubic", antialias=True, align_corners=False)
-    return torch.cat([own[:1], fitted.flatten(2)[0].T])
+    return torch.cat([positions[:1], fitted.flatten(2)[0].T])

@@ -27,14 +27,14 @@ def timm() -> Any:
 
 def models() -> list[str]:
     """The names of all models, without tags."""
-    return [f"{TIMM}{one}" for one in timm().list_models()]
+    return [f"{TIMM}{name}" for name in timm().list_models()]
 
 
 def tags(name: str) -> list[str]:
     """The pretrained tags of a model."""
     architecture = name.removeprefix(TIMM)
     found = timm().list_models(f"{architecture}.*", pretrained=True)
-    return [str(one).partition(".")[2] for one in found]
+    return [str(tag).partition(".")[2] for tag in found]
 
 
 def default_tag(name: str) -> str:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import torch
 from torch import Tensor
@@ -62,6 +61,17 @@ def make_windows(grid: tuple[int, int], scale: int, stride: int = 1) -> Windows:
     return Windows(scale, grid, index, coverage)
 
 
+def windows_of(mode: str, grid: tuple[int, int], scales: Sequence[int], stride: int = 1) -> list[Windows]:
+    """The windows of each of `scales` as a mode of `MODES` has them; none for `none`.
+
+    Raises:
+        ValueError: as `make_windows`.
+    """
+    if mode == "none":
+        return []
+    return [make_windows(grid, scale, STRIDE if mode == "strided" else stride) for scale in scales]
+
+
 def _starts(length: int, scale: int, stride: int) -> list[int]:
     starts = list(range(0, length - scale + 1, stride))
     return starts if starts[-1] == length - scale else [*starts, length - scale]
@@ -77,16 +87,16 @@ def to_patches(scores: Tensor, windows: Windows) -> Tensor:
 
 def harmonic_mean(maps: Sequence[Tensor]) -> Tensor:
     """The harmonic mean of maps of one shape, scores in [0, 1]."""
-    return len(maps) / torch.stack([one.clamp_min(_LEAST).reciprocal() for one in maps]).sum(0)
+    return len(maps) / torch.stack([scores.clamp_min(_LEAST).reciprocal() for scores in maps]).sum(0)
 
 
-def harmonic(scores: Sequence[Tensor], windows: Sequence[Windows], whole: Tensor | None) -> Tensor:
-    """Harmonically over the windows on each patch, then over the scales (WinCLIP, 3.3)."""
-    maps = [to_patches(one, tables) for one, tables in zip(scores, windows, strict=True)]
-    return harmonic_mean(maps if whole is None else [whole.expand_as(maps[0]), *maps])
+def harmonic(scores: Sequence[Tensor], windows: Sequence[Windows], s_global: Tensor | None) -> Tensor:
+    """Patch scores [B, rows * cols]: harmonically over the windows on each patch, then over the scales (WinCLIP, 3.3).
 
-
-# (window scores [B, W] of each scale, their tables, the image's score [B, 1] as one more scale or None)
-# -> patch scores [B, rows * cols]. All in [0, 1].
-Aggregation: TypeAlias = Callable[[Sequence[Tensor], Sequence[Windows], "Tensor | None"], Tensor]
-AGGREGATIONS: dict[str, Aggregation] = {"harmonic": harmonic}
+    Args:
+        scores: Window scores [B, W] of each scale, in [0, 1].
+        windows: The tables of each scale.
+        s_global: The image's score [B, 1], as one more scale; None for none.
+    """
+    maps = [to_patches(scale, tables) for scale, tables in zip(scores, windows, strict=True)]
+    return harmonic_mean(maps if s_global is None else [s_global.expand_as(maps[0]), *maps])

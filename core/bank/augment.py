@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import cv2
 import numpy as np
 
-from core.image import Rgb
+from core.image import Map, Rgb
+
+Picture = TypeVar("Picture", Rgb, Map)
 
 _VARIANTS: dict[str, tuple[int, ...]] = {
     "none": (0,),
@@ -58,8 +62,8 @@ def augment(image: Rgb, variant: int) -> Rgb:
     return np.rot90(mirrored, variant % 4).copy()  # `ascontiguousarray` keeps a negative step along a side of one pixel
 
 
-def turned(image: Rgb, degrees: float) -> Rgb:
-    """A picture uint8 [H, W, 3] turned counter-clockwise about its centre, of the same size.
+def turned(image: Picture, degrees: float) -> Picture:
+    """A picture, uint8 [H, W, 3] or float32 [H, W], turned counter-clockwise about its centre, of the same size.
 
     What comes in from outside is the picture mirrored at its border: it has the background's texture and noise, where
     black corners, or streaks of repeated border pixels, would be learnt as normal.
@@ -67,4 +71,4 @@ def turned(image: Rgb, degrees: float) -> Rgb:
     height, width = image.shape[:2]
     matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), degrees, 1.0)
     made = cv2.warpAffine(image, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
-    return np.asarray(made, np.uint8)
+    return made.astype(image.dtype, copy=False)

@@ -10,7 +10,6 @@ from core.steps import Steps, finish
 # So many farthest points are measured against all others at once: a matrix product in place of as many passes over
 # the points, which do not fit into a processor's cache.
 _BLOCK = 64
-_CHUNK = 1 << 22  # similarities in memory at a time
 
 
 def select(
@@ -18,9 +17,9 @@ def select(
 ) -> Tensor:
     """Indices of `count` different points, such that every point is near one of them.
 
-    Beginning at a random one, the point farthest from those taken is taken next. The greatest distance that is left
-    (`radius`) is at most twice the least possible for as many points, never grows with `count`, and a smaller
-    selection of the same seed is the beginning of a larger one.
+    Beginning at a random one, the point farthest from those taken is taken next. The greatest distance that is left is
+    at most twice the least possible for as many points, never grows with `count`, and a smaller selection of the same
+    seed is the beginning of a larger one.
 
     Both shortcuts cost some of that. Above `candidates` points, as many are drawn uniformly and only they are looked
     at: what is seen in a single point is overlooked with a probability of 1 - candidates / M. Above `dimensions`,
@@ -60,16 +59,20 @@ def select_in_steps(
         projection = torch.randn(points.shape[1], dimensions, generator=generator) * dimensions**-0.5
         points = points @ projection.to(points.device)
     start = int(torch.randint(most, (), generator=generator))
-    chosen = yield from _farthest_first(points, count, start)
+    chosen = yield from _farthest_in_steps(points, count, start)
     return drawn.to(points.device)[chosen]
 
 
-def _farthest_first(points: Tensor, count: int, start: int) -> Steps[Tensor]:
-    """Greedy selection from point `start`; exact, although it measures a block of points at a time.
+def farthest_first(points: Tensor, count: int, start: int) -> Tensor:
+    """Greedy selection of `count` of points [M, d] from point `start`; exact, although it measures a block at a time.
 
     Distances to those taken only shrink. So while the farthest of the block is no nearer than its nearest was when it
     was drawn, no point outside the block can be farther.
     """
+    return finish(_farthest_in_steps(points, count, start))
+
+
+def _farthest_in_steps(points: Tensor, count: int, start: int) -> Steps[Tensor]:
     lengths = points.square().sum(1)
 
     def measure(rows: Tensor) -> Tensor:
@@ -82,7 +85,7 @@ def _farthest_first(points: Tensor, count: int, start: int) -> Steps[Tensor]:
     while len(taken) < count:
         yield
         farthest = left.topk(min(_BLOCK, len(points) - len(taken)))
-        block, bound = farthest.indices, farthest.values[-1]
+        block, bound = farthest.indices.sort().values, farthest.values[-1]  # of equally far points the first
         squared = measure(block)
         while len(taken) < count:
             row = left[block].argmax()
@@ -92,11 +95,3 @@ def _farthest_first(points: Tensor, count: int, start: int) -> Steps[Tensor]:
             torch.minimum(left, squared[row], out=left)
             left[block[row]] = -torch.inf
     return torch.stack(taken)
-
-
-def radius(points: Tensor, chosen: Tensor) -> float:
-    """The greatest Euclidean distance from one of points [M, d] to the nearest of those at indices `chosen`."""
-    centres = points[chosen].float()
-    step = max(1, _CHUNK // len(centres))
-    parts = (points[start : start + step].float() for start in range(0, len(points), step))
-    return max(float(torch.cdist(part, centres).amin(1).max()) for part in parts)

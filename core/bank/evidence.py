@@ -28,7 +28,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from core.bank.coreset import select
-from core.bank.scorers import check_finite, check_maps, nearest, nearest_both, nearest_each_way, top_mean
+from core.bank.neighbours import check_finite, check_maps, nearest, nearest_both, nearest_each_way
+from core.bank.scorers import top_mean
 from core.steps import Steps, finish
 
 SHARES = (0.0, 0.005)

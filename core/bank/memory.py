@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from core.bank.coreset import select_in_steps
+from core.bank.neighbours import cosine, nearest_units
 from core.steps import Steps, finish
 from core.vision import Features
 from core.windows import Windows, to_patches
@@ -18,7 +18,6 @@ from core.windows import Windows, to_patches
 if TYPE_CHECKING:
     from core.bank.evidence import Evidence
 
-_CHUNK = 1 << 22  # similarities in memory at a time
 # What an index is thinned from, and measured in, at most: on two cores it then takes seconds, not hours.
 _CANDIDATES = 100_000
 _DIMENSIONS = 128
@@ -73,18 +72,15 @@ def remember(features: Features) -> Memory:
 
 def distances(features: Features, memory: Memory) -> Distances:
     """How far each window and patch token of `features` is from each shot of `memory`."""
-    query = remember(features)
+    return _measure(remember(features), memory.windows, memory.patches)
+
+
+def _measure(query: Memory, windows: Sequence[Tensor], patches: Tensor) -> Distances:
+    """From the nearest of each bank, each scale's windows [S, M, d] and patches [S, M, w]."""
     return Distances(
-        tuple(_nearest(one, bank) for one, bank in zip(query.windows, memory.windows, strict=True)),
-        _nearest(query.patches, memory.patches),
+        tuple(cosine(nearest_units(scale, banks)) for scale, banks in zip(query.windows, windows, strict=True)),
+        cosine(nearest_units(query.patches, patches)),
     )
-
-
-def _nearest(query: Tensor, bank: Tensor) -> Tensor:
-    """[B, S, Q] from unit vectors [B, Q, d] and [S, M, d]."""
-    similarity = query.flatten(0, 1) @ bank.flatten(0, 1).T.to(query.dtype)
-    best = similarity.view(len(query), query.shape[1], len(bank), bank.shape[1]).amax(-1)
-    return ((1 - best) / 2).clamp(0, 1).transpose(1, 2)
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,26 +177,7 @@ def search(features: Features, index: Index) -> Distances:
 
     As `distances(...).nearest` of all shots, in memory that does not grow with them.
     """
-    query = remember(features)
-    return Distances(
-        tuple(_closest(one, points) for one, points in zip(query.windows, index.windows, strict=True)),
-        _closest(query.patches, index.patches),
-    )
-
-
-def _closest(query: Tensor, points: Tensor) -> Tensor:
-    """[B, 1, Q] from unit vectors [B, Q, d] and [M, d]: found in the index's precision, then measured in float32."""
-    rows = query.flatten(0, 1)
-    sought = rows.to(points.dtype)
-    best = torch.full_like(sought[:, 0], -torch.inf)
-    place = torch.zeros_like(best, dtype=torch.long)
-    step = max(1, _CHUNK // len(rows))
-    for start in range(0, len(points), step):
-        here, index = (sought @ points[start : start + step].T).max(1)
-        place = torch.where(here > best, index + start, place)
-        best = torch.maximum(best, here)
-    cosine = F.cosine_similarity(rows, points[place].to(rows.dtype), dim=-1)
-    return ((1 - cosine) / 2).clamp(0, 1).view(len(query), 1, -1)
+    return _measure(remember(features), [points[None] for points in index.windows], index.patches[None])
 
 
 def reference_map(found: Distances, windows: Sequence[Windows]) -> Tensor:

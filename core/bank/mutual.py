@@ -1,6 +1,6 @@
 """Few-shot without shots: the parts of a line, unlabelled, score each other and are proposed as shots.
 
-Feature maps, distances and `within` are those of `core.bank.scorers`.
+Feature maps are those of `core.bank.scorers`, distances and `within` those of `core.bank.neighbours`.
 """
 
 from __future__ import annotations
@@ -8,7 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from core.bank.scorers import check_finite, check_maps, nearest
+from core.bank.coreset import farthest_first
+from core.bank.neighbours import check_finite, check_maps, nearest
 
 
 def mutual(parts: Tensor, share: float = 0.3, within: int | None = None) -> Tensor:
@@ -35,11 +36,11 @@ def mutual(parts: Tensor, share: float = 0.3, within: int | None = None) -> Tens
     if len(parts) < 2:
         raise ValueError("parts that score each other are at least two")
     check_finite("parts", parts)
-    out = []
-    for i in range(len(parts)):
-        found = nearest(parts[i : i + 1], parts, within)[0]
-        out.append(_interval_mean(torch.cat([found[:i], found[i + 1 :]]), share))
-    return torch.stack(out)
+    scored = []
+    for place in range(len(parts)):
+        found = nearest(parts[place : place + 1], parts, within)[0]
+        scored.append(_interval_mean(torch.cat([found[:place], found[place + 1 :]]), share))
+    return torch.stack(scored)
 
 
 def _interval_mean(found: Tensor, share: float) -> Tensor:
@@ -47,61 +48,14 @@ def _interval_mean(found: Tensor, share: float) -> Tensor:
     return found.topk(max(1, int(share * len(found))), 0, largest=False).values.mean(0)
 
 
-class Ring:
-    """The last parts of a line, against which the next is scored as by `mutual`, at the cost of as many products.
+def unlike(part: Tensor, parts: Tensor, share: float = 0.3, within: int | None = None) -> Tensor:
+    """How unlike N parts [N, R, C, d] each patch of another part [R, C, d] is, float32 [R, C]; as `mutual` says it.
 
-    Args:
-        size: How many parts are kept, at least 1.
-        share: As for `mutual`.
-        within: As for `mutual`.
-        dtype: What they are kept in.
+    Raises:
+        ValueError: as for `nearest`.
     """
-
-    def __init__(
-        self, size: int, share: float = 0.3, within: int | None = None, dtype: torch.dtype = torch.float32
-    ) -> None:
-        if size < 1:
-            raise ValueError(f"size {size}: a ring keeps at least one part")
-        _check_share(share)
-        self.size, self.share, self.within, self.dtype = size, share, within, dtype
-        self._kept: Tensor | None = None
-        self._count = 0
-
-    def __len__(self) -> int:
-        return min(self._count, self.size)
-
-    def score(self, part: Tensor) -> Tensor:
-        """float32 [R, C] of a part [R, C, d] that is not in the ring.
-
-        Raises:
-            ValueError: the ring is empty, or as for `nearest`.
-        """
-        if self._kept is None:
-            raise ValueError("an empty ring scores nothing")
-        check_finite("part", part)
-        return _interval_mean(nearest(part[None], self._kept[: len(self)], self.within)[0], self.share)
-
-    def add(self, part: Tensor) -> None:
-        """Keep a part [R, C, d], of the first one's shape, in place of the oldest where the ring is full."""
-        check_maps("part", part[None])
-        check_finite("part", part)
-        if self._kept is None:
-            self._kept = part.new_empty(self.size, *part.shape, dtype=self.dtype)
-        if part.shape != self._kept.shape[1:]:
-            raise ValueError(f"part {list(part.shape)}: the ring keeps {list(self._kept.shape[1:])}")
-        self._kept[self._count % self.size] = part
-        self._count += 1
-
-    def parts(self) -> Tensor:
-        """What is kept, [n, R, C, d], the oldest first.
-
-        Raises:
-            ValueError: the ring is empty.
-        """
-        if self._kept is None:
-            raise ValueError("an empty ring has no parts")
-        first = self._count % self.size if self._count > self.size else 0
-        return self._kept[: len(self)].roll(-first, 0)
+    _check_share(share)
+    return _interval_mean(nearest(part[None], parts, within)[0], share)
 
 
 def suggest(scores: Tensor, pictures: Tensor, count: int) -> list[int]:
@@ -128,14 +82,7 @@ def suggest(scores: Tensor, pictures: Tensor, count: int) -> list[int]:
     check_finite("scores", scores)
     check_finite("pictures", pictures)
     typical = scores.argsort(stable=True)[: max(count, (len(scores) + 1) // 2)]
-    points = pictures[typical].double()
-    taken = [0]
-    left = torch.full_like(points[:, 0], torch.inf)
-    while len(taken) < count:
-        left = torch.minimum(left, (points - points[taken[-1]]).square().sum(1))
-        left[taken] = -torch.inf
-        taken.append(int(left.argmax()))
-    return [int(typical[one]) for one in taken]
+    return [int(typical[place]) for place in farthest_first(pictures[typical].double(), count, 0).tolist()]
 
 
 def _check_share(share: float) -> None:

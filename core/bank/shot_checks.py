@@ -105,7 +105,7 @@ def check_shot(
         turns: By which degrees the line knows its shots turned (see `core.bank.augment.turns`).
     """
     look = look_at(image)
-    known = [one if isinstance(one, Look) else look_at(one) for one in others]
+    known = [other if isinstance(other, Look) else look_at(other) for other in others]
     found = [*_blur(look, known), *_exposure(look, known), *_duplicate(look, known), *_turned(look, known, turns)]
     if score is not None and threshold is not None and score >= threshold:
         found.append(Flag("anomalous", f"scores {score:.3f}, the line's threshold is {threshold:.3f}"))
@@ -114,7 +114,7 @@ def check_shot(
 
 def _blur(look: Look, known: Sequence[Look]) -> list[Flag]:
     if known:
-        usual = float(np.median([one.sharpness for one in known]))
+        usual = float(np.median([other.sharpness for other in known]))
         limit, origin = _SHARPNESS_RATIO * usual, f"{_SHARPNESS_RATIO:.0%} of the other shots' {usual:.3g}"
     else:
         limit, origin = _LEAST_SHARPNESS, "with no other shot to go by"
@@ -127,10 +127,10 @@ def _exposure(look: Look, known: Sequence[Look]) -> list[Flag]:
     least, most, dark, bright = _LEAST_MEAN, _MOST_MEAN, _DARK_SHARE, _BRIGHT_SHARE
     origin = "with no other shot to go by"
     if known:
-        usual = float(np.median([one.mean for one in known]))
+        usual = float(np.median([other.mean for other in known]))
         least, most = usual / _MEAN_RATIO, usual * _MEAN_RATIO
-        dark += float(np.median([one.dark for one in known]))
-        bright += float(np.median([one.bright for one in known]))
+        dark += float(np.median([other.dark for other in known]))
+        bright += float(np.median([other.bright for other in known]))
         origin = f"the other shots have {usual:.0f}"
     found = []
     if look.mean < least:
@@ -147,7 +147,9 @@ def _exposure(look: Look, known: Sequence[Look]) -> list[Flag]:
 def _duplicate(look: Look, known: Sequence[Look]) -> list[Flag]:
     if not known:
         return []
-    difference, nearest = min(((_difference(look.thumb, one.thumb), one) for one in known), key=lambda pair: pair[0])
+    difference, nearest = min(
+        ((_difference(look.thumb, other.thumb), other) for other in known), key=lambda pair: pair[0]
+    )
     if difference >= _SAME:
         return []
     message = f"nearly the same picture as {nearest.name}: {difference:.2f} grey levels apart, the limit is {_SAME:.2f}"
@@ -155,7 +157,7 @@ def _duplicate(look: Look, known: Sequence[Look]) -> list[Flag]:
 
 
 def _turned(look: Look, known: Sequence[Look], turns: Sequence[int]) -> list[Flag]:
-    found = turn_between(look.centre, [one.centre for one in known], turns)
+    found = turn_between(look.centre, [other.centre for other in known], turns)
     if found is None:
         return []
     message = (
@@ -170,6 +172,6 @@ def _difference(thumb: NDArray[np.float32], other: NDArray[np.float32]) -> float
 
     So the lamp may have changed in between.
     """
-    one, two = thumb - thumb.mean(), other - other.mean()
-    gain = float((one * two).sum()) / max(float((two * two).sum()), 1e-9)
-    return float((one - gain * two).std())
+    levels, reference = thumb - thumb.mean(), other - other.mean()
+    gain = float((levels * reference).sum()) / max(float((reference * reference).sum()), 1e-9)
+    return float((levels - gain * reference).std())

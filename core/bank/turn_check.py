@@ -9,6 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from core.bank.augment import turned
+
 Grey = NDArray[np.float32]
 
 _SIDE = 32  # cells along each side of a view
@@ -60,8 +62,8 @@ def turn_between(view: Grey, others: Sequence[Grey], covered: Sequence[int] = (0
     far = apart >= _FAR
     if not others or not far.any():
         return None
-    turned = _turned(view, angles)
-    matches = np.stack([(turned @ _shifted(one).T).max(1) for one in others])
+    views = _turned(view, angles)
+    matches = np.stack([(views @ _shifted(other).T).max(1) for other in others])
     straight = float(matches[:, apart <= _NEAR].max())
     best = np.where(far, matches, -1.0)
     place, angle = np.unravel_index(int(best.argmax()), best.shape)
@@ -74,13 +76,7 @@ def turn_between(view: Grey, others: Sequence[Grey], covered: Sequence[int] = (0
 
 def _turned(view: Grey, angles: NDArray[np.int_]) -> Grey:
     """[angles, cells of the circle]: the view turned by each angle, as unit vectors without their mean."""
-    middle = ((_SIDE - 1) / 2, (_SIDE - 1) / 2)
-    found = []
-    for angle in angles:
-        matrix = cv2.getRotationMatrix2D(middle, float(angle), 1.0)
-        made = cv2.warpAffine(view, matrix, (_SIDE, _SIDE), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
-        found.append(made[_SHIFT:-_SHIFT, _SHIFT:-_SHIFT])
-    return _units(np.stack(found))
+    return _units(np.stack([turned(view, float(angle))[_SHIFT:-_SHIFT, _SHIFT:-_SHIFT] for angle in angles]))
 
 
 def _shifted(view: Grey) -> Grey:

@@ -22,6 +22,10 @@ from core.database.schema import check_schema
 from core.files import replacing
 
 _STRICT = (3, 37, 0)  # the first SQLite that has STRICT tables
+_SHM_BYTES = 32 << 10  # the least that opening one takes
+_WAL_PAGES = (
+    512  # 2 MiB, half of SQLite's: as long as a full disk lets nothing be moved to the file, they take its room
+)
 _BUSY = 10.0  # seconds that a writer waits for another
 _PAUSE = 0.02  # seconds between two looks whether it is done
 
@@ -288,8 +292,8 @@ def _ready(database: Database, sets: Sequence[Migrations]) -> None:
 
 
 def _migrate(tables: sqlite_utils.Database, sets: Sequence[Migrations]) -> None:
-    for one in sets:
-        one.apply(tables)
+    for migration_set in sets:
+        migration_set.apply(tables)
 
 
 def _create(path: Path, sets: Sequence[Migrations]) -> None:
@@ -340,6 +344,7 @@ def _connect(path: Path, mode: str) -> sqlite3.Connection:
     connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode={mode}", uri=True, timeout=_BUSY)
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute(f"PRAGMA wal_autocheckpoint = {_WAL_PAGES}")
     return connection
 
 
@@ -379,11 +384,13 @@ def _named(what: str, path: Path, *, of_file: bool = False) -> Iterator[None]:
     try:
         yield
     except sqlite3.OperationalError as error:
-        remedy = next((one for key, one in _REMEDIES.items() if key in str(error)), None)
+        remedy = next((words for key, words in _REMEDIES.items() if key in str(error)), None)
         if remedy is None and of_file:
             remedy = f"it was left as it is: {restore_remedy(path)}"
         if remedy is None:
             raise
+        if remedy == _REMEDIES["disk I/O"] and _is_full(path):
+            raise DatabaseError(f"{what}: its disk is full ({error}); {_REMEDIES['full']}") from error
         raise DatabaseError(f"{what}: {error}; {remedy}") from error
     except sqlite3.DatabaseError as error:
         if type(error) is not sqlite3.DatabaseError:
@@ -393,6 +400,15 @@ def _named(what: str, path: Path, *, of_file: bool = False) -> Iterator[None]:
         if not of_file:
             raise
         raise DatabaseError(f"{what} is damaged ({error}) and was left as it is: {restore_remedy(path)}") from error
+
+
+def _is_full(path: Path) -> bool:
+    """SQLite says 'disk I/O error' where a full disk leaves no room for the file's index of what is committed."""
+    try:
+        disk = os.statvfs(path.parent)
+    except OSError:
+        return False
+    return disk.f_bavail * disk.f_frsize < _SHM_BYTES
 
 
 @contextmanager

@@ -50,7 +50,7 @@ def _applied(connection: sqlite3.Connection, sets: Sequence[Migrations], what: s
     """How many migrations of each set the database has; the first ones, or it is refused."""
     rows = connection.execute(f"SELECT migration_set, name, applied_at FROM {Migrations.migrations_table}").fetchall()
     recorded = {(name, step) for name, step, _ in rows}
-    known = {one.name: _names(one) for one in sets}
+    known = {migration_set.name: _names(migration_set) for migration_set in sets}
     if newer := recorded - {(name, step) for name, steps in known.items() for step in steps}:
         names = ", ".join(sorted("/".join(map(str, row)) for row in newer))
         raise DatabaseError(
@@ -76,8 +76,8 @@ def _expected(counts: dict[str, int], sets: Sequence[Migrations]) -> _Schema:
     """What the first so many migrations of each set make."""
     with closing(sqlite3.connect(":memory:")) as connection:
         tables = sqlite_utils.Database(connection, strict=True, execute_plugins=False)
-        for one in sets:
-            one.apply(tables, stop_before=_names(one)[counts[one.name] :])
+        for migration_set in sets:
+            migration_set.apply(tables, stop_before=_names(migration_set)[counts[migration_set.name] :])
         return {(kind, name): _shape(connection, kind, name) for kind, name in connection.execute(_NAMES).fetchall()}
 
 

@@ -13,14 +13,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from core.alfa import Alfa
-from core.aligner import Values
+from core.aligner import ALIGNERS, ALL, Values
 from core.files import remove_drafts, replacing
 from core.image import MOST_BYTES, Rgb, read
 from core.regular_file import read_regular
 from core.vision import Features
-
-# These aligners look at the CLS value and at the mean of the patch values only, so that two tokens stand for all.
-_TWO_TOKENS = frozenset({"identity", "minimal", "minimal-mean"})
 
 
 class FeatureCache:
@@ -44,7 +41,7 @@ class FeatureCache:
         self._alfa = alfa
         self._batch = batch
         self._encoded = encoded
-        self._compact = set(aligners) <= _TWO_TOKENS
+        self._compact = all(ALIGNERS[name].tokens != ALL for name in aligners)  # two tokens then stand for all
         backbone, method = alfa.backbone, alfa.method
         windows = (method.windows, method.scales, method.stride)
         described = (backbone.fingerprint, str(backbone.device), backbone.dtype, *windows, batch)
@@ -87,8 +84,7 @@ class FeatureCache:
         scales = [one.scale for one in self._alfa.windows]
         windows = tuple(held[f"window{scale}"].float() for scale in scales)
         values = tuple(
-            Values(held["value"].float(), held[f"value{scale}"].float(), held[f"index{scale}"], self._alfa.lift)
-            for scale in scales
+            Values(held["value"].float(), held[f"value{scale}"].float(), held[f"index{scale}"]) for scale in scales
         )
         return Features(held["image"], windows, values, held["patches"].float())
 

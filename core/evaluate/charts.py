@@ -72,14 +72,14 @@ def curves(key: str, title: str, axes: tuple[str, str], series: Sequence[Series]
         body.append(_text(_LEFT - 5, y + 4, f"{tick * 100:.0f}", "end"))
     if chance:
         body.append(_line("chance", _LEFT, _y(0), _WIDTH - _RIGHT, _y(1)))
-    for one in series:
-        for xs, ys in one.lines:
-            body.append(Markup('<polyline class="curve {}" points="{}"/>').format(one.style, _points(xs, ys)))
-    for row, one in enumerate(series):
+    for curve in series:
+        for xs, ys in curve.lines:
+            body.append(Markup('<polyline class="curve {}" points="{}"/>').format(curve.style, _points(xs, ys)))
+    for row, curve in enumerate(series):
         y = _TOP + _INNER_HEIGHT - 12 - 15 * (len(series) - 1 - row)
-        body.append(_line(f"curve {one.style}", _WIDTH - 118, y - 4, _WIDTH - 92, y - 4))
-        body.append(_text(_WIDTH - 86, y, one.label))
-    lines = "; ".join(f"{one.label}: {len(one.lines)} line{'s' * (len(one.lines) != 1)}" for one in series)
+        body.append(_line(f"curve {curve.style}", _WIDTH - 118, y - 4, _WIDTH - 92, y - 4))
+        body.append(_text(_WIDTH - 86, y, curve.label))
+    lines = "; ".join(f"{curve.label}: {len(curve.lines)} line{'s' * (len(curve.lines) != 1)}" for curve in series)
     return _svg(key, title, f"{axes[1]} over {axes[0]}. {lines}.", _WIDTH, _HEIGHT, body)
 
 
@@ -101,7 +101,7 @@ def histogram(key: str, title: str, scores: Floats, labels: NDArray[np.bool_], t
     for label in (False, True):
         counts = np.histogram(scores[labels == label], bins=BINS, range=(low, high))[0]
         shares.append(counts / max(int(counts.sum()), 1))
-    most = max(float(max(one.max() for one in shares)), 1e-9)
+    most = max(float(max(share.max() for share in shares)), 1e-9)
     ticks = [(share, f"{low + share * (high - low):.2f}") for share in (0.0, 0.5, 1.0)]
     middle = _TOP + _INNER_HEIGHT / 2
     body = [_frame(("anomaly score", "share of parts, %"), ticks)]
@@ -133,11 +133,11 @@ def area_bars(key: str, title: str, deciles: Sequence[Decile]) -> Markup:
     inner = width - left - right
     body = [_text(left - 8, 12, "area, % of the picture", "end"), _text(left, 12, "share of the defects found")]
     said = []
-    for index, one in enumerate(deciles):
+    for index, decile in enumerate(deciles):
         y = 18 + index * row
-        share = one.found / one.count if one.count else 0.0
-        name = f"{_percent(one.smallest)} to {_percent(one.largest)}"
-        numbers = f"{share * 100:.0f} % ({one.found} of {one.count})"
+        share = decile.found / decile.count if decile.count else 0.0
+        name = f"{_percent(decile.smallest)} to {_percent(decile.largest)}"
+        numbers = f"{share * 100:.0f} % ({decile.found} of {decile.count})"
         body.append(_text(left - 8, y + 15, name, "end"))
         body.append(_bar("empty", left, y + 3, inner, row - 6))
         if share:

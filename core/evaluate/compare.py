@@ -193,7 +193,7 @@ def compare(old: Evaluation, new: Evaluation, least: float = 0.001) -> Compariso
     if not scores:
         raise IncomparableError(_nothing(old, new, bool(shared)))
     listed = [change for change in scores if change.flipped or _listed(change.change, least)]
-    listed.sort(key=lambda one: (not one.flipped, -abs(one.change), one.class_name, one.path))
+    listed.sort(key=lambda change: (not change.flipped, -abs(change.change), change.class_name, change.path))
     pictures_old, pictures_new = _pictures(old), _pictures(new)
     return Comparison(
         least=least,
@@ -260,7 +260,7 @@ def _metrics(
         groups.setdefault((setting.class_name, setting.variant, setting.shots), []).append(setting)
     for (class_name, variant, shots), settings in groups.items():
         for metric in METRICS:
-            old, new = (_mean([getattr(runs[one][1].metrics, metric) for one in settings]) for runs in (before, after))
+            old, new = (_mean([getattr(runs[key][1].metrics, metric) for key in settings]) for runs in (before, after))
             if old is not None or new is not None:
                 yield MetricChange(class_name=class_name, variant=variant, shots=shots, metric=metric, old=old, new=new)
 
@@ -289,10 +289,10 @@ def _conditions(
                 f"pack of {result.name}: {name} {version} ({digest[:12]}) before, "
                 f"{result.pack} {result.pack_version} ({result.pack_sha256[:12]}) now"
             )
-    other = sum(before[one][1].shot_paths != after[one][1].shot_paths for one in shared)
+    other = sum(before[key][1].shot_paths != after[key][1].shot_paths for key in shared)
     if other:
         yield f"{other} of {len(shared)} runs drew other shots"
-    if any({p.path for p in before[one][0].pictures} != {p.path for p in after[one][0].pictures} for one in shared):
+    if any({p.path for p in before[key][0].pictures} != {p.path for p in after[key][0].pictures} for key in shared):
         yield "the pictures differ, so metrics are not of the same parts"
 
 
@@ -303,7 +303,7 @@ def _words(value: object) -> str:
 def _nothing(old: Evaluation, new: Evaluation, same_runs: bool) -> str:
     if same_runs:
         return "nothing to compare: the evaluations share runs but no picture"
-    names = [sorted({result.name for result in one.classes}) for one in (old, new)]
+    names = [sorted({result.name for result in evaluation.classes}) for evaluation in (old, new)]
     if not set(names[0]) & set(names[1]):
         return f"nothing to compare: classes {', '.join(names[0]) or '-'} before, {', '.join(names[1]) or '-'} now"
     return "nothing to compare: no class was run with the same variant, shots and seed in both"
@@ -329,15 +329,15 @@ def render_comparison(comparison: Comparison, most: int = 40) -> str:
     _print_scores(console, comparison.scores[:most])
     _print_rest(say, len(comparison.scores) - most, "changed scores")
     flips = comparison.flips
-    worse = sum(one.called_now != one.anomalous for one in flips)
+    worse = sum(change.called_now != change.anomalous for change in flips)
     say(f"{len(flips)} changed sides of the calibrated threshold: {worse} now wrong, {len(flips) - worse} now right.")
     for what, names in (("before", comparison.pictures_only_old), ("now", comparison.pictures_only_new)):
         for name in names[:most]:
             say(f"Picture only {what}: {name.class_name}: {name.path}")
         _print_rest(say, len(names) - most, f"pictures only {what}")
     for what, settings in (("before", comparison.settings_only_old), ("now", comparison.settings_only_new)):
-        for one in settings[:most]:
-            say(f"Run only {what}: {one.class_name}: {one.variant}, {one.shots} shots, seed {one.seed}")
+        for setting in settings[:most]:
+            say(f"Run only {what}: {setting.class_name}: {setting.variant}, {setting.shots} shots, seed {setting.seed}")
         _print_rest(say, len(settings) - most, f"runs only {what}")
     if comparison.same:
         say("No change.")
@@ -360,9 +360,9 @@ def _print_metrics(console: Console, changes: tuple[MetricChange, ...]) -> None:
     table = Table("class", "variant", "shots", "metric", title="Metrics", title_justify="left")
     for head in ("before", "now", "change"):
         table.add_column(head, justify="right", no_wrap=True)
-    for one in changes:
-        names = (one.class_name, one.variant, str(one.shots), one.metric)
-        figures = (_cell(one.old), _cell(one.new), _cell(one.change, sign=True))
+    for change in changes:
+        names = (change.class_name, change.variant, str(change.shots), change.metric)
+        figures = (_cell(change.old), _cell(change.new), _cell(change.change, sign=True))
         table.add_row(*(Text(shown(text)) for text in names + figures))
     console.print(table)
 
@@ -374,9 +374,9 @@ def _print_scores(console: Console, changes: tuple[ScoreChange, ...]) -> None:
     for head in ("before", "now", "change"):
         table.add_column(head, justify="right", no_wrap=True)
     table.add_column("called")
-    for one in changes:
-        part = "defective" if one.anomalous else "good"
-        names = (f"{one.class_name}: {one.path}", one.variant, str(one.shots), str(one.seed), part)
-        figures = (_cell(one.old), _cell(one.new), _cell(one.change, sign=True), one.verdicts)
+    for change in changes:
+        part = "defective" if change.anomalous else "good"
+        names = (f"{change.class_name}: {change.path}", change.variant, str(change.shots), str(change.seed), part)
+        figures = (_cell(change.old), _cell(change.new), _cell(change.change, sign=True), change.verdicts)
         table.add_row(*(Text(shown(text)) for text in names + figures))
     console.print(table)

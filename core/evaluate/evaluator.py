@@ -276,10 +276,8 @@ class ClassEvaluator:
 
     def _zero_shot(self, index: int, features: Features, text: TextFeatures) -> tuple[Tensor, Tensor | None]:
         """S_G [1, 1] and S~_L [1, N] of a variant; without windows there is no S~_L."""
-        alfa = self._scorers[index]
-        labels = alfa.adapt(features.image, text)
-        s_global = alfa.abnormal(features.image, labels.embedding)[:, None]
-        return s_global, alfa.aggregate(alfa.window_scores(features, labels.embedding), s_global)
+        found = self._scorers[index].zero_shot(features, text)
+        return found.s_global, found.s_local
 
     def _one(
         self, setting: _Setting, zero: tuple[Tensor, Tensor | None], reference: Tensor | None

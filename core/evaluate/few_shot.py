@@ -21,8 +21,9 @@ from core.backbone import Backbone
 from core.bank.augment import variants
 from core.bank.evidence import gather
 from core.bank.feature_maps import FeatureMaps, MapKind, fitted_size, joined
-from core.bank.mutual import Ring, mutual
-from core.bank.scorers import fit_subspace, nearest, residual, top_mean
+from core.bank.mutual import mutual, unlike
+from core.bank.neighbours import nearest
+from core.bank.scorers import fit_subspace, residual, top_mean
 from core.evaluate.map_cache import MapCache, View
 from core.image import Rgb
 from core.towers import Tower
@@ -172,12 +173,9 @@ def mutual_judge(few: FewShot, cache: MapCache, pictures: Sequence[View]) -> Jud
     """What compares pictures with each other, and others with them; at least two pictures."""
     parts = torch.cat([cache.load(view)[0] for view in pictures])
     among = dict(zip((view.digest for view in pictures), mutual(parts, within=few.within), strict=True))
-    ring = Ring(len(parts), within=few.within)
-    for part in parts:
-        ring.add(part)
 
     def judge(maps: Sequence[Tensor], said: Tensor | None, digest: str) -> tuple[Tensor, Tensor]:
-        found = among[digest] if digest in among else ring.score(maps[0][0])
+        found = among[digest] if digest in among else unlike(maps[0][0], parts, within=few.within)
         return _pooled(found[None], 0.0)
 
     return judge

@@ -31,15 +31,17 @@ def with_intervals(evaluation: Evaluation) -> Evaluation:
     """The evaluation with the interval of each mean that has one."""
     found = []
     for variant, shots in evaluation.settings():
-        by_class = {one.name: _of(one, variant, shots) for one in evaluation.classes}
-        drawn = {one.name: _drawn(one, by_class[one.name]) for one in evaluation.classes if by_class[one.name]}
+        by_class = {result.name: _of(result, variant, shots) for result in evaluation.classes}
+        drawn = {
+            result.name: _drawn(result, by_class[result.name]) for result in evaluation.classes if by_class[result.name]
+        }
         for place, metric in enumerate(METRICS):
             for name in (None, *by_class):
-                names = [one for one in drawn if name in (None, one)]
+                names = [class_name for class_name in drawn if name in (None, class_name)]
                 if metric in _IMAGE:
-                    ends = _percentiles([drawn[one][:, place] for one in names])
+                    ends = _percentiles([drawn[class_name][:, place] for class_name in names])
                 else:
-                    ends = _of_seeds([_values(by_class[one], metric) for one in names])
+                    ends = _of_seeds([_values(by_class[class_name], metric) for class_name in names])
                 if ends is not None:
                     low, high = ends
                     found.append(
@@ -100,7 +102,7 @@ def weighted_metrics(scores: Floats, labels: NDArray[np.bool_], counts: Floats) 
 
 def _percentiles(classes: Sequence[Floats]) -> tuple[float, float] | None:
     """Of the mean over the classes that have values."""
-    known = [one for one in classes if np.isfinite(one).all()]
+    known = [values for values in classes if np.isfinite(values).all()]
     if not known:
         return None
     tail = 50 * (1 - _SURE)

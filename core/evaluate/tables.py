@@ -160,14 +160,14 @@ def class_cell(of: Evaluation, result: ClassResult, variant: str, shots: int, me
 def average_cell(evaluation: Evaluation, variant: str, shots: int, metric: str, notes: Notes) -> Cell:
     """One metric over the classes; a footnote says when it is not over all of them."""
     value = over_classes(evaluation, variant, shots, metric)
-    absent = [one for one in evaluation.classes if over_seeds(one, variant, shots, metric) is None]
+    absent = [result for result in evaluation.classes if over_seeds(result, variant, shots, metric) is None]
     if value is None or not math.isfinite(value.mean):
-        reasons = dict.fromkeys(missing(one, variant, shots, metric) for one in absent)
+        reasons = dict.fromkeys(missing(result, variant, shots, metric) for result in absent)
         return notes.dash(" ".join(reasons) or NOT_MEASURED)
     cell = spread_cell(value, evaluation.interval(variant, shots, metric))
     if not absent:
         return cell
-    names = ", ".join(one.name for one in absent)
+    names = ", ".join(result.name for result in absent)
     count = len(evaluation.classes)
     return Cell(cell.text, notes.mark(f"Over {count - len(absent)} of {count} classes; without {names}."), cell.detail)
 
@@ -213,12 +213,12 @@ def runs_of(result: ClassResult, variant: str, shots: int) -> list[Run]:
 
 def packs_table(evaluation: Evaluation) -> Table:
     rows = []
-    for one in evaluation.classes:
-        defective = [picture for picture in one.pictures if picture.anomalous]
+    for result in evaluation.classes:
+        defective = [picture for picture in result.pictures if picture.anomalous]
         unmasked = sum(not picture.masked for picture in defective)
-        counts = (one.train, len(one.pictures) - len(defective), len(defective), unmasked, len(one.broken))
-        cells = (f"{one.pack} {one.pack_version}", one.pack_sha256, one.layout, *map(str, counts))
-        rows.append(Row(one.name, texts(cells)))
+        counts = (result.train, len(result.pictures) - len(defective), len(defective), unmasked, len(result.broken))
+        cells = (f"{result.pack} {result.pack_version}", result.pack_sha256, result.layout, *map(str, counts))
+        rows.append(Row(result.name, texts(cells)))
     columns = (
         "Class",
         "Prompt pack",
@@ -241,7 +241,7 @@ def _paper_row(row: paper.PaperRow) -> Row:
 def summary_table(evaluation: Evaluation) -> Table:
     """Every setting, and the paper's figures of it for ALFA and WinCLIP."""
     notes = Notes()
-    published = paper.paper_rows(one.name for one in evaluation.classes)
+    published = paper.paper_rows(result.name for result in evaluation.classes)
     pairs = []
     for shots in sorted({count for _, count in evaluation.settings()}):
         here = [variant for variant, count in evaluation.settings() if count == shots]
@@ -259,8 +259,8 @@ def summary_table(evaluation: Evaluation) -> Table:
 def class_table(evaluation: Evaluation, variant: str, shots: int) -> Table:
     notes = Notes()
     rows = [
-        Row(one.name, tuple(class_cell(evaluation, one, variant, shots, metric, notes) for metric in METRICS))
-        for one in evaluation.classes
+        Row(result.name, tuple(class_cell(evaluation, result, variant, shots, metric, notes) for metric in METRICS))
+        for result in evaluation.classes
     ]
     rows.append(average_row(evaluation, "Mean", variant, shots, notes, "sum"))
     caption = f"{setting(variant, shots)}: each class, in percent"
@@ -285,7 +285,9 @@ def ablation_table(evaluation: Evaluation, main: str) -> Table | None:
                 )
             rows.append(Row(row.head, tuple(cells)))
     pairs = [("This evaluation", row) for row in rows]
-    published = {row.variant: row for row in paper.paper_rows(one.name for one in evaluation.classes) if not row.shots}
+    published = {
+        row.variant: row for row in paper.paper_rows(result.name for result in evaluation.classes) if not row.shots
+    }
     for key in dict.fromkeys(variant if variant in paper.METHODS else paper.component(variant) for variant in variants):
         if key in published and main in published:
             pairs.append(("Paper", _paper_apart(published[key], published[main])))
@@ -324,7 +326,9 @@ def operating_table(evaluation: Evaluation, variant: str, shots: Sequence[int]) 
             operations = [run.operation for run in runs if run.operation is not None]
             cells = [Cell(f"{first.threshold:.4f}"), Cell(str(first.normals)), Cell(percent(first.promised))]
             for kind in ("false_alarms", "escapes"):
-                cells += _rate(getattr(first, kind), [getattr(one, kind) for one in operations], notes, kind)
+                cells += _rate(
+                    getattr(first, kind), [getattr(operation, kind) for operation in operations], notes, kind
+                )
             rows.append(Row(result.name, tuple(cells)))
         groups.append(Group(shots_words(count), tuple(rows)))
     columns = ("Class", "Threshold", "calibrated on", "promised", "measured", "parts", "measured", "parts")
@@ -338,7 +342,7 @@ def _rate(rate: Rate | None, seeds: Sequence[Rate | None], notes: Notes, kind: s
         parts = "good" if kind == "false_alarms" else "defective"
         return [notes.dash(f"No {parts} test parts."), Cell("0")]
     detail = f"({percent(rate.low)} to {percent(rate.high)})"
-    values = [one.value for one in seeds if one is not None]
+    values = [seed.value for seed in seeds if seed is not None]
     if len(values) > 1:
         detail += f"; seeds {percent(min(values))} to {percent(max(values))}"
     return [Cell(percent(rate.value), detail=detail), Cell(str(rate.count))]
@@ -349,9 +353,9 @@ def defects_table(evaluation: Evaluation, variant: str, shots: int) -> Table:
     notes, groups = Notes(), []
     for result in evaluation.classes:
         runs = runs_of(result, variant, shots)
-        kinds = sorted(enumerate(result.pictures), key=lambda one: (one[1].anomalous, one[1].defect))
+        kinds = sorted(enumerate(result.pictures), key=lambda numbered: (numbered[1].anomalous, numbered[1].defect))
         rows = []
-        for (_, kind), members in groupby(kinds, key=lambda one: (one[1].anomalous, one[1].defect)):
+        for (_, kind), members in groupby(kinds, key=lambda numbered: (numbered[1].anomalous, numbered[1].defect)):
             places = [index for index, _ in members]
             rows.append(Row(kind, _defect_cells(runs, places, result.pictures[places[0]].anomalous, notes)))
         groups.append(Group(result.name, tuple(rows)))
@@ -375,13 +379,21 @@ def _defect_cells(runs: Sequence[Run], places: Sequence[int], anomalous: bool, n
 def changed_metrics_table(comparison: Comparison) -> Table:
     notes = Notes()
     rows = []
-    for one in comparison.metrics[:MOST]:
+    for changed in comparison.metrics[:MOST]:
         figures = [
-            notes.dash(NOT_MEASURED) if value is None else Cell(percent(value, 2)) for value in (one.old, one.new)
+            notes.dash(NOT_MEASURED) if value is None else Cell(percent(value, 2))
+            for value in (changed.old, changed.new)
         ]
-        change = notes.dash(NOT_MEASURED) if one.change is None else Cell(f"{one.change * 100:+.2f}".replace("-", "−"))
+        change = (
+            notes.dash(NOT_MEASURED)
+            if changed.change is None
+            else Cell(f"{changed.change * 100:+.2f}".replace("-", "−"))
+        )
         rows.append(
-            (one.class_name, Row(f"{setting(one.variant, one.shots)}: {NAMES[one.metric]}", (*figures, change)))
+            (
+                changed.class_name,
+                Row(f"{setting(changed.variant, changed.shots)}: {NAMES[changed.metric]}", (*figures, change)),
+            )
         )
     columns = ("Setting and metric", "before", "now", "change")
     return Table("Changed metrics, in percent", columns, groups_by(rows), notes)
@@ -389,11 +401,11 @@ def changed_metrics_table(comparison: Comparison) -> Table:
 
 def changed_scores_table(comparison: Comparison) -> Table:
     rows = []
-    for one in comparison.scores[:MOST]:
-        words = f"{verdict(one.called_before)} → {verdict(one.called_now)}" if one.flipped else "unchanged"
-        where = f"{setting(one.variant, one.shots)}, seed {one.seed}"
-        figures = (f"{one.old:.4f}", f"{one.new:.4f}", f"{one.change:+.4f}".replace("-", "−"))
-        part = "defective" if one.anomalous else "good"
-        rows.append((one.class_name, Row(one.path, texts((where, part, *figures, words)))))
+    for change in comparison.scores[:MOST]:
+        words = f"{verdict(change.called_before)} → {verdict(change.called_now)}" if change.flipped else "unchanged"
+        where = f"{setting(change.variant, change.shots)}, seed {change.seed}"
+        figures = (f"{change.old:.4f}", f"{change.new:.4f}", f"{change.change:+.4f}".replace("-", "−"))
+        part = "defective" if change.anomalous else "good"
+        rows.append((change.class_name, Row(change.path, texts((where, part, *figures, words)))))
     columns = ("Picture", "Setting", "Part", "before", "now", "change", "Called")
     return Table("Changed scores", columns, groups_by(rows), words=frozenset({1, 2, 6}))

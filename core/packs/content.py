@@ -100,7 +100,7 @@ def _line_of_item(lines: Sequence[str], row: int, items: Sequence[object]) -> in
     quoted = {json.dumps(item), json.dumps(item, ensure_ascii=False), f"'{item}'"}
     left = items.count(item)
     for index in range(row, len(lines)):
-        left -= sum(lines[index].count(one) for one in quoted)
+        left -= sum(lines[index].count(mark) for mark in quoted)
         if left <= 0:
             return index
     return None

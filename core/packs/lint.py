@@ -116,9 +116,9 @@ def confusion(pack: PromptPack, normal: Tensor, abnormal: Tensor) -> list[Findin
     found = []
     for label, other in (("normal", "abnormal"), ("abnormal", "normal")):
         cosines = zip((sides[label] @ means[label]).tolist(), (sides[label] @ means[other]).tolist(), strict=True)
-        for prompt, (own, strange) in zip(getattr(prompts, label), cosines, strict=True):
-            if strange > own:
-                remedy = f"nearer to {other} ({strange:.3f}) than to {label} ({own:.3f}); say plainly what is {label}"
+        for prompt, (near, strange) in zip(getattr(prompts, label), cosines, strict=True):
+            if strange > near:
+                remedy = f"nearer to {other} ({strange:.3f}) than to {label} ({near:.3f}); say plainly what is {label}"
                 found.append(Finding("confusion", label, prompt, remedy))
     return found
 
@@ -146,9 +146,9 @@ def _sizes(pack: PromptPack, tokenizer: SimpleTokenizer) -> Iterator[Finding]:
 
 def _repetitions(pack: PromptPack) -> Iterator[Finding]:
     """Sentences that say what another one says, in the same label or in the other."""
-    own = frozenset(_words(f"{pack.class_name} {pack.plural}")) | _FUNCTION_WORDS
+    expected = frozenset(_words(f"{pack.class_name} {pack.plural}")) | _FUNCTION_WORDS
     told = [
-        (label, sentence, tail, Counter(word for word in _words(tail) if word not in own))
+        (label, sentence, tail, Counter(word for word in _words(tail) if word not in expected))
         for label, start in BEGINNINGS.items()
         for sentence in getattr(pack, label)
         for tail in [sentence[len(start) :]]
@@ -190,13 +190,13 @@ def _wording(pack: PromptPack) -> Iterator[Finding]:
 def _unseen(text: str) -> str | None:
     """The first word of `text` for what is not to be seen."""
     found = _pattern(SEEN | UNSEEN).findall(text)
-    return next((one for one in found if one.lower() not in SEEN), None)
+    return next((word for word in found if word.lower() not in SEEN), None)
 
 
 @cache
 def _pattern(phrases: frozenset[str]) -> re.Pattern[str]:
     """Finds whole words, the longest phrases first; a compound with a hyphen is a word."""
-    longest_first = sorted(phrases, key=lambda one: (-len(one), one))
+    longest_first = sorted(phrases, key=lambda phrase: (-len(phrase), phrase))
     return re.compile(rf"(?<![\w-])(?:{'|'.join(map(re.escape, longest_first))})(?![\w-])", re.IGNORECASE)
 
 

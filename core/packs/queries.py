@@ -57,16 +57,16 @@ _DEPTH = 4  # of lists in lists
 _MARK = re.compile(r"^\s*(?:[-*•·–—]|\(?\d{1,3}[.):])\s+(?=\S)")
 
 
-def parse_list(text: str, whole: bool = True) -> list[str]:
+def parse_list(text: str, complete: bool = True) -> list[str]:
     """The items of the list in `text`, as they stand: a JSON array or object, or lines with or without marks.
 
     Of JSON that ends too early the complete items are taken. Text around the list is passed over where the list is
-    JSON or has marks. Without `whole` the answer was cut off, and its last line is left out.
+    JSON or has marks. If it is not `complete` the answer was cut off: its last line is left out.
     """
     for opening in islice(_OPENING.finditer(text), _OPENINGS):
         if items := _json_items(text, opening.start()):
             return items
-    lines = text.splitlines() if whole else text.splitlines()[:-1]
+    lines = text.splitlines() if complete else text.splitlines()[:-1]
     marked = [line for line in lines if _MARK.match(line)]
     plain = (line for line in lines if line.strip() and not line.rstrip().endswith(":"))
     return [_MARK.sub("", line).strip() for line in marked or plain]
@@ -95,12 +95,12 @@ def _strings(value: object, depth: int = _DEPTH) -> Iterator[str]:
     if isinstance(value, str):
         yield value
     elif depth and isinstance(value, list):
-        for one in value:
-            yield from _strings(one, depth - 1)
+        for item in value:
+            yield from _strings(item, depth - 1)
     elif depth and isinstance(value, dict):
         inside = list(value.values())
-        for one in [one for one in inside if isinstance(one, list)] or inside:
-            yield from _strings(one, depth - 1)
+        for item in [item for item in inside if isinstance(item, list)] or inside:
+            yield from _strings(item, depth - 1)
 
 
 _ESCAPES = re.compile(r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[PX^_][^\x1b]*\x1b\\")
@@ -122,7 +122,9 @@ def clean(item: str) -> str | None:
     if len(item) > _LONGEST_ITEM:
         return None
     text = _ESCAPES.sub("", unicodedata.normalize("NFC", item))
-    text = "".join(one for one in text if unicodedata.category(one) != "Cf")  # bidi controls, zero widths, tags
+    text = "".join(
+        character for character in text if unicodedata.category(character) != "Cf"
+    )  # bidi controls, zero widths, tags
     text = _TAG.sub("", _LINK.sub(r"\1", _FRONT.sub("", text)))
     text = " ".join(_EMPHASIS.sub("", text).split())
     text = _QUOTED.sub(r"\1", text).strip()
@@ -177,7 +179,7 @@ def as_defect(item: str) -> tuple[str, tuple[str, ...]] | None:
     kind, colon, looks = (clean(item) or "").partition(":")
     letters = unicodedata.normalize("NFKD", kind).encode("ascii", "ignore").decode().lower()
     key = re.sub(r"[^a-z0-9]+", "_", letters).strip("_")
-    found = tuple(dict.fromkeys(one for look in looks.split(";") if (one := as_phrase(look))))[:_LOOKS]
+    found = tuple(dict.fromkeys(phrase for look in looks.split(";") if (phrase := as_phrase(look))))[:_LOOKS]
     return (key, found) if colon and found and re.fullmatch(r"[a-z][a-z0-9_]{1,39}", key) else None
 
 

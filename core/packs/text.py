@@ -27,8 +27,8 @@ def _table(pairs: Mapping[str, Any]) -> Iterator[str]:
             yield ""
         if isinstance(value, Mapping):
             yield f"[{_key(key)}]"
-            for inner, one in value.items():
-                yield f"{_key(inner)} = {_value(one)}"
+            for inner, item in value.items():
+                yield f"{_key(inner)} = {_value(item)}"
         else:
             yield f"{_key(key)} = {_value(value)}"
 
@@ -42,7 +42,7 @@ def _value(value: str | int | tuple[str, ...]) -> str:
         return _string(value)
     if isinstance(value, int):
         return str(value)
-    return "\n".join(["[", *(f"    {_string(one)}," for one in value), "]"]) if value else "[]"
+    return "\n".join(["[", *(f"    {_string(item)}," for item in value), "]"]) if value else "[]"
 
 
 def _string(text: str) -> str:

@@ -77,10 +77,10 @@ class Board:
     def lines(self, strokes: Sequence[tuple[Point, Point]], width: float) -> Field:
         """Coverage in [0, 1] of straight strokes from point to point, all at once."""
         stamp = np.zeros((self.size, self.size), np.uint8)
-        whole = max(1, round(width * self.unit))
+        pixels = max(1, round(width * self.unit))
         for stroke in strokes:
-            ends = [tuple(round(16 * one) for one in self.pixel(*end)) for end in stroke]
-            cv2.line(stamp, ends[0], ends[1], 255, whole, cv2.LINE_AA, 4)
+            ends = [tuple(round(16 * coordinate) for coordinate in self.pixel(*end)) for end in stroke]
+            cv2.line(stamp, ends[0], ends[1], 255, pixels, cv2.LINE_AA, 4)
         return stamp.astype(np.float32) / np.float32(255.0)
 
 

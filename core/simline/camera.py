@@ -30,16 +30,16 @@ class Camera:
 
     def see(self, picture: Picture) -> Picture:
         """What falls on the sensor, float32 [size, size, 3], without noise."""
-        seen: Picture = (picture * self.light).astype(np.float32)
+        exposure: Picture = (picture * self.light).astype(np.float32)
         if self.grey:
-            seen = np.repeat((seen @ np.array([0.299, 0.587, 0.114], np.float32))[..., None], 3, axis=2)
+            exposure = np.repeat((exposure @ np.array([0.299, 0.587, 0.114], np.float32))[..., None], 3, axis=2)
         if self.blur > 0.0:
-            seen = blur(seen, self.blur)
-        return np.clip(seen, 0.0, 255.0)
+            exposure = blur(exposure, self.blur)
+        return np.clip(exposure, 0.0, 255.0)
 
-    def expose(self, seen: Picture) -> Rgb:
+    def expose(self, exposure: Picture) -> Rgb:
         """The pixels, uint8 RGB, of what `see` gave."""
-        return np.clip(np.rint(seen + self.noise), 0, 255).astype(np.uint8)
+        return np.clip(np.rint(exposure + self.noise), 0, 255).astype(np.uint8)
 
 
 def draw_camera(look: Rng, part: Rng, size: int) -> Camera:

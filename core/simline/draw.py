@@ -32,7 +32,7 @@ def colour(rng: Rng, low: float = 40.0, high: float = 220.0, vivid: float = 0.6)
     """Any colour, its brightest channel within `low`..`high`; `vivid` is the most that a channel falls short of it."""
     value = rng.uniform(low, high)
     dull = 1.0 - rng.uniform(0.0, vivid) * rng.permutation([1.0, float(rng.uniform(0.0, 1.0)), 0.0])
-    red, green, blue = (float(one) for one in value * dull)
+    red, green, blue = (float(channel) for channel in value * dull)
     return red, green, blue
 
 

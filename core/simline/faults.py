@@ -52,7 +52,7 @@ def bent(rng: Rng, scene: Scene, at: Place, severity: float) -> Picture:
 def misplaced(rng: Rng, scene: Scene, at: Place, severity: float) -> Picture:
     """A component turned and shifted away from where it belongs, or gone."""
     size = scene.board.size
-    near = min(scene.features, key=lambda one: (one[0] - at[0]) ** 2 + (one[1] - at[1]) ** 2)
+    near = min(scene.features, key=lambda feature: (feature[0] - at[0]) ** 2 + (feature[1] - at[1]) ** 2)
     col, row, radius = near
     disc = blob(rng, size, (col, row), (radius * 1.15, radius * 1.15), 0.0, 0.0)
     picture = scene.picture.astype(np.float32)
@@ -92,7 +92,7 @@ def weave_break(rng: Rng, scene: Scene, at: Place, severity: float) -> Picture:
 def print_error(rng: Rng, scene: Scene, at: Place, severity: float) -> Picture:
     """Print that is smeared, doubled, or gone over a stretch."""
     size = scene.board.size
-    near = min(scene.features, key=lambda one: (one[0] - at[0]) ** 2 + (one[1] - at[1]) ** 2)
+    near = min(scene.features, key=lambda feature: (feature[0] - at[0]) ** 2 + (feature[1] - at[1]) ** 2)
     radius = max(near[2], size * 0.06) * rng.uniform(1.0, 1.4 + 0.6 * severity)
     where = blur(blob(rng, size, near[:2], (radius * 1.3, radius), 0.0, 0.2), size / 240) * scene.surface
     picture = scene.picture.astype(np.float32)

@@ -160,10 +160,10 @@ def bubble(rng: Rng, scene: Scene, at: Place, severity: float) -> Picture:
 def stroke(size: int, x: NDArray[np.floating], y: NDArray[np.floating], width: float) -> Field:
     """Coverage in [0, 1] of a line `width` pixels wide through the points."""
     stamp = np.zeros((size, size), np.uint8)
-    whole = max(1, round(width))
+    pixels = max(1, round(width))
     points = np.rint(np.stack([x, y], axis=1) * (1 << _SUB)).astype(np.int32)
-    cv2.polylines(stamp, [points], False, 255, whole, cv2.LINE_AA, _SUB)
-    return stamp.astype(np.float32) * np.float32(min(1.0, width / whole) / 255.0)
+    cv2.polylines(stamp, [points], False, 255, pixels, cv2.LINE_AA, _SUB)
+    return stamp.astype(np.float32) * np.float32(min(1.0, width / pixels) / 255.0)
 
 
 def blob(rng: Rng, size: int, at: Place, radii: tuple[float, float], angle: float, rough: float) -> Field:

@@ -101,7 +101,7 @@ def _bands(look: Rng, reach: float) -> list[_Band]:
     """Up to three, of one kind: rings round the centre or stripes across."""
     count, circles = max(0, int(look.integers(-1, 4))), look.random() < 0.6
     at = reach * look.uniform(0.25 if circles else -0.9, 1.05, count)
-    return [_Band(circles, float(one), float(look.uniform(0.03, 0.35))) for one in at]
+    return [_Band(circles, float(place), float(look.uniform(0.03, 0.35))) for place in at]
 
 
 def _banded(look: Rng, board: Board, tone: Colour, band: _Band, scene: Scene) -> Scene:
@@ -120,7 +120,11 @@ def _banded(look: Rng, board: Board, tone: Colour, band: _Band, scene: Scene) ->
 def _places(look: Rng, part: Rng, reach: float, bands: Sequence[_Band]) -> tuple[list[Point], float]:
     """Where the details of a group lie, in the part's units; and the radius that each can take."""
     kind = int(look.integers(4))
-    band = next((one for one in bands if one.circles == (kind == 0)), None) if look.random() < 0.5 else None
+    band = (
+        next((candidate for candidate in bands if candidate.circles == (kind == 0)), None)
+        if look.random() < 0.5
+        else None
+    )
     if kind == 0:
         count, away = int(look.integers(3, 19)), band.at if band else reach * float(look.uniform(0.5, 1.0))
         start = float(part.uniform(0, 2 * np.pi)) if look.random() < 0.35 else 0.0  # some turn freely on the part

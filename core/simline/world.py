@@ -184,7 +184,7 @@ def render(
     chance = np.random.default_rng(fate)
     if chance.random() >= defect_rate:
         return Sample(camera.expose(good), np.zeros((size, size), np.uint8), ())
-    choice = sorted(one for one in defects or possible if scene.features or one not in _AT_FEATURE)
+    choice = sorted(defect for defect in defects or possible if scene.features or defect not in _AT_FEATURE)
     count = min(1 + max(0, int(chance.integers(0, 6)) - 3), len(choice))
     shown: list[str] = []
     mask = np.zeros((size, size), bool)
@@ -201,9 +201,9 @@ def render(
                 break
     if not shown:  # nowhere on this part did any defect show: it is a good one
         return Sample(camera.expose(good), np.zeros((size, size), np.uint8), ())
-    seen = camera.see(scene.picture)
-    mask = np.abs(seen - good).max(axis=2) > VISIBLE
-    return Sample(camera.expose(seen), np.where(mask, np.uint8(255), np.uint8(0)), tuple(sorted(shown)))
+    exposure = camera.see(scene.picture)
+    mask = np.abs(exposure - good).max(axis=2) > VISIBLE
+    return Sample(camera.expose(exposure), np.where(mask, np.uint8(255), np.uint8(0)), tuple(sorted(shown)))
 
 
 def _look_up(name: str) -> tuple[Maker, tuple[str, ...]]:

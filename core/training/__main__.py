@@ -88,13 +88,13 @@ def _train(arguments: argparse.Namespace) -> None:
     scale = torch.tensor(CLIP_STD, device=device)[:, None, None]
     anchors = draw_anchors(len(TRAINED_CLASSES), len(TRAINED_DEFECTS), model.text_projection.shape[1], arguments.seed)
     anchors = Targets(anchors.states.to(device), anchors.defects.to(device))
-    seen: dict[str, list[float]] = {}
+    history: dict[str, list[float]] = {}
     while step < arguments.steps:
         rng = np.random.default_rng([arguments.seed, step])  # the same draws, wherever a run was interrupted
         batch = pools[rng.integers(len(pools))].draw(rng, arguments.batch)
         classes, place = np.unique(batch.classes, return_inverse=True)
         pixels = torch.from_numpy(batch.images).to(device).permute(0, 3, 1, 2).float() / 255.0
-        states = captions.states(rng, [int(one) for one in classes], SENTENCES).to(device)
+        states = captions.states(rng, [int(number) for number in classes], SENTENCES).to(device)
         with torch.autocast(device.type, torch.bfloat16):
             near = anchors.of(torch.from_numpy(classes).to(device))
             texts, apart = embed_texts(model, states, captions.defects(rng, 2).to(device), near)
@@ -117,10 +117,10 @@ def _train(arguments: argparse.Namespace) -> None:
             mean[key].lerp_(value, 1.0 - keep) if value.is_floating_point() else mean[key].copy_(value)
         step += 1
         for key, part in parts.items():
-            seen.setdefault(key, []).append(part.item())
+            history.setdefault(key, []).append(part.item())
         if step % 50 == 0:
-            _log.info("step %d %s", step, {key: round(float(np.mean(one)), 4) for key, one in seen.items()})
-            seen.clear()
+            _log.info("step %d %s", step, {key: round(float(np.mean(values)), 4) for key, values in history.items()})
+            history.clear()
         if step % 200 == 0 or step == arguments.steps:
             _save(checkpoint, step, model, head, mean, optimizers)
 
@@ -131,7 +131,7 @@ def _start_filters(model: CLIP, pool: Pool, rng: np.random.Generator) -> None:
     Left as they are, light and shade drown a fine line; wholly whitened, the sensor's noise drowns all.
     """
     patches = torch.from_numpy(pool.patches(rng, 400))
-    shift, scale = (torch.tensor(one)[:, None, None] for one in (CLIP_MEAN, CLIP_STD))
+    shift, scale = (torch.tensor(values)[:, None, None] for values in (CLIP_MEAN, CLIP_STD))
     flat = ((patches - shift) / scale).flatten(1)
     values, vectors = torch.linalg.eigh(torch.cov(flat.T))
     width = model.visual.conv1.weight.shape[0]
@@ -155,12 +155,12 @@ def _start_positions(model: CLIP) -> None:
 def _optimizers(model: CLIP, head: DamageHead) -> Optimizers:
     """Muon for the matrices within the layers, which learn several times as fast with it; AdamW for the others."""
     layers = [*model.visual.transformer.parameters(), *model.transformer.parameters()]
-    inner = [one for one in layers if one.ndim == 2]
-    chosen = {id(one) for one in inner}
-    others = [one for one in (*model.parameters(), *head.parameters()) if id(one) not in chosen]
+    inner = [weight for weight in layers if weight.ndim == 2]
+    chosen = {id(weight) for weight in inner}
+    others = [weight for weight in (*model.parameters(), *head.parameters()) if id(weight) not in chosen]
     groups = [
-        {"params": [one for one in others if one.ndim >= 2], "weight_decay": 0.05},
-        {"params": [one for one in others if one.ndim < 2], "weight_decay": 0.0},
+        {"params": [weight for weight in others if weight.ndim >= 2], "weight_decay": 0.05},
+        {"params": [weight for weight in others if weight.ndim < 2], "weight_decay": 0.0},
     ]
     return (
         torch.optim.Muon(inner, weight_decay=0.05, adjust_lr_fn="match_rms_adamw"),
@@ -176,7 +176,7 @@ def _save(
         "model": model.state_dict(),
         "head": head.state_dict(),
         "mean": mean,
-        "optimizers": [one.state_dict() for one in optimizers],
+        "optimizers": [optimizer.state_dict() for optimizer in optimizers],
     }
     with replacing(path) as draft:
         torch.save(state, draft)

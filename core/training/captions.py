@@ -35,7 +35,7 @@ class Captions:
     def states(self, rng: np.random.Generator, classes: Sequence[int], count: int) -> Tensor:
         """`count` sentences per label for each class: int64 [classes, 2 (normal, abnormal), count, tokens]."""
         return torch.stack(
-            [torch.stack([self._draw(rng, side, count) for side in self._states[one]]) for one in classes]
+            [torch.stack([self._draw(rng, side, count) for side in self._states[number]]) for number in classes]
         )
 
     def defects(self, rng: np.random.Generator, count: int) -> Tensor:
@@ -51,7 +51,7 @@ class Captions:
         return rows
 
     def _tokens(self, sentences: Iterable[str]) -> Tensor:
-        allowed = [one for one in sentences if not any(word in one.lower() for word in HELD_OUT_WORDS)]
+        allowed = [sentence for sentence in sentences if not any(word in sentence.lower() for word in HELD_OUT_WORDS)]
         tokens: Tensor = self._tokenize(allowed)
         return tokens
 

@@ -37,7 +37,6 @@ _METHODS = {
     "minimal-mean, contextual score": Method(aligner="minimal-mean", adaptation=True),
     "ridge, contextual score": Method(aligner="ridge", adaptation=True),
     "identity, weighted contextual score": Method(aligner="identity", adaptation=True, weighted=True),
-    "identity, both sides keep all": Method(aligner="identity", adaptation=True, empty_side="both"),
     "identity, all prompts": Method(aligner="identity", adaptation=False),
     "identity, template's prompts only": Method(aligner="identity", adaptation=True, llm_prompts=False),
 }

@@ -101,10 +101,8 @@ def measure(
 @torch.inference_mode()
 def _judge(alfa: Alfa, text: TextFeatures, features: Features, reference: Tensor | None) -> tuple[Tensor, Tensor]:
     """S [B] and the map [B, N]."""
-    chosen = alfa.adapt(features.image, text)
-    whole = alfa.abnormal(features.image, chosen.embedding)[:, None]
-    local = alfa.aggregate(alfa.window_scores(features, chosen.embedding), whole)
-    score, patches = alfa.fuse(whole, local, reference)
+    zero_shot = alfa.zero_shot(features, text)
+    score, patches = alfa.fuse(zero_shot.s_global, zero_shot.s_local, reference)
     return score[:, 0], patches
 
 

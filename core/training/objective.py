@@ -14,7 +14,9 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from core.blocks import embed
 from core.clip import CLIP
+from core.sequences import Group, Stage
 from core.training.pool import PATCH, Batch
 
 TEMPERATURE = 0.07
@@ -87,9 +89,12 @@ def draw_anchors(classes: int, defects: int, size: int, seed: int) -> Targets:
     model. The last class is that of parts of no known kind: its states have no direction besides their own.
     """
     drawn = torch.from_numpy(np.random.default_rng(seed).normal(size=(classes + defects, size))).float()
-    one = functional.normalize(drawn, dim=-1)
-    state, kinds = torch.stack([-one[0], one[0]]), torch.cat([one[1:classes], torch.zeros(1, size)])
-    return Targets(functional.normalize(kinds[:, None] + state[None], dim=-1), one[classes:])
+    directions = functional.normalize(drawn, dim=-1)
+    state, kinds = (
+        torch.stack([-directions[0], directions[0]]),
+        torch.cat([directions[1:classes], torch.zeros(1, size)]),
+    )
+    return Targets(functional.normalize(kinds[:, None] + state[None], dim=-1), directions[classes:])
 
 
 def embed_texts(model: CLIP, states: Tensor, defects: Tensor, anchors: Targets) -> tuple[Targets, Tensor]:
@@ -124,8 +129,9 @@ def encode(model: CLIP, tokens: Tensor) -> Tensor:
     """`model.encode_text` for sentences of any length [N, T]; attention is causal, so padding does not count."""
     length = tokens.shape[1]
     states = model.token_embedding(tokens) + model.positional_embedding[:length]
-    passed = model.ln_final(run_blocks(model.transformer, states, model.attn_mask[:length, :length]))
-    last: Tensor = passed[torch.arange(len(tokens), device=tokens.device), tokens.argmax(dim=1)]
+    sentence = Group(torch.arange(length, device=tokens.device)[None], length, model.attn_mask[:length, :length])
+    ((passed, _),) = Stage(list(model.transformer.resblocks), [sentence]).run(model.ln_final, states)
+    last: Tensor = passed[torch.arange(len(tokens), device=tokens.device), 0, tokens.argmax(dim=1)]
     embedded: Tensor = last @ model.text_projection
     return embedded
 
@@ -154,11 +160,10 @@ def losses(
     """
     damage = torch.from_numpy(batch.damage).to(pixels.device)
     defects = torch.from_numpy(batch.defects).to(pixels.device)
-    tokens = visual.conv1(pixels).flatten(2).transpose(1, 2) + visual.positional_embedding[1:]
-    start = (visual.class_embedding + visual.positional_embedding[0]).expand(len(pixels), 1, -1)
-    last = visual.ln_post(run_blocks(visual.transformer, visual.ln_pre(torch.cat([start, tokens], dim=1))))
-    whole = _joined(visual, last)
-    image, patches = whole[:, 0], whole[:, 1:]
+    drawn = [draw_windows(damage, scale, rng) for scale in regime.scales]
+    last, windows = embed_windows(visual, pixels, [patches for patches, _ in drawn])
+    joint = _joined(visual, last)
+    image, patches = joint[:, 0], joint[:, 1:]
     abnormal = damage.flatten(1).sum(1) > 0
 
     def mean(loss: Callable[[Targets], Tensor]) -> Tensor:
@@ -172,9 +177,7 @@ def losses(
     if regime.patches:
         found["damage"] = 0.5 * head.loss(last[:, 1:], changed_cells(batch.images).to(pixels.device))
         found["patch"] = mean(lambda aim: _weighed(patches, aim.states[place], damage.flatten(1)))
-    for scale in regime.scales:
-        index, hit = draw_windows(damage, scale, rng)
-        window = _windows(visual, tokens, start, index)
+    for scale, window, (_, hit) in zip(regime.scales, windows, drawn, strict=True):
         named = (hit >= 3 * _LEAST) & (defects >= 0)[:, None]
         wanted = defects[:, None].expand_as(named)[named]
         found[f"window{scale}"] = mean(partial(_window, window, hit, place))
@@ -183,13 +186,24 @@ def losses(
     return found
 
 
-def _windows(visual: Any, tokens: Tensor, start: Tensor, index: Tensor) -> Tensor:
-    """Embeddings [B, n, d] of windows, given by their patches [B, n, scale^2]; each is a short sequence of its own."""
-    first = torch.arange(len(tokens), device=tokens.device)[:, None, None] * tokens.shape[1]
-    cut = tokens.flatten(0, 1).index_select(0, (first + index).flatten()).reshape(*index.shape, -1)
-    inputs = torch.cat([start[:, None].expand(-1, index.shape[1], -1, -1), cut], dim=2).flatten(0, 1)
-    last = run_blocks(visual.transformer, visual.ln_pre(inputs))[:, 0]
-    return _joined(visual, visual.ln_post(last)).reshape(*index.shape[:2], -1)
+def embed_windows(visual: Any, pixels: Tensor, windows: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
+    """What `core.vision.VisionPass` makes of pictures and of windows, here each picture's own; with gradients.
+
+    Args:
+        visual: open_clip's vision transformer.
+        pixels: float32 [B, 3, H, W], normalised.
+        windows: Of each scale the patches of n windows of each picture, int64 [B, n, scale^2].
+
+    Returns:
+        The last layer's tokens after ln_post, [B, 1 + N, w], CLS first; and the embeddings of the windows of each
+        scale, float32 [B, n, d], unit length.
+    """
+    embedded = embed(visual, pixels)
+    tokens = embedded.shape[1]
+    picture = Group(torch.arange(tokens, device=pixels.device)[None], tokens)
+    groups = [picture, *(Group(functional.pad(patches + 1, (1, 0)), 1) for patches in windows)]
+    (last, _), *passed = Stage(list(visual.transformer.resblocks), groups).run(visual.ln_post, embedded)
+    return last[:, 0], [_joined(visual, read[:, :, 0]) for read, _ in passed]
 
 
 def _window(features: Tensor, pixels: Tensor, place: Tensor, aim: Targets) -> Tensor:
@@ -223,31 +237,6 @@ def draw_windows(damage: Tensor, scale: int, rng: Generator) -> tuple[Tensor, Te
     step = torch.arange(scale, device=damage.device)
     inside = (step[:, None] * damage.shape[2] + step[None, :]).flatten()
     return (row * damage.shape[2] + col)[..., None] + inside, flat.gather(1, chosen).round().long()
-
-
-def run_blocks(transformer: Any, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
-    """What open_clip's `transformer` makes of tokens [N, T, width]; on a CPU in two thirds of the time, backwards too.
-
-    In half precision the products of attention stay in it, where the library's plain kernel works in float32.
-    """
-    for block in transformer.resblocks:
-        tokens = tokens + _attend(block.attn, block.ln_1(tokens), mask)
-        tokens = tokens + block.mlp(block.ln_2(tokens))
-    return tokens
-
-
-def _attend(attention: Any, tokens: Tensor, mask: Tensor | None) -> Tensor:
-    count, length, width = tokens.shape
-    joint = functional.linear(tokens, attention.in_proj_weight, attention.in_proj_bias)
-    heads = joint.view(count, length, 3, attention.num_heads, -1).permute(2, 0, 3, 1, 4)
-    query, key, value = heads.unbind(0)
-    scores = torch.matmul(query * query.shape[-1] ** -0.5, key.transpose(-1, -2))
-    if mask is not None:
-        scores = scores + mask
-    mixed = torch.matmul(scores.softmax(-1).to(value.dtype), value)
-    return functional.linear(
-        mixed.transpose(1, 2).reshape(count, length, width), attention.out_proj.weight, attention.out_proj.bias
-    )
 
 
 def _joined(visual: Any, passed: Tensor) -> Tensor:

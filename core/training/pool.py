@@ -63,7 +63,7 @@ class Pool:
         self._images = np.load(images, mmap_mode="r")
         facts = np.load(name)
         self._damage, self._defects, self._classes = facts["damage"], facts["defects"], facts["classes"]
-        weights = np.where(np.isin(self._classes[::2], [TRAINED_CLASSES.index(one) for one in often]), _OFTEN, 1.0)
+        weights = np.where(np.isin(self._classes[::2], [TRAINED_CLASSES.index(name) for name in often]), _OFTEN, 1.0)
         self._drawn_below = np.cumsum(weights / weights.sum())
 
     def patches(self, rng: np.random.Generator, count: int) -> NDArray[np.float32]:

@@ -20,4 +20,4 @@ TRAINED_DEFECTS: tuple[str, ...] = tuple(name for name in DEFECTS if name not in
 
 def trained_defects_of(name: str) -> tuple[str, ...]:
     """The defects of a class that training shows."""
-    return tuple(one for one in defects_of(name) if one in TRAINED_DEFECTS)
+    return tuple(defect for defect in defects_of(name) if defect in TRAINED_DEFECTS)

@@ -43,8 +43,8 @@ def why_not_read(error: Exception) -> str:
     while link is not None and link not in chain:
         chain.append(link)
         link = link.__cause__ or link.__context__
-    words = "\n".join(str(one) for one in chain)
-    refused = any(isinstance(one, pickle.UnpicklingError) for one in chain) or _ADVICE.search(words)
+    words = "\n".join(str(error) for error in chain)
+    refused = any(isinstance(error, pickle.UnpicklingError) for error in chain) or _ADVICE.search(words)
     torn = isinstance(error, _TORN) or (isinstance(error, OSError) and error.filename is None)
     if not refused and not torn:
         return first_line(error)

@@ -36,16 +36,7 @@ def make_alfa(model: ModelSettings, method: MethodSettings) -> Alfa:
             not fit the model: a window is larger than its grid, it has no such blocks.
     """
     try:
-        chosen = Method(
-            scales=method.scales,
-            stride=method.stride,
-            windows=method.windows,
-            adaptation=method.adaptation,
-            llm_prompts=method.llm_prompts,
-            aligner=method.aligner,
-            few_shot=method.few_shot,
-            memory_layers=method.memory_layers,
-        )
+        chosen = Method(**dict(method))
     except ValueError as error:
         raise ModelError(f"the parts of [method] do not go together: {error}") from error
     store = Store(store_dir(model.store))

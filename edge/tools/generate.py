@@ -181,7 +181,7 @@ class Endpoint:
         text = choice.message.content or ""
         if not text.lstrip().startswith("{"):
             self._structured = False  # the server takes no notice of the structure that was asked for
-        return parse_list(text, whole=choice.finish_reason != "length")
+        return parse_list(text, complete=choice.finish_reason != "length")
 
     def gives_away(self, text: str) -> bool:
         """Whether the key stands in `text`."""

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.adaptation import EMPTY_SIDE, TextFeatures, adapt, contextual_scores, keep_all
+from core.adaptation import TextFeatures, adapt, contextual_scores
 
 # Few distinct values, so that ties and intervals of length 0 are common.
 SIMILARITY = st.one_of(st.sampled_from([-0.5, 0.0, 0.25, 0.5]), st.floats(-1, 1, width=32))
@@ -47,17 +47,16 @@ def test_a_prompt_is_kept_exactly_when_it_lies_outside_the_other_interval(
     st.integers(1, 8),
     st.integers(1, 8),
     st.integers(0, 10_000),
-    st.sampled_from(sorted(EMPTY_SIDE)),
     st.booleans(),
 )
-def test_labels_are_the_mean_of_the_kept_prompts(p: int, q: int, seed: int, rule: str, weighted: bool) -> None:
+def test_labels_are_the_mean_of_the_kept_prompts(p: int, q: int, seed: int, weighted: bool) -> None:
     generator = torch.Generator().manual_seed(seed)
     image = F.normalize(torch.randn(3, 4, generator=generator), dim=-1)
     text = TextFeatures(
         F.normalize(torch.randn(p, 4, generator=generator), dim=-1),
         F.normalize(torch.randn(q, 4, generator=generator), dim=-1),
     )
-    labels = adapt(image, text, empty_side=rule, weighted=weighted)
+    labels = adapt(image, text, weighted=weighted)
     assert labels.normal.any(-1).all()
     assert labels.abnormal.any(-1).all()
     assert torch.allclose(labels.embedding.norm(dim=-1), torch.ones(3, 2), atol=1e-5)
@@ -75,14 +74,6 @@ def nested() -> tuple[torch.Tensor, TextFeatures]:
 
 
 def test_an_empty_side_keeps_all_its_prompts_and_leaves_the_other_alone() -> None:
-    labels = adapt(*nested(), empty_side="side")
+    labels = adapt(*nested())
     assert labels.normal.tolist() == [[True, True]]
     assert labels.abnormal.tolist() == [[True, False, True]]
-
-
-def test_or_both_sides_keep_all_theirs() -> None:
-    image, text = nested()
-    labels = adapt(image, text, empty_side="both")
-    assert labels.normal.all()
-    assert labels.abnormal.all()
-    assert torch.allclose(labels.embedding, keep_all(1, text).embedding)

@@ -7,13 +7,14 @@ import torch.nn.functional as F
 
 from core.adaptation import TextFeatures
 from core.alfa import ALFA, WINCLIP, Alfa, Method
-from core.aligner import ALIGNERS, Values
+from core.aligner import ALIGNERS, CLS, Aligner, Values
 from core.backbone import Backbone
 from core.bank.memory import distances, make_index, reference_map, remember
 from core.heatmap import find_peak, to_frame
 from core.image import Rgb
 from core.packs.pack import Prompts
-from core.windows import AGGREGATIONS, make_windows
+from core.vision import lift
+from core.windows import make_windows
 
 PROMPTS = Prompts(
     normal=(
@@ -50,7 +51,9 @@ def test_an_inspection_is_equations_10_to_12(backbone: Backbone) -> None:
 
     reciprocal = torch.zeros(225, dtype=torch.double)
     for scale, embeddings, values in zip((2, 3), features.windows, features.values, strict=True):
-        moved = ALIGNERS["minimal"](labels.embedding, values)[0].double()
+        cls = values.of(CLS)
+        lifted = Values(*(lift(backbone.visual, each) for each in (cls.image, cls.window)), cls.index)
+        moved = ALIGNERS["minimal"].move(labels.embedding, lifted)[0].double()
         window = ((embeddings[0].double()[:, None] * moved).sum(-1) / 0.07).softmax(-1)[:, 1]
         index = make_windows((15, 15), scale).index
         for patch in range(225):
@@ -129,9 +132,10 @@ def test_prompts_are_embedded_once_and_to_unit_length(backbone: Backbone) -> Non
     ("wrong", "message"),
     [
         ({"aligner": "magic"}, "aligner 'magic'"),
-        ({"aggregation": "sum"}, "aggregation 'sum'"),
-        ({"empty_side": "guess"}, "empty_side 'guess'"),
         ({"temperature": 0.0}, "temperature"),
+        ({"temperature": float("nan")}, "temperature nan"),
+        ({"temperature": float("inf")}, "temperature inf"),
+        ({"memory_gain": float("nan")}, "memory_gain nan"),
         ({"scales": ()}, "scales"),
         ({"scales": (2, 2)}, "scales"),
     ],
@@ -150,29 +154,13 @@ def test_an_engineer_can_swap_the_aligner_from_outside(backbone: Backbone, monke
     """A candidate is a function and a name; no other file is touched."""
 
     def towards_the_image(text: torch.Tensor, values: Values) -> torch.Tensor:
-        lifted = F.normalize(values.lift(values.window[:, :, 0]), dim=-1)[:, :, None]
-        return F.normalize(text[:, None] + 0.1 * lifted, dim=-1)
+        return F.normalize(text[:, None] + 0.1 * F.normalize(values.window, dim=-1), dim=-1)
 
-    monkeypatch.setitem(ALIGNERS, "towards-the-image", towards_the_image)
+    monkeypatch.setitem(ALIGNERS, "towards-the-image", Aligner(CLS, towards_the_image))
     text = text_of(128)
     swapped = Alfa(backbone, Method(aligner="towards-the-image")).inspect([frame()], [text])[0]
     default = Alfa(backbone).inspect([frame()], [text])[0]
     assert not np.allclose(swapped.patch_map, default.patch_map)
-
-
-def test_a_vision_engineer_can_swap_the_aggregation_from_outside(
-    backbone: Backbone, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def highest(scores: object, windows: object, whole: torch.Tensor | None) -> torch.Tensor:
-        maps = [(one[:, :, None] * w.coverage).amax(1) for one, w in zip(scores, windows, strict=True)]  # type: ignore[call-overload]
-        return torch.stack(maps).amax(0)
-
-    monkeypatch.setitem(AGGREGATIONS, "highest", highest)
-    text = text_of(128)
-    swapped = Alfa(backbone, Method(aggregation="highest")).inspect([frame()], [text])[0]
-    default = Alfa(backbone).inspect([frame()], [text])[0]
-    assert (swapped.patch_map >= default.patch_map - 1e-6).all()
-    assert swapped.local_score > default.local_score
 
 
 def test_normal_shots_count_as_in_the_paper(backbone: Backbone) -> None:

@@ -5,9 +5,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from core.aligner import ALIGNERS
+from core.aligner import ALIGNERS, Values
 from core.masked import MaskedPass
-from core.vision import UnsupportedModelError, VisionPass
+from core.vision import UnsupportedModelError, VisionPass, lift
 from core.windows import Windows, make_windows
 from tests.core.conftest import small_vit
 
@@ -79,9 +79,11 @@ def test_shapes_are_those_of_the_exact_pass() -> None:
 
 @pytest.mark.parametrize("aligner", sorted(ALIGNERS))
 def test_every_aligner_takes_its_values(aligner: str) -> None:
-    values = MaskedPass(small_vit(), [make_windows((5, 5), 2)])(PIXELS).values[0]
+    visual = small_vit()
+    values = MaskedPass(visual, [make_windows((5, 5), 2)])(PIXELS).values[0].of(ALIGNERS[aligner].tokens)
+    values = Values(lift(visual, values.image), lift(visual, values.window), values.index)
     text = F.normalize(torch.randn(3, 2, 32, generator=torch.Generator().manual_seed(1)), dim=-1)
-    moved = ALIGNERS[aligner](text, values)
+    moved = ALIGNERS[aligner].move(text, values)
     assert moved.shape == (3, 16, 2, 32)
     assert torch.allclose(moved.norm(dim=-1), torch.ones(3, 16, 2), atol=1e-5)
 

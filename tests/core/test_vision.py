@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from core.vision import UnsupportedModelError, VisionPass
+from core.vision import UnsupportedModelError, VisionPass, lift
 from core.windows import make_windows
 from tests.core.conftest import small_vit
 
@@ -52,7 +52,7 @@ def test_values_are_those_of_the_last_attention() -> None:
     assert torch.allclose(values.image, expected, atol=1e-5)
     assert values.window.shape == (1, 16, 5, 64)
     assert values.index[0].tolist() == [0, 1, 2, 6, 7]
-    assert values.lift(values.image).shape == (1, 26, 32)
+    assert lift(visual, values.image).shape == (1, 26, 32)
 
 
 def test_the_batch_does_not_change_the_result() -> None:

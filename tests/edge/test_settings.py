@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import time
 from pathlib import Path
 
@@ -193,3 +194,17 @@ def test_the_example_is_valid_and_says_every_setting(tmp_path: Path) -> None:
 def test_the_aligners_that_can_be_set_are_those_that_there_are() -> None:
     schema = MethodSettings.model_json_schema()["properties"]["aligner"]
     assert set(schema["enum"]) == {"auto", *ALIGNERS}
+
+
+@pytest.mark.parametrize(
+    ("key", "words"),
+    [
+        ("temperature = 0.0", "temperature"),
+        ("temperature = nan", "temperature"),
+        ("temperature = -0.07", "temperature"),
+        ('memory_gain = 0.0\nfew_shot = "alfa"', "memory_gain"),
+        ("memory_gain = 4.0", 'memory_gain 4.0 .* set few_shot = "alfa"'),
+    ],
+)
+def test_a_number_of_the_method_that_decides_nothing_is_refused(tmp_path: Path, key: str, words: str) -> None:
+    assert re.search(words, refused(tmp_path, f"{MINIMAL}\n[method]\n{key}\n"))

@@ -121,7 +121,7 @@ class Packs:
             said = hostile.damaged(chance, b'{"items": ["a crack in the rim", "dirt: a dark spot; a smear"]}').decode(
                 "utf-8", "replace"
             )
-        items = parse_list(said, whole=chance.random() < 0.5)[:200]
+        items = parse_list(said, complete=chance.random() < 0.5)[:200]
         kept = [as_sentence(item, "normal", "bottle") for item in items] + [as_phrase(item) for item in items]
         kept += [as_defect(item)[1][0] for item in items if as_defect(item)]
         assert all(text is None or (text.isprintable() and len(text) <= LONGEST_PROMPT) for text in kept)

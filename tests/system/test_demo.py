@@ -10,12 +10,15 @@ import threading
 from pathlib import Path
 
 import jsonschema
+import pytest
 
 from core.simline.dataset import Amount, write_dataset
 from edge.messages import json_schemas
 from tests.support.mosquitto import binary
 
+pytestmark = pytest.mark.timeout(300)  # it renders and scores the good parts of two lines first
 DEMO = [sys.executable, "-u", "-m", "edge.cli", "demo", "--rate", "5"]
+QUICK = os.environ | {"ALFA_EDGE_METHOD__SCALES": "[3]", "ALFA_EDGE_METHOD__STRIDE": "3"}  # few windows
 
 
 def listen(port: str) -> "subprocess.Popen[str]":
@@ -23,19 +26,30 @@ def listen(port: str) -> "subprocess.Popen[str]":
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
-def test_the_demo_judges_two_lines_and_anybody_can_listen(tmp_path: Path) -> None:
+def test_the_demo_judges_two_lines_anybody_can_listen_and_ctrl_c_ends_it_with_counts(tmp_path: Path) -> None:
     out = tmp_path / "overlays"
-    demo = subprocess.Popen([*DEMO, "--seconds", "12", "--out", str(out)], stdout=subprocess.PIPE, text=True)
+    errors = (tmp_path / "errors").open("w+")
+    demo = subprocess.Popen([*DEMO, "--out", str(out)], stdout=subprocess.PIPE, stderr=errors, text=True, env=QUICK)
     assert demo.stdout is not None
-    head = []
+    guard = threading.Timer(200, demo.kill)
+    guard.start()
+    head: list[str] = []
     for line in demo.stdout:
         head.append(line)
         if found := re.search(r"mosquitto_sub -h 127\.0\.0\.1 -p (\d+)", line):
             break
     assert found is not None, "".join(head)
     listener = listen(found[1])
+    for line in demo.stdout:
+        head.append(line)
+        if " seq 12 " in line:
+            demo.send_signal(signal.SIGINT)
+            break
     printed = "".join(head) + demo.stdout.read()
-    assert demo.wait(60) == 0, printed
+    assert demo.wait(30) == 0, printed
+    guard.cancel()
+    errors.seek(0)
+    assert "Traceback" not in errors.read()
     listener.terminate()
     heard = [json.loads(line) for line in listener.communicate()[0].splitlines()]
     for one in heard:
@@ -49,6 +63,7 @@ def test_the_demo_judges_two_lines_and_anybody_can_listen(tmp_path: Path) -> Non
     for line in ("plate-1", "wood-1"):
         seqs = [one["seq"] for one in heard if one["line"] == line]
         assert seqs == list(range(seqs[0], seqs[0] + len(seqs)))
+    assert re.search(r"plate-1: \d+ normal, \d+ anomaly, 0 error", printed)
     said = re.search(r"\d+ parts, accuracy ([01]\.\d{3}): ", printed)
     assert said is not None
     assert float(said[1]) >= 0.75, "200 parts make 0.9 and more; these are a few"
@@ -60,36 +75,13 @@ def test_the_demo_judges_two_lines_and_anybody_can_listen(tmp_path: Path) -> Non
         assert (out / one["heatmap"]["archive"]).exists()
 
 
-def test_ctrl_c_ends_it_cleanly_with_counts(tmp_path: Path) -> None:
-    demo = subprocess.Popen(
-        [*DEMO, "--out", str(tmp_path)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"ALFA_EDGE_METHOD__SCALES": "[3]", "ALFA_EDGE_METHOD__STRIDE": "3"},  # which is quick
-    )
-    assert demo.stdout is not None
-    guard = threading.Timer(60, demo.kill)
-    guard.start()
-    for line in demo.stdout:
-        if " seq 3 " in line:
-            demo.send_signal(signal.SIGINT)
-            break
-    rest, errors = demo.communicate(timeout=30)
-    guard.cancel()
-    assert demo.returncode == 0, errors
-    assert re.search(r"plate-1: \d+ normal, \d+ anomaly, 0 error", rest)
-    assert "Traceback" not in errors
-
-
 def test_a_data_set_teaches_and_is_judged_with_false_alarms_and_escapes(tmp_path: Path) -> None:
     for _ in write_dataset(tmp_path, ["metal_plate"], Amount(train=24, good=4, defective=1)):
         pass
     folder = tmp_path / "metal_plate"
     count = len(list(folder.glob("test/*/*.png")))
     command = [sys.executable, "-u", "-m", "edge.cli", "demo", "--source", str(folder), "--out", str(tmp_path / "out")]
-    quick = os.environ | {"ALFA_EDGE_METHOD__SCALES": "[3]", "ALFA_EDGE_METHOD__STRIDE": "3"}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=quick)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=QUICK)
     assert done.returncode == 0, done.stderr
     assert re.search(r"4 of 24 good parts enrolled; threshold .*, 5 % false alarms, from 20 good parts", done.stdout)
     said = re.search(

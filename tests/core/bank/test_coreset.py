@@ -5,11 +5,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from core.bank.coreset import radius, select
+from core.bank.coreset import farthest_first, select
 
 
 def unit(count: int, dim: int, seed: int = 0) -> Tensor:
     return F.normalize(torch.randn(count, dim, generator=torch.Generator().manual_seed(seed)), dim=-1)
+
+
+def radius(points: Tensor, chosen: Tensor) -> float:
+    """The greatest distance from a point to the nearest of the chosen ones."""
+    return float(torch.cdist(points, points[chosen]).amin(1).max())
 
 
 def naive(points: Tensor, count: int, start: int) -> list[int]:
@@ -71,3 +76,7 @@ def test_the_same_seed_gives_the_same_and_identical_points_are_not_taken_twice()
 def test_a_count_that_cannot_be_is_refused(count: int, candidates: int | None) -> None:
     with pytest.raises(ValueError, match="cannot be selected"):
         select(unit(10, 4), count, 0, candidates=candidates)
+
+
+def test_of_equally_far_points_the_first_is_taken() -> None:
+    assert farthest_first(torch.zeros(70, 2), 5, 3).tolist() == [3, 0, 1, 2, 4]

@@ -3,8 +3,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from core.bank import memory as module
-from core.bank.memory import Index, Memory, distances, index_in_steps, make_index, remember, search
+from core.bank import neighbours
+from core.bank.memory import (
+    Index,
+    Memory,
+    distances,
+    index_in_steps,
+    make_index,
+    reference_map,
+    remember,
+    search,
+)
 from core.vision import Features
 from core.windows import make_windows
 
@@ -32,7 +41,7 @@ def together(shots: list[Memory]) -> Memory:
 
 @pytest.mark.parametrize("chunk", [1, 1000, 1 << 22])
 def test_a_search_is_the_distance_to_the_nearest_shot(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_CHUNK", chunk)
+    monkeypatch.setattr(neighbours, "_CHUNK", {"cpu": chunk})
     shots = [shot(seed) for seed in range(7)]
     query = features(3)
     expected = distances(query, together(shots)).nearest([range(7)])
@@ -40,8 +49,8 @@ def test_a_search_is_the_distance_to_the_nearest_shot(chunk: int, monkeypatch: p
     for ours, theirs in zip((*found.windows, found.patches), (*expected.windows, expected.patches), strict=True):
         assert ours.shape == theirs.shape
         assert torch.allclose(ours, theirs, atol=1e-6)
-    one_map = module.reference_map(found, WINDOWS)
-    assert torch.allclose(one_map, module.reference_map(expected, WINDOWS), atol=1e-6)
+    one_map = reference_map(found, WINDOWS)
+    assert torch.allclose(one_map, reference_map(expected, WINDOWS), atol=1e-6)
     assert one_map.shape == (3, 1, 25)
 
 

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from core.bank.mutual import Ring, mutual, suggest
+from core.bank.mutual import mutual, suggest, unlike
 from core.bank.scorers import pooled, top_mean
 
 
@@ -65,19 +65,10 @@ def test_at_least_one_other_part_scores() -> None:
 
 
 @pytest.mark.parametrize("within", [None, 1])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
-def test_a_ring_scores_the_next_part_as_if_all_were_there(within: int | None, dtype: torch.dtype) -> None:
-    parts = normal(9, 3, 4, 8).half().float()
-    ring = Ring(5, 0.5, within, dtype)
-    for i, part in enumerate(parts):
-        if i:
-            kept = parts[max(0, i - 5) : i]
-            assert len(ring) == len(kept)
-            assert torch.equal(ring.parts().float(), kept)
-            expected = mutual(torch.cat([kept, part[None]]), 0.5, within)[-1]
-            assert torch.allclose(ring.score(part), expected, atol=1e-6)
-        ring.add(part)
-    assert len(ring) == 5
+def test_another_part_is_scored_as_if_it_were_among_them(within: int | None) -> None:
+    parts = normal(6, 3, 4, 8)
+    expected = mutual(parts, 0.5, within)[-1]
+    assert torch.allclose(unlike(parts[-1], parts[:-1], 0.5, within), expected, atol=1e-6)
 
 
 def test_the_suggested_are_typical_and_unlike_each_other() -> None:
@@ -100,20 +91,12 @@ def test_what_is_no_line_of_parts_is_refused() -> None:
             mutual(part.expand(3, -1, -1, -1), share)
     with pytest.raises(ValueError, match="parts has values that are not finite"):
         mutual(torch.cat([part, part * torch.nan]))
-    with pytest.raises(ValueError, match="size 0"):
-        Ring(0)
-    ring = Ring(2)
-    with pytest.raises(ValueError, match="empty ring"):
-        ring.score(part[0])
-    with pytest.raises(ValueError, match="empty ring"):
-        ring.parts()
-    with pytest.raises(ValueError, match="part has values"):
-        ring.add(part[0] * torch.inf)
-    ring.add(part[0])
-    with pytest.raises(ValueError, match="part has values"):
-        ring.score(part[0] * torch.nan)
-    with pytest.raises(ValueError, match="keeps"):
-        ring.add(normal(2, 3, 4))
+    with pytest.raises(ValueError, match="share"):
+        unlike(part[0], part, 0)
+    with pytest.raises(ValueError, match="query has values"):
+        unlike(part[0] * torch.nan, part)
+    with pytest.raises(ValueError, match="differ in rows"):
+        unlike(normal(2, 3, 4), part)
     scores, pictures = torch.zeros(3), normal(3, 2)
     for count in (0, 4):
         with pytest.raises(ValueError, match=f"{count} of 3"):

@@ -12,6 +12,7 @@ import sqlite_utils
 from sqlite_utils import Migrations
 
 from core.database.database import Database, DatabaseError, migrations, open_database
+from tests.support.disk import NoDiskError, SmallDisk
 
 PARTS = "CREATE TABLE parts (id INTEGER PRIMARY KEY, name TEXT NOT NULL, data BLOB) STRICT"
 ONE = [migrations("parts", PARTS)]
@@ -232,3 +233,18 @@ def test_what_a_killed_process_left_is_cleared_away(path: Path) -> None:
         (path.parent / name).write_bytes(b"half a database")
     open_database(path, ONE).close()
     assert [one.name for one in path.parent.iterdir()] == ["state.db"]
+
+
+def test_a_disk_that_is_full_as_it_opens_is_called_full(tmp_path: Path) -> None:
+    """SQLite calls it an I/O error, as if the disk were faulty."""
+    try:
+        with SmallDisk(tmp_path / "disk") as disk:
+            path = disk.folder / "state.db"
+            open_database(path, ONE).close()
+            disk.fill()
+            with pytest.raises(DatabaseError, match=r"state\.db: .*disk is full.*; make room on its disk"):
+                open_database(path, ONE)
+            disk.clear()
+            open_database(path, ONE).close()
+    except NoDiskError as error:
+        pytest.skip(str(error))

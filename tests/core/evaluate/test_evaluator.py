@@ -32,6 +32,12 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_dataset(tmp_path_factory.mktemp("data"))
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Features that are encoded once, for tests whose subject is not the cache."""
+    return tmp_path_factory.mktemp("cache")
+
+
 def evaluate(backbone: Backbone, dataset: Path, cache: Path, shots: tuple[int, ...] = (0, 1, 2)) -> ClassResult:
     alfa = Alfa(backbone, ALFA, patches=True)
     features = FeatureCache(cache, alfa, ["minimal", "identity"], 4, lambda *_: None)
@@ -40,8 +46,8 @@ def evaluate(backbone: Backbone, dataset: Path, cache: Path, shots: tuple[int, .
     return evaluator.evaluate(data, load_pack("magnetic_tile"), dataset)
 
 
-def test_every_setting_is_run_on_every_picture(backbone: Backbone, dataset: Path, tmp_path: Path) -> None:
-    result = evaluate(backbone, dataset, tmp_path)
+def test_every_setting_is_run_on_every_picture(backbone: Backbone, dataset: Path, folder: Path) -> None:
+    result = evaluate(backbone, dataset, folder)
     assert [(run.variant, run.shots, run.seed) for run in result.runs] == [
         *((variant.name, 0, 0) for variant in VARIANTS),
         *(("alfa", count, seed) for count in (1, 2) for seed in range(3)),
@@ -60,8 +66,8 @@ def test_every_setting_is_run_on_every_picture(backbone: Backbone, dataset: Path
     assert result.runs[0].operation.normals == result.train - len(shots), "no shot is calibrated from"
 
 
-def test_zero_shot_scores_are_those_of_an_inspection(backbone: Backbone, dataset: Path, tmp_path: Path) -> None:
-    result = evaluate(backbone, dataset, tmp_path, (0,))
+def test_zero_shot_scores_are_those_of_an_inspection(backbone: Backbone, dataset: Path, folder: Path) -> None:
+    result = evaluate(backbone, dataset, folder, (0,))
     alfa = Alfa(backbone)
     text = alfa.embed(load_pack("magnetic_tile").prompts())
     for picture, score in zip(result.pictures, result.runs[0].scores, strict=True):

@@ -66,7 +66,7 @@ def test_of_half_a_json_answer_the_complete_items_are_taken(form: str) -> None:
 
 def test_of_a_plain_list_that_was_cut_off_the_last_line_is_left_out() -> None:
     cut = f"- {A}\n- {B}\n- An abnormal image of a bea"
-    assert parse_list(cut, whole=False) == [A, B]
+    assert parse_list(cut, complete=False) == [A, B]
     assert len(parse_list(cut)) == 3
 
 

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 from open_clip.model import CLIP
+from torch.nn.functional import normalize
 
 from core.models import architecture
 from core.training.captions import Captions
@@ -13,10 +14,10 @@ from core.training.objective import (
     draw_anchors,
     draw_windows,
     embed_texts,
+    embed_windows,
     encode,
     losses,
     pair_loss,
-    run_blocks,
 )
 from core.training.pool import Batch
 from core.training.split import (
@@ -26,6 +27,8 @@ from core.training.split import (
     TRAINED_DEFECTS,
     trained_defects_of,
 )
+from core.vision import VisionPass
+from core.windows import make_windows
 
 
 def test_what_is_held_out_is_not_trained() -> None:
@@ -46,8 +49,9 @@ def test_windows_lie_over_damage_and_know_how_much() -> None:
         assert not hit[1].any()
 
 
-def test_short_sentences_are_embedded_as_by_open_clip() -> None:
-    model = CLIP(**architecture()).eval()
+@pytest.mark.parametrize("layer_scale", [None, 0.3])
+def test_short_sentences_are_embedded_as_by_open_clip(layer_scale: float | None) -> None:
+    model = scaled(layer_scale)
     tokens = Captions().defects(np.random.default_rng(0), 1)[:, 0]
     padded = torch.zeros(len(tokens), 77, dtype=torch.int64)
     padded[:, : tokens.shape[1]] = tokens
@@ -110,11 +114,50 @@ def test_in_a_pair_only_the_defect_counts() -> None:
     assert pair_loss(blind, sides, torch.zeros(4, dtype=torch.bool)) == 0.0
 
 
-def test_the_fast_pass_is_open_clips() -> None:
-    model = CLIP(**architecture()).eval()
-    tokens = torch.randn(3, 10, 256)
-    with torch.inference_mode():
-        assert torch.allclose(run_blocks(model.visual.transformer, tokens), model.visual.transformer(tokens), atol=1e-5)
+def scaled(layer_scale: float | None = 0.3) -> CLIP:
+    """The model's shape with LayerScale, whose factors differ."""
+    parts = architecture()
+    for tower in ("vision_cfg", "text_cfg"):
+        parts[tower] = {**parts[tower], "ls_init_value": layer_scale}
+    torch.manual_seed(0)
+    model = CLIP(**parts).eval()
+    for name, parameter in model.named_parameters():
+        if name.endswith("gamma"):
+            parameter.data *= torch.rand_like(parameter) + 0.5
+    return model
+
+
+def test_training_embeds_images_and_windows_as_the_pass_that_judges() -> None:
+    """Red on the old code, which had a pass of its own that dropped LayerScale."""
+    visual = scaled().visual
+    windows = [make_windows((15, 15), scale) for scale in (2, 3)]
+    pixels = torch.randn(2, 3, 240, 240, generator=torch.Generator().manual_seed(0))
+    judged = VisionPass(visual, windows, patches=True)(pixels)
+    drawn = [torch.tensor([[5, 60, 100], [0, 7, 9]]), torch.tensor([[3], [11]])]  # windows of each picture
+    patches = [tables.index[places] for tables, places in zip(windows, drawn, strict=True)]
+    with torch.no_grad():
+        tokens, embedded = embed_windows(visual, pixels, patches)
+    assert torch.allclose(normalize(tokens[:, 0] @ visual.proj, dim=-1), judged.image, atol=1e-6)
+    assert torch.allclose(normalize(tokens[:, 1:], dim=-1), judged.patches, atol=1e-6)
+    for found, wanted, places in zip(embedded, judged.windows, drawn, strict=True):
+        for picture in range(2):
+            assert torch.allclose(found[picture], wanted[picture, places[picture]], atol=1e-6)
+
+
+def test_every_weight_of_both_towers_learns() -> None:
+    """Red on the old code: LayerScale got no gradient."""
+    model, captions, draw = scaled(), Captions(), np.random.default_rng(0)
+    damage = np.zeros((2, 15, 15), np.int64)
+    damage[0, 3, 3] = 60
+    batch = Batch(np.zeros((2, 240, 240, 3), np.uint8), damage, np.array([0, 0]), np.array([2, -1]))
+    anchors = draw_anchors(1, len(TRAINED_DEFECTS), 128, 0)
+    texts, loss = embed_texts(model, captions.states(draw, [0], SENTENCES), captions.defects(draw, 1), anchors)
+    pixels = torch.from_numpy(draw.standard_normal((2, 3, 240, 240), dtype=np.float32))
+    place = torch.zeros(2, dtype=torch.int64)
+    parts = losses(model.visual, DamageHead(256), pixels, batch, place, (texts,), Regime(), draw)
+    torch.stack([loss, *parts.values()]).sum().backward()
+    idle = [name for name, parameter in model.named_parameters() if parameter.grad is None or not parameter.grad.any()]
+    assert idle == ["logit_scale"]  # which the loss's own temperature stands for
 
 
 def test_cells_are_where_a_pair_differs() -> None:

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,10 @@ import pytest
 import torch
 
 from core.adaptation import TextFeatures
-from core.alfa import Alfa
+from core.alfa import Alfa, Method
 from core.packs.compiled import compile_pack
 from core.packs.pack import PromptPack, load_pack
+from core.traits import CLIP_TRAITS
 from core.weights.source import ModelError
 from edge.clock import monotonic
 from edge.inference import Inference, InferenceStoppedError
@@ -25,13 +27,42 @@ PACKS = ("bottle", "tile", "cable", "zipper")
 
 
 @pytest.mark.parametrize(
-    ("method", "words"), [({"memory_layers": (99,)}, r"memory layers \[99\]"), ({"scales": (16,)}, "16")]
+    ("method", "words"),
+    [
+        ({"memory_layers": (99,)}, r"memory layers \[99\]"),
+        ({"scales": (16,)}, "16"),
+        ({"weighted": True, "adaptation": False}, r"weighted .* set adaptation = true"),
+    ],
 )
 def test_a_method_that_does_not_fit_the_model_is_refused_in_words(
     tmp_path: Path, method: dict[str, Any], words: str
 ) -> None:
     with pytest.raises(ModelError, match=rf"the method does not fit the model: .*{words}"):
         make_alfa(model(tmp_path), MethodSettings(**method))
+
+
+def test_every_switch_of_the_method_can_be_set_but_for_those_that_make_it_winclip(tmp_path: Path) -> None:
+    """Red on the old code: temperature, memory_gain and weighted could be set nowhere."""
+    winclips = {"unit_prompts", "local_in_image", "image_in_map"}
+    names = {field.name for field in fields(Method)} - winclips
+    assert names == set(MethodSettings.model_fields)
+    asked: dict[str, Any] = {
+        "scales": (2,),
+        "stride": 2,
+        "windows": "exact",
+        "adaptation": True,
+        "weighted": True,
+        "aligner": "ridge",
+        "llm_prompts": False,
+        "temperature": 0.01,
+        "memory_gain": 4.0,
+        "few_shot": "alfa",
+        "memory_layers": (2, 3),
+    }
+    assert set(asked) == names
+    made = make_alfa(model(tmp_path), MethodSettings(**asked)).method
+    assert {name: getattr(made, name) for name in names} == asked
+    assert make_alfa(model(tmp_path), MethodSettings()).method == Method().on(CLIP_TRAITS)
 
 
 def model(folder: Path) -> ModelSettings:

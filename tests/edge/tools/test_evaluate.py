@@ -23,14 +23,20 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_dataset(tmp_path_factory.mktemp("data"), ("bottle", "tile"))
 
 
-def options(dataset: Path, tmp_path: Path) -> list[str]:
-    return ["evaluate", str(dataset), "--shots", "0,1,2", "--seeds", "2", "--cache", str(tmp_path / "cache")]
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One for all: whose subject is not the cache need not encode the same pictures again."""
+    return tmp_path_factory.mktemp("cache")
 
 
-def test_json_csv_and_report(dataset: Path, tmp_path: Path) -> None:
+def options(dataset: Path, cache: Path) -> list[str]:
+    return ["evaluate", str(dataset), "--shots", "0,1,2", "--seeds", "2", "--cache", str(cache)]
+
+
+def test_json_csv_and_report(dataset: Path, cache: Path, tmp_path: Path) -> None:
     files = {kind: tmp_path / f"result.{kind}" for kind in ("json", "csv", "html")}
     wanted = ["--json", str(files["json"]), "--csv", str(files["csv"]), "--report", str(files["html"]), "--ablate"]
-    result = runner.invoke(app, [*options(dataset, tmp_path), *wanted])
+    result = runner.invoke(app, [*options(dataset, cache), *wanted])
     assert result.exit_code == 0, result.output
     assert "bundled" in result.output
     found = Evaluation.model_validate_json(files["json"].read_text("utf-8"))
@@ -45,15 +51,15 @@ def test_json_csv_and_report(dataset: Path, tmp_path: Path) -> None:
         rows = list(csv.DictReader(file))
     assert len(rows) == sum(len(one.runs) for one in found.classes)
     assert "<html" in files["html"].read_text("utf-8")[:200]
-    against = runner.invoke(app, [*options(dataset, tmp_path), "--resume", "--against", str(files["json"])])
+    against = runner.invoke(app, [*options(dataset, cache), "--resume", "--against", str(files["json"])])
     assert against.exit_code == 0, against.output
 
 
 @pytest.mark.parametrize("windows", ["masked", "none"])
-def test_windows_in_another_way(dataset: Path, tmp_path: Path, windows: str) -> None:
+def test_windows_in_another_way(dataset: Path, cache: Path, tmp_path: Path, windows: str) -> None:
     file, report = tmp_path / "result.json", tmp_path / "result.html"
     arguments = ["evaluate", str(dataset), "--classes", "tile", "--shots", "1", "--seeds", "1", "--windows", windows]
-    wanted = ["--cache", str(tmp_path / "cache"), "--json", str(file), "--report", str(report)]
+    wanted = ["--cache", str(cache), "--json", str(file), "--report", str(report)]
     result = runner.invoke(app, [*arguments, *wanted])
     assert result.exit_code == 0, result.output
     assert Evaluation.model_validate_json(file.read_text("utf-8")).windows == windows
@@ -62,10 +68,10 @@ def test_windows_in_another_way(dataset: Path, tmp_path: Path, windows: str) -> 
 
 def test_killed_half_way_and_resumed_it_finds_the_same(dataset: Path, tmp_path: Path) -> None:
     whole = tmp_path / "whole.json"
-    arguments = options(dataset, tmp_path)
-    assert runner.invoke(app, [*arguments, "--json", str(whole)]).exit_code == 0
+    one_class = ["--classes", "tile"]
+    assert runner.invoke(app, [*options(dataset, tmp_path / "cache"), *one_class, "--json", str(whole)]).exit_code == 0
     cut = tmp_path / "cut.json"
-    other = [*options(dataset, tmp_path / "other"), "--json", str(cut), "--resume"]
+    other = [*options(dataset, tmp_path / "other"), *one_class, "--json", str(cut), "--resume"]
     process = subprocess.Popen([sys.executable, "-m", "edge.cli", *other], stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
     while len(list((tmp_path / "other").rglob("*.safetensors"))) < 8 and time.monotonic() < deadline:
@@ -88,10 +94,10 @@ def test_killed_half_way_and_resumed_it_finds_the_same(dataset: Path, tmp_path: 
     ],
 )
 def test_rows_are_named_by_what_was_asked_for(
-    dataset: Path, tmp_path: Path, extra: list[str], names: list[str]
+    dataset: Path, cache: Path, tmp_path: Path, extra: list[str], names: list[str]
 ) -> None:
     file = tmp_path / "result.json"
-    arguments = [*options(dataset, tmp_path), "--classes", "tile", "--json", str(file)]
+    arguments = [*options(dataset, cache), "--classes", "tile", "--json", str(file)]
     wanted = ["--report", str(tmp_path / "result.html"), *extra]
     result = runner.invoke(app, [*arguments, *wanted])
     assert result.exit_code == 0, result.output
@@ -121,8 +127,8 @@ def test_rows_are_named_by_what_was_asked_for(
         (["--few-shot", "alfa", "--augment", "flips"], "--few-shot"),
     ],
 )
-def test_bad_input_is_named(dataset: Path, tmp_path: Path, extra: list[str], message: str) -> None:
-    result = runner.invoke(app, [*options(dataset, tmp_path), *extra])
+def test_bad_input_is_named(dataset: Path, cache: Path, extra: list[str], message: str) -> None:
+    result = runner.invoke(app, [*options(dataset, cache), *extra])
     assert result.exit_code == 2
     assert message in result.stderr
     assert "Traceback" not in result.stderr
@@ -134,8 +140,8 @@ def test_a_folder_that_is_no_data_set_is_named(tmp_path: Path) -> None:
     assert str(tmp_path) in result.stderr
 
 
-def test_the_json_says_nothing_of_time_or_machine(dataset: Path, tmp_path: Path) -> None:
+def test_the_json_says_nothing_of_time_or_machine(dataset: Path, cache: Path, tmp_path: Path) -> None:
     file = tmp_path / "result.json"
-    arguments = ["evaluate", str(dataset), "--classes", "tile", "--cache", str(tmp_path), "--json", str(file)]
+    arguments = ["evaluate", str(dataset), "--classes", "tile", "--cache", str(cache), "--json", str(file)]
     assert runner.invoke(app, arguments).exit_code == 0
     assert not {"date", "time", "machine", "node"} & set(json.loads(file.read_text("utf-8")))
