@@ -59,16 +59,20 @@ def select_in_steps(
         projection = torch.randn(points.shape[1], dimensions, generator=generator) * dimensions**-0.5
         points = points @ projection.to(points.device)
     start = int(torch.randint(most, (), generator=generator))
-    chosen = yield from farthest_first(points, count, start)
+    chosen = yield from _farthest_in_steps(points, count, start)
     return drawn.to(points.device)[chosen]
 
 
-def farthest_first(points: Tensor, count: int, start: int) -> Steps[Tensor]:
+def farthest_first(points: Tensor, count: int, start: int) -> Tensor:
     """Greedy selection of `count` of points [M, d] from point `start`; exact, although it measures a block at a time.
 
     Distances to those taken only shrink. So while the farthest of the block is no nearer than its nearest was when it
     was drawn, no point outside the block can be farther.
     """
+    return finish(_farthest_in_steps(points, count, start))
+
+
+def _farthest_in_steps(points: Tensor, count: int, start: int) -> Steps[Tensor]:
     lengths = points.square().sum(1)
 
     def measure(rows: Tensor) -> Tensor:

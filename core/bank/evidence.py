@@ -245,8 +245,8 @@ def _leave_out(bank: Tensor, owners: Tensor, firsts: list[int]) -> Steps[tuple[T
     Two shots are compared once, for both. One shot alone is compared with itself, other places only: how strange one
     patch of a good part is to the others.
     """
-    within = _within(bank)
-    if len(set(owners.tolist())) == 1:
+    within, whose = _within(bank), owners.tolist()
+    if len(set(whose)) == 1:
         alone = _elsewhere(bank[0], within)[None]
         return alone, alone, alone
     free, held, missing = (bank.new_full((len(firsts), *bank.shape[1:3]), torch.inf) for _ in range(3))
@@ -261,8 +261,9 @@ def _leave_out(bank: Tensor, owners: Tensor, firsts: list[int]) -> Steps[tuple[T
 
     turns = {place: turn for turn, place in enumerate(firsts)}
     for turn, place in enumerate(firsts):
+        # Of the shots that are left out too, those before this one have been compared with it.
         others = [
-            view for view in range(len(bank)) if owners[view] != owners[place] and turns.get(view, len(firsts)) > turn
+            view for view, owner in enumerate(whose) if owner != whose[place] and turns.get(view, len(firsts)) > turn
         ]
         yield
         if not others:

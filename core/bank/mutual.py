@@ -10,7 +10,6 @@ from torch import Tensor
 
 from core.bank.coreset import farthest_first
 from core.bank.neighbours import check_finite, check_maps, nearest
-from core.steps import finish
 
 
 def mutual(parts: Tensor, share: float = 0.3, within: int | None = None) -> Tensor:
@@ -83,8 +82,7 @@ def suggest(scores: Tensor, pictures: Tensor, count: int) -> list[int]:
     check_finite("scores", scores)
     check_finite("pictures", pictures)
     typical = scores.argsort(stable=True)[: max(count, (len(scores) + 1) // 2)]
-    steps = farthest_first(pictures[typical].double(), count, 0)
-    return [int(typical[place]) for place in finish(steps).tolist()]
+    return [int(typical[place]) for place in farthest_first(pictures[typical].double(), count, 0).tolist()]
 
 
 def _check_share(share: float) -> None:

@@ -65,25 +65,21 @@ def nearest_each_way(part: Tensor, bank: Tensor, within: int) -> tuple[Tensor, T
     size = rows * cols
     near = _around(rows, cols, check_within(within)).to(part.device)
     query = part.float().flatten(0, 1)
-    lengths = _squared_lengths("part", query)
+    lengths, dtype = _squared_lengths("part", query), _precision(bank)
     found = [query.new_empty(shots, size) for _ in range(4)]
     together = max(1, _CHUNK.get(part.device.type, _CHUNK["cpu"]) // size**2)
-    dtype = _precision(bank)
-    for start in range(0, shots, together):
-        some = bank[start : start + together].flatten(1, 2)
-        fine = some.float()
-        others = _squared_lengths("bank", fine)
-        product = query.to(dtype) @ some.to(dtype).flatten(0, 1).T
-        product = product.view(size, len(some), size)
+    for first in range(0, shots, together):
+        some, here = bank[first : first + together].flatten(1, 2), slice(first, first + together)
+        bank_lengths = _squared_lengths("bank", some)
+        product = (query.to(dtype) @ some.to(dtype).flatten(0, 1).T).view(size, len(some), size)
         # q·b - |b|² / 2 is greatest where |q - b| is least, and for the shots' patches q·b - |q|² / 2.
-        there = product - (others / 2).to(dtype)
+        there = product - (bank_lengths / 2).to(dtype)
         back = (product - (lengths / 2).to(dtype)[:, None, None]).permute(1, 2, 0).reshape(-1, 1, size)
+        others = some.float().flatten(0, 1)
         for place, table in enumerate((None, near)):
-            squared = _least(there, query, lengths, fine, table)
-            found[place][start : start + together] = squared.T
+            found[place][here] = _least(there, query, lengths, some, table).T
             table = None if table is None else table.repeat(len(some), 1)
-            squared = _least(back, fine.flatten(0, 1), others.flatten(), query[None], table)
-            found[2 + place][start : start + together] = squared.view(-1, size)
+            found[2 + place][here] = _least(back, others, bank_lengths.flatten(), query[None], table).view(-1, size)
     free, held, back_free, back_held = (squared.clamp_min_(0).sqrt_().view(shots, rows, cols) for squared in found)
     return free, held, back_free, back_held
 
@@ -124,13 +120,6 @@ def check_within(within: int) -> int:
     return within
 
 
-def _check_alike(query: Tensor, bank: Tensor) -> None:
-    check_maps("query", query)
-    check_maps("bank", bank)
-    if query.shape[1:] != bank.shape[1:]:
-        raise ValueError(f"query {list(query.shape)} and bank {list(bank.shape)} differ in rows, columns or dimensions")
-
-
 def _of_maps(query: Tensor, bank: Tensor, places: Sequence[int | None]) -> list[Tensor]:
     """[B, S, R, C] for each place that patches are held to."""
     _check_alike(query, bank)
@@ -144,6 +133,13 @@ def _of_maps(query: Tensor, bank: Tensor, places: Sequence[int | None]) -> list[
     return [
         squared.sqrt_().view(parts, rows * cols, -1).transpose(1, 2).reshape(parts, -1, rows, cols) for squared in found
     ]
+
+
+def _check_alike(query: Tensor, bank: Tensor) -> None:
+    check_maps("query", query)
+    check_maps("bank", bank)
+    if query.shape[1:] != bank.shape[1:]:
+        raise ValueError(f"query {list(query.shape)} and bank {list(bank.shape)} differ in rows, columns or dimensions")
 
 
 def _search(

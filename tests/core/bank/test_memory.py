@@ -4,7 +4,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from core.bank import neighbours
-from core.bank.memory import Index, Memory, distances, index_in_steps, make_index, reference_map, remember, search
+from core.bank.memory import (
+    Index,
+    Memory,
+    distances,
+    index_in_steps,
+    make_index,
+    reference_map,
+    remember,
+    search,
+)
 from core.vision import Features
 from core.windows import make_windows
 

@@ -1,7 +1,5 @@
 """One search for all of few-shot: against patch by patch in float64."""
 
-import math
-
 import numpy as np
 import pytest
 import torch
@@ -176,7 +174,7 @@ def test_what_cannot_be_compared_is_refused() -> None:
 @pytest.mark.parametrize("chunk", [1, 1 << 22])
 def test_each_way_is_nearest_there_and_back(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(module._CHUNK, "cpu", chunk)
-    maps = normal(6, 5, 4, 7, seed=3)
+    maps = torch.randn(6, 5, 4, 7, generator=torch.Generator().manual_seed(3))
     maps[4] = maps[0] + 1e-4  # nearly the same part
     maps[5, 0] = maps[0, 0]
     part, bank = maps[0], maps[1:]
@@ -191,4 +189,4 @@ def test_each_way_is_nearest_there_and_back(chunk: int, monkeypatch: pytest.Monk
     with pytest.raises(ValueError, match="differ in rows"):
         nearest_each_way(part[:3], bank, 1)
     with pytest.raises(ValueError, match="part has values"):
-        nearest_each_way(part * math.nan, bank, 1)
+        nearest_each_way(part * float("nan"), bank, 1)
