@@ -135,4 +135,5 @@ def _attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -
     # With gradients plain products are faster on a CPU; in half precision they stay in it.
     scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)
     scores = scores if mask is None else scores + mask
-    return (scores.softmax(-1).to(value.dtype) @ value).transpose(1, 2)
+    mixed: Tensor = scores.softmax(-1).to(value.dtype) @ value
+    return mixed.transpose(1, 2)
