@@ -88,7 +88,8 @@ def _ranks(values: Sequence[float]) -> Floats:
     """The ranks of values, less their mean; those that tie share the middle one."""
     _, place, counts = np.unique(np.asarray(values, np.float64), return_inverse=True, return_counts=True)
     ranks: Floats = (np.cumsum(counts) - (counts - 1) / 2)[place]
-    return ranks - ranks.mean()
+    ranks -= ranks.mean()
+    return ranks
 
 
 def _beyond_chance(ranks: Floats, times: Callable[[Floats], Floats]) -> float:
