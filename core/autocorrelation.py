@@ -87,9 +87,9 @@ def parts_worth(effective: float, time: float) -> int:
 def _ranks(values: Sequence[float]) -> Floats:
     """The ranks of values, less their mean; those that tie share the middle one."""
     _, place, counts = np.unique(np.asarray(values, np.float64), return_inverse=True, return_counts=True)
-    ranks = (np.cumsum(counts) - (counts - 1) / 2)[place]
-    centred: Floats = ranks - ranks.mean()
-    return centred
+    ranks: Floats = (np.cumsum(counts) - (counts - 1) / 2)[place]
+    ranks -= ranks.mean()
+    return ranks
 
 
 def _beyond_chance(ranks: Floats, times: Callable[[Floats], Floats]) -> float:

@@ -226,8 +226,9 @@ def learn(
         if (now.bank, now.wire.pack_sha256) != (recipe.bank, recipe.wire.pack_sha256):
             raise FirstRunError(f"the shots or the pack of line {line} changed meanwhile; calibrate it anew")
         kept = enrolment.calibrate(line, scores, rate, "good parts of the first run", who)
-    note = calibrate([score for score, _ in scores], rate).note
-    notes = guide.notes() + ((f"{note}; `alfa-edge calibrate` takes more of them",) if note else ())
+    worth = calibrate([score for score, _ in scores], rate)
+    alike = worth.effective < worth.count and worth.note  # else `check_count` has asked
+    notes = guide.notes() + ((f"{worth.note}: `alfa-edge calibrate` takes more of them",) if alike else ())
     return Learned(found, kept, notes)
 
 

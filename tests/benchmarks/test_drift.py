@@ -34,25 +34,30 @@ class Outcome:
     """What became of LINES lines that all have a calibration of their own.
 
     Attributes:
-        met: Whether each promises RATE.
+        rates: The false-alarm rate that each promises.
         watched: Whether drift is watched.
         drifted: Whether drift was said of it though nothing changed.
         above: The share of its parts that alarmed.
         parts: Of each of SHIFTS, parts until drift was said; infinity where it was not within SOON.
     """
 
-    met: NDArray[np.bool_]
+    rates: Floats
     watched: NDArray[np.bool_]
     drifted: NDArray[np.bool_]
     above: Floats
     parts: tuple[Floats, ...]
+
+    @property
+    def met(self) -> NDArray[np.bool_]:
+        """Whether each promises RATE."""
+        return self.rates == RATE
 
     def row(self) -> str:
         """Its part of the table."""
         kept, medians = self.met & self.watched, [f"{np.median(parts[self.watched]):.0f}" for parts in self.parts]
         above = self.above[self.met]
         return (
-            f"{mean(self.met):5.1f} %{100 * above.mean() if len(above) else math.nan:7.2f} +- "
+            f"{mean(self.met):6.1f} %{100 * above.mean() if len(above) else math.nan:7.2f} +- "
             f"{100 * error_of(above):4.2f} %{mean(self.watched):7.1f} %{mean(self.drifted[kept]):7.1f} %"
             f"{mean(self.drifted[self.watched]):7.1f} %   {' '.join(f'{words:>6}' for words in medians)}"
         )
@@ -75,8 +80,7 @@ def test_ar1_lines_keep_what_they_promise(phi: float, count: int) -> None:
         assert now.met.mean() >= 0.98
     if count / ((1 + phi) / (1 - phi)) > 60:
         assert now.met.mean() >= 0.98
-        for parts, within in zip(now.parts[1:], (SOON, SOON / 2), strict=True):
-            assert np.mean(parts <= within) >= 0.9
+        assert np.mean(now.parts[-1] <= SOON / 2) >= 0.9
 
 
 def lamp(rng: np.random.Generator, parts: int) -> Floats:
@@ -120,7 +124,8 @@ def holds(now: Outcome) -> None:
     """What is promised is kept."""
     assert mean(now.drifted[now.met & now.watched]) <= 100 * DELTA
     assert mean(now.drifted[now.watched]) <= 100 * DELTA
-    if now.met.any():
+    assert now.above.mean() <= now.rates.mean() + 2 * error_of(now.above)
+    if now.met.sum() >= 10:  # the noise of fewer is not known
         assert now.above[now.met].mean() <= RATE + 2 * error_of(now.above[now.met])
 
 
@@ -144,7 +149,7 @@ def judge(scores: Floats, count: int) -> Outcome:
         found = lines.found(to_scores(logits[:SOON] + shift * logits.std()))
         delays.append(np.where(found > 0, found, np.inf))
     return Outcome(
-        np.array(rates) == RATE, lines.watched, lines.found(parts) > 0, (parts >= lines.thresholds[:, 0]).mean(0),
+        np.array(rates), lines.watched, lines.found(parts) > 0, (parts >= lines.thresholds[:, 0]).mean(0),
         tuple(delays),
     )  # fmt: skip
 

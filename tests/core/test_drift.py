@@ -142,13 +142,15 @@ def test_one_part_after_the_other_is_as_many_lines_at_once() -> None:
 
 @pytest.mark.parametrize(("count", "phi"), [(499, 0.7), (499, 0.9)])
 def test_a_line_whose_neighbours_resemble_each_other_hardly_ever_drifts(count: int, phi: float) -> None:
-    """Before resemblance counted, nearly all of these lines drifted."""
+    """Where each part counts as independent in the bets alone, many drift, though the bounds are wide."""
     scores = alike(np.random.default_rng(count), 60, count + 3000, phi)
     tests, _ = calibrated(scores[:, :count])
     found = Lines.of(tests).found(scores[:, count:].T)
     careless = [replaced(test, weight=1.0) for test in tests]
-    print(f"phi {phi}: {(found > 0).mean():.3f}, {(Lines.of(careless).found(scores[:, count:].T) > 0).mean():.3f}")
+    cries = Lines.of(careless).found(scores[:, count:].T) > 0
+    print(f"phi {phi}: {(found > 0).mean():.3f} of lines drift, {cries.mean():.3f} of careless ones")
     assert (found > 0).sum() <= 1
+    assert cries.sum() >= 4
 
 
 @pytest.mark.parametrize(("shift", "within"), [(1.0, 1500), (2.0, 300)])
