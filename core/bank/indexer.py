@@ -9,14 +9,15 @@ import torch
 from torch import Tensor
 
 from core.backbone import Backbone
-from core.bank.evidence import Steps, gather_in_steps
+from core.bank.evidence import gather_in_steps
 from core.bank.feature_maps import FeatureMaps
-from core.bank.memory import Index, Memory, make_index, remember
+from core.bank.memory import Index, Memory, index_in_steps, remember
 from core.bank.tiled_index import AnyIndex, index_tiles
 from core.identity import Identity, identity_of
 from core.image import Rgb
 from core.method import Method
 from core.own_tower import OwnTower
+from core.steps import Steps
 from core.tiles import WHOLE, Tiling
 from core.towers import Tower
 from core.vision import Features
@@ -123,7 +124,7 @@ class Indexer:
 
         Raises:
             OtherIdentityError: a memory was made by another model, or for other windows or maps.
-            ValueError: as `make_index` and `evidence.gather`.
+            ValueError: as `memory.index_in_steps` and `evidence.gather`.
         """
         for memory in memories:
             self.identity(tiling.tile_size(shape)).refuse(memory.made_by, "a normal shot")
@@ -134,7 +135,8 @@ class Indexer:
     ) -> Steps[Index]:
         device = self._backbone.device
         if not self._evidence:
-            return replace(make_index(memories, device, limit), made_by=self.identity(None))
+            index = yield from index_in_steps(memories, device, limit, owners)
+            return replace(index, made_by=self.identity(None))
         names = [kind.name for kind in self.feature_maps(shape).kinds]
         maps = [torch.cat(kind).to(device) for kind in zip(*(memory.maps for memory in memories), strict=True)]
         evidence = yield from gather_in_steps(names, maps, owners, limit)

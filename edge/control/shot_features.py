@@ -8,12 +8,12 @@ from typing import Any, TypeVar
 
 from core.alfa import Alfa
 from core.bank.augment import augment, variants
-from core.bank.evidence import Steps
 from core.bank.memory import Index, Memory
 from core.bank.memory_bank import FeaturesOfOthersError, Shot
 from core.bank.tiled_index import AnyIndex, TiledIndex
 from core.encoding import Encoding, encoding_of
 from core.image import Rgb
+from core.steps import Steps
 from core.tiles import WHOLE, Tiling, tiling_of
 from edge.inference import Inference
 from edge.inspection.recipe import LoadedRecipe
@@ -130,6 +130,13 @@ class ShotFeatures:
         """Height and width of the line's pictures, pixels, as its shots or its region tell; else None."""
         roi = self._settings[line].roi
         return self._shape(line) or (None if roi is None else (roi.height, roi.width))
+
+    def without(self, line: str, index: AnyIndex | None, shot: int) -> AnyIndex | None:
+        """The index of the line's other shots, taken from `index` of all of them: nothing is thinned for each anew."""
+        if index is not None and (others := self.ask(lambda _alfa: index.without(shot))) is not None:
+            return others
+        # So few features are kept that all of a kind are the shot's own.
+        return self.index(line, [view for view in self.views(line) if view[0].id != shot])
 
     def hear(self, line: str, recipe: LoadedRecipe, index: AnyIndex | None, basis: tuple[str, str]) -> AnyIndex | None:
         """`index` with what the text side says of the shots; the database keeps that, as each shot takes a pass.
