@@ -165,7 +165,7 @@ def tiling_of(tiles: Tiles, overlap: float, size: tuple[int, int]) -> Tiling:
     return Tiling(count, 1, overlap) if size[0] > size[1] else Tiling(1, count, overlap)
 
 
-def name_of(tiles: Tiles, overlap: float) -> str:
+def tiles_name(tiles: Tiles, overlap: float) -> str:
     """As `2x2@0.2` or `auto@0.2`; empty without tiles."""
     return f"{AUTO}@{overlap:g}" if tiles == AUTO else Tiling(tiles[0], tiles[1], overlap).name
 

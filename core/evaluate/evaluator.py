@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +17,12 @@ from core.alfa import Alfa
 from core.bank.memory import Memory, distances, reference_map, remember
 from core.evaluate.cache import FeatureCache
 from core.evaluate.datasets import DataClass, MaskSurvey, Sample, read_mask
-from core.evaluate.few_shot import Judge, MapStore, judge_of, median_shape, mutual_judge, to_numpy, views
+from core.evaluate.few_shot import MapStore, judge_of, median_shape, mutual_judge, to_numpy, views
 from core.evaluate.map_cache import MapCache, View
-from core.evaluate.metrics import PixelMetrics, deciles, image_metrics, operate
+from core.evaluate.metrics import deciles, image_metrics, operate
 from core.evaluate.plan import Plan
 from core.evaluate.result import ClassResult, Metrics, Picture, Run
+from core.evaluate.setting import Setting
 from core.heatmap import to_frame
 from core.image import ImageError, read
 from core.model_error import NotFiniteError
@@ -38,22 +38,6 @@ CALIBRATION = 50
 """Good training pictures that the operating threshold comes from, at most; none of them is a shot."""
 FALSE_ALARM_RATE = 0.05
 """What the threshold is to promise."""
-
-
-@dataclass(eq=False)
-class _Setting:
-    """One run of one class, and what it collects."""
-
-    variant: int
-    shots: tuple[int, ...]
-    """Indices into the class's shots."""
-    seed: int
-    scores: list[float] = field(default_factory=list)
-    normals: list[float] = field(default_factory=list)
-    hits: list[bool | None] = field(default_factory=list)
-    pixels: PixelMetrics = field(default_factory=PixelMetrics)
-    judges: tuple[Judge, ...] = ()
-    """What scores each place of a tile, where it is not Eq. 12."""
 
 
 class ClassEvaluator:
@@ -152,7 +136,7 @@ class ClassEvaluator:
         if self._plan.variants[index].mutual:
             return [self._mutual[digests[path]] for path in paths]
         texts = [self._text(index, pack)] * len(self._scorers)
-        setting = _Setting(index, tuple(range(len(shots))), 0)
+        setting = Setting(index, tuple(range(len(shots))), 0)
         tests, known = ([View(path, digests[path]) for path in some] for some in (paths, shots))
         self._ready([setting], texts, tests, known)
         memories = self._remember([view.digest for view in known] if not setting.judges else [])
@@ -182,7 +166,7 @@ class ClassEvaluator:
         return self._sizes[path]
 
     def _ready(
-        self, settings: Sequence[_Setting], texts: Sequence[TextFeatures], tests: Sequence[View], train: Sequence[View]
+        self, settings: Sequence[Setting], texts: Sequence[TextFeatures], tests: Sequence[View], train: Sequence[View]
     ) -> None:
         """Has the feature maps of all pictures, and gives each setting that compares them its judge.
 
@@ -235,18 +219,18 @@ class ClassEvaluator:
     def _seeds(self, most: int) -> range:
         return range(self._plan.seeds if most else 0)
 
-    def _settings(self, drawn: Sequence[Sequence[Path]], shots: Sequence[Path]) -> list[_Setting]:
+    def _settings(self, drawn: Sequence[Sequence[Path]], shots: Sequence[Path]) -> list[Setting]:
         """Every run: the shots of a seed are nested, so that four of them hold the two and the one."""
         settings = []
         variants = list(enumerate(self._plan.variants))
         for count in self._plan.shots:
             if count == 0:
-                settings += [_Setting(index, (), 0) for index, one in variants if one.at != "few"]
+                settings += [Setting(index, (), 0) for index, one in variants if one.at != "few"]
                 continue
             for index in (index for index, one in variants if one.at == "few" or (index == 0 and not one.at)):
                 for seed, paths in enumerate(drawn):
                     if len(paths) >= count:
-                        settings.append(_Setting(index, tuple(shots.index(path) for path in paths[:count]), seed))
+                        settings.append(Setting(index, tuple(shots.index(path) for path in paths[:count]), seed))
         return settings
 
     def _readable(self, sample: Sample, survey: MaskSurvey, broken: list[str]) -> bool:
@@ -271,7 +255,7 @@ class ClassEvaluator:
 
     @torch.inference_mode()
     def _score(
-        self, digest: str, texts: Sequence[TextFeatures], memories: Sequence[Memory], settings: Sequence[_Setting]
+        self, digest: str, texts: Sequence[TextFeatures], memories: Sequence[Memory], settings: Sequence[Setting]
     ) -> list[tuple[float, NDArray[np.float32]]]:
         """S and the patch map [rows, cols] of one picture in each setting; of tiles the largest S, and all maps."""
         features = self._cache.load(digest, self._tiling)
@@ -303,7 +287,7 @@ class ClassEvaluator:
         digest: str,
         texts: Sequence[TextFeatures],
         memory: Memory | None,
-        settings: Sequence[_Setting],
+        settings: Sequence[Setting],
     ) -> list[tuple[float, NDArray[np.float32]]]:
         needed = sorted({setting.variant for setting in settings})
         zero = {index: self._zero_shot(index, features, texts[index]) for index in needed}
@@ -328,7 +312,7 @@ class ClassEvaluator:
         return found.s_global, found.s_local
 
     def _one(
-        self, setting: _Setting, zero: tuple[Tensor, Tensor | None], reference: Tensor | None
+        self, setting: Setting, zero: tuple[Tensor, Tensor | None], reference: Tensor | None
     ) -> tuple[float, NDArray[np.float32]]:
         alfa, parts = self._scorers[setting.variant], self._plan.variants[setting.variant].parts
         s_global, s_local = zero
@@ -345,7 +329,7 @@ class ClassEvaluator:
         digest: str,
         texts: Sequence[TextFeatures],
         memories: Sequence[Memory],
-        settings: Sequence[_Setting],
+        settings: Sequence[Setting],
         root: Path,
     ) -> Picture:
         """Scores one test picture in every setting."""
@@ -368,7 +352,7 @@ class ClassEvaluator:
             area=float(mask.mean()) if mask.any() else None,
         )
 
-    def _run(self, setting: _Setting, pictures: Sequence[Picture], shots: Sequence[Path], root: Path) -> Run:
+    def _run(self, setting: Setting, pictures: Sequence[Picture], shots: Sequence[Path], root: Path) -> Run:
         labels = np.array([picture.anomalous for picture in pictures], dtype=bool)
         scores = np.array(setting.scores, dtype=np.float64)
         auroc, aupr, f1_max = image_metrics(scores, labels)

@@ -19,7 +19,7 @@ from core.model_error import ModelError
 from core.overrides import Overrides
 from core.packs.compiled import CompiledPacks
 from core.packs.pack import PromptPack
-from core.tiles import name_of
+from core.tiles import tiles_name
 from core.towers import LITE0, Tower, load_tower
 from core.weights.store import Store
 from edge.control.provisional import is_provisional, thresholds
@@ -89,7 +89,7 @@ def model_part(backbone: Backbone, method: Method, tower: Tower | None = None) -
 
 
 def recipe_part(pack: PromptPack, threshold_source: str, tiles: str = "") -> Recipe:
-    """The recipe as every verdict names it; `tiles` as `core.tiles.name_of` has them."""
+    """The recipe as every verdict names it; `tiles` as `core.tiles.tiles_name` has them."""
     return Recipe(
         pack=pack.name,
         pack_version=pack.version,
@@ -125,7 +125,7 @@ class Recipes:
         return LoadedRecipe(
             self._text(pack),
             *thresholds(line),
-            wire=recipe_part(pack, line.threshold_source, name_of(line.tiles, line.overlap)),
+            wire=recipe_part(pack, line.threshold_source, tiles_name(line.tiles, line.overlap)),
             provisional=is_provisional(line),
             tiles=line.tiles,
             overlap=line.overlap,

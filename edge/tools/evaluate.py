@@ -30,8 +30,7 @@ from core.heatmap import to_frame
 from core.image import encode_jpeg, read
 from core.packs.pack import PromptPack, list_packs, load_pack
 from core.printable import shown
-from core.tiles import OVERLAP, Tiles, most_tiles
-from core.tiles import name_of as tiles_name
+from core.tiles import OVERLAP, Tiles, most_tiles, tiles_name
 from core.towers import Tower
 from edge import __version__
 from edge.clock import iso_ms, monotonic, utc_now
