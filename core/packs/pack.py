@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import json
 import math
 import os
 import re
@@ -130,6 +131,16 @@ class PromptPack(_Table):
     def sha256(self) -> str:
         """SHA-256 of the file, hexadecimal."""
         return self._sha256
+
+    @property
+    def texts_sha256(self) -> str:
+        """SHA-256, hexadecimal, of all that a model embeds of the pack: its prompts as rendered, and its descriptors.
+
+        The file's own says less: another way to render a template makes other prompts of the same file.
+        """
+        prompts = self.prompts()
+        texts = json.dumps([prompts.normal, prompts.abnormal, self.descriptors])
+        return hashlib.sha256(texts.encode()).hexdigest()
 
     def prompts(self, llm: bool = True) -> Prompts:
         """The template's prompts, 72 per label, and behind them, with `llm`, the LLM's sentences."""

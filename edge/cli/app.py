@@ -27,6 +27,7 @@ from edge.cli.explained import explained as _explained
 from edge.cli.generate import generate
 from edge.cli.history import history
 from edge.cli.model import model_app
+from edge.cli.model_options import overrides, say_assumed
 from edge.cli.packs import packs_app
 from edge.cli.signals import end, end_at_once, on_signals, stop_on_signals
 from edge.cli.simulate import simulate
@@ -123,6 +124,10 @@ def score(
     weights: Annotated[Optional[str], typer.Option(help="A weights file, or a tag that was fetched.")] = None,  # noqa: UP045
     device: Device = "cpu",
     dtype: Dtype = "auto",
+    image_size: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Another input size of the model, pixels: 336, or height x width: 240x480."),
+    ] = None,
     threshold: Annotated[
         Optional[float],  # noqa: UP045
         typer.Option(min=0, max=1, help="Anomalous at and above it. Default: 0.5, and provisional verdicts."),
@@ -144,7 +149,9 @@ def score(
         pictures = find_pictures(paths)
         loaded = load_pack(pack)
         name = model or (DEFAULT if weights is None else ModelSettings().name)
-        alfa = Alfa(load_backbone(name, weights, device, dtype, Store(store_dir())))
+        backbone = load_backbone(name, weights, device, dtype, Store(store_dir()), overrides(image_size))
+        say_assumed(backbone)
+        alfa = Alfa(backbone)
         limit = THRESHOLD if threshold is None else threshold
         scored = list(score_pictures(alfa, loaded, pictures, limit, heatmaps, batch))
     if as_json:
