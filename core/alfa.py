@@ -34,6 +34,8 @@ from core.method import WINCLIP as WINCLIP
 from core.method import Method as Method
 from core.packs.compiled import CompiledPack
 from core.packs.pack import TEMPLATE_PROMPTS, Prompts
+from core.picture import check_frames
+from core.rows import check_rows
 from core.steps import Steps, finish
 from core.tiles import WHOLE, Tiling
 from core.towers import Tower
@@ -150,6 +152,7 @@ class Alfa:
         Raises:
             TilingError: the frame or `shape` is too small for its tiles.
         """
+        check_frames([frame])
         tiles, shape = tiling.cut(frame), tiling.tile_size(shape or (frame.shape[0], frame.shape[1]))
         return self._indexer.remember(self.vision(self.backbone.pixels(tiles)), tiles, shape)
 
@@ -200,11 +203,14 @@ class Alfa:
         are rows of the same pass. Without `tilings` a frame has that of its index, and none without an index.
 
         Raises:
-            ValueError: there are no windows, and a frame has no index.
+            ValueError: a frame is something else, texts, indexes or tilings are not as many, or there are no windows
+                and a frame has no index.
             NotFiniteError: what the model says of a frame is no number.
             TilingError: a frame is to be cut in another way than the shots of its index, or is too small.
             OtherIdentityError: a text or an index was made by another model, or for other windows.
         """
+        check_frames(frames)
+        check_rows(len(frames), texts, indexes, tilings=tilings)
         indexes = indexes or [None] * len(frames)
         tilings = tilings or [WHOLE if index is None else index.tiling for index in indexes]
         rows = [
@@ -233,7 +239,11 @@ class Alfa:
         """As `inspect`, for pixels [B, 3, H, W] as the model wants them and the sizes of their frames.
 
         The frames themselves are needed where an index holds evidence.
+
+        Raises:
+            ValueError: as `inspect`, or there are no frames where they are needed.
         """
+        check_rows(len(pixels), texts, indexes, sizes=sizes, frames=frames)
         found = self._inspect_rows(pixels, texts, sizes, indexes or [None] * len(texts), frames)
         refuse_faults(found)
         return found

@@ -36,6 +36,9 @@ MOST_BYTES = 256 * 1024 * 1024
 """Of a picture's file."""
 
 
+_TOO_LARGE = f"has more than {MOST_PIXELS // 1_000_000} million pixels; cut the part out, or make the picture smaller"
+
+
 class ImageError(ValueError):
     """A picture that cannot be read."""
 
@@ -67,18 +70,18 @@ def decode(data: bytes, name: str = "picture") -> Rgb:
         ImageError: `data` is no picture that OpenCV reads; the message begins with `name`.
     """
     if not data:
-        raise ImageError(f"{name}: is empty")
+        raise ImageError(f"{name}: is empty; copy the file again")
     if _pixels(data) > MOST_PIXELS:
-        raise ImageError(f"{name}: has more than {MOST_PIXELS // 1_000_000} million pixels")
+        raise ImageError(f"{name}: {_TOO_LARGE}")
     flags = cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION
     try:
         frame = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except (cv2.error, MemoryError) as error:
         if "CV_IO_MAX_IMAGE" in str(error):
-            raise ImageError(f"{name}: has more than {MOST_PIXELS // 1_000_000} million pixels") from None
+            raise ImageError(f"{name}: {_TOO_LARGE}") from None
         raise ImageError(f"{name}: cannot be decoded: {' '.join(str(error).split())[:200]}") from error
     if frame is None:
-        raise ImageError(f"{name}: no picture, damaged, or of a kind that is not read")
+        raise ImageError(f"{name}: no picture, damaged, or of a kind that is not read; save it as PNG or JPEG")
     try:
         return from_opencv(to_eight_bits(frame, data))
     except ImageError as error:
@@ -160,3 +163,8 @@ def overlay(image: Rgb, heatmap: Map, low: float = 0.0, high: float = 1.0, opaci
     scaled = np.clip((heatmap - low) / max(high - low, 1e-6), 0.0, 1.0)
     colours = cv2.cvtColor(cv2.applyColorMap(grey(scaled.astype(np.float32)), cv2.COLORMAP_JET), cv2.COLOR_BGR2RGB)
     return np.asarray(cv2.addWeighted(image, 1.0 - opacity, colours, opacity, 0.0), dtype=np.uint8)
+
+
+def anomaly_overlay(image: Rgb, heatmap: Map, threshold: float) -> Rgb:
+    """`image` under its heatmap, from the heatmap's own least value in blue to the threshold, or above it, in red."""
+    return overlay(image, heatmap, low=float(heatmap.min()), high=max(float(heatmap.max()), threshold))

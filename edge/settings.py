@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from core.weights.location import DEFAULT_STORE
 from edge.settings_line import CameraSettings, HealthSettings, Label, LineName, LineSettings, Roi, Section, ShotSettings
 
 __all__ = [
@@ -312,8 +313,9 @@ class Settings(BaseSettings):
 def store_dir(configured: Path | None = None) -> Path:
     """The directory of weights: as configured, else as the environment says, else the user's own."""
     given = configured or os.environ.get("ALFA_EDGE_MODELS")
-    data = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
-    return Path(given or Path(data) / "alfa-edge" / "models").expanduser()
+    if not given and (data := os.environ.get("XDG_DATA_HOME")):
+        given = Path(data) / "alfa-edge" / "models"
+    return Path(given or DEFAULT_STORE).expanduser()
 
 
 def state_dir(configured: Path | None = None) -> Path:

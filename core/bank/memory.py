@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -105,17 +105,17 @@ class Index:
         patches: [M, w].
         evidence: The shots by feature maps, in place of windows and patches, which are then empty.
         shape: Height and width of the pictures that those maps are made for, pixels.
+        made_by: What it was made by; None where nobody says.
         owners: The shot of each row of the windows of each scale, then of the patches, int64 [M] each; none where it is
             not known.
-        made_by: What it was made by; None where nobody says.
     """
 
     windows: tuple[Tensor, ...]
     patches: Tensor
     evidence: Evidence | None = None
     shape: tuple[int, int] | None = None
-    owners: tuple[Tensor, ...] = ()
     made_by: Identity | None = None
+    owners: tuple[Tensor, ...] = ()
 
     @property
     def tiling(self) -> Tiling:
@@ -143,10 +143,10 @@ class Index:
             return None
         kinds = zip((*self.windows, self.patches), self.owners, kept, strict=True)
         *windows, patches = [(points[rows], owners[rows]) for points, owners, rows in kinds]
-        return replace(
-            self,
-            windows=tuple(points for points, _ in windows),
-            patches=patches[0],
+        return Index(
+            tuple(points for points, _ in windows),
+            patches[0],
+            made_by=self.made_by,
             owners=(*(owners for _, owners in windows), patches[1]),
         )
 

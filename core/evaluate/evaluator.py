@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -22,17 +21,14 @@ from core.evaluate.map_cache import MapCache, View
 from core.evaluate.metrics import deciles, image_metrics, operate
 from core.evaluate.plan import Plan
 from core.evaluate.result import ClassResult, Metrics, Picture, Run
-from core.evaluate.setting import Setting
+from core.evaluate.setting import Setting, finite
 from core.heatmap import to_frame
 from core.image import ImageError, read
-from core.model_error import NotFiniteError
 from core.packs.pack import PromptPack, winclip_prompts
 from core.printable import encodable
 from core.regions import grown
 from core.tiles import WHOLE, Tiling, TilingError, tiling_of
 from core.vision import Features
-
-_Score = tuple[float, NDArray[np.float32]]  # S and the patch map [rows, cols]
 
 CALIBRATION = 50
 """Good training pictures that the operating threshold comes from, at most; none of them is a shot."""
@@ -104,7 +100,7 @@ class ClassEvaluator:
         tests = [View(sample.path, digests[sample.path]) for sample in test]
         self._ready(settings, texts, tests, [View(path, digests[path]) for path in (*shots, *normals)])
         for path in normals:
-            scored = _finite(path, self._score(digests[path], texts, memories, settings))
+            scored = finite(path, self._score(digests[path], texts, memories, settings))
             for setting, (score, _) in zip(settings, scored, strict=True):
                 setting.normals.append(score)
             self._scored()
@@ -335,7 +331,7 @@ class ClassEvaluator:
         """Scores one test picture in every setting."""
         masked = not sample.anomalous or bool(sample.masks)
         near = grown(mask, self._tiling.grid(self._scorers[0].backbone.grid)) if mask.any() else None
-        scored = _finite(sample.path, self._score(digest, texts, memories, settings))
+        scored = finite(sample.path, self._score(digest, texts, memories, settings))
         for setting, (score, patch_map) in zip(settings, scored, strict=True):
             heatmap = to_frame(patch_map, self._plan.resolution)
             setting.scores.append(score)
@@ -376,13 +372,6 @@ class ClassEvaluator:
             operation=operation,
             deciles=groups,
         )
-
-
-def _finite(path: Path, scored: list[_Score]) -> list[_Score]:
-    """`scored`; NotFiniteError where a picture's score or map is no number, which no metric may count as normal."""
-    if all(math.isfinite(score) and np.isfinite(patch_map).all() for score, patch_map in scored):
-        return scored
-    raise NotFiniteError(f"{path}: its score is not a finite number; compute in fp32, or fetch the weights again")
 
 
 def _held_out(name: str, test: Sequence[Sample], shots: Sequence[int], notes: list[str]) -> list[Path]:

@@ -260,7 +260,8 @@ def load_pack(name: str) -> PromptPack:
         close = difflib.get_close_matches(name, known, n=1)
         hint = f"did you mean {close[0]}? " if close else ""
         raise PackError(
-            f"pack {name[:200]!r} is not known; {hint}there are {', '.join(known)}, or give the path of a file"
+            f"pack {name[:200]!r} is not known; {hint}generic fits any part; there are {', '.join(known)}, or give the "
+            "path of a file"
         )
     file = files("prompt_packs") / f"{name}.toml"
     return _parse(file.read_bytes(), name, f"pack {file}")

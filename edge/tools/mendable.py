@@ -7,6 +7,7 @@ import sys
 from edge.settings_file import ConfigError
 
 _ERRORS = {
+    "core.arguments": ("DetectorError",),
     "core.bank.memory_bank": ("BankError",),
     "core.database.error": ("DatabaseError",),
     "core.evaluate.compare": ("EvaluationFileError", "IncomparableError"),
@@ -16,6 +17,7 @@ _ERRORS = {
     "core.image": ("ImageError",),
     "core.model_error": ("ModelError", "NotFiniteError"),
     "core.packs.content": ("PackError",),
+    "core.tiles": ("TilingError",),
     "core.vision": ("UnsupportedModelError",),
     "edge.camera.child": ("CameraError",),
     "edge.control.client": ("NoAnswerError", "RefusedError"),

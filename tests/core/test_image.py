@@ -96,7 +96,7 @@ def test_a_few_bytes_do_not_become_gigabytes(bomb: Path, module: str) -> None:
     said, grown = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout.splitlines()
-    assert said == f"{bomb}: has more than 88 million pixels"
+    assert said.startswith(f"{bomb}: has more than 88 million pixels; ")
     assert int(grown) < 100
 
 
