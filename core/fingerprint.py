@@ -85,7 +85,7 @@ def architecture(model: Any) -> Iterator[str]:
 
 def coarse(output: Sequence[Tensor]) -> list[list[int]]:
     """Of each output, projections of its unit vectors' mean onto fixed directions, in steps of `STEP`."""
-    return [[math.floor(value / STEP) for value in projections(one)] for one in output]
+    return [[math.floor(value / STEP) for value in projections(vectors)] for vectors in output]
 
 
 def projections(output: Tensor) -> list[float]:

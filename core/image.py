@@ -7,6 +7,7 @@ calls those of them that care.
 from __future__ import annotations
 
 import io
+import math
 import struct
 import zlib
 from collections.abc import Mapping
@@ -26,6 +27,10 @@ Rgb: TypeAlias = NDArray[np.uint8]
 Map: TypeAlias = NDArray[np.float32]
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".pgm", ".ppm"})
+
+_PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8"
+_JPEG_HEADER = 1 << 20  # bytes in which it says its size, behind what a camera says of itself
+_HEADERS = ("JPEG", "BMP", "TIFF", "WEBP", "PPM")
 
 MOST_BYTES = 256 * 1024 * 1024
 """Of a picture's file."""
@@ -84,13 +89,19 @@ def decode(data: bytes, name: str = "picture") -> Rgb:
 
 
 def _pixels(data: bytes) -> int:
-    """Of an encoded picture, by its header; 0 where that says nothing, and the decoder has to."""
+    """Of an encoded picture, by its header; 0 where that says nothing, and the decoder has to.
+
+    It takes no longer for what a stranger made: chunks of a PNG and segments of a JPEG can be without number.
+    """
+    if data.startswith(_PNG):
+        return math.prod(struct.unpack(">II", data[16:24])) if len(data) >= 24 else 0
+    start = data[:_JPEG_HEADER] if data.startswith(_JPEG) else data
     try:
-        with Image.open(io.BytesIO(data)) as header:
+        with Image.open(io.BytesIO(start), formats=_HEADERS) as header:
             return header.width * header.height
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         return MOST_PIXELS + 1
-    except Exception:  # whatever the readers of thirty formats have against it
+    except Exception:  # whatever the readers of five formats have against it
         return 0
 
 

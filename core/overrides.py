@@ -42,11 +42,11 @@ class Overrides:
         found = {"mean": self.mean, "std": self.std, "quick_gelu": self.quick_gelu}
         return {key: value for key, value in found.items() if value is not None}
 
-    def size(self, own: tuple[int, int], patch: int, name: str) -> tuple[int, int] | None:
+    def size(self, native: tuple[int, int], patch: int, name: str) -> tuple[int, int] | None:
         """The input's height and width where they are not the model's own, else None.
 
         Args:
-            own: The model's own, pixels.
+            native: The size that the model was made for, pixels.
             patch: Side of its patches, pixels.
             name: Of the model, for messages.
 
@@ -63,7 +63,7 @@ class Overrides:
                 f"image size {height} x {width}: the patches of {name} are {patch} pixels wide; use multiples of that, "
                 f"for instance {near}"
             )
-        return None if (height, width) == own else (height, width)
+        return None if (height, width) == native else (height, width)
 
 
 NONE = Overrides()

@@ -140,7 +140,7 @@ class Indexer:
         names = [kind.name for kind in self.feature_maps(shape).kinds]
         maps = [torch.cat(kind).to(device) for kind in zip(*(memory.maps for memory in memories), strict=True)]
         evidence = yield from gather_in_steps(names, maps, owners, limit)
-        return Index((), torch.empty(0, device=device), evidence, shape, self.identity(shape))
+        return Index((), torch.empty(0, device=device), evidence, shape, made_by=self.identity(shape))
 
     def hear(self, index: Index, texts: Sequence[tuple[float, float]]) -> Index:
         """`index` with the text side: S_G and the largest S~_L of the shots that are left out in turn."""

@@ -121,18 +121,16 @@ def _list_architectures(as_json: bool) -> None:
 
     known = architectures()
     if as_json:
-        show_json([asdict(one) | {"reason": one.reason or None} for one in known])
+        show_json([asdict(model) | {"reason": model.reason or None} for model in known])
         return
     table = Table("model", "input", "patch", "activation", "tags")
-    for one in known:
-        if not one.reason:
-            size = " x ".join(str(side) for side in one.size)
-            table.add_row(
-                one.name, size, str(one.patch), "QuickGELU" if one.quick_gelu else "GELU", ", ".join(one.tags)
-            )
+    for model in known:
+        if not model.reason:
+            size, activation = " x ".join(map(str, model.size)), "QuickGELU" if model.quick_gelu else "GELU"
+            table.add_row(model.name, size, str(model.patch), activation, ", ".join(model.tags))
     out.print(table)
-    others = Counter(one.reason.partition(", ")[0] for one in known if one.reason)
-    for reason, count in others.most_common():
+    reasons = Counter(model.reason.partition(", ")[0] for model in known if model.reason)
+    for reason, count in reasons.most_common():
         out.print(f"{count} others cannot be used: {reason}", soft_wrap=True)
 
 

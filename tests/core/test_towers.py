@@ -334,7 +334,8 @@ def test_imported_weights_are_loaded_by_their_tag(made: Callable[..., tuple[Any,
     record = import_file(store, path, VIT, tag, STAMP)
     assert (record.model, record.tag, record.file) == (VIT, tag, f"{tag}.safetensors")
     assert record.settings == {"mean": network.pretrained_cfg["mean"], "std": network.pretrained_cfg["std"]}
-    for name, weights in ((VIT, None), (f"{VIT}.{tag}", None), (VIT, tag), (f"{VIT}.{tag}", tag)):
+    inside = str(store.root / VIT / record.file)
+    for name, weights in ((VIT, None), (f"{VIT}.{tag}", None), (VIT, tag), (f"{VIT}.{tag}", tag), (VIT, inside)):
         tower = load_tower(name, weights=weights, store=store)
         assert tower.name == f"{VIT}.{tag}"
         assert tower.fingerprint == load_tower(VIT, weights=str(path)).fingerprint

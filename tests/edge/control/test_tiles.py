@@ -113,7 +113,7 @@ def test_a_picture_too_small_for_its_tiles_is_no_shot(tmp_path: Path) -> None:
 
 
 def test_the_smallest_defect_that_is_seen_is_said(tmp_path: Path) -> None:
-    """Two pixels of the finest input, which sees a tile: of 96 x 160 a frame, or a tile of half the width."""
+    """So many pixels of the finest input, to which the region is squeezed, or a tile of it."""
 
     def said(**line: Any) -> Any:
         with at_rest(tmp_path, **line) as one:
@@ -124,7 +124,7 @@ def test_the_smallest_defect_that_is_seen_is_said(tmp_path: Path) -> None:
     assert said() is None, "nobody knows the frame's size yet"
     assert said(roi={"x": 0, "y": 0, "width": 2400, "height": 240}) == math.ceil(SEEN * 2400 / 240)
     assert said(roi={"x": 0, "y": 0, "width": 2400, "height": 240}, tiles=(1, 5), overlap=0.0) == SEEN * 2
-    assert said(roi={"x": 0, "y": 0, "width": 100, "height": 100}, tiles=(8, 8)) is None, "no part can be judged"
+    assert said(roi={"x": 0, "y": 0, "width": 90, "height": 90}, tiles=(8, 8)) is None, "no part can be judged"
     with at_rest(tmp_path) as one:
         picture = encode_png(np.ascontiguousarray(render("bottle", 1, 0, 0.0, size=960).image[:480]))
         reply = asked(one, "enroll", picture, line="one", names=["a"], sure=True).result
