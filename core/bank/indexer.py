@@ -9,13 +9,14 @@ import torch
 from torch import Tensor
 
 from core.backbone import Backbone
-from core.bank.evidence import Steps, gather_in_steps
+from core.bank.evidence import gather_in_steps
 from core.bank.feature_maps import FeatureMaps
-from core.bank.memory import Index, Memory, make_index, remember
+from core.bank.memory import Index, Memory, index_in_steps, remember
 from core.bank.tiled_index import AnyIndex, index_tiles
 from core.image import Rgb
 from core.method import Method
 from core.own_tower import OwnTower
+from core.steps import Steps
 from core.tiles import WHOLE, Tiling
 from core.towers import Tower
 from core.vision import Features
@@ -105,7 +106,7 @@ class Indexer:
             tiling: Of the pictures.
 
         Raises:
-            ValueError: as `make_index` and `evidence.gather`.
+            ValueError: as `memory.index_in_steps` and `evidence.gather`.
         """
         return (yield from index_tiles(self._index, memories, owners, shape, limit, tiling))
 
@@ -114,7 +115,7 @@ class Indexer:
     ) -> Steps[Index]:
         device = self._backbone.device
         if not self._evidence:
-            return make_index(memories, device, limit)
+            return (yield from index_in_steps(memories, device, limit, owners))
         names = [kind.name for kind in self.feature_maps(shape).kinds]
         maps = [torch.cat(kind).to(device) for kind in zip(*(memory.maps for memory in memories), strict=True)]
         evidence = yield from gather_in_steps(names, maps, owners, limit)

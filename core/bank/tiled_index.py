@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from core.bank.evidence import Steps, views_kept
+from core.bank.evidence import views_kept
 from core.bank.memory import Index, Memory
+from core.steps import Steps
 from core.tiles import Tiling, TilingError
 
 
@@ -28,6 +29,11 @@ class TiledIndex:
         """The share of the say of each source of evidence, the mean over the places; nothing where none is heard."""
         found = [tile.weights for tile in self.tiles]
         return {source: sum(of_tile[source] for of_tile in found) / len(found) for source in found[0]}
+
+    def without(self, owner: int) -> TiledIndex | None:
+        """As `Index.without`, at each place."""
+        tiles = [others for tile in self.tiles if (others := tile.without(owner)) is not None]
+        return TiledIndex(self.tiling, tuple(tiles)) if len(tiles) == len(self.tiles) else None
 
 
 AnyIndex: TypeAlias = "Index | TiledIndex"

@@ -8,12 +8,12 @@ from typing import Any, TypeVar
 
 from core.alfa import Alfa
 from core.bank.augment import augment, variants
-from core.bank.evidence import Steps
 from core.bank.memory import Index, Memory
 from core.bank.memory_bank import FeaturesOfOthersError, Shot
 from core.bank.tiled_index import AnyIndex, TiledIndex
 from core.encoding import Encoding, encoding_of
 from core.image import Rgb
+from core.steps import Steps
 from core.tiles import WHOLE, Tiling, tiling_of
 from edge.inference import Inference
 from edge.inspection.recipe import LoadedRecipe
@@ -117,6 +117,13 @@ class ShotFeatures:
         limit = self._settings[line].shots.limit
         tiling = self._tiling(line, shape)
         return self._in_steps(self._alfa.index_in_steps(memories, owners, shape, limit=limit, tiling=tiling))
+
+    def without(self, line: str, index: AnyIndex | None, shot: int) -> AnyIndex | None:
+        """The index of the line's other shots, taken from `index` of all of them: nothing is thinned for each anew."""
+        if index is not None and (others := self.ask(lambda _alfa: index.without(shot))) is not None:
+            return others
+        # So few features are kept that all of a kind are the shot's own.
+        return self.index(line, [view for view in self.views(line) if view[0].id != shot])
 
     def sees(self, index: AnyIndex | None) -> tuple[int, int]:
         """Height and width of the model's finest input, pixels, where parts are compared with `index`."""
