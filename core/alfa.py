@@ -22,9 +22,10 @@ from core.bank.indexer import Indexer
 from core.bank.memory import Index, Memory, reference_map, search
 from core.bank.tiled_index import AnyIndex, by_tile
 from core.graph import GraphedPass
+from core.identity import OtherIdentityError
 from core.image import Rgb
 from core.inspection import Inspection as Inspection
-from core.inspection import merge, rows_alike, to_host
+from core.inspection import merge, refuse_faults, rows_alike, to_host
 from core.likeness import compare
 from core.masked import MaskedPass
 from core.method import ALFA as ALFA
@@ -33,6 +34,8 @@ from core.method import WINCLIP as WINCLIP
 from core.method import Method as Method
 from core.packs.compiled import CompiledPack
 from core.packs.pack import TEMPLATE_PROMPTS, Prompts
+from core.picture import check_frames
+from core.rows import check_rows
 from core.steps import Steps, finish
 from core.tiles import WHOLE, Tiling
 from core.towers import Tower
@@ -133,7 +136,8 @@ class Alfa:
     def _texts(self, normal: Tensor, abnormal: Tensor) -> TextFeatures:
         if self.method.unit_prompts:
             normal, abnormal = F.normalize(normal, dim=-1), F.normalize(abnormal, dim=-1)
-        return TextFeatures(normal.to(self.backbone.device), abnormal.to(self.backbone.device))
+        device, fingerprint = self.backbone.device, self.backbone.fingerprint
+        return TextFeatures(normal.to(device), abnormal.to(device), fingerprint=fingerprint)
 
     def feature_maps(self, shape: tuple[int, int]) -> FeatureMaps:
         """As `Indexer.feature_maps`."""
@@ -148,6 +152,7 @@ class Alfa:
         Raises:
             TilingError: the frame or `shape` is too small for its tiles.
         """
+        check_frames([frame])
         tiles, shape = tiling.cut(frame), tiling.tile_size(shape or (frame.shape[0], frame.shape[1]))
         return self._indexer.remember(self.vision(self.backbone.pixels(tiles)), tiles, shape)
 
@@ -198,9 +203,14 @@ class Alfa:
         are rows of the same pass. Without `tilings` a frame has that of its index, and none without an index.
 
         Raises:
-            ValueError: there are no windows, and a frame has no index.
+            ValueError: a frame is something else, texts, indexes or tilings are not as many, or there are no windows
+                and a frame has no index.
+            NotFiniteError: what the model says of a frame is no number.
             TilingError: a frame is to be cut in another way than the shots of its index, or is too small.
+            OtherIdentityError: a text or an index was made by another model, or for other windows.
         """
+        check_frames(frames)
+        check_rows(len(frames), texts, indexes, tilings=tilings)
         indexes = indexes or [None] * len(frames)
         tilings = tilings or [WHOLE if index is None else index.tiling for index in indexes]
         rows = [
@@ -210,13 +220,14 @@ class Alfa:
         ]
         tiles, row_texts, row_indexes = zip(*rows, strict=True)
         sizes = [(tile.shape[0], tile.shape[1]) for tile in tiles]
-        found = iter(self.inspect_pixels(self.backbone.pixels(tiles), row_texts, sizes, row_indexes, tiles))
-        return [
-            merge([next(found) for _ in range(tiling.count)], tiling, (frame.shape[0], frame.shape[1]))
+        rows_found = iter(self._inspect_rows(self.backbone.pixels(tiles), row_texts, sizes, row_indexes, tiles))
+        found = [
+            merge([next(rows_found) for _ in range(tiling.count)], tiling, (frame.shape[0], frame.shape[1]))
             for frame, tiling in zip(frames, tilings, strict=True)
         ]
+        refuse_faults(found)
+        return found
 
-    @torch.inference_mode()
     def inspect_pixels(
         self,
         pixels: Tensor,
@@ -228,9 +239,26 @@ class Alfa:
         """As `inspect`, for pixels [B, 3, H, W] as the model wants them and the sizes of their frames.
 
         The frames themselves are needed where an index holds evidence.
+
+        Raises:
+            ValueError: as `inspect`, or there are no frames where they are needed.
         """
+        check_rows(len(pixels), texts, indexes, sizes=sizes, frames=frames)
+        found = self._inspect_rows(pixels, texts, sizes, indexes or [None] * len(texts), frames)
+        refuse_faults(found)
+        return found
+
+    @torch.inference_mode()
+    def _inspect_rows(
+        self,
+        pixels: Tensor,
+        texts: Sequence[TextFeatures],
+        sizes: Sequence[tuple[int, int]],
+        indexes: Sequence[Index | None],
+        frames: Sequence[Rgb],
+    ) -> list[Inspection]:
+        self._refuse_others(texts, indexes)
         features = self.vision(pixels)
-        indexes = indexes or [None] * len(texts)
         inspections: dict[int, Inspection] = {}
         maps = self._indexer.maps_of(indexes, frames)
         for rows in rows_alike(texts, indexes):
@@ -240,6 +268,13 @@ class Alfa:
             judged = self._judge(part, compared, text, index, [sizes[row] for row in rows])
             inspections.update(zip(rows, judged, strict=True))
         return [inspections[row] for row in range(len(texts))]
+
+    def _refuse_others(self, texts: Sequence[TextFeatures], indexes: Sequence[Index | None]) -> None:
+        here = self.backbone.fingerprint
+        if there := {text.fingerprint for text in texts} - {here, ""}:
+            models = f"{there.pop()[:12]}, not {here[:12]}"
+            raise OtherIdentityError(f"texts cannot be compared with the frames: model {models}; embed them anew")
+        self._indexer.refuse_others(indexes)
 
     def _judge(
         self,

@@ -40,7 +40,8 @@ class Encoding:
         fingerprint: Of the model's weights and preprocessing; SHA-256, hexadecimal.
         preprocess: Version of the preprocessing.
         shapes: Of one picture's features by their kind: `window:<scale>` (W, d) of each scale, then `patch` (N, w);
-            of windows that are not exact `window:<scale>:<mode>`. With tiles, of each.
+            of windows that are not exact `window:<scale>:<mode>`, and of those at another step than 1 with
+            `:step<stride>` behind it. With tiles, of each.
         maps: The feature maps; with tiles, of each.
         tiling: Of the pictures. It stands in the name of each kind that is kept, as `patch@2x2@0.2`.
     """
@@ -132,6 +133,7 @@ def encoding_of(alfa: Alfa, shape: tuple[int, int] | None = None, tiling: Tiling
     width, joint = alfa.backbone.visual.proj.shape
     rows, cols = alfa.backbone.grid
     mode = "" if alfa.method.windows == "exact" else f":{alfa.method.windows}"
+    mode += "" if alfa.method.stride == 1 else f":step{alfa.method.stride}"
     windows = [(f"window:{one.scale}{mode}", (len(one.index), int(joint))) for one in alfa.windows]
     maps: tuple[MapKind, ...] = ()
     if shape is not None and alfa.method.few_shot == "evidence":

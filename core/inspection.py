@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -15,6 +16,7 @@ from core.adaptation import Labels
 from core.explain import Likeness
 from core.heatmap import Peak, find_peak, to_frame
 from core.image import Map
+from core.model_error import NotFiniteError
 from core.tiles import Tiling
 
 
@@ -49,6 +51,24 @@ class Inspection:
     def heatmap(self) -> Map:
         """The map bilinearly at the frame's resolution, float32 [H, W], in [0, 1]."""
         return to_frame(self.patch_map, self.size)
+
+    @property
+    def fault(self) -> str | None:
+        """What of it is no finite number, in words; None when all is well."""
+        numbers = {
+            "the score": self.score,
+            "the global score": self.global_score,
+            "the local score": self.local_score,
+            "the score against the shots": self.memory_score,
+        }
+        for name, number in numbers.items():
+            if number is not None and not math.isfinite(number):
+                return f"{name} ({number}) is not a finite number"
+        if not np.isfinite(self.patch_map).all():
+            return "a value of the heatmap is not a finite number"
+        if self.likeness is not None and not np.isfinite(self.likeness.image).all():
+            return "the similarity to a descriptor is not a finite number"
+        return None
 
     @cached_property
     def peak(self) -> Peak:
@@ -93,6 +113,14 @@ def to_host(
         )
         for row, size in enumerate(sizes)
     ]
+
+
+def refuse_faults(inspections: Sequence[Inspection]) -> None:
+    """Raises NotFiniteError when one of the inspections is no number: compared with a threshold it would be normal."""
+    for number, inspection in enumerate(inspections, 1):
+        if (fault := inspection.fault) is not None:
+            remedy = "compute in fp32, where the model may overflow in half precision, or fetch its weights again"
+            raise NotFiniteError(f"frame {number} of {len(inspections)}: {fault}; {remedy}", inspections)
 
 
 def merge(tiles: Sequence[Inspection], tiling: Tiling, size: tuple[int, int]) -> Inspection:

@@ -10,9 +10,8 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import numpy as np
-
 from core.image import Rgb
+from core.model_error import NotFiniteError as NotFiniteError
 from core.tiles import WHOLE, Tiling
 from edge.clock import monotonic
 from edge.frame_queue import FrameQueue, Job, rows_of
@@ -52,10 +51,6 @@ class InferenceStoppedError(RuntimeError):
 
 class TooLateError(RuntimeError):
     """The frame was not inspected: its result could not be ready when it was due."""
-
-
-class NotFiniteError(ArithmeticError):
-    """What the model says of the frame is no number."""
 
 
 class Inference:
@@ -242,7 +237,8 @@ class Inference:
         try:
             rows = ((job.image, job.text, job.index, job.tiling) for job in batch)
             found = self._alfa.inspect(*zip(*rows, strict=True))
-            inspections = list(zip(batch, found, strict=True))
+        except NotFiniteError as error:  # which has the answers to the other frames too
+            found = list(error.inspections)
         except Exception as error:  # the future carries it to the line, which answers `error`
             with self._lock:
                 self._last_pass = monotonic()
@@ -257,9 +253,9 @@ class Inference:
             if anew:
                 self._pass_times.forget()
             self._pass_times.note(rows_of(batch), ended - started, ended)
-        for job, inspection in inspections:
-            if (name := _not_finite(inspection)) is not None:
-                job.result.set_exception(NotFiniteError(f"{name} is not a finite number; {self._remedy()}"))
+        for job, inspection in zip(batch, found, strict=True):
+            if (fault := inspection.fault) is not None:
+                job.result.set_exception(NotFiniteError(f"{fault}; {self._remedy()}"))
             else:
                 job.result.set_result(Scored(inspection, (started - job.submitted) * 1000, (ended - started) * 1000))
 
@@ -283,21 +279,3 @@ def _fail(result: Future[Any], error: Exception, *, running: bool = False) -> No
     """Answers a future with `error`, unless who waited for it has given up."""
     if running or result.set_running_or_notify_cancel():
         result.set_exception(error)
-
-
-def _not_finite(inspection: Inspection) -> str | None:
-    """What of an inspection is no finite number, in words; None when all is well."""
-    numbers = {
-        "the score": inspection.score,
-        "the global score": inspection.global_score,
-        "the local score": inspection.local_score,
-        "the score against the shots": inspection.memory_score,
-    }
-    for name, number in numbers.items():
-        if number is not None and not math.isfinite(number):
-            return f"{name} ({number})"
-    if not np.isfinite(inspection.patch_map).all():
-        return "a value of the heatmap"
-    if inspection.likeness is not None and not np.isfinite(inspection.likeness.image).all():
-        return "the similarity to a descriptor"
-    return None

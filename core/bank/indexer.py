@@ -13,6 +13,7 @@ from core.bank.evidence import gather_in_steps
 from core.bank.feature_maps import FeatureMaps
 from core.bank.memory import Index, Memory, index_in_steps, remember
 from core.bank.tiled_index import AnyIndex, index_tiles
+from core.identity import Identity, identity_of
 from core.image import Rgb
 from core.method import Method
 from core.own_tower import OwnTower
@@ -84,7 +85,23 @@ class Indexer:
             tuple(scale.cpu().clone() for scale in memory.windows),
             memory.patches.cpu().clone(),
             tuple(kind.cpu().clone() for kind in maps),
+            self.identity(shape),
         )
+
+    def identity(self, shape: tuple[int, int] | None) -> Identity:
+        """What features are made by, of pictures of about this height and width; None: without feature maps."""
+        made_by = identity_of(self._backbone.fingerprint, self._method)
+        if not self._evidence or shape is None:
+            return made_by
+        return made_by.with_maps(tuple(kind.fingerprint for kind in self.feature_maps(shape).kinds))
+
+    def refuse_others(self, indexes: Sequence[Index | None]) -> None:
+        """Raises OtherIdentityError where an index was made by another model, or for other windows or maps."""
+        for index in {id(index): index for index in indexes if index is not None}.values():
+            made_by = identity_of(self._backbone.fingerprint, self._method)
+            if index.shape is not None:
+                made_by = made_by.with_maps(tuple(kind.fingerprint for kind in self.feature_maps(index.shape).kinds))
+            made_by.refuse(index.made_by, "the index of normal shots")
 
     @torch.inference_mode()
     def index_in_steps(
@@ -106,8 +123,11 @@ class Indexer:
             tiling: Of the pictures.
 
         Raises:
+            OtherIdentityError: a memory was made by another model, or for other windows or maps.
             ValueError: as `memory.index_in_steps` and `evidence.gather`.
         """
+        for memory in memories:
+            self.identity(tiling.tile_size(shape)).refuse(memory.made_by, "a normal shot")
         return (yield from index_tiles(self._index, memories, owners, shape, limit, tiling))
 
     def _index(
@@ -115,11 +135,12 @@ class Indexer:
     ) -> Steps[Index]:
         device = self._backbone.device
         if not self._evidence:
-            return (yield from index_in_steps(memories, device, limit, owners))
+            index = yield from index_in_steps(memories, device, limit, owners)
+            return replace(index, made_by=self.identity(None))
         names = [kind.name for kind in self.feature_maps(shape).kinds]
         maps = [torch.cat(kind).to(device) for kind in zip(*(memory.maps for memory in memories), strict=True)]
         evidence = yield from gather_in_steps(names, maps, owners, limit)
-        return Index((), torch.empty(0, device=device), evidence, shape)
+        return Index((), torch.empty(0, device=device), evidence, shape, made_by=self.identity(shape))
 
     def hear(self, index: Index, texts: Sequence[tuple[float, float]]) -> Index:
         """`index` with the text side: S_G and the largest S~_L of the shots that are left out in turn."""

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from core.bank.coreset import select_in_steps
 from core.bank.neighbours import cosine, nearest_units
+from core.identity import Identity
 from core.steps import Steps, finish
 from core.tiles import WHOLE, Tiling
 from core.vision import Features
@@ -32,11 +33,13 @@ class Memory:
         windows: Of each scale, [S, W, d].
         patches: Of the last layer, [S, N, w].
         maps: The maps of `core.bank.feature_maps`, each [S, R, C, d], of no set length; none for the paper's own.
+        made_by: What it was made by; None where that was compared already, or nobody says.
     """
 
     windows: tuple[Tensor, ...]
     patches: Tensor
     maps: tuple[Tensor, ...] = ()
+    made_by: Identity | None = None
 
     def take(self, place: int) -> Memory:
         """The features of one of the shots or tiles."""
@@ -102,6 +105,7 @@ class Index:
         patches: [M, w].
         evidence: The shots by feature maps, in place of windows and patches, which are then empty.
         shape: Height and width of the pictures that those maps are made for, pixels.
+        made_by: What it was made by; None where nobody says.
         owners: The shot of each row of the windows of each scale, then of the patches, int64 [M] each; none where it is
             not known.
     """
@@ -110,22 +114,8 @@ class Index:
     patches: Tensor
     evidence: Evidence | None = None
     shape: tuple[int, int] | None = None
+    made_by: Identity | None = None
     owners: tuple[Tensor, ...] = ()
-
-    def without(self, owner: int) -> Index | None:
-        """The index of the other shots: what leaving one out takes. None where nothing of a kind is left, or is known.
-
-        The others are not thinned anew: the places of `owner`'s features stay empty, which makes its distances a
-        little larger, never smaller, than those of a picture of another shot.
-        """
-        kept = [owners != owner for owners in self.owners]
-        if not kept or not all(bool(rows.any()) for rows in kept):
-            return None
-        kinds = zip((*self.windows, self.patches), self.owners, kept, strict=True)
-        *windows, patches = [(points[rows], owners[rows]) for points, owners, rows in kinds]
-        return Index(
-            tuple(points for points, _ in windows), patches[0], owners=(*(owners for _, owners in windows), patches[1])
-        )
 
     @property
     def tiling(self) -> Tiling:
@@ -141,6 +131,24 @@ class Index:
     def weights(self) -> dict[str, float]:
         """The share of the say of each source of evidence; nothing where none is heard."""
         return {} if self.evidence is None else self.evidence.weights
+
+    def without(self, owner: int) -> Index | None:
+        """The index of the other shots: what leaving one out takes. None where nothing of a kind is left, or is known.
+
+        The others are not thinned anew: the places of `owner`'s features stay empty, which makes its distances a
+        little larger, never smaller, than those of a picture of another shot.
+        """
+        kept = [owners != owner for owners in self.owners]
+        if not kept or not all(bool(rows.any()) for rows in kept):
+            return None
+        kinds = zip((*self.windows, self.patches), self.owners, kept, strict=True)
+        *windows, patches = [(points[rows], owners[rows]) for points, owners, rows in kinds]
+        return Index(
+            tuple(points for points, _ in windows),
+            patches[0],
+            made_by=self.made_by,
+            owners=(*(owners for _, owners in windows), patches[1]),
+        )
 
 
 def make_index(

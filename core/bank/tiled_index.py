@@ -31,9 +31,10 @@ class TiledIndex:
         return {source: sum(of_tile[source] for of_tile in found) / len(found) for source in found[0]}
 
     def without(self, owner: int) -> TiledIndex | None:
-        """As `Index.without`, at each place."""
-        tiles = [others for tile in self.tiles if (others := tile.without(owner)) is not None]
-        return TiledIndex(self.tiling, tuple(tiles)) if len(tiles) == len(self.tiles) else None
+        """The index of the other shots, as `Index.without` at each place; None where it is at one."""
+        tiles = [tile.without(owner) for tile in self.tiles]
+        left = [tile for tile in tiles if tile is not None]
+        return TiledIndex(self.tiling, tuple(left)) if len(left) == len(tiles) else None
 
 
 AnyIndex: TypeAlias = "Index | TiledIndex"

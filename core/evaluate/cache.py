@@ -14,6 +14,7 @@ from torch import Tensor
 
 from core.alfa import Alfa
 from core.aligner import ALIGNERS, ALL, Values
+from core.evaluate.code import code_version
 from core.files import remove_drafts, replacing
 from core.image import MOST_BYTES, Rgb, read
 from core.regular_file import read_regular
@@ -22,7 +23,7 @@ from core.vision import Features
 
 
 class FeatureCache:
-    """Features by the content of the picture, the model and the windows.
+    """Features by the content of the picture, the model, the windows and the code that makes them.
 
     Pictures are encoded in batches of a fixed partition of those asked for, and a batch of which one is missing is
     encoded whole: what is read later is the same, to the last bit, whether or not a run was cut short. The tiles of one
@@ -46,7 +47,7 @@ class FeatureCache:
         self._compact = all(ALIGNERS[name].tokens != ALL for name in aligners)  # two tokens then stand for all
         backbone, method = alfa.backbone, alfa.method
         windows = (method.windows, method.scales, method.stride)
-        described = (backbone.fingerprint, str(backbone.device), backbone.dtype, *windows, batch)
+        described = (code_version(), backbone.fingerprint, str(backbone.device), backbone.dtype, *windows, batch)
         key = hashlib.sha256(repr((*described, self._compact)).encode()).hexdigest()[:16]
         self._folder = root / key
 

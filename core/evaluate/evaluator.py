@@ -21,7 +21,7 @@ from core.evaluate.map_cache import MapCache, View
 from core.evaluate.metrics import deciles, image_metrics, operate
 from core.evaluate.plan import Plan
 from core.evaluate.result import ClassResult, Metrics, Picture, Run
-from core.evaluate.setting import Setting
+from core.evaluate.setting import Setting, finite
 from core.heatmap import to_frame
 from core.image import ImageError, read
 from core.packs.pack import PromptPack, winclip_prompts
@@ -100,9 +100,8 @@ class ClassEvaluator:
         tests = [View(sample.path, digests[sample.path]) for sample in test]
         self._ready(settings, texts, tests, [View(path, digests[path]) for path in (*shots, *normals)])
         for path in normals:
-            for setting, (score, _) in zip(
-                settings, self._score(digests[path], texts, memories, settings), strict=True
-            ):
+            scored = finite(path, self._score(digests[path], texts, memories, settings))
+            for setting, (score, _) in zip(settings, scored, strict=True):
                 setting.normals.append(score)
             self._scored()
         pictures = []
@@ -332,7 +331,7 @@ class ClassEvaluator:
         """Scores one test picture in every setting."""
         masked = not sample.anomalous or bool(sample.masks)
         near = grown(mask, self._tiling.grid(self._scorers[0].backbone.grid)) if mask.any() else None
-        scored = self._score(digest, texts, memories, settings)
+        scored = finite(sample.path, self._score(digest, texts, memories, settings))
         for setting, (score, patch_map) in zip(settings, scored, strict=True):
             heatmap = to_frame(patch_map, self._plan.resolution)
             setting.scores.append(score)

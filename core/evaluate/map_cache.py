@@ -16,6 +16,7 @@ from torch import Tensor
 from core.backbone import Backbone
 from core.bank.augment import augment
 from core.bank.feature_maps import MapKind
+from core.evaluate.code import code_version
 from core.files import remove_drafts, replacing
 from core.image import Rgb, read
 from core.tiles import WHOLE, Tiling
@@ -45,7 +46,7 @@ class View:
 
 
 class MapCache:
-    """Feature maps, float16, by the content of the picture and the kinds of maps.
+    """Feature maps, float16, by the content of the picture, the kinds of maps and the code that makes them.
 
     As in `FeatureCache`, a batch of which one is missing is encoded whole.
 
@@ -72,7 +73,8 @@ class MapCache:
         self._tiling = tiling
         self._encode, self._device, self._batch, self._encoded = encode, backbone.device, batch, encoded
         self.kinds = tuple(kinds)
-        described = (*((kind.name, kind.fingerprint, kind.shape) for kind in self.kinds), str(self._device), batch)
+        kinds_of = ((kind.name, kind.fingerprint, kind.shape) for kind in self.kinds)
+        described = (code_version(), *kinds_of, str(self._device), batch)
         described += (tiling.name,) if tiling.name else ()
         self.folder = root / ("maps-" + hashlib.sha256(repr(described).encode()).hexdigest()[:16])
 

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from core.printable import encodable
 from edge.cli.explained import explained
+from edge.cli.model_options import overrides, say_assumed
 from edge.cli.terminal import Terminal
 from edge.settings import ModelSettings, store_dir
 from edge.settings_file import ConfigError, Problem
@@ -45,6 +46,10 @@ def evaluate(
     weights: Annotated[Optional[str], typer.Option(help="A weights file, or a tag that was fetched.")] = None,  # noqa: UP045
     device: Annotated[str, typer.Option(help="cuda, cuda:N or cpu; used or refused.")] = "cpu",
     dtype: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = "auto",
+    image_size: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Another input size of the model, pixels: 336, or height x width: 240x480."),
+    ] = None,
     scales: Annotated[str, typer.Option(help="Window sizes in patches, separated by commas.")] = "2,3",
     windows: Annotated[str, typer.Option(help="exact, strided, masked or none.")] = "exact",
     few_shot: Annotated[str, typer.Option(help="evidence, as lines use it, or alfa: the paper's Eq. 12.")] = "evidence",
@@ -123,7 +128,8 @@ def evaluate(
         )
         name = model or (DEFAULT if weights is None else ModelSettings().name)
         store = Store(store_dir())
-        backbone = load_backbone(name, weights, device, dtype, store)
+        backbone = load_backbone(name, weights, device, dtype, store, overrides(image_size))
+        say_assumed(backbone)
         second = None
         mapped = few is not None and (max(numbers) > 0 or scorer == "mutual")
         wanted = (LITE0 if name == DEFAULT else "none") if tower == "auto" else tower

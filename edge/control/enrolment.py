@@ -100,13 +100,15 @@ class Enrolment:
                 tables.calibration(line),
             )
         )
+        basis = self._basis(line, recipe)
+        recipe = replace(recipe, wire=recipe.wire.model_copy(update={"basis": basis}))
         index = self._features.index(line, self._features.views(line))
-        index = self._features.hear(line, recipe, index, (self._basis(line), recipe.wire.pack_sha256))
+        index = self._features.hear(line, recipe, index, (basis, recipe.wire.pack_sha256))
         sees, size = self._features.sees(index), self._features.size(line)
         changed = replace(recipe, index=index, bank=bank, drift=None, sees=sees, size=size)
         if kept is None:
             return self._uncalibrated(line, changed)
-        if (kept.fingerprint, kept.pack_sha256) != (self._basis(line), recipe.wire.pack_sha256):
+        if (kept.fingerprint, kept.pack_sha256) != (basis, recipe.wire.pack_sha256):
             return self._uncalibrated(line, changed, _OTHER_BASIS)
         holds = kept.revision == bank.revision
         wire = recipe.wire.model_copy(
@@ -142,7 +144,7 @@ class Enrolment:
         """
         if recipe.weights:
             return self.leave_one_out(line, recipe)
-        basis = (self._basis(line), recipe.wire.pack_sha256, recipe.bank.revision)
+        basis = (self._basis(line, recipe), recipe.wire.pack_sha256, recipe.bank.revision)
         kept = self._database.run(lambda tables: tables.shot_scores(line, *basis))
         if kept is not None:
             return kept
@@ -150,15 +152,16 @@ class Enrolment:
         self._database.run(lambda tables: tables.keep_shot_scores(line, *basis, scores))
         return scores
 
-    def _basis(self, line: str) -> str:
-        """SHA-256, hexadecimal, of what a line's scores depend on besides pack and shots.
+    def _basis(self, line: str, recipe: LoadedRecipe) -> str:
+        """SHA-256, hexadecimal, of what a line's scores depend on besides the pack's file and the shots.
 
-        That is model, method, region and its tiles, and how the shots are used.
+        That is model, method, the texts that the file is rendered to, region and its tiles, and how the shots are used.
         """
         roi, shots = self._settings[line].roi, self._settings[line].shots
         tower = None if self._alfa.tower is None else self._alfa.tower.fingerprint
         tiles, overlap = self._settings[line].tiles, self._settings[line].overlap
-        basis = f"{self._alfa.backbone.fingerprint} {tower} {self._alfa.method!r} {roi!r} {shots!r}"
+        model = f"{self._alfa.backbone.fingerprint} {tower}"
+        basis = f"{model} {self._alfa.method!r} {recipe.texts_sha256} {roi!r} {shots!r}"
         if tiles != (1, 1):  # of a line without tiles what was calibrated before there were any still holds
             basis += f" {tiles!r} {overlap!r}"
         return hashlib.sha256(basis.encode()).hexdigest()
@@ -334,7 +337,7 @@ class Enrolment:
                 count=len(scores),
                 scores=scores,
                 source=source,
-                fingerprint=self._basis(line),
+                fingerprint=self._basis(line, self._lines[line].recipe),
                 pack_sha256=self._lines[line].recipe.wire.pack_sha256,
                 revision=self._database.run(lambda tables: tables.bank.revision(line)),
             )

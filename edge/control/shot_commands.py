@@ -227,6 +227,7 @@ def _from_history(
         fingerprint=dispatcher.enrolment.fingerprint,
         pack_sha256=recipe.wire.pack_sha256,
         bank_revision=recipe.bank.revision,
+        basis=recipe.wire.basis,
         tiles=recipe.wire.tiles,
     )
     stretch = f"from {iso_ms(since)} to {iso_ms(until)}"

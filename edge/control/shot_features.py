@@ -82,8 +82,11 @@ class ShotFeatures:
             if len(wanted_views) == len(wanted) * len({shot.id for shot, _, _ in found}):
                 return wanted_views
             line_log(__name__, line).info("views of shots are made from their pictures")
-        except FeaturesOfOthersError as error:
-            line_log(__name__, line).warning("features are made anew from the shots' pictures: %s", error)
+        except FeaturesOfOthersError:
+            line_log(__name__, line).warning(
+                "the shots were embedded by another model or method than is used now: their features are made anew "
+                "from the kept pictures, which takes a moment for each, once"
+            )
         self.embed_missing(line)
         found = self._database.read(lambda tables: tables.bank.memory(line, encoding))
         return [view for view in found if view[1] in wanted]
@@ -118,13 +121,6 @@ class ShotFeatures:
         tiling = self._tiling(line, shape)
         return self._in_steps(self._alfa.index_in_steps(memories, owners, shape, limit=limit, tiling=tiling))
 
-    def without(self, line: str, index: AnyIndex | None, shot: int) -> AnyIndex | None:
-        """The index of the line's other shots, taken from `index` of all of them: nothing is thinned for each anew."""
-        if index is not None and (others := self.ask(lambda _alfa: index.without(shot))) is not None:
-            return others
-        # So few features are kept that all of a kind are the shot's own.
-        return self.index(line, [view for view in self.views(line) if view[0].id != shot])
-
     def sees(self, index: AnyIndex | None) -> tuple[int, int]:
         """Height and width of the model's finest input, pixels, where parts are compared with `index`."""
         tile = None if index is None else index.tiles[0].shape
@@ -134,6 +130,13 @@ class ShotFeatures:
         """Height and width of the line's pictures, pixels, as its shots or its region tell; else None."""
         roi = self._settings[line].roi
         return self._shape(line) or (None if roi is None else (roi.height, roi.width))
+
+    def without(self, line: str, index: AnyIndex | None, shot: int) -> AnyIndex | None:
+        """The index of the line's other shots, taken from `index` of all of them: nothing is thinned for each anew."""
+        if index is not None and (others := self.ask(lambda _alfa: index.without(shot))) is not None:
+            return others
+        # So few features are kept that all of a kind are the shot's own.
+        return self.index(line, [view for view in self.views(line) if view[0].id != shot])
 
     def hear(self, line: str, recipe: LoadedRecipe, index: AnyIndex | None, basis: tuple[str, str]) -> AnyIndex | None:
         """`index` with what the text side says of the shots; the database keeps that, as each shot takes a pass.

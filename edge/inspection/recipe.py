@@ -31,6 +31,7 @@ class LoadedRecipe:
         drift: Whether the line still does what its calibration promised; fed by the line. None without calibration.
         tiles: Into which the region is cut.
         overlap: Of them.
+        texts_sha256: Of the pack's texts as they were rendered, which another version may render otherwise.
         sees: Height and width of the model's finest input, pixels.
         size: Height and width of the region, pixels; None where no shot and no region tells it.
     """
@@ -46,6 +47,7 @@ class LoadedRecipe:
     drift: DriftTest | None = None
     tiles: Tiles = (1, 1)
     overlap: float = OVERLAP
+    texts_sha256: str = ""
     sees: tuple[int, int] = (1, 1)
     size: tuple[int, int] | None = None
 

@@ -27,14 +27,13 @@ from core.evaluate.plan import Plan, Variant
 from core.evaluate.report import Shown, render
 from core.evaluate.result import METRICS, ClassResult, Evaluation
 from core.heatmap import to_frame
-from core.image import encode_jpeg, read
+from core.image import anomaly_overlay, encode_jpeg, read
 from core.packs.pack import PromptPack, list_packs, load_pack
 from core.printable import shown
 from core.tiles import OVERLAP, Tiles, most_tiles, tiles_name
 from core.towers import Tower
 from edge import __version__
 from edge.clock import iso_ms, monotonic, utc_now
-from edge.storage.archive import anomaly_overlay
 
 _SHOWN = 4  # best and worst pictures of each class in the report
 _WIDEST = 480  # pixels of a picture in the report
