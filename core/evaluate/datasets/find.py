@@ -14,7 +14,7 @@ from core.printable import encodable
 _LOOKED_FOR = (
     "looked in it, and in its folders, for train/good with test/<good or defect> (MVTec AD, MVTec LOCO, MPDD, BTAD, "
     "prepared VisA) or test_public (MVTec AD 2), Data/Images/{Normal,Anomaly} (VisA), and good with bad (or ok with "
-    "ng, normal with anomaly) and the kinds of defects below it (Real-IAD)"
+    "ng, io with nio, pass with fail, normal with anomaly) and the kinds of defects below it (Real-IAD)"
 )
 _MOST_NAMED = 6
 
@@ -54,6 +54,10 @@ def require_both_labels(classes: Sequence[DataClass], root: Path) -> None:
     data = classes[0]
     goods = sum(not sample.anomalous for sample in data.test)
     said = "".join(f" {note}" for note in data.notes)
+    if not goods:
+        kinds = ", ".join(sorted({sample.defect for sample in data.test}))
+        said += f" Good parts lie in a folder called good, ok, normal, io or pass; there are {kinds}: rename it so"
+        said += ", or move some of the good training pictures there." if data.train else "."
     raise DatasetError(
         f"{root}: good and defective test pictures are needed, and no class has both: {data.name} ({data.layout}) has "
         f"{goods} good and {len(data.test) - goods} defective ones.{said}"

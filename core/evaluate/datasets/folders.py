@@ -1,7 +1,7 @@
 """Looking into folders: pictures and sub-folders.
 
-Names are compared without regard to case, since archives that went through Windows differ in it. Links are followed.
-What `core.picture_files` calls litter is passed over.
+Names are compared folded, since archives that went through Windows differ in case, and a Mac's in umlauts. Links are
+followed. What `core.picture_files` calls litter is passed over.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 
 from core import picture_files
+from core.evaluate.datasets.labels import folded
 from core.evaluate.datasets.sample import DatasetError, listed
 from core.picture_files import is_picture
 
@@ -32,12 +33,17 @@ def subfolders(folder: Path) -> list[Path]:
 
 
 def named(folder: Path, names: Collection[str]) -> list[Path]:
-    """Sub-folders of `folder` with one of the lower-case `names`."""
-    return [one for one in subfolders(folder) if one.name.lower() in names]
+    """Sub-folders of `folder` with one of the folded `names`."""
+    return [one for one in subfolders(folder) if folded(one.name) in names]
+
+
+def labelled(folder: Path, is_label: Callable[[str], bool]) -> list[Path]:
+    """Sub-folders of `folder` whose name is a label."""
+    return [one for one in subfolders(folder) if is_label(one.name)]
 
 
 def inside(folder: Path, *names: str) -> Path | None:
-    """The folder along `names` (lower case) below `folder`; None if it is not there."""
+    """The folder along `names` (folded) below `folder`; None if it is not there."""
     for name in names:
         found = named(folder, (name,))
         if not found:

@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from core.evaluate.datasets.folders import entries, inside, subfolders
+from core.evaluate.datasets.labels import folded
 from core.evaluate.datasets.sample import listed
 from core.picture_files import is_picture
 
@@ -26,10 +27,10 @@ _PHOTOGRAPHS = frozenset({".jpg", ".jpeg", ".bmp"})
 def mask_folders(folder: Path) -> dict[Path, str | None]:
     """The folders of masks directly in `folder`, sorted, and the folder beside each whose pictures alone it is for.
 
-    That is `bad` of `bad_mask`, in lower case, if there is such a folder; None: it is for all.
+    That is `bad` of `bad_mask`, folded, if there is such a folder; None: it is for all.
     """
-    found = {path: owner(path.name.lower()) for path in subfolders(folder)}
-    names = {path.name.lower() for path in found}
+    found = {path: owner(folded(path.name)) for path in subfolders(folder)}
+    names = {folded(path.name) for path in found}
     return {
         path: label if label in names else None
         for path, label in found.items()
@@ -48,19 +49,19 @@ def masks_beside(paths: Sequence[Path], defective: bool) -> list[Path]:
 
     Names alone do not make a mask (parts may be labels): one of the files that are called so must belong to a picture.
     """
-    by_stem = {path.stem: path for path in paths if owner(path.stem) is None}
+    stems = {folded(path.stem) for path in paths if owner(path.stem) is None}
     called = [path for path in paths if owner(path.stem) is not None]
-    found = called if any(owner(path.stem) in by_stem for path in called) else []
+    found = called if any(folded(owner(path.stem) or "") in stems for path in called) else []
     if defective:
-        photographs = {path.stem for path in paths if path.suffix.lower() in _PHOTOGRAPHS}
-        found += [path for path in paths if path.suffix.lower() == ".png" and path.stem in photographs]
+        photographs = {folded(path.stem) for path in paths if path.suffix.lower() in _PHOTOGRAPHS}
+        found += [path for path in paths if path.suffix.lower() == ".png" and folded(path.stem) in photographs]
     return sorted(set(found))
 
 
 def along(top: Path, parts: Sequence[str]) -> list[Path]:
     """The folder below `top` for pictures that lie in folders called `parts`; outer names may be left out."""
     for start in range(len(parts)):
-        found = inside(top, *(part.lower() for part in parts[start:]))
+        found = inside(top, *(folded(part) for part in parts[start:]))
         if found is not None:
             return [found]
     return []
@@ -105,11 +106,16 @@ class Masks:
         by_stem: dict[str, list[Path]] = {}
         for path in paths:
             by_stem.setdefault(path.stem, []).append(path)
+        alike: dict[str, list[Path]] = {}
+        for path in paths:
+            alike.setdefault(folded(path.stem), []).append(path)
         pairs: dict[Path, list[Path]] = {}
         orphans: list[Path] = []
         shared: list[Path] = []
         for stem, masks in self._files.items():
-            owners = by_stem.get(stem) or by_stem.get(owner(stem) or "") or []
+            names = [name for name in (stem, owner(stem)) if name]
+            known = [*(by_stem.get(name) for name in names), *(alike.get(folded(name)) for name in names)]
+            owners = next(filter(None, known), [])
             if len(owners) == 1:
                 pairs.setdefault(owners[0], []).extend(masks)
             else:

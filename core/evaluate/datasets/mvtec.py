@@ -13,10 +13,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from core.evaluate.datasets.folders import named, subfolders
+from core.evaluate.datasets.folders import labelled, named, subfolders
+from core.evaluate.datasets.labels import is_good
 from core.evaluate.datasets.mask_folders import mask_folders
-from core.evaluate.datasets.parts import good_pictures, note_unlabelled, parts_below, samples
-from core.evaluate.datasets.sample import GOOD_FOLDERS, DataClass, assemble
+from core.evaluate.datasets.parts import good_pictures, note_others, note_unlabelled, parts_below, samples
+from core.evaluate.datasets.sample import DataClass, assemble
 
 TESTS = ("test", "test_public")
 _LOCO = ("logical_anomalies", "structural_anomalies")
@@ -24,7 +25,7 @@ _LOCO = ("logical_anomalies", "structural_anomalies")
 
 def matches(folder: Path) -> bool:
     """Whether `folder` is such a class, be it incomplete."""
-    return bool(named(folder, TESTS)) or any(named(train, GOOD_FOLDERS) for train in named(folder, ("train",)))
+    return bool(named(folder, TESTS)) or any(labelled(train, is_good) for train in named(folder, ("train",)))
 
 
 def load(folder: Path, name: str) -> DataClass:
@@ -36,6 +37,7 @@ def load(folder: Path, name: str) -> DataClass:
     notes: list[str] = []
     train = good_pictures(named(folder, ("train",)), folder, notes)
     tests = named(folder, TESTS)
+    note_others(folder, tests, notes)
     for test in tests:
         note_unlabelled(test, folder, notes)
     kinds = [kind for test in tests for kind in subfolders(test) if kind not in mask_folders(test)]

@@ -6,16 +6,13 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.evaluate.datasets.folders import entries, named, pictures, subfolders
+from core.evaluate.datasets.folders import entries, labelled, pictures, subfolders
+from core.evaluate.datasets.labels import folded, is_bad, is_good
 from core.evaluate.datasets.mask_folders import Masks, along, mask_folders, masks_beside
-from core.evaluate.datasets.sample import GOOD, GOOD_FOLDERS, Sample, listed
+from core.evaluate.datasets.sample import GOOD, Sample, listed
 from core.picture_files import is_picture
 
-BAD_FOLDERS = (
-    *("bad", "ng", "nok", "ko", "nio", "not_good", "not_ok", "fail", "failed", "faulty", "reject", "rejected"),
-    *("anomaly", "anomalies", "anomalous", "abnormal", "defect", "defects", "defective"),
-)
-"""Of defective parts of any kind, in lower case."""
+_SPLITS = frozenset({"train", "test", "test_private", "test_private_mixed", "val", "valid", "validation"})
 
 
 @dataclass(frozen=True)
@@ -37,12 +34,12 @@ class Parts:
     @property
     def good(self) -> bool:
         """Whether its label says so."""
-        return self.names[0].lower() in GOOD_FOLDERS
+        return is_good(self.names[0])
 
     @property
     def kind(self) -> str:
         """Of the defect: the label, or where that names none, the folder in it."""
-        return self.names[1] if len(self.names) > 1 and self.names[0].lower() in BAD_FOLDERS else self.names[0]
+        return self.names[1] if len(self.names) > 1 and is_bad(self.names[0]) else self.names[0]
 
 
 def parts_below(label: Path, top: Path, notes: list[str]) -> list[Parts]:
@@ -67,7 +64,7 @@ def parts_below(label: Path, top: Path, notes: list[str]) -> list[Parts]:
 
 def good_pictures(folders: Sequence[Path], top: Path, notes: list[str]) -> list[Path]:
     """The pictures in the folders of good parts directly in `folders`; masks among them are passed over."""
-    labels = [label for folder in folders for label in named(folder, GOOD_FOLDERS)]
+    labels = [label for folder in folders for label in labelled(folder, is_good)]
     return [path for label in labels for parts in parts_below(label, top, notes) for path in parts.pictures]
 
 
@@ -76,6 +73,14 @@ def note_unlabelled(folder: Path, top: Path, notes: list[str]) -> None:
     loose = [path for path in entries(folder) if is_picture(path)]
     if loose:
         notes.append(f"Left out, as no folder says whether they are good: {listed(loose, top)}.")
+
+
+def note_others(folder: Path, known: Sequence[Path], notes: list[str]) -> None:
+    """Folders in that of a class which are none of `known`, nor of masks, nor of a split, are added to `notes`."""
+    read = {*known, *mask_folders(folder)}
+    others = [path.name for path in subfolders(folder) if path not in read and folded(path.name) not in _SPLITS]
+    if others:
+        notes.append(f"Folders that are not read, as their names say neither labels nor masks: {', '.join(others)}.")
 
 
 def samples(found: Sequence[Parts], top: Path, notes: list[str]) -> list[Sample]:
@@ -89,7 +94,7 @@ def samples(found: Sequence[Parts], top: Path, notes: list[str]) -> list[Sample]
     around = {folder for parts in found for folder in parts.folder.parents if folder.is_relative_to(top)}
     tops = {masks: label for folder in sorted(around) for masks, label in mask_folders(folder).items()}
     goods, bads = ([parts for parts in found if parts.good == good] for good in (True, False))
-    sorted_out: set[Path] = {folder for one in tops for folder in named(one, GOOD_FOLDERS)}
+    sorted_out: set[Path] = {folder for one in tops for folder in labelled(one, is_good)}
     for parts in goods:
         sorted_out |= set(_masks_of(parts, tops))
     unread = Masks([*sorted_out, *(folder for parts in goods for folder in _inner(parts, tops))]).files()
@@ -102,8 +107,8 @@ def samples(found: Sequence[Parts], top: Path, notes: list[str]) -> list[Sample]
         pairs |= inner.pair(parts.pictures, top, notes)
     # A good part may have a defective part's name, which then owns the mask.
     owners = [path for parts in bads for path in parts.pictures if path not in pairs]
-    stems = {path.stem for path in owners}
-    owners += [path for parts in goods for path in parts.pictures if path.stem not in stems]
+    stems = {folded(path.stem) for path in owners}
+    owners += [path for parts in goods for path in parts.pictures if folded(path.stem) not in stems]
     pairs |= Masks([masks for masks, label in tops.items() if label is None], sorted_out).pair(owners, top, notes)
     unread = unread.union(*(pairs.pop(path, ()) for parts in goods for path in parts.pictures))
     if unread:
@@ -117,9 +122,10 @@ def samples(found: Sequence[Parts], top: Path, notes: list[str]) -> list[Sample]
 
 def _masks_of(parts: Parts, tops: Mapping[Path, str | None]) -> list[Path]:
     """The folders of masks that are for these parts alone."""
-    names = {name.lower() for name in parts.names}
+    names = {folded(name) for name in parts.names}
     found = [folder for top, label in tops.items() if label is None for folder in along(top, parts.names)]
-    return found + [top for top, label in tops.items() if label in names]
+    alone = [along(top, parts.names) or [top] for top, label in tops.items() if label in names]
+    return found + [folder for folders in alone for folder in folders]
 
 
 def _inner(parts: Parts, tops: Mapping[Path, str | None]) -> list[Path]:
@@ -140,5 +146,5 @@ def _with_pictures(folder: Path, above: frozenset[Path] = frozenset()) -> list[P
 def _parts(folder: Path, names: tuple[str, ...], top: Path, notes: list[str], known: Set[Path]) -> Parts:
     """`known`: folders that are looked into, and so are not noted."""
     paths = pictures(folder, top, notes, also=(known | mask_folders(folder).keys()).__contains__)
-    masks = masks_beside(paths, defective=names[0].lower() not in GOOD_FOLDERS)
+    masks = masks_beside(paths, defective=not is_good(names[0]))
     return Parts(folder, names, tuple(path for path in paths if path not in set(masks)), tuple(masks))

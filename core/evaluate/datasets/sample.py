@@ -7,8 +7,6 @@ from pathlib import Path
 
 GOOD = "good"
 """`Sample.defect` of a good part."""
-GOOD_FOLDERS = ("good", "ok", "normal")
-"""In lower case."""
 
 
 class DatasetError(ValueError):

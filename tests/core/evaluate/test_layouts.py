@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -192,3 +193,61 @@ def test_names_that_are_no_utf_8(tmp_path: Path) -> None:
     (data,) = find_classes(tmp_path, [name])
     assert data.name == r"pi\udce8ce"
     assert all(path.is_file() for path in data.files())
+
+
+@pytest.mark.parametrize(
+    ("good", "bad"),
+    [
+        *(("IO", "NIO"), ("i.O.", "n.i.O."), ("Pass", "FAIL"), ("passed", "failed"), ("accepted", "rejected")),
+        *(("good", "Not good"), ("OK", "not-ok"), ("gut", "schlecht"), ("no defect", "defect"), ("intact", "damaged")),
+    ],
+)
+@pytest.mark.parametrize("split", ["", "test/"])
+def test_labels_in_the_words_of_people(tmp_path: Path, good: str, bad: str, split: str) -> None:
+    _tree(tmp_path, f"{split}{good}/0.png", f"{split}{bad}/crack/1.png", f"*{split}{bad}_mask/crack/1.png")
+    data, defects = _found(tmp_path)
+    assert [(sample.path.name, sample.defect) for sample in data.test if not sample.anomalous] == [("0.png", "good")]
+    assert defects == {f"{split}{bad}/crack/1.png": ("crack", [f"{split}{bad}_mask/crack/1.png"])}
+
+
+NFC, NFD = (unicodedata.normalize(form, "Blöße 1") for form in ("NFC", "NFD"))
+
+
+@pytest.mark.parametrize(
+    ("picture", "mask"),
+    [
+        *(("bad/IMG_1.JPG", f"mask/{name}") for name in ("img_1.png", "Img_1_Mask.PNG", "MASK_img_1.png")),
+        *(("bad/IMG_1.JPG", f"bad/{name}") for name in ("img_1.png", "img_1_mask.png")),
+        *((f"bad/{NFD}.jpg", f"mask/{NFC}{ending}.png") for ending in ("", "_mask")),
+        (f"bad/{NFD}.jpg", f"bad/{NFC}_mask.png"),
+        (f"bad/{NFD}/1.png", f"mask/{NFC}/1.png"),
+        (f"bad/{NFC}/1.png", f"mask/bad/{NFD}/1_mask.png"),
+    ],
+)
+def test_masks_whose_names_differ_in_case_or_in_form(tmp_path: Path, picture: str, mask: str) -> None:
+    _tree(tmp_path, *GOODS, picture, f"*{mask}")
+    data, defects = _found(tmp_path)
+    assert defects[picture][1] == [mask]
+    assert not any("masks of no picture" in note for note in data.notes)
+
+
+def test_names_that_differ_in_case_alone_are_two(tmp_path: Path) -> None:
+    _tree(tmp_path, *GOODS, "bad/a.png", "bad/A.png", "*mask/a.png", "*mask/A_mask.png")
+    assert [masks for _, masks in _found(tmp_path)[1].values()] == [["mask/A_mask.png"], ["mask/a.png"]]
+
+
+@pytest.mark.parametrize("split", ["", "test/"])
+def test_folders_that_are_not_read_are_named(tmp_path: Path, split: str) -> None:
+    """Whoever calls his masks in other words is not to think that they were used."""
+    _tree(tmp_path, *(f"{split}{name}" for name in (*GOODS, "bad/0.png")), "train/good/9.png", "*Bilder_SW/0.png")
+    (tmp_path / "validation").mkdir()
+    data, _ = _found(tmp_path)
+    assert data.notes == ("Folders that are not read, as their names say neither labels nor masks: Bilder_SW.",)
+
+
+@pytest.mark.parametrize("train", [(), ("part/train/good/9.png",)])
+def test_good_parts_that_are_missing_are_asked_for(tmp_path: Path, train: tuple[str, ...]) -> None:
+    _tree(tmp_path, "part/test/ok_front/0.png", "part/test/def_front/0.png", *train)
+    remedy = r"called good, ok, .*; there are def_front, ok_front: rename it so"
+    with pytest.raises(DatasetError, match=remedy + (", or move some of the good training" if train else r"\.$")):
+        require_both_labels(find_classes(tmp_path), tmp_path)
