@@ -31,7 +31,7 @@ from core.model_error import ModelError
 from core.packs.compiled import CompiledPack, CompiledPacks, compile_pack
 from core.packs.pack import PromptPack
 from core.picture import Picture, Pictures, check_colour, each, to_frame
-from core.tiles import OVERLAP, Tiling, tiling_of
+from core.tiles import OVERLAP, Tiling, TilingError, tiling_of
 from core.towers import LITE0, Tower, load_tower
 
 BATCH = 4
@@ -125,7 +125,8 @@ class Detector:
         Raises:
             ValueError: it is no such picture, or shows nothing; the message says what to do.
         """
-        return self._judge(self._basis, [to_frame(picture, self._order(colour))])[0]
+        [(_, frame)] = self._frames([("the picture", picture)], colour)
+        return self._judge(self._basis, [frame])[0]
 
     def judge_all(self, pictures: Pictures, *, colour: str | None = None, batch: int = BATCH) -> list[Judgement]:
         """The judgements on several pictures, in their order, `batch` of them in one pass.
@@ -198,6 +199,15 @@ class Detector:
             )
         return calibration
 
+    def check_size(self, size: tuple[int, int], name: str = "the picture") -> None:
+        """Raises TilingError, which begins with `name`, where a picture of `size` (height, width) is too small for its
+        tiles.
+        """
+        try:
+            self._tiling(self._basis, size).tile_size(size)
+        except TilingError as error:
+            raise TilingError(f"{name}: {error}") from error
+
     @property
     def threshold(self) -> float:
         """A picture is an anomaly whose score is at or above it. What is set here is set by hand, in [0, 1]."""
@@ -257,7 +267,10 @@ class Detector:
     def _frames(self, pictures: Iterable[tuple[str, object]], colour: str | None) -> Iterator[tuple[str, Rgb]]:
         """The frames of pictures, and what messages call each."""
         order = self._order(colour)
-        return ((name, to_frame(picture, order, name)) for name, picture in pictures)
+        for name, picture in pictures:
+            frame = to_frame(picture, order, name)
+            self.check_size((frame.shape[0], frame.shape[1]), name)
+            yield name, frame
 
     def _order(self, colour: str | None) -> str:
         return self.colour if colour is None else colour

@@ -158,10 +158,11 @@ def tiling_of(tiles: Tiles, overlap: float, size: tuple[int, int]) -> Tiling:
     if tiles != AUTO:
         rows, cols = tiles
         return Tiling(rows, cols, overlap)
-    if min(size) < LEAST_SIDE:
+    shorter, longer = sorted(size)
+    if shorter < LEAST_SIDE:
         return WHOLE
-    longer = max(size) / min(size)
-    count = min(range(1, MOST_AUTO + 1), key=lambda count: abs(math.log(longer / _span(count, overlap))))
+    enough = [count for count in range(1, MOST_AUTO + 1) if longer > (LEAST_SIDE - 1) * _span(count, overlap)]
+    count = min(enough, key=lambda count: abs(math.log(longer / shorter / _span(count, overlap))))
     return Tiling(count, 1, overlap) if size[0] > size[1] else Tiling(1, count, overlap)
 
 

@@ -308,14 +308,22 @@ class Enrolment:
         """Sets the line's thresholds from what normal parts score (S and the heatmap's peak), and keeps them.
 
         Raises:
-            ValueError: no scores, or a rate outside (0, 1).
+            ValueError: no scores, a rate outside (0, 1), or good parts that score 1: a threshold is 1 at most, where
+                they alarm.
         """
         image = calibrate([score for score, _ in scores], rate)
+        if image.threshold > 1:
+            share = sum(score == 1 for score, _ in scores) / len(scores)
+            raise ValueError(
+                f"line {line}: {100 * share:.3g} % of the good parts score 1, the most that any part can, so that no "
+                f"threshold promises {100 * image.rate:.3g} %; enrol more good parts that differ, or another pack"
+            )
         pixel = pixel_threshold([peak for _, peak in scores], rate)
         worth = f", which count as {image.effective:.3g} independent ones" if image.effective < image.count else ""
         words = f"{100 * image.rate:.3g} % false alarms, from {image.count} {source}{worth}"
-        thresholds = min(1.0, image.threshold), min(1.0, pixel)
-        return self._keep(line, thresholds, image.rate, tuple(score for score, _ in scores), words, who)
+        return self._keep(
+            line, (image.threshold, min(1.0, pixel)), image.rate, tuple(score for score, _ in scores), words, who
+        )
 
     def set_threshold(self, line: str, threshold: float, who: str) -> LineCalibration:
         """Sets the line's threshold by hand; it promises nothing."""

@@ -84,8 +84,8 @@ class ShotFeatures:
             line_log(__name__, line).info("views of shots are made from their pictures")
         except FeaturesOfOthersError:
             line_log(__name__, line).warning(
-                "the shots were embedded by another model or method than is used now: their features are made anew "
-                "from the kept pictures, which takes a moment for each, once"
+                "the shots were embedded by another model or method, or in other tiles, than are used now: "
+                "their features are made anew from the kept pictures, which takes a moment for each, once"
             )
         self.embed_missing(line)
         found = self._database.read(lambda tables: tables.bank.memory(line, encoding))

@@ -16,6 +16,7 @@ from core.image import ImageError, Rgb, encode_heatmap, encode_jpeg
 from core.picture import each, to_frame
 from core.picture_files import HEATMAP, OVERLAY, pictures_of
 from core.printable import encodable
+from core.tiles import TilingError
 from edge.clock import monotonic
 from edge.inspection.recipe_loader import model_part, recipe_part
 from edge.messages import Decision, Model, Recipe, Region, Scores, Wire
@@ -128,8 +129,10 @@ def _score_batch(detector: Detector, pictures: Sequence[Picture], heatmaps: Path
     errors: dict[Picture, str] = {}
     for picture in pictures:
         try:
-            frames[picture] = to_frame(picture.path)
-        except ImageError as error:
+            frame = to_frame(picture.path)
+            detector.check_size((frame.shape[0], frame.shape[1]), str(picture.path))
+            frames[picture] = frame
+        except (ImageError, TilingError) as error:
             errors[picture] = str(error)
     started = monotonic()
     judged = detector.judge_all(list(frames.values()), batch=len(frames)) if frames else []

@@ -388,3 +388,13 @@ def test_a_generator_is_read_as_it_comes(detector: Detector) -> None:
     with pytest.raises(ValueError, match=r"^pictures\[3\] is None"):
         detector.judge_all(pictures(), batch=2)
     assert read == [0, 1, 2, 3]
+
+
+def test_a_picture_that_is_too_small_for_its_tiles_is_named(backbone: Backbone) -> None:
+    tiled = Detector("bottle", model=backbone, tiles=(2, 2))
+    small = part(1)[:20, :24]
+    with pytest.raises(ValueError, match=r"^the picture: tiles 2 x 2 of a frame of 24 x 20 .* use fewer tiles"):
+        tiled.judge(small)
+    for call in (tiled.judge_all, tiled.calibrate):
+        with pytest.raises(ValueError, match=r"^(pictures|good)\[1\]: tiles 2 x 2"):
+            call([part(1), small])

@@ -137,6 +137,14 @@ def test_auto_makes_tiles_nearly_square(size: tuple[int, int], tiles: tuple[int,
         assert 0.7 < height / width < 1.4
 
 
+@pytest.mark.parametrize("overlap", [0.0, 0.2, 0.5])
+def test_auto_refuses_no_frame_for_the_tiles_that_it_chose(overlap: float) -> None:
+    sizes = [(height, width) for height in range(16, 34) for width in range(16, 130)]
+    for size in sizes + [(width, height) for height, width in sizes]:
+        tiling = tiling_of("auto", overlap, size)
+        assert tiling.count == 1 or min(tiling.tile_size(size)) >= LEAST_SIDE
+
+
 def test_tiles_are_read_as_they_are_written() -> None:
     assert parse_tiles("2x3") == (2, 3)
     assert parse_tiles("auto") == "auto"

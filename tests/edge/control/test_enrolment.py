@@ -124,3 +124,17 @@ def test_parts_that_resemble_their_neighbours_promise_what_they_are_worth(
         scored(one, monkeypatch, alike(np.random.default_rng(0), 1, 499, 0.7)[0])
         found = calibrate(one, since=since).result
         assert (found["calibration"]["rate"], found["notes"]) == (0.05, [])
+
+
+def test_good_parts_that_score_all_that_is_possible_are_promised_nothing(tmp_path: Path) -> None:
+    """At 1, the largest threshold of a line, they would alarm: a fifth of them, for a promise of a tenth."""
+    with at_rest(tmp_path) as one:
+        before = one.line("one").recipe
+        scores = [(1.0, 1.0) if place in (2, 7, 8, 16) else (0.3, 0.3) for place in range(20)]
+        with pytest.raises(ValueError, match=r"20 % of the good parts score 1.*no threshold promises 10 %; enrol more"):
+            one.enrolment.calibrate("one", scores, 0.1, "parts", "eva")
+        assert one.line("one").recipe is before
+        one.enrolment.calibrate("one", scores, 0.25, "parts", "eva")
+        recipe = one.line("one").recipe
+        assert sum(score >= recipe.threshold for score, _ in scores) / len(scores) <= 0.25
+        assert recipe.wire.false_alarm_rate == 0.25

@@ -6,7 +6,12 @@ import json
 import os
 from pathlib import Path
 
-from edge.tools.score import ScoredPicture, find_pictures
+import numpy as np
+from PIL import Image
+
+from core.detector import Detector
+from core.method import Method
+from edge.tools.score import ScoredPicture, find_pictures, score_pictures
 
 LATIN_1 = os.fsdecode(b"caf\xe9.png")
 """A file's name as an older system wrote it: no UTF-8."""
@@ -33,3 +38,14 @@ def test_any_name_of_a_file_can_be_said_in_json(tmp_path: Path) -> None:
     said = ScoredPicture(path=path, verdict="error", error=path, heatmap=path, overlay=path, threshold=0.5)
     assert json.loads(said.to_json()) == said.model_dump(mode="json", exclude_none=True)
     assert said.path.endswith(r"caf\udce9.png")
+
+
+def test_a_picture_that_is_too_small_for_its_tiles_is_an_error_and_the_rest_goes_on(tmp_path: Path) -> None:
+    for name, size in (("a", 64), ("b", 20), ("c", 64)):
+        values = np.random.default_rng(0).integers(0, 256, (size, size, 3), np.uint8)
+        Image.fromarray(values).save(tmp_path / f"{name}.png")
+    detector = Detector(model="untrained", method=Method(scales=(3,), stride=3), tiles=(2, 2))
+    found = list(score_pictures(detector, find_pictures([tmp_path])))
+    assert [one.verdict == "error" for one in found] == [False, True, False]
+    assert found[1].error is not None
+    assert found[1].error.startswith(f"{tmp_path / 'b.png'}: tiles 2 x 2 of a frame of 20 x 20")
