@@ -34,7 +34,8 @@ def to_eight_bits(frame: NDArray[Any], data: bytes) -> NDArray[Any]:
         return frame if named is None or named == 255 else _scaled(frame, named)
     if frame.dtype != np.uint16:
         return frame
-    largest = named or _largest_likely(int(frame.max(initial=0)))
+    colours = frame[..., :3] if frame.ndim == 3 else frame  # opacity has all its bits, however many the colours use
+    largest = named or _largest_likely(int(colours.max(initial=0)))
     if data.startswith(_TIFF) and _white_is_zero(data):
         frame = largest - np.minimum(frame, largest)
     return _scaled(frame, largest)

@@ -67,7 +67,7 @@ def decode(data: bytes, name: str = "picture") -> Rgb:
     Orientation tags are ignored, as a line's camera has none.
 
     Raises:
-        ImageError: `data` is no picture that OpenCV reads; the message begins with `name`.
+        ImageError: `data` is no picture that OpenCV reads, or is transparent in places; the message begins with `name`.
     """
     if not data:
         raise ImageError(f"{name}: is empty; copy the file again")
@@ -82,10 +82,22 @@ def decode(data: bytes, name: str = "picture") -> Rgb:
         raise ImageError(f"{name}: cannot be decoded: {' '.join(str(error).split())[:200]}") from error
     if frame is None:
         raise ImageError(f"{name}: no picture, damaged, or of a kind that is not read; save it as PNG or JPEG")
+    if _is_seen_through(frame):
+        raise ImageError(
+            f"{name}: has transparent pixels, behind which anything may be; put it on a background, and save it without"
+        )
     try:
         return from_opencv(to_eight_bits(frame, data))
     except ImageError as error:
         raise ImageError(f"{name}: {error}") from None
+
+
+def _is_seen_through(frame: NDArray[Any]) -> bool:
+    """Whether a decoded picture has pixels of another opacity than others; the same throughout, be it 0, says nothing.
+
+    Programs that know of no opacity leave that byte of a BMP of 32 bits at 0.
+    """
+    return frame.ndim == 3 and frame.shape[2] == 4 and bool((frame[..., 3] != frame[0, 0, 3]).any())
 
 
 def _pixels(data: bytes) -> int:

@@ -103,3 +103,9 @@ def test_a_tiff_whose_directory_leads_nowhere(big: bool) -> None:
         head = struct.pack("<2sHHHQ", b"II", 43, 8, 0, offset) if big else struct.pack("<2sHI", b"II", 42, offset)
         found = to_eight_bits(_wide(8), head + b"\xff" * 300_000)
         assert np.array_equal(found, EIGHT)
+
+
+def test_the_opacity_of_sixteen_bits_says_nothing_of_the_colours() -> None:
+    """A program that adds an opacity to what a camera of 12 bits saved adds one of 16."""
+    colours = np.dstack([_wide(4)] * 3)
+    assert (decode(_png(np.dstack([colours, np.full_like(colours[..., 0], 65535)]))) == decode(_png(colours))).all()

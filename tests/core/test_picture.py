@@ -198,3 +198,28 @@ def test_a_folder_is_the_pictures_in_it_and_not_below(tmp_path: Path) -> None:
 def test_what_is_no_list_of_pictures_says_what_to_do(pictures: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         each(pictures, "good")
+
+
+@pytest.mark.parametrize(
+    ("mode", "suffix"), [("RGBA", "png"), ("RGBA", "tif"), ("RGBA", "webp"), ("LA", "png"), ("P", "png")]
+)
+def test_a_file_that_is_transparent_in_places_is_refused_as_its_image_is(
+    tmp_path: Path, mode: str, suffix: str
+) -> None:
+    """What its hidden pixels show is not what anybody has seen of it."""
+    path = tmp_path / f"part.{suffix}"
+    image, saved = Image.fromarray(CLEAR), {}
+    if mode == "P":
+        image = image.convert("RGB").quantize(16)
+        saved["transparency"] = int(np.asarray(image)[0, 0])
+    image.convert(mode).save(path, lossless=True, **saved)
+    with pytest.raises(ValueError, match=r"part\..*has transparent pixels.*put it on a background"):
+        to_frame(path)
+
+
+@pytest.mark.parametrize("opacity", [0, 255])
+def test_a_fourth_channel_that_says_nothing_is_left_out(tmp_path: Path, opacity: int) -> None:
+    """As of a BMP of 32 bits from a program that knows of no opacity."""
+    path = tmp_path / "part.bmp"
+    cv2.imwrite(str(path), np.dstack([RGB[..., ::-1], np.full(RGB.shape[:2], opacity, np.uint8)]))
+    assert (to_frame(path) == RGB).all()
