@@ -45,12 +45,12 @@ def wrapped(model: Any, name: str = "small") -> Backbone:
     return wrap_model(name, model, tokenize, torch.device("cpu"), "fp32", CLIP_MEAN, CLIP_STD)
 
 
-def lively(head: FiloHead, seed: int = 5) -> FiloHead:
+def lively(head: FiloHead, spread: float = 0.05) -> FiloHead:
     """With weights that matter: no bias is zero, and contexts are as long as words."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.manual_seed(5)
         for parameter in head.parameters():
-            parameter.data += 0.05 + 0.05 * torch.randn_like(parameter)
+            parameter.data += spread + spread * torch.randn_like(parameter)
     return head.eval()
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import erf
 
 Array = NDArray[np.float64]
 HABITS = frozenset({"first layer overwritten", "values overwritten", "attention added", "shift after adapter"})
@@ -90,7 +91,7 @@ class Plain:
         if "first layer overwritten" in self.habits:
             ordinary[self.layers[0]] = stream
         if "values overwritten" in self.habits:
-            values = {number: stream for number in values}
+            values = dict.fromkeys(values, stream)
         pooled = norm(x[:1], self.w("visual.ln_post.weight"), self.w("visual.ln_post.bias"))[0]
         image = pooled @ self.w("visual.proj")
         return (
@@ -201,20 +202,6 @@ def norm(x: Array, weight: Array, bias: Array) -> Array:
 def gelu(x: Array) -> Array:
     """x times the share of the normal distribution below x."""
     return x * (1 + erf(x / math.sqrt(2))) / 2
-
-
-def erf(x: Array) -> Array:
-    """Its series within 3, and beyond that 1 less a continued fraction; to 1e-12."""
-    size = np.minimum(np.abs(x), 6.0)
-    term = total = size.copy()
-    for number in range(1, 60):
-        term = -term * size**2 / number
-        total = total + term / (2 * number + 1)
-    tail = size.copy()
-    for number in range(60, 0, -1):
-        tail = size + number / 2 / np.maximum(tail, 1e-9)
-    beyond = 1 - np.exp(-(size**2)) / np.sqrt(np.pi) / np.maximum(tail, 1e-9)
-    return np.sign(x) * np.where(size < 2.5, 2 / math.sqrt(math.pi) * total, beyond)
 
 
 def attention(q: Array, k: Array, v: Array, heads: int, *, causal: bool = False) -> Array:
