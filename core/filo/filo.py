@@ -13,11 +13,12 @@ from torch import Tensor
 
 from core.backbone import DTYPES, Backbone
 from core.explain import Likeness
+from core.filo.grounding import Box, Grounding, gate, place
 from core.filo.head import FiloHead, activation_of, shape_of
 from core.filo.labels import Prompts
 from core.filo.maps import anomaly_map, image_score, layer_maps
 from core.filo.positions import POSITIONS, position_at
-from core.filo.prompts import wording_of
+from core.filo.prompts import released_packs, wording_of
 from core.filo.text import FiloTexts, TextEncoder
 from core.filo.vision import Streams, TwoStreamPass
 from core.image import Rgb
@@ -34,9 +35,31 @@ class FiloInspection(Inspection):
 
     Attributes:
         position: The position whose prompts made the abnormal label, of `POSITIONS`; None: all nine.
+        boxes: Where Grounding DINO saw something, the best first, and outside of which the map is lowered; None: it was
+            not asked, and the position is that of the map's own peak.
     """
 
     position: str | None = None
+    boxes: tuple[Box, ...] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class _View:
+    """One frame of a batch, as the pass sees it.
+
+    Attributes:
+        frame: uint8 [H, W, 3], RGB.
+        decoded: Unit tokens [1, N, d] of each decoder.
+        adapted: The adapted image embedding [1, d], unit length.
+        shift: The embedding [1, d] that shifts the contexts.
+        texts: What is said of the part.
+    """
+
+    frame: Rgb
+    decoded: list[Tensor]
+    adapted: Tensor
+    shift: Tensor
+    texts: FiloTexts
 
 
 class Filo:
@@ -45,15 +68,17 @@ class Filo:
     Args:
         backbone: The model.
         head: What was trained on it; goes to its device.
+        grounding: Grounding DINO, to place prompts and to gate the map; None: without.
 
     Raises:
         ModelError: the head belongs to another model.
         UnsupportedModelError: FiLo cannot run the model.
     """
 
-    def __init__(self, backbone: Backbone, head: FiloHead) -> None:
+    def __init__(self, backbone: Backbone, head: FiloHead, *, grounding: Grounding | None = None) -> None:
         check_fits(head, backbone)
         self.backbone = backbone
+        self.grounding = grounding
         self.head = head.to(backbone.device)
         self.released = head.record.released
         self.vision = TwoStreamPass(
@@ -61,9 +86,23 @@ class Filo:
         )
         self.encoder = TextEncoder(backbone.text, backbone.device, head.record.context)
 
+    @property
+    def remark(self) -> str:
+        """What of the method is left out, in words; empty where nothing is."""
+        return "" if self.grounding else "without Grounding DINO: positions are those of the map's peak, and no gate"
+
     def texts(self, pack: PromptPack) -> FiloTexts:
         """What a pack says, as far as it can be made before an image is seen."""
         return self.encoder.texts(wording_of(pack))
+
+    def texts_of(self, packs: Sequence[PromptPack]) -> list[FiloTexts]:
+        """What each of several packs says; in the released mode of those with one noun the last (`released_packs`)."""
+        made: dict[int, FiloTexts] = {}
+        chosen = released_packs(packs) if self.released else list(packs)
+        for pack in chosen:
+            if id(pack) not in made:
+                made[id(pack)] = self.texts(pack)
+        return [made[id(pack)] for pack in chosen]
 
     def warm_up(self, batch: int) -> None:
         """Readies the device for batches of 1 to `batch` frames."""
@@ -107,43 +146,66 @@ class Filo:
 
     @torch.inference_mode()
     def inspect(
-        self, frames: Sequence[Rgb], texts: Sequence[FiloTexts], indexes: Sequence[object | None] | None = None
+        self,
+        frames: Sequence[Rgb],
+        texts: Sequence[FiloTexts],
+        indexes: Sequence[object | None] | None = None,
+        *,
+        suspects: Sequence[float] | None = None,
     ) -> list[FiloInspection]:
-        """Inspects frames (uint8 [H, W, 3], RGB, of any sizes), each by its own texts, in one pass."""
+        """Inspects frames (uint8 [H, W, 3], RGB, of any sizes), each by its own texts, in one pass.
+
+        Args:
+            frames: B frames.
+            texts: Of each frame.
+            indexes: Of each frame its normal shots, or None.
+            suspects: Of each frame the score from which on Grounding DINO is asked about it. Default: about all.
+        """
         streams = self.vision(self.backbone.pixels(frames))
         decoded = self.decode(streams)
         adapted = self.adapted(streams.image)
         shift = self.shifting(streams.image, adapted)
-        return [
-            self._judge(
-                [tokens[row : row + 1] for tokens in decoded],
-                adapted[row : row + 1],
-                shift[row : row + 1],
-                texts[row],
-                (frame.shape[0], frame.shape[1]),
-            )
-            for row, frame in enumerate(frames)
-        ]
+        found = []
+        for row, frame in enumerate(frames):
+            tokens = [one[row : row + 1] for one in decoded]
+            view = _View(frame, tokens, adapted[row : row + 1], shift[row : row + 1], texts[row])
+            found.append(self._judge(view, 0.0 if suspects is None else suspects[row]))
+        return found
 
-    def _judge(
-        self, decoded: list[Tensor], adapted: Tensor, shift: Tensor, texts: FiloTexts, size: tuple[int, int]
+    def _judge(self, view: _View, suspect: float) -> FiloInspection:
+        everywhere = None
+        if self.grounding is None or suspect > 0:
+            everywhere = self.prompts(view.shift, view.texts)
+            own = self._own_position(anomaly_map(self.layer_maps(view.decoded, everywhere.labels)))
+            inspection = self._score(view, everywhere if own is None else everywhere.at(own), own, None)
+            if self.grounding is None or inspection.score < suspect:
+                return inspection
+        boxes = self.grounding.boxes(view.frame, view.texts.wording, released=self.released)
+        position = place(boxes, released=self.released)
+        if everywhere is None:
+            prompts = self.prompts(view.shift, view.texts, position)
+        else:
+            prompts = everywhere if position is None else everywhere.at(position)
+        return self._score(view, prompts, position, boxes)
+
+    def _score(
+        self, view: _View, prompts: Prompts, position: int | None, boxes: tuple[Box, ...] | None
     ) -> FiloInspection:
-        everywhere = self.prompts(shift, texts)
-        position = self._own_position(anomaly_map(self.layer_maps(decoded, everywhere.labels)))
-        prompts = everywhere if position is None else everywhere.at(position)
         labels = prompts.labels
-        s_map = anomaly_map(self.layer_maps(decoded, labels))
-        score, similarity = image_score(adapted, labels, s_map)
+        s_map = anomaly_map(self.layer_maps(view.decoded, labels))
+        score, similarity = image_score(view.adapted, labels, s_map)
+        patch_map = s_map[0] if boxes is None else gate(s_map[0], boxes)
         return FiloInspection(
             score=_unit(float(score)),
             global_score=_unit(float(similarity)),
             local_score=_unit(float(s_map.max())),
-            patch_map=s_map[0].clamp(0, 1).cpu().numpy(),
-            size=size,
-            kept_normal=np.ones(len(texts.normal.ends), bool),
-            kept_abnormal=_kept(len(texts.abnormal.ends), position),
-            likeness=self._likeness(decoded, adapted, prompts, len(texts.phrases)),
+            patch_map=patch_map.clamp(0, 1).cpu().numpy(),
+            size=(view.frame.shape[0], view.frame.shape[1]),
+            kept_normal=np.ones(len(view.texts.normal.ends), bool),
+            kept_abnormal=_kept(len(view.texts.abnormal.ends), position),
+            likeness=self._likeness(view, prompts),
             position=None if position is None else POSITIONS[position],
+            boxes=boxes,
         )
 
     def _own_position(self, s_map: Tensor) -> int | None:
@@ -152,12 +214,13 @@ class Filo:
         row, col = divmod(int(s_map.argmax()), width)
         return position_at((col + 0.5) / width, (row + 0.5) / height)
 
-    def _likeness(self, decoded: list[Tensor], adapted: Tensor, prompts: Prompts, phrases: int) -> Likeness | None:
-        if not phrases:
+    def _likeness(self, view: _View, prompts: Prompts) -> Likeness | None:
+        count = len(view.texts.phrases)
+        if not count:
             return None
-        states = prompts.states[0, :phrases]
-        nearest = (torch.stack(decoded).mean(0)[0] @ states.T).argmax(-1)
-        return Likeness((adapted[0] @ states.T).cpu().numpy(), nearest.view(self.backbone.grid).cpu().numpy())
+        states = prompts.states[0, :count]
+        nearest = (torch.stack(view.decoded).mean(0)[0] @ states.T).argmax(-1)
+        return Likeness((view.adapted[0] @ states.T).cpu().numpy(), nearest.view(self.backbone.grid).cpu().numpy())
 
 
 def check_fits(head: FiloHead, backbone: Backbone) -> None:
