@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -12,6 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from core.backbone import DTYPES, Backbone
+from core.bank.evidence import Steps
+from core.bank.feature_maps import FeatureMaps
+from core.bank.indexer import Indexer
+from core.bank.memory import Index, Memory
 from core.explain import Likeness
 from core.filo.grounding import Box, Grounding, gate, place
 from core.filo.head import FiloHead, activation_of, shape_of
@@ -21,10 +25,15 @@ from core.filo.positions import POSITIONS, position_at
 from core.filo.prompts import released_packs, wording_of
 from core.filo.text import FiloTexts, TextEncoder
 from core.filo.vision import Streams, TwoStreamPass
+from core.heatmap import to_frame
 from core.image import Rgb
 from core.inspection import Inspection
+from core.method import ALFA, Method
 from core.model_error import ModelError
 from core.packs.pack import PromptPack
+from core.towers import Tower
+from core.vision import Features
+from core.windows import Windows
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,14 +78,29 @@ class Filo:
         backbone: The model.
         head: What was trained on it; goes to its device.
         grounding: Grounding DINO, to place prompts and to gate the map; None: without.
+        method: How parts are compared with normal shots: its `memory_layers`. FiLo takes evidence only.
+        tower: A second model whose feature maps normal shots are compared in, on the same device.
 
     Raises:
         ModelError: the head belongs to another model.
         UnsupportedModelError: FiLo cannot run the model.
     """
 
-    def __init__(self, backbone: Backbone, head: FiloHead, *, grounding: Grounding | None = None) -> None:
+    def __init__(
+        self,
+        backbone: Backbone,
+        head: FiloHead,
+        *,
+        grounding: Grounding | None = None,
+        method: Method = ALFA,
+        tower: Tower | None = None,
+    ) -> None:
         check_fits(head, backbone)
+        if method.few_shot != "evidence":
+            raise ValueError(f"few_shot {method.few_shot!r} averages windows, which FiLo has not; use evidence")
+        self.method = method.on(backbone.traits)
+        self.windows: list[Windows] = []  # as of `Alfa`: none
+        self._indexer = Indexer(backbone, tower, self.method)
         self.backbone = backbone
         self.grounding = grounding
         self.head = head.to(backbone.device)
@@ -103,6 +127,31 @@ class Filo:
             if id(pack) not in made:
                 made[id(pack)] = self.texts(pack)
         return [made[id(pack)] for pack in chosen]
+
+    def feature_maps(self, shape: tuple[int, int]) -> FeatureMaps:
+        """As `Indexer.feature_maps`."""
+        return self._indexer.feature_maps(shape)
+
+    @torch.inference_mode()
+    def remember(self, frame: Rgb, shape: tuple[int, int] | None = None) -> Memory:
+        """The memory of one frame, on the CPU, without windows; as `Alfa.remember`."""
+        patches = self.vision(self.backbone.pixels([frame])).ordinary[-1]
+        return self._indexer.remember(Features(patches[:, 0], (), (), F.normalize(patches, dim=-1)), frame, shape)
+
+    def index_in_steps(
+        self, memories: Sequence[Memory], owners: Sequence[int], shape: tuple[int, int], *, limit: int | None = None
+    ) -> Steps[Index]:
+        """As `Indexer.index_in_steps`."""
+        return self._indexer.index_in_steps(memories, owners, shape, limit=limit)
+
+    def hear(self, index: Index, texts: Sequence[tuple[float, float]]) -> Index:
+        """`index` with the text side, as `text_scores` gives it of the shots that are left out in turn."""
+        return self._indexer.hear(index, texts)
+
+    def text_scores(self, frame: Rgb, texts: FiloTexts) -> tuple[float, float]:
+        """The two parts of a frame's score, without normal shots, each in [0, 1]: of the image, and of the map."""
+        inspection = self.inspect([frame], [texts])[0]
+        return inspection.global_score, inspection.local_score
 
     def warm_up(self, batch: int) -> None:
         """Readies the device for batches of 1 to `batch` frames."""
@@ -149,7 +198,7 @@ class Filo:
         self,
         frames: Sequence[Rgb],
         texts: Sequence[FiloTexts],
-        indexes: Sequence[object | None] | None = None,
+        indexes: Sequence[Index | None] | None = None,
         *,
         suspects: Sequence[float] | None = None,
     ) -> list[FiloInspection]:
@@ -158,7 +207,8 @@ class Filo:
         Args:
             frames: B frames.
             texts: Of each frame.
-            indexes: Of each frame its normal shots, or None.
+            indexes: Of each frame its normal shots, or None. With shots the score is what they and both parts of
+                FiLo's have the say for (`core.bank.evidence`), and the map the mean of both maps.
             suspects: Of each frame the score from which on Grounding DINO is asked about it. Default: about all.
         """
         streams = self.vision(self.backbone.pixels(frames))
@@ -169,8 +219,21 @@ class Filo:
         for row, frame in enumerate(frames):
             tokens = [one[row : row + 1] for one in decoded]
             view = _View(frame, tokens, adapted[row : row + 1], shift[row : row + 1], texts[row])
-            found.append(self._judge(view, 0.0 if suspects is None else suspects[row]))
+            inspection = self._judge(view, 0.0 if suspects is None else suspects[row])
+            index = None if indexes is None else indexes[row]
+            found.append(inspection if index is None else self._beside_shots(inspection, frame, index))
         return found
+
+    def _beside_shots(self, inspection: FiloInspection, frame: Rgb, index: Index) -> FiloInspection:
+        if index.evidence is None:
+            raise ValueError("these normal shots are of few_shot = alfa; FiLo takes them as evidence")
+        heard = torch.tensor([[inspection.global_score, inspection.local_score]], device=self.backbone.device)
+        score, shots = index.evidence.judge(self._indexer.maps_for(index, [frame]), heard)
+        height, width = inspection.patch_map.shape
+        s_map = inspection.patch_map + to_frame(shots[0].cpu().numpy(), (height, width))
+        return replace(
+            inspection, score=float(score[0]), patch_map=s_map / np.float32(2), memory_score=float(shots.max())
+        )
 
     def _judge(self, view: _View, suspect: float) -> FiloInspection:
         everywhere = None

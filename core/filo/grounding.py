@@ -102,7 +102,11 @@ class Grounding:
         read = self._processor.post_process_grounded_object_detection
         found = read(outputs, inputs["input_ids"], threshold=0.0, text_threshold=_TEXT)[0]
         boxes, scores, phrases = found["boxes"].clamp(0, 1).tolist(), found["scores"].tolist(), found["text_labels"]
-        return [Box(*boxes[row], scores[row], phrases[row]) for row in keep(found["boxes"], found["scores"])]
+        kept = []
+        for row in keep(found["boxes"], found["scores"]):
+            left, top, right, bottom = boxes[row]
+            kept.append(Box(left, top, right, bottom, scores[row], phrases[row]))
+        return kept
 
 
 def load_grounding(source: str | Path = GROUNDING_DINO, device: torch.device | None = None) -> Grounding:
