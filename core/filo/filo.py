@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from core.backbone import DTYPES, Backbone
-from core.bank.evidence import Steps
+from core.bank.evidence import Steps, finish
 from core.bank.feature_maps import FeatureMaps
 from core.bank.indexer import Indexer
 from core.bank.memory import Index, Memory
@@ -103,6 +103,7 @@ class Filo:
         self._indexer = Indexer(backbone, tower, self.method)
         self.backbone = backbone
         self.grounding = grounding
+        self.tower = tower
         self.head = head.to(backbone.device)
         self.released = head.record.released
         self.vision = TwoStreamPass(
@@ -137,6 +138,12 @@ class Filo:
         """The memory of one frame, on the CPU, without windows; as `Alfa.remember`."""
         patches = self.vision(self.backbone.pixels([frame])).ordinary[-1]
         return self._indexer.remember(Features(patches[:, 0], (), (), F.normalize(patches, dim=-1)), frame, shape)
+
+    def index(
+        self, memories: Sequence[Memory], owners: Sequence[int], shape: tuple[int, int], *, limit: int | None = None
+    ) -> Index:
+        """What parts are compared with; as `Indexer.index_in_steps`."""
+        return finish(self.index_in_steps(memories, owners, shape, limit=limit))
 
     def index_in_steps(
         self, memories: Sequence[Memory], owners: Sequence[int], shape: tuple[int, int], *, limit: int | None = None
@@ -210,7 +217,15 @@ class Filo:
             indexes: Of each frame its normal shots, or None. With shots the score is what they and both parts of
                 FiLo's have the say for (`core.bank.evidence`), and the map the mean of both maps.
             suspects: Of each frame the score from which on Grounding DINO is asked about it. Default: about all.
+
+        Raises:
+            ValueError: there are not as many of each, or an index is not of evidence.
         """
+        for name, given in (("texts", texts), ("indexes", indexes), ("suspects", suspects)):
+            if given is not None and len(given) != len(frames):
+                raise ValueError(f"{len(frames)} frames and {len(given)} {name}: give one for each frame")
+        if not frames:
+            return []
         streams = self.vision(self.backbone.pixels(frames))
         decoded = self.decode(streams)
         adapted = self.adapted(streams.image)

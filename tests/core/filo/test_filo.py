@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
+
 import numpy as np
 import pytest
 import torch
 
-from core.bank.evidence import finish
+from core.alfa import Alfa
 from core.filo.filo import Filo
 from core.filo.head import FiloHead, record_for
 from core.filo.naming import name_regions
@@ -101,7 +103,7 @@ def test_it_judges_beside_normal_shots(clean: Filo, pack: PromptPack) -> None:
     texts, shape = clean.texts(pack), (98, 98)
     shots = [frame(98, 98, seed) for seed in range(4)]
     memories = [clean.remember(shot, shape) for shot in shots]
-    index = finish(clean.index_in_steps(memories, range(4), shape))
+    index = clean.index(memories, range(4), shape)
     index = clean.hear(index, [clean.text_scores(shot, texts) for shot in shots])
     alone, beside = (clean.inspect([shots[0]], [texts], [one])[0] for one in (None, index))
     assert alone.memory_score is None
@@ -112,6 +114,31 @@ def test_it_judges_beside_normal_shots(clean: Filo, pack: PromptPack) -> None:
     assert beside.position == alone.position
     strange: Rgb = np.zeros((98, 98, 3), np.uint8)
     assert clean.inspect([strange], [texts], [index])[0].score > beside.score
+
+
+SHARED = ("inspect", "warm_up", "feature_maps", "remember", "index", "index_in_steps", "hear", "text_scores")
+
+
+@pytest.mark.parametrize("name", SHARED)
+def test_what_asks_alfa_can_ask_filo(name: str) -> None:
+    """A line, an evaluation or a detector takes either: by position FiLo takes what ALFA takes."""
+    alfas, filos = (list(inspect.signature(getattr(method, name)).parameters.values()) for method in (Alfa, Filo))
+    assert len(filos) >= len(alfas)
+    for ours, theirs in zip(filos, alfas, strict=False):
+        assert ours.kind is theirs.kind
+        assert ours.default == theirs.default
+    assert all(extra.default is not extra.empty for extra in filos[len(alfas) :])
+
+
+def test_as_many_texts_as_frames(clean: Filo, pack: PromptPack) -> None:
+    texts = clean.texts(pack)
+    with pytest.raises(ValueError, match="2 frames and 1 texts: give one for each frame"):
+        clean.inspect([frame()] * 2, [texts])
+    with pytest.raises(ValueError, match="1 frames and 2 indexes"):
+        clean.inspect([frame()], [texts], [None, None])
+    with pytest.raises(ValueError, match="1 frames and 0 suspects"):
+        clean.inspect([frame()], [texts], suspects=[])
+    assert clean.inspect([], []) == []
 
 
 def test_shots_of_the_papers_own_kind_are_refused(clean: Filo) -> None:
