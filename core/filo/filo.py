@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from core.backbone import DTYPES, Backbone
-from core.bank.evidence import Steps, finish
 from core.bank.feature_maps import FeatureMaps
 from core.bank.indexer import Indexer
 from core.bank.memory import Index, Memory
@@ -31,6 +30,7 @@ from core.inspection import Inspection
 from core.method import ALFA, Method
 from core.model_error import ModelError
 from core.packs.pack import PromptPack
+from core.steps import Steps, finish
 from core.towers import Tower
 from core.vision import Features
 from core.windows import Windows
