@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -13,72 +12,28 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from core.adaptation import TextFeatures
-from core.alfa import Alfa, Method
+from core.alfa import Alfa
 from core.bank.memory import Memory, distances, reference_map, remember
 from core.evaluate.cache import FeatureCache
 from core.evaluate.datasets import DataClass, MaskSurvey, Sample, read_mask
-from core.evaluate.few_shot import FewShot, Judge, MapStore, judge_of, mutual_judge, to_numpy, views
+from core.evaluate.few_shot import MapStore, judge_of, median_shape, mutual_judge, to_numpy, views
 from core.evaluate.map_cache import MapCache, View
-from core.evaluate.metrics import PixelMetrics, deciles, image_metrics, operate
+from core.evaluate.metrics import deciles, image_metrics, operate
+from core.evaluate.plan import Plan
 from core.evaluate.result import ClassResult, Metrics, Picture, Run
+from core.evaluate.setting import Setting, finite
 from core.heatmap import to_frame
 from core.image import ImageError, read
 from core.packs.pack import PromptPack, winclip_prompts
 from core.printable import encodable
 from core.regions import grown
+from core.tiles import WHOLE, Tiling, TilingError, tiling_of
 from core.vision import Features
 
 CALIBRATION = 50
 """Good training pictures that the operating threshold comes from, at most; none of them is a shot."""
 FALSE_ALARM_RATE = 0.05
 """What the threshold is to promise."""
-
-
-@dataclass(frozen=True)
-class Variant:
-    """A way to score: a method, and which prompts it is given."""
-
-    name: str
-    method: Method
-    winclip_prompts: bool = False
-    parts: str = "both"
-    """`both`, or the one part of Eq. 12 that the image score is: `global` or `local`."""
-    few: FewShot | None = None
-    """How normal shots are compared; None: as in Eq. 12."""
-    at: str = ""
-    """`zero` or `few`: without or with shots only. Otherwise as `Plan` says."""
-
-    @property
-    def mutual(self) -> bool:
-        """Whether pictures score each other, without shots."""
-        return self.few is not None and self.few.scorer == "mutual"
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What to run. The first variant is run with every number of shots, the others with none, unless they say so."""
-
-    variants: tuple[Variant, ...]
-    shots: tuple[int, ...]
-    seeds: int
-    resolution: tuple[int, int]
-    """Height and width at which pixel metrics are taken."""
-
-
-@dataclass(eq=False)
-class _Setting:
-    """One run of one class, and what it collects."""
-
-    variant: int
-    shots: tuple[int, ...]
-    """Indices into the class's shots."""
-    seed: int
-    scores: list[float] = field(default_factory=list)
-    normals: list[float] = field(default_factory=list)
-    hits: list[bool | None] = field(default_factory=list)
-    pixels: PixelMetrics = field(default_factory=PixelMetrics)
-    judge: Judge | None = None
-    """What scores where it is not Eq. 12."""
 
 
 class ClassEvaluator:
@@ -106,6 +61,8 @@ class ClassEvaluator:
         self._scored = scored
         self._store = store
         self._maps: MapCache | None = None  # of the class at hand
+        self._tiling = WHOLE  # the same
+        self._tilings: dict[Path, Tiling] = {}
         self._mutual: dict[str, NDArray[np.float32]] = {}  # maps of pictures that were scored by each other
         self._sizes: dict[Path, tuple[int, int]] = {}
         self._texts: dict[tuple[str, bool, bool, bool], TextFeatures] = {}
@@ -116,6 +73,9 @@ class ClassEvaluator:
         survey = MaskSurvey()
         test = [sample for sample in data.test if self._readable(sample, survey, broken)]
         train = [path for path in data.train if _opens(path, broken)]
+        self._tiling = self._choose_tiling([sample.path for sample in test])
+        test = [sample for sample in test if self._fits(sample.path, broken)]
+        train = [path for path in train if self._fits(path, broken)]
         most = max(self._plan.shots)
         notes = list(data.notes)
         if most and not train:
@@ -132,21 +92,22 @@ class ClassEvaluator:
         shots = sorted({path for paths in drawn for path in paths})
         rest = [path for path in train if path not in set(shots)]
         normals = sorted(random.Random(f"{data.name}:calibration").sample(rest, min(CALIBRATION, len(rest))))
-        digests = self._cache.encode([*(sample.path for sample in test), *shots, *normals])
+        digests = self._cache.encode([*(sample.path for sample in test), *shots, *normals], self._tiling)
         texts = [self._text(index, pack) for index in range(len(self._scorers))]
         settings = list(self._settings(drawn, shots))
         plain = any(setting.shots and self._plan.variants[setting.variant].few is None for setting in settings)
-        memory = self._remember([digests[path] for path in shots] if plain else [])
+        memories = self._remember([digests[path] for path in shots] if plain else [])
         tests = [View(sample.path, digests[sample.path]) for sample in test]
         self._ready(settings, texts, tests, [View(path, digests[path]) for path in (*shots, *normals)])
         for path in normals:
-            for setting, (score, _) in zip(settings, self._score(digests[path], texts, memory, settings), strict=True):
+            scored = finite(path, self._score(digests[path], texts, memories, settings))
+            for setting, (score, _) in zip(settings, scored, strict=True):
                 setting.normals.append(score)
             self._scored()
         pictures = []
         for sample in test:
             mask = read_mask(sample, self._plan.resolution, self._sizes[sample.path], survey.inverted)
-            pictures.append(self._take(sample, mask, digests[sample.path], texts, memory, settings, root))
+            pictures.append(self._take(sample, mask, digests[sample.path], texts, memories, settings, root))
             self._scored()
         return ClassResult(
             name=data.name,
@@ -166,15 +127,33 @@ class ClassEvaluator:
     ) -> list[NDArray[np.float32]]:
         """The maps [rows, cols] of pictures by a variant, zero-shot or with `shots`; for the report."""
         index = next(place for place, one in enumerate(self._plan.variants) if one.name == variant)
-        digests = {path: self._cache.encode([path])[path] for path in (*paths, *shots)}
+        self._tiling = self._tilings.get(paths[0], WHOLE) if paths else WHOLE
+        digests = {path: self._cache.encode([path], self._tiling)[path] for path in (*paths, *shots)}
         if self._plan.variants[index].mutual:
             return [self._mutual[digests[path]] for path in paths]
         texts = [self._text(index, pack)] * len(self._scorers)
-        setting = _Setting(index, tuple(range(len(shots))), 0)
+        setting = Setting(index, tuple(range(len(shots))), 0)
         tests, known = ([View(path, digests[path]) for path in some] for some in (paths, shots))
         self._ready([setting], texts, tests, known)
-        memory = self._remember([view.digest for view in known] if setting.judge is None else [])
-        return [self._score(digests[path], texts, memory, [setting])[0][1] for path in paths]
+        memories = self._remember([view.digest for view in known] if not setting.judges else [])
+        return [self._score(digests[path], texts, memories, [setting])[0][1] for path in paths]
+
+    def _choose_tiling(self, paths: Sequence[Path]) -> Tiling:
+        """The tiling of a class: by the shape of most of its pictures."""
+        shape = median_shape([self._size(path) for path in paths]) if paths else (1, 1)
+        tiling = tiling_of(self._plan.tiles, self._plan.overlap, shape)
+        self._tilings.update(dict.fromkeys(paths, tiling))
+        return tiling
+
+    def _fits(self, path: Path, broken: list[str]) -> bool:
+        """Whether a picture is large enough for its tiles."""
+        try:
+            if self._tiling.count > 1:
+                self._tiling.tile_size(self._size(path))
+        except TilingError as error:
+            broken.append(f"{path}: {error}")
+            return False
+        return True
 
     def _size(self, path: Path) -> tuple[int, int]:
         if path not in self._sizes:
@@ -183,7 +162,7 @@ class ClassEvaluator:
         return self._sizes[path]
 
     def _ready(
-        self, settings: Sequence[_Setting], texts: Sequence[TextFeatures], tests: Sequence[View], train: Sequence[View]
+        self, settings: Sequence[Setting], texts: Sequence[TextFeatures], tests: Sequence[View], train: Sequence[View]
     ) -> None:
         """Has the feature maps of all pictures, and gives each setting that compares them its judge.
 
@@ -195,21 +174,28 @@ class ClassEvaluator:
         if not asked or self._store is None:
             return
         used = [train[index] for index in sorted({index for setting, _ in asked for index in setting.shots})] or tests
-        self._maps = self._store.cache(asked[0][1], [self._size(view.path) for view in used])
+        self._maps = self._store.cache(asked[0][1], [self._size(view.path) for view in used], self._tiling)
         self._maps.encode([*tests, *train])
         for view in used:
             self._maps.encode(views(asked[0][1], view.path, view.digest)[1:])
         for setting, few in asked:
             if few.scorer == "mutual":
-                setting.judge = mutual_judge(few, self._maps, tests)
+                setting.judges = tuple(mutual_judge(few, self._maps, tests, place) for place in self._places)
                 continue
             chosen = [train[index] for index in setting.shots]
-            said = [
-                self._said(self._zero_shot(setting.variant, self._cache.load(one.digest), texts[setting.variant]))
-                for one in chosen
-            ]
             shots = [views(few, one.path, one.digest) for one in chosen]
-            setting.judge = judge_of(few, self._maps, shots, torch.cat(said))
+            known = [self._cache.load(one.digest, self._tiling) for one in chosen]
+            judges = []
+            for place in self._places:
+                here = (features.take([place]) for features in known)
+                said = [self._said(self._zero_shot(setting.variant, one, texts[setting.variant])) for one in here]
+                judges.append(judge_of(few, self._maps, shots, torch.cat(said), place))
+            setting.judges = tuple(judges)
+
+    @property
+    def _places(self) -> range:
+        """Of tiles."""
+        return range(self._tiling.count)
 
     @staticmethod
     def _said(zero: tuple[Tensor, Tensor | None]) -> Tensor:
@@ -229,18 +215,18 @@ class ClassEvaluator:
     def _seeds(self, most: int) -> range:
         return range(self._plan.seeds if most else 0)
 
-    def _settings(self, drawn: Sequence[Sequence[Path]], shots: Sequence[Path]) -> list[_Setting]:
+    def _settings(self, drawn: Sequence[Sequence[Path]], shots: Sequence[Path]) -> list[Setting]:
         """Every run: the shots of a seed are nested, so that four of them hold the two and the one."""
         settings = []
         variants = list(enumerate(self._plan.variants))
         for count in self._plan.shots:
             if count == 0:
-                settings += [_Setting(index, (), 0) for index, one in variants if one.at != "few"]
+                settings += [Setting(index, (), 0) for index, one in variants if one.at != "few"]
                 continue
             for index in (index for index, one in variants if one.at == "few" or (index == 0 and not one.at)):
                 for seed, paths in enumerate(drawn):
                     if len(paths) >= count:
-                        settings.append(_Setting(index, tuple(shots.index(path) for path in paths[:count]), seed))
+                        settings.append(Setting(index, tuple(shots.index(path) for path in paths[:count]), seed))
         return settings
 
     def _readable(self, sample: Sample, survey: MaskSurvey, broken: list[str]) -> bool:
@@ -253,33 +239,63 @@ class ClassEvaluator:
             return False
         return True
 
-    def _remember(self, digests: Sequence[str]) -> Memory | None:
-        if not digests:
-            return None
-        held = [remember(self._cache.load(digest)) for digest in digests]
-        windows = tuple(torch.cat(scale) for scale in zip(*(one.windows for one in held), strict=True))
-        return Memory(windows, torch.cat([one.patches for one in held]))
+    def _remember(self, digests: Sequence[str]) -> list[Memory]:
+        """The features of shots for each place of a tile; nothing without shots."""
+        held = [remember(self._cache.load(digest, self._tiling)) for digest in digests]
+        memories = []
+        for place in self._places if held else ():
+            here = [one.take(place) for one in held]
+            windows = tuple(torch.cat(scale) for scale in zip(*(one.windows for one in here), strict=True))
+            memories.append(Memory(windows, torch.cat([one.patches for one in here])))
+        return memories
 
     @torch.inference_mode()
     def _score(
-        self, digest: str, texts: Sequence[TextFeatures], memory: Memory | None, settings: Sequence[_Setting]
+        self, digest: str, texts: Sequence[TextFeatures], memories: Sequence[Memory], settings: Sequence[Setting]
     ) -> list[tuple[float, NDArray[np.float32]]]:
-        """S and the patch map [rows, cols] of one picture in each setting."""
-        features = self._cache.load(digest)
+        """S and the patch map [rows, cols] of one picture in each setting; of tiles the largest S, and all maps."""
+        features = self._cache.load(digest, self._tiling)
+        maps: tuple[Tensor, ...] = ()
+        if self._maps is not None and any(setting.judges for setting in settings):
+            maps = self._maps.load(View(Path(), digest))
+        by_tile = [
+            self._score_tile(
+                place,
+                features.take([place]),
+                [one[place : place + 1] for one in maps],
+                digest,
+                texts,
+                memories[place] if memories else None,
+                settings,
+            )
+            for place in self._places
+        ]
+        return [
+            (max(score for score, _ in tiles), self._tiling.merge([patch_map for _, patch_map in tiles]))
+            for tiles in zip(*by_tile, strict=True)
+        ]
+
+    def _score_tile(
+        self,
+        place: int,
+        features: Features,
+        maps: Sequence[Tensor],
+        digest: str,
+        texts: Sequence[TextFeatures],
+        memory: Memory | None,
+        settings: Sequence[Setting],
+    ) -> list[tuple[float, NDArray[np.float32]]]:
         needed = sorted({setting.variant for setting in settings})
         zero = {index: self._zero_shot(index, features, texts[index]) for index in needed}
         scored = []
-        choices = [setting.shots for setting in settings if setting.shots and setting.judge is None]
-        maps = None
-        if self._maps is not None and any(setting.judge for setting in settings):
-            maps = self._maps.load(View(Path(), digest))
+        choices = [setting.shots for setting in settings if setting.shots and not setting.judges]
         reference = None
         if choices and memory is not None:
             found = distances(features, memory).nearest(choices)
             reference = iter(reference_map(found, self._scorers[0].windows)[0].unbind(0))
         for setting in settings:
-            if setting.judge is not None and maps is not None:
-                score, patch_map = setting.judge(maps, self._said(zero[setting.variant]), digest)
+            if setting.judges:
+                score, patch_map = setting.judges[place](maps, self._said(zero[setting.variant]), digest)
                 scored.append((float(score.clamp(0, 1)), to_numpy(patch_map)))
                 continue
             near = next(reference)[None] if setting.shots and reference is not None else None
@@ -292,7 +308,7 @@ class ClassEvaluator:
         return found.s_global, found.s_local
 
     def _one(
-        self, setting: _Setting, zero: tuple[Tensor, Tensor | None], reference: Tensor | None
+        self, setting: Setting, zero: tuple[Tensor, Tensor | None], reference: Tensor | None
     ) -> tuple[float, NDArray[np.float32]]:
         alfa, parts = self._scorers[setting.variant], self._plan.variants[setting.variant].parts
         s_global, s_local = zero
@@ -308,14 +324,14 @@ class ClassEvaluator:
         mask: NDArray[np.bool_],
         digest: str,
         texts: Sequence[TextFeatures],
-        memory: Memory | None,
-        settings: Sequence[_Setting],
+        memories: Sequence[Memory],
+        settings: Sequence[Setting],
         root: Path,
     ) -> Picture:
         """Scores one test picture in every setting."""
         masked = not sample.anomalous or bool(sample.masks)
-        near = grown(mask, self._scorers[0].backbone.grid) if mask.any() else None
-        scored = self._score(digest, texts, memory, settings)
+        near = grown(mask, self._tiling.grid(self._scorers[0].backbone.grid)) if mask.any() else None
+        scored = finite(sample.path, self._score(digest, texts, memories, settings))
         for setting, (score, patch_map) in zip(settings, scored, strict=True):
             heatmap = to_frame(patch_map, self._plan.resolution)
             setting.scores.append(score)
@@ -332,7 +348,7 @@ class ClassEvaluator:
             area=float(mask.mean()) if mask.any() else None,
         )
 
-    def _run(self, setting: _Setting, pictures: Sequence[Picture], shots: Sequence[Path], root: Path) -> Run:
+    def _run(self, setting: Setting, pictures: Sequence[Picture], shots: Sequence[Path], root: Path) -> Run:
         labels = np.array([picture.anomalous for picture in pictures], dtype=bool)
         scores = np.array(setting.scores, dtype=np.float64)
         auroc, aupr, f1_max = image_metrics(scores, labels)

@@ -158,6 +158,8 @@ class Evaluation(Part):
     tower_fingerprint: str | None = None
     augment: str = "none"
     within: int | None = None
+    tiles: str = ""
+    """As `2x2@0.2` or `auto@0.2`; empty without."""
     classes: tuple[ClassResult, ...]
     intervals: tuple[Interval, ...] = ()
 
