@@ -19,6 +19,7 @@ from core.filo.adapter import Adapter
 from core.filo.context import LENGTH, LearnedContext
 from core.filo.decoders import KERNELS, ConvolutionDecoder, LinearDecoder
 from core.model_error import ModelError, first_line
+from core.remedy import remedy
 
 LAYERS = 4
 """Blocks whose tokens are decoded."""
@@ -162,7 +163,7 @@ def load_head(path: Path) -> FiloHead:
         raise ModelError(f"FiLo head {path} cannot be read: {first_line(error)}; bring it here again") from None
     if _RECORD not in facts:
         raise ModelError(
-            f"{path} holds no FiLo head; a checkpoint of the release is brought here with `alfa-edge filo import`"
+            f"{path} holds no FiLo head; {remedy('import head', 'bring a checkpoint of the release here')}"
         )
     try:
         record = HeadRecord.model_validate_json(facts[_RECORD])
