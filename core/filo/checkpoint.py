@@ -15,7 +15,7 @@ from typing import Any
 from torch import Tensor
 
 from core.clip import open_clip
-from core.filo.head import FiloHead, HeadRecord, fill, layers_of
+from core.filo.head import FiloHead, HeadRecord, head_of, layers_of
 from core.model_error import ModelError
 from core.remedy import remedy
 from core.weights.file import load_tensors
@@ -104,9 +104,7 @@ def read_checkpoint(path: Path, model: Architecture, called: str | None = None) 
         released=True,
         source=f"imported from {path.name}",
     )
-    head = FiloHead(record)
-    fill(head, own, f"{called}, held against {model.name}:")
-    return head.eval()
+    return head_of(record, own, f"{called}, held against {model.name}:")
 
 
 def _state_of(content: Any, called: str) -> dict[str, Tensor]:
