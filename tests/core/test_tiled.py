@@ -165,3 +165,18 @@ def test_features_of_tiles_are_kept_as_such(alfa: Alfa) -> None:
         assert encoding.unpack(rows) == {}
     with pytest.raises(FeaturesError, match=r"have shapes \[2, "):
         whole.pack({0: memory})
+
+
+def test_a_shot_that_is_left_out_is_so_at_each_place(small: Backbone) -> None:
+    """The paper's way: the index of the others is that of all without the one."""
+    alfa, text = Alfa(small, Method(few_shot="alfa"), patches=True), text_of(32)
+    shots = [frame(*SIZE, seed=one) for one in range(3)]
+    memories = [alfa.remember(shot, tiling=TWO) for shot in shots]
+    index = alfa.index(memories, [4, 5, 6], SIZE, tiling=TWO)
+    others = index.without(6)
+    assert isinstance(others, TiledIndex)
+    anew = alfa.index(memories[:2], [4, 5], SIZE, tiling=TWO)
+    scores = [alfa.inspect([shots[2]], [text], [one])[0].score for one in (others, anew)]
+    assert scores[0] == pytest.approx(scores[1], abs=1e-6)
+    one = alfa.index(memories[:1], [4], SIZE, tiling=TWO)
+    assert one.without(4) is None, "nothing would be left"
