@@ -14,6 +14,7 @@ from core.weights.store import Record, Store, make_record, sha256_of
 FOLDER = "filo"
 """The name under which the store keeps heads, in the place of a model's."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
+_NAMES = "give it a name of a-z, 0-9, _, . and -, at most 64, beginning with a-z or 0-9"
 
 
 def import_head(
@@ -93,8 +94,5 @@ def head_name(name: str) -> str:
         ModelError: it cannot.
     """
     if not _NAME.fullmatch(name):
-        raise ModelError(
-            f"a head cannot be called {name!r}; give it a name of a-z, 0-9, _, . and -, at most 64, beginning with a-z or "
-            "0-9"
-        )
+        raise ModelError(f"a head cannot be called {name!r}; {_NAMES}")
     return name
