@@ -17,7 +17,7 @@ runner = CliRunner(env={"COLUMNS": "200"})
 @pytest.fixture
 def picture(tmp_path: Path) -> Path:
     path = tmp_path / "a.png"
-    Image.new("RGB", (64, 48), (90, 120, 60)).save(path)
+    Image.linear_gradient("L").resize((64, 48)).convert("RGB").save(path)
     return path
 
 
