@@ -22,7 +22,7 @@ from core.bank.indexer import Indexer
 from core.bank.memory import Index, Memory, reference_map, search
 from core.bank.tiled_index import AnyIndex, by_tile
 from core.graph import GraphedPass
-from core.identity import OtherIdentityError
+from core.identity import refuse_other_texts
 from core.image import Rgb
 from core.inspection import Inspection as Inspection
 from core.inspection import merge, refuse_faults, rows_alike, to_host
@@ -270,10 +270,7 @@ class Alfa:
         return [inspections[row] for row in range(len(texts))]
 
     def _refuse_others(self, texts: Sequence[TextFeatures], indexes: Sequence[Index | None]) -> None:
-        here = self.backbone.fingerprint
-        if there := {text.fingerprint for text in texts} - {here, ""}:
-            models = f"{there.pop()[:12]}, not {here[:12]}"
-            raise OtherIdentityError(f"texts cannot be compared with the frames: model {models}; embed them anew")
+        refuse_other_texts(texts, self.backbone.fingerprint)
         self._indexer.refuse_others(indexes)
 
     def _judge(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from core.preprocess import VERSION as PREPROCESS_VERSION
 
@@ -59,6 +60,21 @@ class Identity:
             "feature maps": (_short(other.maps), _short(self.maps)),
         }
         return ", ".join(f"{name} {there}, not {here}" for name, (there, here) in pairs.items() if there != here)
+
+
+class _Texts(Protocol):
+    @property
+    def fingerprint(self) -> str: ...
+
+
+def refuse_other_texts(texts: Iterable[_Texts], fingerprint: str) -> None:
+    """Raises OtherIdentityError where texts were embedded by another model than that of `fingerprint`.
+
+    Texts that were made by hand, without a fingerprint, are taken as they are.
+    """
+    if others := {text.fingerprint for text in texts} - {fingerprint, ""}:
+        models = f"{others.pop()[:12]}, not {fingerprint[:12]}"
+        raise OtherIdentityError(f"texts cannot be compared with the frames: model {models}; embed them anew")
 
 
 def identity_of(fingerprint: str, method: Method) -> Identity:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -18,6 +19,8 @@ from core.heatmap import Peak, find_peak, to_frame
 from core.image import Map
 from core.model_error import NotFiniteError
 from core.tiles import Tiling
+
+AnyInspection = TypeVar("AnyInspection", bound="Inspection")
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,7 +126,7 @@ def refuse_faults(inspections: Sequence[Inspection]) -> None:
             raise NotFiniteError(f"frame {number} of {len(inspections)}: {fault}; {remedy}", inspections)
 
 
-def merge(tiles: Sequence[Inspection], tiling: Tiling, size: tuple[int, int]) -> Inspection:
+def merge(tiles: Sequence[AnyInspection], tiling: Tiling, size: tuple[int, int]) -> AnyInspection:
     """The inspection of a frame of `size` (height, width), pixels, from those of its tiles, row by row.
 
     The map is that of all tiles. Scores, kept prompts and what the descriptors say of the image are those of the tile

@@ -13,12 +13,13 @@ from core.tiles import Tiling
 
 def check_rows(
     count: int,
-    texts: Sequence[TextFeatures],
+    texts: Sequence[object],
     indexes: Sequence[AnyIndex | None] | None,
     *,
     tilings: Sequence[Tiling] | None = None,
     sizes: Sequence[tuple[int, int]] | None = None,
     frames: Sequence[object] = (),
+    kind: type = TextFeatures,
 ) -> None:
     """Raises ValueError unless there is one of everything for each of `count` frames; what is None is left out.
 
@@ -31,8 +32,9 @@ def check_rows(
         tilings: The same.
         sizes: As of `Alfa.inspect_pixels`.
         frames: The same; they may be missing where no index needs them.
+        kind: What texts are.
     """
-    _check("texts", texts, count, TextFeatures)
+    _check("texts", texts, count, kind)
     _check("indexes", indexes, count, Index, TiledIndex, type(None))
     _check("tilings", tilings, count, Tiling)
     _check("sizes", sizes, count, tuple)
