@@ -153,6 +153,15 @@ def test_secrets_are_never_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert "hunter2" not in refused(tmp_path, '[lines.a]\ncamera = "rtsp://user:hunter2@cam/1"\n')
 
 
+@pytest.mark.parametrize("setting", ["archive.dir", "mqtt.ca_file", "service.state_dir", "model.store"])
+def test_an_address_in_the_place_of_a_path_is_refused_and_not_shown(tmp_path: Path, setting: str) -> None:
+    """As a path it would stand in logs, states and lists, with its password."""
+    section, key = setting.split(".")
+    said = refused(tmp_path, MINIMAL + f"[{section}]\n{key} = 'http://user:hunter/2@cam/x'\n")
+    assert f"{setting} = 'http://***@cam/x': this is an address, not a path; name a file or folder" in said
+    assert "hunter" not in said
+
+
 def test_a_secret_under_a_name_that_is_mistyped_is_not_shown(tmp_path: Path) -> None:
     said = refused(tmp_path, MINIMAL + "[mqtt]\npasword = 'hunter2'\n")
     assert "mqtt.pasword: is no setting; did you mean password" in said
