@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -12,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.evaluate.datasets import DataClass, DatasetError, Sample, read_mask
-from core.image import Rgb, read
+from core.image import ImageError, Rgb, read
 from core.simline import render
 from core.training.split import ANY, TRAINED_CLASSES, trained_defects_of
 
@@ -92,18 +91,78 @@ class SimulatedExample:
         return part.image, shrunk(part.mask > 0, size)
 
 
-def from_classes(classes: Iterable[DataClass]) -> list[Example]:
-    """The test pictures of data sets' classes, without defects that have no mask.
+@dataclass(frozen=True)
+class MosaicExample:
+    """Four pictures of a class as one, so that defects are seen at half their size too."""
+
+    parts: tuple[Example, Example, Example, Example]
+
+    @property
+    def class_name(self) -> str:
+        """Of all four."""
+        return self.parts[0].class_name
+
+    @property
+    def key(self) -> str:
+        """By those of the four."""
+        return f"mosaic {[part.key for part in self.parts]}"
+
+    @property
+    def anomalous(self) -> bool:
+        """Whether any of the four shows a defect."""
+        return any(part.anomalous for part in self.parts)
+
+    def load(self, size: tuple[int, int]) -> tuple[Rgb, Mask]:
+        """As `Example.load`; the picture is of `size` too."""
+        return mosaic([part.load(size) for part in self.parts], size)
+
+
+def mosaics_of(examples: Sequence[Example], seed: int) -> list[MosaicExample]:
+    """Of each example a mosaic with three others of its class, where there are three; always the same."""
+    by_class: dict[str, list[int]] = {}
+    for place, example in enumerate(examples):
+        by_class.setdefault(example.class_name, []).append(place)
+    mosaics = []
+    for place, example in enumerate(examples):
+        others = [other for other in by_class[example.class_name] if other != place] or [place]
+        rng = np.random.default_rng([seed, place])
+        drawn = [example, *(examples[other] for other in rng.choice(others, 3, replace=len(others) < 3))]
+        first, second, third, fourth = (drawn[part] for part in rng.permutation(4))
+        mosaics.append(MosaicExample((first, second, third, fourth)))
+    return mosaics
+
+
+def from_classes(classes: Iterable[DataClass], size: tuple[int, int]) -> tuple[list[Example], list[str]]:
+    """The test pictures of data sets' classes, and what was left out, a sentence each.
+
+    Left out are defects without a mask, and pictures and masks that cannot be read: each is read once here, so that
+    none ends a training of hours.
+
+    Args:
+        size: Height and width at which masks will be wanted, pixels.
 
     Raises:
         DatasetError: there are no defects with masks, or no good parts.
     """
-    samples = [(data.name, sample) for data in classes for sample in data.test]
-    kept: list[Example] = [
-        FileExample(name, sample) for name, sample in samples if sample.masks or not sample.anomalous
-    ]
-    _check(kept, "of the test pictures")
-    return kept
+    kept: list[Example] = []
+    left_out: list[str] = []
+    for data in classes:
+        bare = 0
+        for sample in data.test:
+            if sample.anomalous and not sample.masks:
+                bare += 1
+                continue
+            example = FileExample(data.name, sample)
+            try:
+                example.load(size)
+            except ImageError as error:
+                left_out.append(f"{data.name}: left out: {error}")
+            else:
+                kept.append(example)
+        if bare:
+            left_out.append(f"{data.name}: left out: {bare} defective pictures without a mask")
+    _check(kept)
+    return kept, left_out
 
 
 def from_simline(count: int, seed: int = 0) -> list[Example]:
@@ -164,29 +223,14 @@ def shrunk(mask: Mask, size: tuple[int, int]) -> Mask:
     return np.asarray(share > 0, np.bool_)
 
 
-def partners(examples: Sequence[Example], index: int, rng: np.random.Generator) -> list[int]:
-    """Three others of the same class for a mosaic; fewer than three others are taken several times."""
-    name = examples[index].class_name
-    others = [place for place, example in enumerate(examples) if example.class_name == name and place != index]
-    others = others or [index]
-    return [int(place) for place in rng.choice(others, 3, replace=len(others) < 3)]
-
-
-def shuffled(count: int, seed: int, epoch: int) -> list[int]:
-    """The order of an epoch; the same arguments give the same."""
-    order = list(range(count))
-    random.Random(f"{seed}:{epoch}").shuffle(order)
-    return order
-
-
 def _squeezed(image: Rgb, size: tuple[int, int]) -> Rgb:
     shrinks = image.shape[0] >= size[0] and image.shape[1] >= size[1]
     way = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(image, size[::-1], interpolation=way), np.uint8)
 
 
-def _check(examples: Sequence[Example], what: str) -> None:
+def _check(examples: Sequence[Example]) -> None:
     if not any(example.anomalous for example in examples):
-        raise DatasetError(f"{what} none shows a defect with a mask; FiLo learns from masks, so add them")
+        raise DatasetError("no test picture shows a defect with a mask; FiLo learns from masks, so add some")
     if all(example.anomalous for example in examples):
-        raise DatasetError(f"{what} none shows a good part; FiLo learns from both, so add some")
+        raise DatasetError("no test picture shows a good part; FiLo learns from both kinds, so add some")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from core.evaluate.datasets import DatasetError, find_classes
-from core.filo.training.pictures import from_classes, from_simline, hold_out, mosaic, partners, shrunk
+from core.filo.training.pictures import from_classes, from_simline, hold_out, mosaic, mosaics_of, shrunk
 from core.training.split import HELD_OUT_CLASSES, TRAINED_CLASSES
 
 
@@ -27,7 +27,8 @@ def data_set(root: Path, defects: int = 1, good: int = 1, masks: bool = True) ->
 
 
 def test_test_pictures_with_masks_and_good_ones_are_learnt_from(tmp_path: Path) -> None:
-    examples = from_classes(find_classes(data_set(tmp_path)))
+    examples, left_out = from_classes(find_classes(data_set(tmp_path)), (24, 40))
+    assert left_out == []
     assert sorted(example.anomalous for example in examples) == [False, True]
     image, mask = next(example for example in examples if example.anomalous).load((24, 40))
     assert image.shape == (12, 20, 3)
@@ -37,7 +38,7 @@ def test_test_pictures_with_masks_and_good_ones_are_learnt_from(tmp_path: Path) 
 
 
 def test_a_picture_that_was_changed_has_another_key(tmp_path: Path) -> None:
-    example = from_classes(find_classes(data_set(tmp_path)))[0]
+    example = from_classes(find_classes(data_set(tmp_path)), (24, 40))[0][0]
     before = example.key
     path = next(path for path in tmp_path.rglob("*.png") if str(path) in before)
     path.write_bytes(path.read_bytes() + b"\0")
@@ -47,13 +48,23 @@ def test_a_picture_that_was_changed_has_another_key(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("kind", "words"),
     [
-        ({"masks": False}, "none shows a defect with a mask"),
-        ({"good": 0}, "none shows a good part"),
+        ({"masks": False}, "no test picture shows a defect with a mask"),
+        ({"good": 0}, "no test picture shows a good part"),
     ],
 )
 def test_a_data_set_that_nothing_can_be_learnt_from_is_refused(tmp_path: Path, kind: dict, words: str) -> None:
     with pytest.raises(DatasetError, match=words):
-        from_classes(find_classes(data_set(tmp_path, **kind)))
+        from_classes(find_classes(data_set(tmp_path, **kind)), (24, 40))
+
+
+def test_what_cannot_be_read_or_has_no_mask_is_left_out_and_named(tmp_path: Path) -> None:
+    root = data_set(tmp_path, defects=3)
+    (root / "part/test/crack/0.png").write_bytes(b"no picture")
+    (root / "part/ground_truth/crack/1_mask.png").unlink()
+    examples, left_out = from_classes(find_classes(root), (24, 40))
+    assert [example.anomalous for example in examples] == [True, False]
+    assert "0.png" in left_out[0]
+    assert left_out[1:] == ["part: left out: 1 defective pictures without a mask"]
 
 
 def test_the_simulated_world_gives_pairs_and_shows_nothing_that_is_held_out() -> None:
@@ -105,10 +116,21 @@ def test_a_mask_keeps_its_thin_defects_as_it_shrinks() -> None:
     assert shrunk(mask, (240, 240)) is mask
 
 
-def test_partners_are_three_others_of_the_class() -> None:
+def test_each_example_has_a_mosaic_of_its_class() -> None:
     examples = from_simline(200)
-    chosen = partners(examples, 0, np.random.default_rng(0))
-    assert len(set(chosen)) == 3
-    assert 0 not in chosen
-    assert {examples[place].class_name for place in chosen} == {examples[0].class_name}
-    assert partners(examples[:1], 0, np.random.default_rng(0)) == [0, 0, 0]
+    mosaics = mosaics_of(examples, seed=0)
+    assert [mosaic.class_name for mosaic in mosaics] == [example.class_name for example in examples]
+    for example, whole in zip(examples, mosaics, strict=True):
+        assert example in whole.parts
+        assert len({part.key for part in whole.parts}) == 4
+        assert {part.class_name for part in whole.parts} == {example.class_name}
+    assert [whole.key for whole in mosaics] == [whole.key for whole in mosaics_of(examples, seed=0)]
+    assert [whole.key for whole in mosaics] != [whole.key for whole in mosaics_of(examples, seed=1)]
+    image, mask = mosaics[0].load((64, 64))
+    assert image.shape == (64, 64, 3)
+    assert bool(mask.any()) == mosaics[0].anomalous
+
+
+def test_a_class_of_one_picture_makes_a_mosaic_of_it_alone() -> None:
+    example = from_simline(2)[0]
+    assert mosaics_of([example], seed=0)[0].parts == (example,) * 4
