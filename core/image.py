@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin
 
 from core import MOST_PIXELS
+from core.bit_depth import to_eight_bits
 from core.regular_file import read_regular
 
 Rgb: TypeAlias = NDArray[np.uint8]
@@ -53,7 +54,9 @@ def from_opencv(frame: NDArray[Any]) -> Rgb:
 
 
 def decode(data: bytes, name: str = "picture") -> Rgb:
-    """RGB of an encoded picture; orientation tags are ignored, as a line's camera has none.
+    """RGB of an encoded picture, its range of values mapped to 0..255 as `to_eight_bits` says.
+
+    Orientation tags are ignored, as a line's camera has none.
 
     Raises:
         ImageError: `data` is no picture that OpenCV reads; the message begins with `name`.
@@ -70,7 +73,7 @@ def decode(data: bytes, name: str = "picture") -> Rgb:
     if frame is None:
         raise ImageError(f"{name}: no picture, damaged, or of a kind that is not read")
     try:
-        return from_opencv(frame)
+        return from_opencv(to_eight_bits(frame, data))
     except ImageError as error:
         raise ImageError(f"{name}: {error}") from None
 

@@ -31,6 +31,13 @@ def unprintable(text: str, allowed: str = "") -> str | None:
     return f"U+{ord(found):04X} {unicodedata.name(found, '')}".rstrip()
 
 
+def encodable(text: str) -> str:
+    """`text` that JSON and UTF-8 can say: what a file's name may hold beyond that, a byte of another encoding, becomes
+    a visible escape, the one of `shown`.
+    """
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def shown(text: str) -> str:
     """`text` on one line, with its unprintable characters as visible escapes, such as `\\x1b`."""
     if is_printable(text):

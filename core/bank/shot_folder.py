@@ -15,6 +15,7 @@ from core.bank.memory_bank import Bank, BankError, Shot
 from core.bank.shot_checks import Flag
 from core.encoding import Encoding
 from core.image import MOST_BYTES, Rgb, decode
+from core.picture_files import entries
 from core.regular_file import read_regular
 
 _MANIFEST = "shots.json"
@@ -56,17 +57,17 @@ def export_shots(bank: Bank, line: str, folder: Path) -> list[Shot]:
     Raises:
         BankError: a picture is damaged, or the folder holds something or cannot be written.
     """
-    shots, entries = bank.shots(line), []
+    shots, written = bank.shots(line), []
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if any(folder.iterdir()):
+        if entries(folder):  # a system leaves its own even in new folders
             raise BankError(f"{folder} is not empty; name a new folder")
         for shot in shots:
             file = f"shot-{shot.id:06}.png"
             (folder / file).write_bytes(bank.png(shot.id))
             known = {key: getattr(shot, key) for key in _Entry.model_fields if key != "file"}
-            entries.append(_Entry(file=file, **known))
-        manifest = _Manifest(format=1, line=line, shots=tuple(entries))
+            written.append(_Entry(file=file, **known))
+        manifest = _Manifest(format=1, line=line, shots=tuple(written))
         (folder / _MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", "utf-8")  # last: all is there
     except OSError as error:
         raise BankError(f"{folder} cannot be written: {error}; name another folder") from error

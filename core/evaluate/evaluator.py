@@ -16,7 +16,7 @@ from core.adaptation import TextFeatures
 from core.alfa import Alfa, Method
 from core.bank.memory import Memory, distances, reference_map, remember
 from core.evaluate.cache import FeatureCache
-from core.evaluate.datasets import DataClass, Sample, read_mask
+from core.evaluate.datasets import DataClass, MaskSurvey, Sample, read_mask
 from core.evaluate.few_shot import FewShot, Judge, MapStore, judge_of, mutual_judge, to_numpy, views
 from core.evaluate.map_cache import MapCache, View
 from core.evaluate.metrics import PixelMetrics, deciles, image_metrics, operate
@@ -24,6 +24,7 @@ from core.evaluate.result import ClassResult, Metrics, Picture, Run
 from core.heatmap import to_frame
 from core.image import ImageError, read
 from core.packs.pack import PromptPack, winclip_prompts
+from core.printable import encodable
 from core.regions import grown
 from core.vision import Features
 
@@ -112,9 +113,19 @@ class ClassEvaluator:
     def evaluate(self, data: DataClass, pack: PromptPack, root: Path) -> ClassResult:
         """The result of one class; pictures and masks that cannot be read are named in it and left out."""
         broken: list[str] = []
-        test = [sample for sample in data.test if self._readable(sample, broken)]
+        survey = MaskSurvey()
+        test = [sample for sample in data.test if self._readable(sample, survey, broken)]
         train = [path for path in data.train if _opens(path, broken)]
         most = max(self._plan.shots)
+        notes = list(data.notes)
+        if most and not train:
+            train = _held_out(data.name, test, self._plan.shots, notes)
+            test = [sample for sample in test if sample.path not in set(train)]
+        notes += [
+            f"Not run with {count} shots: the good pictures for them are only {len(train)}."
+            for count in self._plan.shots
+            if count > len(train)
+        ]
         drawn = [
             random.Random(f"{data.name}:{seed}").sample(train, min(most, len(train))) for seed in self._seeds(most)
         ]
@@ -134,7 +145,8 @@ class ClassEvaluator:
             self._scored()
         pictures = []
         for sample in test:
-            pictures.append(self._take(sample, digests[sample.path], texts, memory, settings, root))
+            mask = read_mask(sample, self._plan.resolution, self._sizes[sample.path], survey.inverted)
+            pictures.append(self._take(sample, mask, digests[sample.path], texts, memory, settings, root))
             self._scored()
         return ClassResult(
             name=data.name,
@@ -145,7 +157,7 @@ class ClassEvaluator:
             train=len(train),
             pictures=tuple(pictures),
             broken=tuple(broken),
-            notes=data.notes,
+            notes=(*notes, *survey.notes(root)),
             runs=tuple(self._run(setting, pictures, shots, root) for setting in settings),
         )
 
@@ -231,10 +243,10 @@ class ClassEvaluator:
                         settings.append(_Setting(index, tuple(shots.index(path) for path in paths[:count]), seed))
         return settings
 
-    def _readable(self, sample: Sample, broken: list[str]) -> bool:
+    def _readable(self, sample: Sample, survey: MaskSurvey, broken: list[str]) -> bool:
         try:
             height, width = read(sample.path).shape[:2]
-            read_mask(sample, self._plan.resolution, (height, width))
+            survey.look(sample, (height, width))
             self._sizes[sample.path] = (height, width)
         except ImageError as error:
             broken.append(str(error))
@@ -293,6 +305,7 @@ class ClassEvaluator:
     def _take(
         self,
         sample: Sample,
+        mask: NDArray[np.bool_],
         digest: str,
         texts: Sequence[TextFeatures],
         memory: Memory | None,
@@ -300,7 +313,6 @@ class ClassEvaluator:
         root: Path,
     ) -> Picture:
         """Scores one test picture in every setting."""
-        mask = read_mask(sample, self._plan.resolution, self._sizes[sample.path])
         masked = not sample.anomalous or bool(sample.masks)
         near = grown(mask, self._scorers[0].backbone.grid) if mask.any() else None
         scored = self._score(digest, texts, memory, settings)
@@ -313,7 +325,7 @@ class ClassEvaluator:
             if masked:
                 setting.pixels.update(heatmap, mask)
         return Picture(
-            path=_below(sample.path, root),
+            path=name_of(sample.path, root),
             anomalous=sample.anomalous,
             defect=sample.defect,
             masked=masked,
@@ -337,13 +349,21 @@ class ClassEvaluator:
             variant=self._plan.variants[setting.variant].name,
             shots=len(setting.shots),
             seed=setting.seed,
-            shot_paths=tuple(_below(shots[index], root) for index in setting.shots),
+            shot_paths=tuple(name_of(shots[index], root) for index in setting.shots),
             metrics=Metrics(auroc=auroc, aupr=aupr, f1_max=f1_max, pauroc=pauroc, pro=pro, pf1_max=pf1_max),
             scores=tuple(setting.scores),
             hits=tuple(setting.hits),
             operation=operation,
             deciles=groups,
         )
+
+
+def _held_out(name: str, test: Sequence[Sample], shots: Sequence[int], notes: list[str]) -> list[Path]:
+    """Half of the good test pictures, or as many as the shots take that leave one to be tested; `notes` says so."""
+    goods = [sample.path for sample in test if not sample.anomalous]
+    count = max(len(goods) // 2, *(count for count in (0, *shots) if count < len(goods)), 0)
+    notes.append(f"Held out of the test, for shots and the threshold: {count} of {len(goods)} good pictures.")
+    return sorted(random.Random(f"{name}:held out").sample(goods, count))
 
 
 def _opens(path: Path, broken: list[str]) -> bool:
@@ -355,5 +375,6 @@ def _opens(path: Path, broken: list[str]) -> bool:
     return True
 
 
-def _below(path: Path, root: Path) -> str:
-    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
+def name_of(path: Path, root: Path) -> str:
+    """What a result calls the file: its path below the data set's root."""
+    return encodable(path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name)

@@ -9,14 +9,19 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import mean, stdev
-from typing import Literal
+from typing import Annotated, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict
 
 from core import files
+from core.printable import encodable
 
 METRICS = ("auroc", "aupr", "f1_max", "pauroc", "pro", "pf1_max")
 """In the paper's order: image level, then pixel level."""
+
+
+Name: TypeAlias = Annotated[str, AfterValidator(encodable)]
+"""Of a file, a folder, or of what was found there: a file's name may hold bytes that JSON cannot say."""
 
 
 class Part(BaseModel):
@@ -72,10 +77,10 @@ class Decile(Part):
 class Picture(Part):
     """One test picture."""
 
-    path: str
+    path: Name
     """Below the data set's root."""
     anomalous: bool
-    defect: str
+    defect: Name
     """`good`, or the kind of defect."""
     masked: bool
     """Whether there is a mask, or none is needed."""
@@ -90,7 +95,7 @@ class Run(Part):
     """`alfa`, `winclip`, or what an ablation leaves out, for instance `no aligner`."""
     shots: int
     seed: int
-    shot_paths: tuple[str, ...]
+    shot_paths: tuple[Name, ...]
     metrics: Metrics
     scores: tuple[float, ...]
     """S of each picture, in the order of `ClassResult.pictures`."""
@@ -103,7 +108,7 @@ class Run(Part):
 class ClassResult(Part):
     """One class of the data set."""
 
-    name: str
+    name: Name
     layout: str
     pack: str
     pack_version: str
@@ -111,9 +116,9 @@ class ClassResult(Part):
     train: int
     """Good training pictures."""
     pictures: tuple[Picture, ...]
-    broken: tuple[str, ...]
+    broken: tuple[Name, ...]
     """Pictures or masks that could not be read, each with the reason; they are not in `pictures`."""
-    notes: tuple[str, ...] = ()
+    notes: tuple[Name, ...] = ()
     """What is odd in the folders, for instance a defect without a mask."""
     runs: tuple[Run, ...]
 
@@ -121,7 +126,7 @@ class ClassResult(Part):
 class Interval(Part):
     """A 95 % confidence interval of a mean over seeds and, without a class, over classes; see `intervals`."""
 
-    class_name: str | None
+    class_name: Name | None
     variant: str
     shots: int
     metric: str
@@ -135,7 +140,7 @@ class Evaluation(Part):
     schema_: Literal[1] = 1
     version: str
     """Of alfa-edge."""
-    dataset: str
+    dataset: Name
     """Name of the root folder."""
     resolution: tuple[int, int]
     """Height and width at which pixel metrics are taken."""

@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl
 
 from core import image
 from core.image import Rgb
+from core.picture_files import no_pictures, pictures_in
 from edge.camera.errors import SourceError
 
 
@@ -46,11 +47,11 @@ class Folder:
 
     def _list(self) -> list[Path]:
         try:
-            pictures = sorted(file for file in self._path.iterdir() if file.suffix.lower() in image.SUFFIXES)
+            pictures = pictures_in(self._path)
         except OSError as error:
             raise SourceError(f"{self._path}: {error.strerror or error}") from error
         if not pictures:
-            raise SourceError(f"{self._path}: no pictures in this folder; {', '.join(sorted(image.SUFFIXES))} are read")
+            raise SourceError(no_pictures(self._path))
         return pictures
 
 

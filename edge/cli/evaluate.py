@@ -12,6 +12,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from core.printable import encodable
 from edge.cli.explained import explained
 from edge.cli.terminal import Terminal
 from edge.settings import ModelSettings, store_dir
@@ -129,7 +130,8 @@ def evaluate(
             write_csv(result, csv_file)
         comparison = None if earlier is None else compare(earlier, result)
         if report is not None:
-            report.write_text(evaluator.report(result, " ".join(["alfa-edge", *sys.argv[1:]]), comparison), "utf-8")
+            command = encodable(" ".join(["alfa-edge", *sys.argv[1:]]))
+            report.write_text(evaluator.report(result, command, comparison), "utf-8")
     _print(result)
     if comparison is not None:
         for words in render_comparison(comparison).splitlines():
@@ -139,6 +141,9 @@ def evaluate(
             out.print(f"{one.name}: {text}", soft_wrap=True)
         for text in one.broken:
             out.print(f"{one.name}: left out: {text}", soft_wrap=True)
+    if not any(value is not None for one in result.classes for run in one.runs for _, value in run.metrics):
+        out.print("nothing could be measured; what is noted above says why", style="bold red", soft_wrap=True)
+        raise typer.Exit(1)
 
 
 def _few(
@@ -189,8 +194,14 @@ def _print(result: Evaluation) -> None:
     for variant, count in result.settings():
         shares = (operated(result, variant, count, kind) for kind in ("false_alarms", "escapes"))
         line.add_row(variant, str(count), *("-" if one is None else f"{100 * one:.1f}" for one in shares))
-    out.print(line)
-    out.print(f"percent of parts, at thresholds calibrated for {100 * FALSE_ALARM_RATE:.0f} % false alarms")
+    if any(run.operation is not None for one in result.classes for run in one.runs):
+        out.print(line)
+        out.print(f"percent of parts, at thresholds calibrated for {100 * FALSE_ALARM_RATE:.0f} % false alarms")
+    else:
+        out.print(
+            "no false alarms and escapes: a threshold takes good pictures that are no shots, in train/good",
+            soft_wrap=True,
+        )
     used = f"{result.model}, {result.device}, {result.dtype}"
     note = ": random weights, the figures mean nothing" if result.model.startswith("untrained") else ""
     out.print(f"{len(result.classes)} classes of {result.dataset}, model {used}{note}", soft_wrap=True)

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from core.printable import shown
 from edge.cli.ask import ConfigFile, Json, Line, Wait, ask_service, out
 from edge.cli.explained import explained
 from edge.cli.terminal import show_json
@@ -35,7 +36,7 @@ def learn(
             from edge.tools.playlist import good_pictures
 
             paths = good_pictures(good, parts)
-            names, blobs = [path.name for path in paths], [sendable(path) for path in paths]
+            names, blobs = [shown(path.name) for path in paths], [sendable(path) for path in paths]
     arguments = {"line": line, "parts": parts, "rate": rate, "names": names, "sure": yes, "timeout_s": timeout}
     if not as_json and good is None:
         out.print(f"show line {line} {parts} good parts; `alfa-edge status` says how far it is", soft_wrap=True)
@@ -78,9 +79,9 @@ def suggest(
     for part in found["suggested"]:
         table.add_row(str(part["seq"]), f"{part['score']:.4f}", f"{part['unlike']:.4f}")
     out.print(table)
-    for shown in found["pictures"]:
-        flags = "; ".join(f"{flag['code']}: {flag['message']}" for flag in shown["flags"])
-        what, colour = (f"shot {shown['shot']}", None) if shown["shot"] else ("not enrolled", "yellow")
-        out.print(f"{shown['name']}: {what}{f' ({flags})' if flags else ''}", style=colour, soft_wrap=True)
+    for picture in found["pictures"]:
+        flags = "; ".join(f"{flag['code']}: {flag['message']}" for flag in picture["flags"])
+        what, colour = (f"shot {picture['shot']}", None) if picture["shot"] else ("not enrolled", "yellow")
+        out.print(f"{picture['name']}: {what}{f' ({flags})' if flags else ''}", style=colour, soft_wrap=True)
     if not enrol:
         out.print("if they are good: the same command with --enrol, or `alfa-edge enroll` with pictures of --out")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 import typer
 from rich.table import Table
 
-from core.printable import shown
+from core.printable import encodable, shown
 from edge.cli.explained import BAD_INPUT, explained
 from edge.cli.terminal import Terminal, show_json
 from edge.settings import ModelSettings, store_dir
@@ -251,7 +251,7 @@ def _moves(backbone: Backbone, packs: tuple[PromptPack, PromptPack], images: Pat
     moves = []
     for was, now in zip(*(score_pictures(alfa, pack, pictures, 0.5, None, 4) for pack in packs), strict=True):
         change = None if was.score is None or now.score is None else now.score - was.score
-        path = str(Path(was.path).relative_to(images.parent))
+        path = str(Path(was.path).relative_to(encodable(str(images.parent))))
         moves.append({"path": path, "old": was.score, "new": now.score, "change": change, "error": was.error})
     return moves
 

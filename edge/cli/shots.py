@@ -9,6 +9,7 @@ from typing import Annotated, Any, Optional
 import typer
 from rich.table import Table
 
+from core.printable import shown
 from edge.cli.ask import ConfigFile, Json, Line, Wait, ask_service, out
 from edge.cli.explained import explained
 from edge.cli.terminal import show_json
@@ -20,7 +21,9 @@ shots_app = typer.Typer(help="The normal shots of a line.", no_args_is_help=True
 def enroll(
     config: ConfigFile,
     line: Line,
-    files: Annotated[list[Path] | None, typer.Argument(metavar="[FILE]...", help="Pictures of normal parts.")] = None,
+    files: Annotated[
+        list[Path] | None, typer.Argument(metavar="[PATH]...", help="Pictures of normal parts, or folders of them.")
+    ] = None,
     shots: Annotated[int, typer.Option(min=0, max=64, help="Instead of files: the line's next so many parts.")] = 0,
     note: Annotated[str, typer.Option(help="What there is to say of them.")] = "",
     yes: Annotated[bool, typer.Option("--yes", help="Enrol also what is flagged.")] = False,
@@ -28,16 +31,17 @@ def enroll(
     as_json: Json = False,
 ) -> None:
     """Enrol normal parts: the line compares its parts with them from the next one on. Exit code 1 when one was not."""
-    paths = files or []
     with explained():
+        from core.picture_files import pictures_of
         from edge.control.protocol import batches, sendable
 
+        paths = pictures_of(files or [])
         blobs = [sendable(path) for path in paths]
     arguments = {"line": line, "shots": shots, "note": note, "sure": yes, "timeout_s": timeout}
     pictures: list[dict[str, Any]] = []
     for some in batches(blobs) or [[]]:  # each no larger than one request may be
         first = len(pictures)
-        names = [path.name for path in paths[first : first + len(some)]]
+        names = [shown(path.name) for path in paths[first : first + len(some)]]
         found = ask_service(config, "enroll", arguments | {"names": names}, some, timeout)
         pictures += found["pictures"]
     found["pictures"] = pictures

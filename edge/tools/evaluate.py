@@ -19,8 +19,8 @@ from core.alfa import ALFA, WINCLIP, Alfa, Method
 from core.backbone import Backbone
 from core.evaluate.cache import FeatureCache
 from core.evaluate.compare import Comparison
-from core.evaluate.datasets import DataClass, find_classes
-from core.evaluate.evaluator import CALIBRATION, ClassEvaluator, Plan, Variant
+from core.evaluate.datasets import DataClass, find_classes, require_both_labels
+from core.evaluate.evaluator import CALIBRATION, ClassEvaluator, Plan, Variant, name_of
 from core.evaluate.few_shot import FewShot, MapStore
 from core.evaluate.intervals import with_intervals
 from core.evaluate.report import Shown, render
@@ -122,7 +122,9 @@ class Evaluator:
         self._choice = choice
         self._console = console
         self._classes = find_classes(choice.root, choice.classes)
+        require_both_labels(self._classes, choice.root)
         self._packs = {data.name: self._pack(data.name) for data in self._classes}
+        self._files = {data.name: {name_of(path, choice.root): path for path in data.files()} for data in self._classes}
         chosen = variants(choice, tower is not None)
         resolution = backbone.pixels.size
         self._alfa = Alfa(backbone, chosen[0].method, patches=True)
@@ -236,7 +238,9 @@ class Evaluator:
         return facts
 
     def _shown(self, result: ClassResult) -> Iterator[Shown]:
-        """The surest finds and the worst mistakes of the zero-shot run, or of the first that there is."""
+        """The surest finds and the worst mistakes of the zero-shot run, or of the first; none where nothing was run."""
+        if not result.runs:
+            return
         run = result.runs[0]
         order = np.argsort(run.scores, kind="stable")
         good = [int(index) for index in order if not result.pictures[index].anomalous]
@@ -247,13 +251,13 @@ class Evaluator:
             ("lowest score of a defect", bad[:_SHOWN]),
             ("highest score of a good part", good[::-1][:_SHOWN]),
         )
-        root, pack = self._choice.root, self._packs[result.name]
-        shots = [root / one for one in run.shot_paths]
-        paths = [root / result.pictures[index].path for _, some in groups for index in some]
+        pack, files = self._packs[result.name], self._files[result.name]
+        shots = [files[name] for name in run.shot_paths]
+        paths = [files[result.pictures[index].path] for _, some in groups for index in some]
         maps = iter(self._evaluator.heatmap(paths, pack, run.variant, shots))
         for caption, indices in groups:
             for index in indices:
-                image = read(root / result.pictures[index].path)
+                image = read(files[result.pictures[index].path])
                 scale = max(1, -(-max(image.shape[:2]) // _WIDEST))
                 small = np.ascontiguousarray(image[::scale, ::scale])
                 heatmap = to_frame(next(maps), (small.shape[0], small.shape[1]))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core.evaluate.datasets import DatasetError, Sample, find_classes
-from core.evaluate.datasets.folders import is_picture
+from core.picture_files import pictures_in
 
 
 @dataclass(frozen=True)
@@ -102,6 +102,6 @@ def _spread(paths: Sequence[Path], count: int, what: str) -> Sequence[Path]:
 
 def _pictures(folder: Path) -> list[Path]:
     try:
-        return sorted(one for one in folder.iterdir() if is_picture(one) and not one.name.startswith("."))
+        return pictures_in(folder)
     except OSError as error:
         raise DatasetError(f"{folder}: {error.strerror or error}; a folder that can be read is needed") from error

@@ -6,13 +6,18 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator
 
 from core.adaptation import TextFeatures
 from core.alfa import Alfa
 from core.calibration import UNCALIBRATED
-from core.image import SUFFIXES, ImageError, Rgb, encode_heatmap, encode_jpeg, read
+from core.image import ImageError, Rgb, encode_heatmap, encode_jpeg, read
 from core.packs.compiled import compile_pack
 from core.packs.pack import PromptPack
+from core.picture_files import HEATMAP, OVERLAY, pictures_of
+from core.printable import encodable
 from core.regions import find_regions
 from edge.clock import monotonic
 from edge.inspection.recipe_loader import model_part, recipe_part
@@ -23,18 +28,22 @@ THRESHOLD = 0.5
 """Where none is given; verdicts at it are provisional."""
 
 
+Text = Annotated[str, AfterValidator(encodable)]
+"""Names of files may hold bytes that JSON cannot say."""
+
+
 class ScoredPicture(Wire):
     """The judgement of one file."""
 
-    path: str
+    path: Text
     verdict: Decision
-    error: str | None = None
+    error: Text | None = None
     score: float | None = None
     threshold: float
     scores: Scores | None = None
     regions: tuple[Region, ...] = ()
-    heatmap: str | None = None
-    overlay: str | None = None
+    heatmap: Text | None = None
+    overlay: Text | None = None
     score_ms: float | None = None
 
 
@@ -61,20 +70,15 @@ def find_pictures(paths: Sequence[Path]) -> list[Picture]:
 
     Raises:
         FileNotFoundError: a path is not there, or a folder holds no picture.
+        ImageError: a folder cannot be listed.
     """
     found: list[Picture] = []
     for path in paths:
         if path.is_dir():
-            inside = sorted(one for one in path.rglob("*") if one.suffix.lower() in SUFFIXES and one.is_file())
-            if not inside:
-                raise FileNotFoundError(
-                    f"{path}: no pictures in this folder (looked for {', '.join(sorted(SUFFIXES))})"
-                )
-            found += [Picture(one, Path(path.resolve().name) / one.relative_to(path)) for one in inside]
-        elif path.exists():
-            found.append(Picture(path, Path(path.name)))
+            top = Path(path.resolve().name)
+            found += [Picture(file, top / file.relative_to(path)) for file in pictures_of([path])]
         else:
-            raise FileNotFoundError(f"{path}: no such file or folder")
+            found += [Picture(file, Path(file.name)) for file in pictures_of([path])]
     return _distinct(found)
 
 
@@ -128,8 +132,8 @@ def _score_batch(
         regions = find_regions(one.heatmap, threshold) if anomalous else ()
         drawn = overlaid = None
         if heatmaps is not None:
-            drawn = heatmaps / f"{picture.name}.heatmap.png"
-            overlaid = heatmaps / f"{picture.name}.overlay.jpg"
+            drawn = heatmaps / f"{picture.name}{HEATMAP}"
+            overlaid = heatmaps / f"{picture.name}{OVERLAY}"
             drawn.parent.mkdir(parents=True, exist_ok=True)
             drawn.write_bytes(encode_heatmap(one.heatmap))
             overlaid.write_bytes(encode_jpeg(anomaly_overlay(frames[picture], one.heatmap, threshold)))

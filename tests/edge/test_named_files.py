@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from core.bank.shot_folder import import_shots
 from core.evaluate import compare
-from core.evaluate.datasets import masks
+from core.evaluate.datasets.mask_file import read_mask_file
 from core.image import read
 from core.packs.pack import load_pack
 from edge.cli.app import app
@@ -45,7 +45,7 @@ READERS: dict[str, tuple[str, Callable[[Path], object]]] = {
     "a picture": ("part.png", read),
     "the configuration": ("edge.toml", load_settings),
     "an evaluation": ("run.json", compare.load),
-    "a mask": ("mask.png", masks._read),
+    "a mask": ("mask.png", read_mask_file),
     "a manifest of shots": ("shots.json", shots_of),
     "a shot": ("1.png", shot_of),
     "an authority": ("ca.crt", lambda path: context_of(MqttSettings(tls=True, ca_file=path))),

@@ -10,7 +10,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
 
-from core.image import SUFFIXES, Rgb, encode_jpeg, read
+from core.image import Rgb, encode_jpeg, read
+from core.picture_files import pictures_in
 
 BOUNDARY = "frame"
 
@@ -45,7 +46,7 @@ class MjpegServer:
         if callable(pictures):
             self._draw = pictures
         else:
-            files = sorted(file for file in pictures.iterdir() if file.suffix.lower() in SUFFIXES)
+            files = pictures_in(pictures)
             if not files:
                 raise FileNotFoundError(f"{pictures}: no pictures")
             images = [read(file) for file in files]

@@ -13,7 +13,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from core.image import SUFFIXES, Rgb, read
+from core.image import Rgb, read
+from core.picture_files import pictures_in
 
 PACKAGES = "python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-ugly"
 PYTHON = "/usr/bin/python3"  # the bindings are Debian's and belong to its Python
@@ -37,7 +38,7 @@ class RtspServer:
         self._process: subprocess.Popen[bytes] | None = None
         self._folder = tempfile.TemporaryDirectory(prefix="rtsp-")
         self._pictures = Path(self._folder.name)
-        self._files = sorted(file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES)
+        self._files = pictures_in(folder)
         if not self._files:
             raise FileNotFoundError(f"{folder}: no pictures")
         self.resize(size)

@@ -1,20 +1,17 @@
-"""Looking into folders: pictures, sub-folders, and which mask is whose.
+"""Looking into folders: pictures and sub-folders.
 
 Names are compared without regard to case, since archives that went through Windows differ in it. Links are followed.
-Hidden files, and what file managers and systems leave behind, are passed over.
+What `core.picture_files` calls litter is passed over.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection
 from pathlib import Path
 
+from core import picture_files
 from core.evaluate.datasets.sample import DatasetError, listed
-from core.image import SUFFIXES
-
-_LITTER = frozenset(
-    {"thumbs.db", "desktop.ini", "__macosx", "@eadir", "lost+found", "$recycle.bin", "system volume information"}
-)
+from core.picture_files import is_picture
 
 
 def entries(folder: Path) -> list[Path]:
@@ -24,10 +21,9 @@ def entries(folder: Path) -> list[Path]:
         DatasetError: it cannot be listed.
     """
     try:
-        found = sorted(folder.iterdir())
+        return picture_files.entries(folder)
     except OSError as error:
         raise DatasetError(f"{folder}: {error.strerror or error}; a folder that can be read is needed") from error
-    return [one for one in found if not one.name.startswith(".") and one.name.lower() not in _LITTER]
 
 
 def subfolders(folder: Path) -> list[Path]:
@@ -50,69 +46,15 @@ def inside(folder: Path, *names: str) -> Path | None:
     return folder
 
 
-def is_picture(path: Path) -> bool:
-    """By its name; a dangling link counts, so that reading it fails aloud."""
-    return path.suffix.lower() in SUFFIXES and not path.is_dir()
+def pictures(folder: Path, top: Path, notes: list[str], also: Callable[[Path], bool] = lambda _: False) -> list[Path]:
+    """Pictures directly in `folder`, sorted; what else lies there is added to `notes`, named from `top`.
 
-
-def pictures(folder: Path, top: Path, notes: list[str]) -> list[Path]:
-    """Pictures directly in `folder`, sorted; what else lies there is added to `notes`, named from `top`."""
+    What `also` accepts belongs there, and is not noted.
+    """
     found = entries(folder)
-    others = [one for one in found if not is_picture(one)]
+    others = [path for path in found if not is_picture(path) and not also(path)]
     if others:
         notes.append(f"Left out, as no pictures of a kind that is read: {listed(others, top)}.")
     elif not found:
         notes.append(f"{folder.relative_to(top).as_posix()} is empty.")
-    return [one for one in found if is_picture(one)]
-
-
-class Masks:
-    """Masks by the stem of the picture that they belong to.
-
-    A mask is `<stem>.png` or `<stem>_mask.png` in any format that is read, or all pictures in a folder `<stem>`.
-    """
-
-    def __init__(self, folders: Sequence[Path], without: Collection[str] = ()) -> None:
-        """Those in `folders`, less the sub-folders named `without`."""
-        self._files: dict[str, list[Path]] = {}
-        self._others: list[Path] = []
-        for folder in folders:
-            for one in entries(folder):
-                if not one.is_dir():
-                    self._add(one.stem, one)
-                elif one.name not in without:
-                    for mask in entries(one):
-                        self._add(one.name, mask)
-
-    def _add(self, stem: str, path: Path) -> None:
-        if is_picture(path):
-            self._files.setdefault(stem, []).append(path)
-        else:
-            self._others.append(path)
-
-    def files(self) -> set[Path]:
-        """All masks."""
-        return {mask for masks in self._files.values() for mask in masks}
-
-    def pair(self, paths: Sequence[Path], top: Path, notes: list[str]) -> dict[Path, tuple[Path, ...]]:
-        """The masks of each of `paths`; masks of none of them, or of several, are added to `notes`."""
-        by_stem: dict[str, list[Path]] = {}
-        for path in paths:
-            by_stem.setdefault(path.stem, []).append(path)
-        pairs: dict[Path, list[Path]] = {}
-        orphans: list[Path] = []
-        shared: list[Path] = []
-        for stem, masks in self._files.items():
-            owners = by_stem.get(stem) or by_stem.get(stem.removesuffix("_mask")) or []
-            if len(owners) == 1:
-                pairs.setdefault(owners[0], []).extend(masks)
-            else:
-                (shared if owners else orphans).extend(masks)
-        if self._others:
-            notes.append(f"Left out, as no masks of a kind that is read: {listed(sorted(self._others), top)}.")
-        if orphans:
-            notes.append(f"Left out, as masks of no picture: {listed(sorted(orphans), top)}.")
-        if shared:
-            # Which of the pictures it shows the defect of cannot be known, and a wrong mask is worse than none.
-            notes.append(f"Left out, as masks that fit several pictures: {listed(sorted(shared), top)}.")
-        return {path: tuple(sorted(masks)) for path, masks in pairs.items()}
+    return [path for path in found if is_picture(path)]

@@ -1,23 +1,23 @@
-"""Plain folders: good parts in one, defective parts in another, as one collects them at a line.
+"""Plain folders: good parts in one, defective parts in another, as one collects them, and as Real-IAD has them.
 
-<class>/{good,bad}               or ok/ng, ok/nok, normal/anomaly, normal/abnormal, ...
-<class>/train/good               optional, for shots
-<class>/{masks,ground_truth}     optional: <stem>.png, or the same in a folder named after the defective parts'
+<class>/{good,bad}                        or ok/ng, ok/nok, normal/anomaly, normal/abnormal, ...
+<class>/bad/<kind of defect>              or so; also deeper, and `good` likewise
+<class>/train/good                        optional, for shots
+<class>/{masks,ground_truth,label,...}    optional, see `mask_folders`; masks may also lie beside the pictures
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from core.evaluate.datasets.folders import Masks, named, pictures
-from core.evaluate.datasets.sample import GOOD, GOOD_FOLDERS, DataClass, Sample, assemble, listed
-
-BADS = ("bad", "ng", "nok", "ko", "anomaly", "anomalous", "abnormal", "defect", "defective")
+from core.evaluate.datasets.folders import named
+from core.evaluate.datasets.parts import BAD_FOLDERS, good_pictures, note_unlabelled, parts_below, samples
+from core.evaluate.datasets.sample import GOOD_FOLDERS, DataClass, assemble
 
 
 def matches(folder: Path) -> bool:
     """Whether `folder` has good and defective parts side by side."""
-    return bool(named(folder, GOOD_FOLDERS)) and bool(named(folder, BADS))
+    return bool(named(folder, GOOD_FOLDERS)) and bool(named(folder, BAD_FOLDERS))
 
 
 def load(folder: Path, name: str) -> DataClass:
@@ -27,38 +27,8 @@ def load(folder: Path, name: str) -> DataClass:
         DatasetError: there are no pictures.
     """
     notes: list[str] = []
-    train = [
-        path
-        for top in named(folder, ("train",))
-        for good in named(top, GOOD_FOLDERS)
-        for path in pictures(good, folder, notes)
-    ]
-    goods = [path for good in named(folder, GOOD_FOLDERS) for path in pictures(good, folder, notes)]
-    bads = {kind: pictures(kind, folder, notes) for kind in named(folder, BADS)}
-    pairs = _pair(folder, goods, bads, notes)
-    test = [Sample(path, False, GOOD) for path in goods]
-    test += [Sample(path, True, kind.name, pairs.get(path, ())) for kind, paths in bads.items() for path in paths]
-    return assemble(folder, name, "plain folders", train, test, notes)
-
-
-def _pair(
-    folder: Path, goods: list[Path], bads: dict[Path, list[Path]], notes: list[str]
-) -> dict[Path, tuple[Path, ...]]:
-    """Masks of the defective parts."""
-    tops = named(folder, ("masks", "ground_truth"))
-    of_goods = [one for top in tops for one in named(top, GOOD_FOLDERS)]
-    sorted_by_kind = {one.name for one in of_goods}
-    pairs: dict[Path, tuple[Path, ...]] = {}
-    for kind, paths in bads.items():
-        of_kind = [one for top in tops for one in named(top, (kind.name.lower(),))]
-        sorted_by_kind |= {one.name for one in of_kind}
-        pairs |= Masks(of_kind).pair(paths, folder, notes)
-    # A good part may have a defective part's name, which then owns the mask.
-    owners = [path for paths in bads.values() for path in paths if path not in pairs]
-    stems = {path.stem for path in owners}
-    owners += [path for path in goods if path.stem not in stems]
-    pairs |= Masks(tops, without=sorted_by_kind).pair(owners, folder, notes)
-    unread = Masks(of_goods).files().union(*(pairs.pop(path, ()) for path in goods))
-    if unread:
-        notes.append(f"Not read, as masks of good parts: {listed(sorted(unread), folder)}.")
-    return pairs
+    train = good_pictures(named(folder, ("train",)), folder, notes)
+    note_unlabelled(folder, folder, notes)
+    labels = named(folder, (*GOOD_FOLDERS, *BAD_FOLDERS))
+    found = [parts for label in labels for parts in parts_below(label, folder, notes)]
+    return assemble(folder, name, "plain folders", train, samples(found, folder, notes), notes)

@@ -39,6 +39,10 @@ class DataClass:
     notes: tuple[str, ...] = ()
     """What is odd about the data and was worked around, a sentence each."""
 
+    def files(self) -> tuple[Path, ...]:
+        """All its pictures."""
+        return (*self.train, *(sample.path for sample in self.test))
+
 
 def assemble(
     folder: Path, name: str, layout: str, train: list[Path], test: list[Sample], notes: list[str]
@@ -49,7 +53,10 @@ def assemble(
         DatasetError: there is nothing to test.
     """
     if not test:
-        raise DatasetError(f"{folder}: no test pictures ({layout}); put them there, or leave the class {name!r} out")
+        said = "".join(f" {note}" for note in notes)
+        raise DatasetError(
+            f"{folder}: no test pictures ({layout}); put them there, or leave the class {name!r} out.{said}"
+        )
     bare = sorted(sample.path for sample in test if sample.anomalous and not sample.masks)
     if bare and any(sample.masks for sample in test):
         notes = [
@@ -60,11 +67,15 @@ def assemble(
         if all(sample.anomalous != anomalous for sample in test):
             notes = [*notes, f"There are no {kind} test pictures, so that the two cannot be told apart."]
     if not train:
-        notes = [*notes, "There are no good training pictures, so that there are no shots."]
+        notes = [
+            *notes,
+            "There are no good training pictures: shots are drawn from good test pictures, which are then not tested.",
+        ]
     return DataClass(name, layout, tuple(sorted(train)), tuple(sorted(test, key=lambda one: one.path)), tuple(notes))
 
 
 def listed(paths: list[Path], folder: Path) -> str:
     """How many they are, and the first of them, for a note."""
     count = f"{len(paths)} file{'s' * (len(paths) > 1)}"
-    return f"{count} ({paths[0].relative_to(folder).as_posix()}{', …' if len(paths) > 1 else ''})"
+    first = paths[0].relative_to(folder) if paths[0].is_relative_to(folder) else paths[0]
+    return f"{count} ({first.as_posix()}{', …' if len(paths) > 1 else ''})"

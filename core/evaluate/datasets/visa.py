@@ -2,6 +2,7 @@
 
 <class>/Data/Images/{Normal,Anomaly}/*.JPG
 <class>/Data/Masks/Anomaly/<stem>.png     small numbers, one for each kind of defect
+<class>/image_anno.csv                    image, label, mask: the kinds of defect in each picture
 split_csv/1cls.csv                        object, split, label, image, mask; paths from the root
 """
 
@@ -11,14 +12,16 @@ import csv
 import io
 from pathlib import Path, PurePosixPath
 
-from core.evaluate.datasets.folders import Masks, inside, pictures
+from core.evaluate.datasets.folders import inside, pictures
+from core.evaluate.datasets.mask_folders import Masks
 from core.evaluate.datasets.sample import GOOD, DataClass, DatasetError, Sample, assemble, listed
 from core.regular_file import read_regular
 
 SPLIT = "split_csv/1cls.csv"
+KINDS = "image_anno.csv"
 _COLUMNS = ("object", "split", "label", "image", "mask")
 _DEFECT = "anomaly"
-_LARGEST = 64 << 20  # bytes of the split file
+_LARGEST = 64 << 20  # bytes of a table
 _TRAIN = 9, 10
 """Share of the normal pictures that trains where there is no split file, as in the published split."""
 
@@ -49,7 +52,8 @@ def load(folder: Path, name: str, root: Path) -> DataClass:
     cut = len(goods) * _TRAIN[0] // _TRAIN[1]
     pairs = Masks([masked] if masked else []).pair(bads, folder, notes)
     test = [Sample(path, False, GOOD) for path in goods[cut:]]
-    test += [Sample(path, True, _DEFECT, pairs.get(path, ())) for path in bads]
+    kinds = _kinds(folder, notes)
+    test += [Sample(path, True, kinds.get(path.name, _DEFECT), pairs.get(path, ())) for path in bads]
     layout = f"VisA (no {SPLIT}: the first 90 % of the normal pictures train)"
     return assemble(folder, name, layout, goods[:cut], test, notes)
 
@@ -59,6 +63,7 @@ def _by_table(folder: Path, name: str, table: Path, rows: list[dict[str, str]]) 
     train: list[Path] = []
     test: list[Sample] = []
     missing: list[Path] = []
+    kinds = _kinds(folder, notes)
     for row in rows:
         path = _below(folder, table, name, row["image"])
         mask = _below(folder, table, name, row["mask"]) if row["mask"] else None
@@ -67,7 +72,7 @@ def _by_table(folder: Path, name: str, table: Path, rows: list[dict[str, str]]) 
             missing.append(path)
         elif row["split"] == "test":
             masks = (mask,) if anomalous and mask and mask.is_file() else ()
-            test.append(Sample(path, anomalous, _DEFECT if anomalous else GOOD, masks))
+            test.append(Sample(path, anomalous, kinds.get(path.name, _DEFECT) if anomalous else GOOD, masks))
         elif anomalous:
             raise DatasetError(f"{table}: {row['image']} trains and is no normal picture; use the one-class split")
         else:
@@ -79,6 +84,20 @@ def _by_table(folder: Path, name: str, table: Path, rows: list[dict[str, str]]) 
     if orphans:
         notes.append(f"Left out, as masks of no picture in {SPLIT}: {listed(sorted(orphans), folder)}.")
     return assemble(folder, name, f"VisA ({SPLIT})", train, test, notes)
+
+
+def _kinds(folder: Path, notes: list[str]) -> dict[str, str]:
+    """The kinds of defect, `bent, melt` for instance, by the name of the picture; what is no kind is left out."""
+    table = folder / KINDS
+    if not table.is_file():
+        return {}
+    try:
+        rows = list(csv.DictReader(io.StringIO(read_regular(table, _LARGEST).decode("utf-8-sig"), newline="")))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        notes.append(f"{KINDS} cannot be read, so that all defects are of one kind: {error}.")
+        return {}
+    found = ((PurePosixPath(row.get("image") or "").name, (row.get("label") or "").strip()) for row in rows)
+    return {name: ", ".join(label.split(",")) for name, label in found if label and label.lower() != "normal"}
 
 
 def _rows(table: Path) -> list[dict[str, str]]:

@@ -7,28 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
-from core.evaluate.datasets import DataClass, DatasetError, Sample, find_classes, read_mask
-from core.image import ImageError
+from core.evaluate.datasets import DataClass, DatasetError, find_classes, read_mask
+from tests.support.data_sets import write_mask as _mask
+from tests.support.data_sets import write_picture as _picture
 from tests.support.photographs import _ROOT
 
-
-def _picture(path: Path, size: tuple[int, int] = (8, 8)) -> Path:
-    """Grey, of `size` (height, width)."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.full((*size, 3), 90, np.uint8)).save(path)
-    return path
-
-
-def _mask(path: Path, *pixels: tuple[int, int], value: int = 255, size: tuple[int, int] = (8, 8)) -> Path:
-    """`value` at `pixels` (row, column), else 0."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    values = np.zeros(size, np.uint8)
-    for pixel in pixels:
-        values[pixel] = value
-    Image.fromarray(values).save(path)
-    return path
+NO_TRAINING = "There are no good training pictures: shots are drawn from good test pictures, which are then not tested."
 
 
 def _pictures(folder: Path, *names: str) -> None:
@@ -195,7 +180,7 @@ def test_plain_folders(tmp_path: Path, good: str, bad: str, above: str) -> None:
     assert found.train == ()
     expected = [("1.jpg", "good", 0), ("2.JPEG", "good", 0), ("3.PNG", bad, 0), ("4.png", bad, 0)]
     assert sorted(_labels(found)) == expected
-    assert found.notes == ("There are no good training pictures, so that there are no shots.",)
+    assert found.notes == (NO_TRAINING,)
 
 
 @pytest.mark.parametrize("masks", ["masks", "Ground_Truth", "masks/bad", "ground_truth/Bad"])
@@ -224,7 +209,7 @@ def test_plain_masks_of_same_names(tmp_path: Path) -> None:
         "Left out, as masks that fit several pictures: 1 file (masks/2.png).",
         "Not read, as masks of good parts: 2 files (masks/5.png, …).",
         "Defects without a mask, though others have one: 2 files (bad/2.png, …).",
-        "There are no good training pictures, so that there are no shots.",
+        NO_TRAINING,
     )
 
 
@@ -271,15 +256,17 @@ def test_notes(tmp_path: Path) -> None:
         ("000.png", "crack", 1),
         ("001.png", "crack", 1),
         ("007.png", "crack", 0),
+        ("000.png", "crack", 0),
         ("000.png", "good", 0),
     ]
     assert found.notes == (
         "test/bend is empty.",
-        "Left out, as no pictures of a kind that is read: 2 files (test/crack/deep, …).",
+        "Pictures in folders among those of crack are read too: test/crack/deep.",
+        "Left out, as no pictures of a kind that is read: 1 file (test/crack/notes.docx).",
         "Left out, as masks of no picture: 1 file (ground_truth/crack/099_mask.png).",
-        "Not read, as masks of good parts: 1 file (ground_truth/good/000_mask.png).",
         "Left out, as masks of no picture: 1 file (ground_truth/fold/000_mask.png).",
-        "Defects without a mask, though others have one: 1 file (test/crack/007.png).",
+        "Not read, as masks of good parts: 1 file (ground_truth/good/000_mask.png).",
+        "Defects without a mask, though others have one: 2 files (test/crack/007.png, …).",
     )
 
 
@@ -295,12 +282,12 @@ def test_masks_that_are_not_where_they_belong(tmp_path: Path) -> None:
     _pictures(tmp_path / "a/train/good", "0.png")
     _pictures(tmp_path / "a/test/good", "0.png")
     _pictures(tmp_path / "a/test/crack", "0.png")
-    _mask(tmp_path / "a/ground_truth/0_mask.png", (0, 0))
+    _mask(tmp_path / "a/ground_truth/9_mask.png", (0, 0))
     (tmp_path / "a/ground_truth/crack").mkdir()
     (tmp_path / "a/ground_truth/crack/0.npy").write_bytes(b"")
     assert _one(tmp_path).notes == (
         "Left out, as no masks of a kind that is read: 1 file (ground_truth/crack/0.npy).",
-        "Left out, as masks of no picture: 1 file (ground_truth/0_mask.png).",
+        "Left out, as masks of no picture: 1 file (ground_truth/9_mask.png).",
     )
 
 
@@ -351,9 +338,9 @@ def test_empty_test_split(tmp_path: Path, folder: str) -> None:
 
 
 def test_pictures_directly_in_test_are_refused(tmp_path: Path) -> None:
-    """Without a folder nothing says whether they are good."""
+    """Without a folder nothing says whether they are good, which is said."""
     _pictures(tmp_path / "a/test", "0.png")
-    with pytest.raises(DatasetError, match="no test pictures"):
+    with pytest.raises(DatasetError, match=r"no test pictures.*no folder says whether they are good: 1 file \(test/0"):
         find_classes(tmp_path)
 
 
@@ -425,92 +412,6 @@ def test_folder_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(Path, "iterdir", guarded)
     with pytest.raises(DatasetError, match="metal nut: Permission denied" if depth == 1 else "no data set"):
         find_classes(tmp_path)
-
-
-def _sample(tmp_path: Path, *masks: Path, size: tuple[int, int] = (8, 8)) -> Sample:
-    return Sample(_picture(tmp_path / "picture.png", size), True, "crack", masks)
-
-
-@pytest.mark.parametrize("anomalous", [False, True])
-def test_sample_without_masks(tmp_path: Path, anomalous: bool) -> None:
-    """Needs no file."""
-    mask = read_mask(Sample(tmp_path / "away.png", anomalous, "any", ()), (3, 5))
-    assert mask.shape == (3, 5)
-    assert mask.dtype == np.bool_
-    assert not mask.any()
-
-
-def test_mask_is_resized_by_the_nearest_neighbour(tmp_path: Path) -> None:
-    """Height and width are not confused; growing keeps shares, shrinking takes the pixel below each cell's centre."""
-    sample = _sample(tmp_path, _mask(tmp_path / "m.png", (0, 0), (1, 3), size=(2, 4)), size=(2, 4))
-    grown = read_mask(sample, (4, 8))
-    assert grown.shape == (4, 8)
-    assert grown.sum() == 8
-    assert grown[:2, :2].all()
-    assert grown[2:, 6:].all()
-    assert np.argwhere(read_mask(sample, (1, 2))).tolist() == [[0, 1]]
-
-
-@pytest.mark.parametrize("value", [1, 2, 255])
-def test_defect_does_not_vanish(tmp_path: Path, value: int) -> None:
-    """A pixel that no cell's centre meets marks its cell; a line keeps its length; each mask counts for itself."""
-    speck = _mask(tmp_path / "speck.png", (70, 99), value=value, size=(100, 100))
-    line = _mask(tmp_path / "line.png", *((row, 0) for row in range(100)), value=value, size=(100, 100))
-    block = _mask(tmp_path / "block.png", *((y, x) for y in range(10) for x in range(40, 60)), size=(100, 100))
-    size = (100, 100)
-    assert np.argwhere(read_mask(_sample(tmp_path, speck, size=size), (10, 10))).tolist() == [[7, 9]]
-    assert np.argwhere(read_mask(_sample(tmp_path, line, size=size), (10, 10))).tolist() == [[y, 0] for y in range(10)]
-    both = read_mask(_sample(tmp_path, block, speck, size=size), (10, 10))
-    assert np.argwhere(both).tolist() == [[0, 4], [0, 5], [7, 9]]
-
-
-def test_black_mask_stays_black(tmp_path: Path) -> None:
-    assert not read_mask(_sample(tmp_path, _mask(tmp_path / "m.png")), (4, 4)).any()
-
-
-@pytest.mark.parametrize("mode", ["1", "L", "P", "LA", "RGB", "RGBA", "I;16", "JPEG", "BMP"])
-def test_mask_in_any_kind_of_picture(tmp_path: Path, mode: str) -> None:
-    """Opacity is no defect, nor is a JPEG's noise; sixteen bits keep small numbers."""
-    values = np.zeros((16, 16), np.uint8)
-    values[4:12, 4:12] = 255
-    path = tmp_path / {"JPEG": "m.jpg", "BMP": "m.bmp"}.get(mode, "m.png")
-    if mode == "I;16":
-        Image.fromarray((values > 0).astype(np.uint16)).save(path)
-    else:
-        Image.fromarray(values).convert(mode if mode not in ("JPEG", "BMP") else "L").save(path)
-    mask = read_mask(_sample(tmp_path, path), (16, 16))
-    np.testing.assert_array_equal(mask, values > 0)
-
-
-def test_mask_of_palette_numbers(tmp_path: Path) -> None:
-    picture = Image.fromarray(np.eye(8, dtype=np.uint8)).convert("L")
-    picture.putpalette([0, 0, 0, 0, 128, 0])
-    picture.save(tmp_path / "m.png")
-    np.testing.assert_array_equal(read_mask(_sample(tmp_path, tmp_path / "m.png"), (8, 8)), np.eye(8, dtype=bool))
-
-
-@pytest.mark.parametrize("content", [b"", b"no picture", b"cut"])
-def test_mask_that_cannot_be_read(tmp_path: Path, content: bytes) -> None:
-    path = _mask(tmp_path / "m.png", (0, 0), size=(64, 64))
-    path.write_bytes(path.read_bytes()[:60] if content == b"cut" else content)
-    with pytest.raises(ImageError, match=r"m\.png: no mask that can be read"):
-        read_mask(_sample(tmp_path, path, size=(64, 64)), (8, 8))
-    path.unlink()
-    with pytest.raises(ImageError, match=r"m\.png"):
-        read_mask(_sample(tmp_path, path, size=(64, 64)), (8, 8))
-
-
-def test_aspect(tmp_path: Path) -> None:
-    """A mask of another scale is read, of another shape refused; the picture's size may be given."""
-    path = _mask(tmp_path / "m.png", (0, 0), size=(50, 100))
-    assert read_mask(_sample(tmp_path, path, size=(100, 200)), (8, 8)).any()
-    assert read_mask(_sample(tmp_path, path, size=(100, 201)), (8, 8)).any()
-    for size in ((200, 100), (100, 203), (100, 197)):
-        with pytest.raises(ImageError, match=rf"m\.png: a mask of 100 x 50 for a picture of {size[1]} x {size[0]}"):
-            read_mask(_sample(tmp_path, path, size=size), (8, 8))
-    assert read_mask(Sample(tmp_path / "away.png", True, "crack", (path,)), (8, 8), (100, 200)).any()
-    with pytest.raises(ImageError, match=r"away\.png"):
-        read_mask(Sample(tmp_path / "away.png", True, "crack", (path,)), (8, 8))
 
 
 _PHOTOGRAPHS = {"commutator": (40, 102), "magnetic_tile": (80, 230)}

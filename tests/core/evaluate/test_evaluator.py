@@ -106,11 +106,21 @@ def test_broken_pictures_and_masks_are_named_and_left_out(backbone: Backbone, tm
         assert any(name in text for text in result.broken)
 
 
-def test_without_training_pictures_there_are_no_shots_and_no_threshold(backbone: Backbone, tmp_path: Path) -> None:
-    root = write_dataset(tmp_path / "data", train=0, good=2, bad=2)
-    result = evaluate(backbone, root, tmp_path / "cache", (0, 1))
-    assert {run.shots for run in result.runs} == {0}
-    assert all(run.operation is None for run in result.runs)
+def test_without_training_pictures_shots_are_held_out_of_the_test(backbone: Backbone, tmp_path: Path) -> None:
+    """One set for all seeds and shots, so that all are tested on the same; without shots all are."""
+    root = write_dataset(tmp_path / "data", train=0, good=6, bad=2)
+    result = evaluate(backbone, root, tmp_path / "cache", (0, 1, 4, 9))
+    assert {run.shots for run in result.runs} == {0, 1, 4}
+    shots = {path for run in result.runs for path in run.shot_paths}
+    assert shots
+    assert not shots & {picture.path for picture in result.pictures}
+    assert sum(not picture.anomalous for picture in result.pictures) == 2
+    assert result.train == 4
+    assert "Held out of the test, for shots and the threshold: 4 of 6 good pictures." in result.notes
+    assert "Not run with 9 shots: the good pictures for them are only 4." in result.notes
+    without = evaluate(backbone, root, tmp_path / "cache", (0,))
+    assert len(without.pictures) == 8
+    assert all(run.operation is None for run in without.runs)
 
 
 def test_a_picture_that_is_its_own_shot_is_near_nothing_anomalous(backbone: Backbone, tmp_path: Path) -> None:

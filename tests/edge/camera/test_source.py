@@ -72,7 +72,8 @@ def test_one_of_width_and_height_is_refused() -> None:
 
 def test_a_folder_is_read_by_name(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "parts", 3)
-    (folder / "notes.txt").write_text("no picture")
+    for name in ("notes.txt", "._000.png", ".DS_Store", "Thumbs.db", "000.heatmap.png", "000.overlay.jpg"):
+        (folder / name).write_text("no picture")
     source = open_source(settings(folder))
     assert isinstance(source, Folder)
     seen = []

@@ -12,6 +12,7 @@ from core.simline import render
 from edge.cli.app import app
 from edge.messages import json_schemas
 from edge.settings import Settings
+from edge.tools.score import find_pictures
 
 runner = CliRunner()
 
@@ -67,13 +68,15 @@ def test_score_at_a_threshold_that_was_chosen_is_not_provisional(parts: Path) ->
     assert report["pictures"][0]["threshold"] == 0.5
 
 
-def test_pictures_of_one_name_keep_heatmaps_of_their_own(parts: Path, tmp_path: Path) -> None:
+def test_pictures_of_one_name_keep_heatmaps_of_their_own(parts: Path) -> None:
     Image.open(parts / "a.png").save(parts / "a.bmp")
     (parts / "torn.png").unlink()
-    out = tmp_path / "out"
+    out = parts / "out"
+    before = find_pictures([parts])
     result = runner.invoke(app, ["score", str(parts), str(parts), "--pack", "generic", "--heatmaps", str(out)])
     assert result.exit_code == 0, result.output
     assert len(list(out.rglob("*.heatmap.png"))) == 6
+    assert find_pictures([parts]) == before, "what was written is not scored the next time"
 
 
 @pytest.mark.parametrize(

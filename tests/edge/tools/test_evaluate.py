@@ -2,6 +2,8 @@
 
 import csv
 import json
+import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from PIL import Image, ImageOps
 from typer.testing import CliRunner
 
 from core.evaluate.result import Evaluation
@@ -138,6 +141,46 @@ def test_a_folder_that_is_no_data_set_is_named(tmp_path: Path) -> None:
     result = runner.invoke(app, ["evaluate", str(tmp_path)])
     assert result.exit_code == 2
     assert str(tmp_path) in result.stderr
+
+
+def test_parts_as_people_have_them(dataset: Path, tmp_path: Path) -> None:
+    """Plain folders, a name that is no UTF-8, masks the other way round: all files say what was made of them."""
+    parts = tmp_path / "parts"
+    tile = dataset / "tile"
+    for place, picture in enumerate(sorted((tile / "test/good").iterdir())):
+        (parts / "good").mkdir(parents=True, exist_ok=True)
+        shutil.copy(picture, parts / "good" / os.fsdecode(f"{place}\xe9.png".encode("latin-1")))
+    (parts / "NG").mkdir()
+    for mask in (tile / "ground_truth/defect").iterdir():
+        stem = mask.stem.removesuffix("_mask")
+        shutil.copy(tile / f"test/defect/{stem}.png", parts / "NG")
+        ImageOps.invert(Image.open(mask)).save(parts / f"NG/{stem}_label.png")
+    files = {kind: tmp_path / f"result.{kind}" for kind in ("json", "csv", "html")}
+    arguments = ["evaluate", str(parts), "--shots", "0,1", "--seeds", "1", "--cache", str(tmp_path / "cache")]
+    wanted = ["--json", str(files["json"]), "--csv", str(files["csv"]), "--report", str(files["html"])]
+    result = runner.invoke(app, [*arguments, *wanted])
+    assert result.exit_code == 0, result.output
+    assert "read as inverted" in result.output
+    assert "Held out of the test" in result.output
+    (found,) = Evaluation.model_validate_json(files["json"].read_bytes()).classes
+    assert any(picture.path.endswith(r"\udce9.png") for picture in found.pictures)
+    assert max(picture.area or 0 for picture in found.pictures) < 0.5
+    assert r"\udce9.png" in files["html"].read_text("utf-8")
+
+
+def test_nothing_to_measure_is_no_success(dataset: Path, tmp_path: Path) -> None:
+    """One label only is refused before anything is scored; where only what is broken has the other one, after it."""
+    parts = tmp_path / "parts"
+    shutil.copytree(dataset / "tile/test/good", parts / "good")
+    (parts / "bad").mkdir()
+    arguments = ["evaluate", str(parts), "--cache", str(tmp_path / "cache")]
+    result = runner.invoke(app, arguments)
+    assert result.exit_code == 2
+    assert "good and defective test pictures are needed" in result.stderr
+    (parts / "bad/0.png").write_bytes(b"no picture")
+    result = runner.invoke(app, arguments)
+    assert result.exit_code == 1
+    assert "nothing could be measured" in result.output
 
 
 def test_the_json_says_nothing_of_time_or_machine(dataset: Path, cache: Path, tmp_path: Path) -> None:
