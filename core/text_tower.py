@@ -51,6 +51,10 @@ class TextTower:
             if self._reload is not None:
                 self._model = None
 
+    def tokenize(self, sentences: Sequence[str]) -> Tensor:
+        """The sentences' tokens, int64 [P, context]. One that is longer than the model's context is cut off."""
+        return self._tokenize(list(sentences))
+
     @torch.inference_mode()
     def embed(self, sentences: Sequence[str], done: Callable[[int], None] = lambda count: None) -> Tensor:
         """g(t) before normalisation, float32 [P, d]. A sentence longer than the model's context is cut off.
@@ -64,6 +68,6 @@ class TextTower:
         rows = []
         for start in range(0, len(sentences), _BATCH):
             part = list(sentences[start : start + _BATCH])
-            rows.append(model.encode_text(self._tokenize(part)).float())
+            rows.append(model.encode_text(self.tokenize(part)).float())
             done(len(part))
         return torch.cat(rows)

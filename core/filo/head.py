@@ -1,0 +1,212 @@
+"""All of FiLo that is trained, and the record of what it belongs to."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from core import files
+from core.backbone import Backbone
+from core.filo.adapter import Adapter
+from core.filo.context import LENGTH, LearnedContext
+from core.filo.decoders import KERNELS, ConvolutionDecoder, LinearDecoder
+from core.model_error import ModelError, first_line
+
+LAYERS = 4
+"""Blocks whose tokens are decoded."""
+_RECORD = "filo"
+
+
+def layers_of(depth: int) -> tuple[int, ...]:
+    """The blocks, counted from 1, that are decoded in a model of `depth` blocks: 6, 12, 18 and 24 of 24."""
+    return tuple(sorted({-(-depth * quarter // LAYERS) for quarter in range(1, LAYERS + 1)}))
+
+
+class HeadRecord(BaseModel):
+    """What a head is, and the model that it belongs to."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    schema_: Literal[1] = Field(default=1, alias="schema")
+    """Version of this format."""
+    model: str
+    """Name of the model."""
+    fingerprint: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+    """Of the model that it was trained on; null where the head came without one."""
+    image_size: tuple[int, int]
+    """Height and width of the model's input, pixels."""
+    activation: Literal["gelu", "quick_gelu"]
+    """Of the model's feed-forward networks."""
+    depth: int = Field(ge=2)
+    """Blocks of the model's vision transformer."""
+    width: int = Field(ge=1)
+    """w, dimensions of their tokens."""
+    joint: int = Field(ge=2)
+    """d, dimensions of the joint space."""
+    text_width: int = Field(ge=1)
+    """t, dimensions of the text encoder's tokens."""
+    layers: tuple[int, ...] = Field(min_length=2)
+    """Blocks that are decoded, ascending, counted from 1; the value-value stream starts behind the first."""
+    context: int = Field(default=LENGTH, ge=1, le=60)
+    """n, vectors of each learned context."""
+    kernels: tuple[str, ...] = Field(default=tuple(KERNELS), min_length=1)
+    """The parallel convolutions; keys of `decoders.KERNELS`."""
+    released: bool = False
+    """Whether it was trained by the release, with all that the release does besides the method."""
+    source: str = ""
+    """Where it comes from, in words."""
+    notes: dict[str, Any] = Field(default_factory=dict)
+    """What else is known of its training."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> HeadRecord:
+        if list(self.layers) != sorted(set(self.layers)) or not 1 <= self.layers[0] <= self.layers[-1] <= self.depth:
+            raise ValueError(f"layers {list(self.layers)}: name two or more of the blocks 1 to {self.depth}, ascending")
+        if unknown := set(self.kernels) - set(KERNELS):
+            raise ValueError(f"kernels {sorted(unknown)} are not known; use some of {', '.join(KERNELS)}")
+        return self
+
+
+def record_for(backbone: Backbone, **changes: Any) -> HeadRecord:
+    """The record of a head that is to be trained on a model; `changes` are fields of `HeadRecord`.
+
+    Raises:
+        ValueError: a change is not possible.
+    """
+    depth, width, joint, text_width = shape_of(backbone)
+    facts: dict[str, Any] = {
+        "model": backbone.name,
+        "fingerprint": backbone.fingerprint,
+        "image_size": backbone.pixels.size,
+        "activation": activation_of(backbone),
+        "depth": depth,
+        "width": width,
+        "joint": joint,
+        "text_width": text_width,
+        "layers": layers_of(depth),
+    }
+    return HeadRecord(**(facts | changes))
+
+
+def shape_of(backbone: Backbone) -> tuple[int, int, int, int]:
+    """Of a model: blocks, width of their tokens, joint dimensions, and width of the text encoder's tokens."""
+    width, joint = backbone.visual.proj.shape
+    text = backbone.text.load()
+    half = text if hasattr(text, "token_embedding") else text.text
+    return len(backbone.visual.transformer.resblocks), int(width), int(joint), int(half.token_embedding.weight.shape[1])
+
+
+def activation_of(backbone: Backbone) -> str:
+    """`gelu`, or `quick_gelu` as OpenAI's own models have it."""
+    layer = type(backbone.visual.transformer.resblocks[0].mlp.gelu).__name__
+    return {"GELU": "gelu", "QuickGELU": "quick_gelu"}.get(layer, layer)
+
+
+class FiloHead(nn.Module):
+    """The decoders, the learned contexts and the adapter, named as in the release's checkpoints.
+
+    Args:
+        record: What it is.
+        seed: Of its first weights.
+    """
+
+    def __init__(self, record: HeadRecord, seed: int = 0) -> None:
+        super().__init__()
+        self.record = record
+        width, joint, count = record.width, record.joint, len(record.layers)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.decoder_linear = LinearDecoder(width, joint, count)
+            self.decoder_cov = ConvolutionDecoder(width, joint, count - 1, record.kernels)
+            self.normal_prompt_learner = LearnedContext(joint, record.text_width, record.context)
+            self.abnormal_prompt_learner = LearnedContext(joint, record.text_width, record.context)
+            self.adapter = Adapter(joint)
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256, hexadecimal, of record and weights."""
+        return _digest(self.record, self.state_dict())
+
+    def save(self, path: Path, *, dtype: torch.dtype = torch.float32) -> None:
+        """Writes the head as safetensors, with its record; a file that is there is replaced at once.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
+        tensors = {name: value.detach().cpu().to(dtype).contiguous() for name, value in self.state_dict().items()}
+        facts = {_RECORD: self.record.model_dump_json(by_alias=True), "sha256": _digest(self.record, tensors)}
+        files.write(path, save(tensors, facts), sync=True)
+
+
+def load_head(path: Path) -> FiloHead:
+    """The head of a file that `FiloHead.save` wrote, float32, on the CPU.
+
+    Raises:
+        ModelError: it is no such file, or damaged.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            facts = dict(file.metadata() or {})
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+    except FileNotFoundError:
+        raise ModelError(f"FiLo head {path}: no such file") from None
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"FiLo head {path} cannot be read: {first_line(error)}; bring it here again") from None
+    if _RECORD not in facts:
+        raise ModelError(
+            f"{path} holds no FiLo head; a checkpoint of the release is brought here with `alfa-edge filo import`"
+        )
+    try:
+        record = HeadRecord.model_validate_json(facts[_RECORD])
+    except ValidationError as error:
+        problem = error.errors()[0]
+        where = ".".join(map(str, problem["loc"])) or "as a whole"
+        raise ModelError(
+            f"FiLo head {path}: its record is not right ({where}: {problem['msg']}); make it anew"
+        ) from None
+    if facts.get("sha256") != _digest(record, tensors):
+        raise ModelError(f"FiLo head {path} is damaged: its tensors are not those it was written with; bring it again")
+    head = FiloHead(record)
+    fill(head, tensors, f"FiLo head {path}")
+    return head.eval()
+
+
+def fill(head: FiloHead, tensors: Mapping[str, Tensor], called: str) -> None:
+    """Puts tensors into a head: all that it has, of its shapes, finite, and no others.
+
+    Raises:
+        ModelError: that is not so.
+    """
+    wanted = head.state_dict()
+    if missing := sorted(wanted.keys() - tensors.keys()):
+        raise ModelError(f"{called} lacks {_some(missing)}")
+    if others := sorted(tensors.keys() - wanted.keys()):
+        raise ModelError(f"{called} holds {_some(others)}, which a head has no place for")
+    for name, value in wanted.items():
+        if tensors[name].shape != value.shape:
+            shapes = f"{tuple(tensors[name].shape)} there, {tuple(value.shape)} by its record"
+            raise ModelError(f"{called}: {name} is {shapes}")
+        if not bool(tensors[name].isfinite().all()):
+            raise ModelError(f"{called}: {name} holds what is no finite number; train it anew")
+    head.load_state_dict({name: value.float() for name, value in tensors.items()})
+
+
+def _some(names: list[str], most: int = 4) -> str:
+    rest = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + rest
+
+
+def _digest(record: HeadRecord, tensors: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256(record.model_dump_json(by_alias=True).encode())
+    for name, value in sorted(tensors.items()):
+        digest.update(f"{name}{tuple(value.shape)}".encode())
+        digest.update(value.detach().cpu().float().contiguous().numpy().tobytes())
+    return digest.hexdigest()
