@@ -12,10 +12,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from core.backbone import Backbone
 from core.files import remove_drafts, replacing
+from core.filo.filo import Filo
 from core.filo.training.pictures import Example, Mask
-from core.filo.vision import Streams, TwoStreamPass
+from core.filo.vision import Streams
 from core.image import Rgb
 
 
@@ -37,17 +37,20 @@ class Encoded:
 class Encoder:
     """The frozen tower. Each picture passes alone, so that it gives the same whatever else is in a batch.
 
-    Args:
-        backbone: The CLIP.
-        layers: As `TwoStreamPass` takes them.
+    Attributes:
+        size: Height and width of its input, pixels.
+        device: Where it computes.
+        fingerprint: Of all that decides what it gives, but for the picture.
     """
 
-    def __init__(self, backbone: Backbone, layers: tuple[int, ...]) -> None:
+    def __init__(self, filo: Filo) -> None:
+        backbone = filo.backbone
         self.size = backbone.pixels.size
-        self._pixels = backbone.pixels
         self.device = backbone.device
-        self._pass = TwoStreamPass(backbone.visual, layers)
-        self.fingerprint = f"{backbone.fingerprint} {backbone.device.type} {layers} {self.size}"
+        layers = filo.head.record.layers
+        self.fingerprint = f"{backbone.fingerprint} {backbone.device.type} {backbone.dtype} {layers}"
+        self._pixels = backbone.pixels
+        self._pass = filo.vision
 
     @torch.no_grad()
     def encode(self, image: Rgb, mask: Mask) -> Encoded:

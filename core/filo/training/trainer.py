@@ -86,8 +86,6 @@ class Trainer:
         self._per_epoch = -(-len(examples) // recipe.batch)  # steps
         self._first = recipe.epochs * self._per_epoch  # steps of the first stage
         self.steps = self._first + recipe.adapter_epochs * self._per_epoch
-        for frozen in (filo.backbone.visual, filo.vision, filo.encoder):
-            frozen.requires_grad_(False)
 
     def run(self, told: Callable[[Progress], None] = lambda progress: None, until: int | None = None) -> FiloHead:
         """Trains to the end, or to step `until`, from the checkpoint if there is one; gives the head.

@@ -67,6 +67,8 @@ def test_what_is_right_costs_next_to_nothing_and_what_is_wrong_stays_finite() ->
 
 def test_the_adapter_learns_the_label_that_is_nearer() -> None:
     cosines = torch.tensor([[0.3, 0.1], [0.1, 0.4]])
-    expected = [-math.log(math.exp(a / 0.07) / (math.exp(a / 0.07) + math.exp(b / 0.07))) for a, b in ((0.3, 0.1), (0.4, 0.1))]
+    expected = [
+        -math.log(math.exp(a / 0.07) / (math.exp(a / 0.07) + math.exp(b / 0.07))) for a, b in ((0.3, 0.1), (0.4, 0.1))
+    ]
     assert adapter_loss(cosines, torch.tensor([False, True])).item() == pytest.approx(sum(expected) / 2, rel=1e-5)
     assert adapter_loss(cosines, torch.tensor([True, False])).item() > 2
