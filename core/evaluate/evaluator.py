@@ -13,56 +13,27 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from core.adaptation import TextFeatures
-from core.alfa import Alfa, Method
+from core.alfa import Alfa
 from core.bank.memory import Memory, distances, reference_map, remember
 from core.evaluate.cache import FeatureCache
 from core.evaluate.datasets import DataClass, MaskSurvey, Sample, read_mask
-from core.evaluate.few_shot import FewShot, Judge, MapStore, judge_of, mutual_judge, to_numpy, views
+from core.evaluate.few_shot import Judge, MapStore, judge_of, mutual_judge, to_numpy, views
+from core.evaluate.filo_scores import FiloScores
 from core.evaluate.map_cache import MapCache, View
 from core.evaluate.metrics import PixelMetrics, deciles, image_metrics, operate
+from core.evaluate.plan import Plan as Plan
+from core.evaluate.plan import Variant as Variant
 from core.evaluate.result import ClassResult, Metrics, Picture, Run
 from core.heatmap import to_frame
 from core.image import ImageError, read
 from core.packs.pack import PromptPack, winclip_prompts
 from core.printable import encodable
 from core.regions import grown
-from core.vision import Features
 
 CALIBRATION = 50
 """Good training pictures that the operating threshold comes from, at most; none of them is a shot."""
 FALSE_ALARM_RATE = 0.05
 """What the threshold is to promise."""
-
-
-@dataclass(frozen=True)
-class Variant:
-    """A way to score: a method, and which prompts it is given."""
-
-    name: str
-    method: Method
-    winclip_prompts: bool = False
-    parts: str = "both"
-    """`both`, or the one part of Eq. 12 that the image score is: `global` or `local`."""
-    few: FewShot | None = None
-    """How normal shots are compared; None: as in Eq. 12."""
-    at: str = ""
-    """`zero` or `few`: without or with shots only. Otherwise as `Plan` says."""
-
-    @property
-    def mutual(self) -> bool:
-        """Whether pictures score each other, without shots."""
-        return self.few is not None and self.few.scorer == "mutual"
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What to run. The first variant is run with every number of shots, the others with none, unless they say so."""
-
-    variants: tuple[Variant, ...]
-    shots: tuple[int, ...]
-    seeds: int
-    resolution: tuple[int, int]
-    """Height and width at which pixel metrics are taken."""
 
 
 @dataclass(eq=False)
@@ -90,6 +61,7 @@ class ClassEvaluator:
         plan: What to run.
         scored: Called after each picture.
         store: Where the feature maps are, for variants that compare them.
+        filo: What scores in the variants that are FiLo's.
     """
 
     def __init__(
@@ -99,12 +71,14 @@ class ClassEvaluator:
         plan: Plan,
         scored: Callable[[], None],
         store: MapStore | None = None,
+        filo: FiloScores | None = None,
     ) -> None:
         self._scorers = [alfa, *(alfa.with_method(variant.method) for variant in plan.variants[1:])]
         self._cache = cache
         self._plan = plan
         self._scored = scored
         self._store = store
+        self._filo = filo
         self._maps: MapCache | None = None  # of the class at hand
         self._mutual: dict[str, NDArray[np.float32]] = {}  # maps of pictures that were scored by each other
         self._sizes: dict[Path, tuple[int, int]] = {}
@@ -132,7 +106,7 @@ class ClassEvaluator:
         shots = sorted({path for paths in drawn for path in paths})
         rest = [path for path in train if path not in set(shots)]
         normals = sorted(random.Random(f"{data.name}:calibration").sample(rest, min(CALIBRATION, len(rest))))
-        digests = self._cache.encode([*(sample.path for sample in test), *shots, *normals])
+        digests = self._encode([*(sample.path for sample in test), *shots, *normals], pack)
         texts = [self._text(index, pack) for index in range(len(self._scorers))]
         settings = list(self._settings(drawn, shots))
         plain = any(setting.shots and self._plan.variants[setting.variant].few is None for setting in settings)
@@ -166,7 +140,7 @@ class ClassEvaluator:
     ) -> list[NDArray[np.float32]]:
         """The maps [rows, cols] of pictures by a variant, zero-shot or with `shots`; for the report."""
         index = next(place for place, one in enumerate(self._plan.variants) if one.name == variant)
-        digests = {path: self._cache.encode([path])[path] for path in (*paths, *shots)}
+        digests = {path: self._encode([path], pack)[path] for path in (*paths, *shots)}
         if self._plan.variants[index].mutual:
             return [self._mutual[digests[path]] for path in paths]
         texts = [self._text(index, pack)] * len(self._scorers)
@@ -175,6 +149,17 @@ class ClassEvaluator:
         self._ready([setting], texts, tests, known)
         memory = self._remember([view.digest for view in known] if setting.judge is None else [])
         return [self._score(digests[path], texts, memory, [setting])[0][1] for path in paths]
+
+    def _encode(self, paths: Sequence[Path], pack: PromptPack) -> dict[Path, str]:
+        """Has what the variants score by of all `paths`; returns the SHA-256 of each."""
+        digests = self._cache.digests(paths) if self._only_filo else self._cache.encode(paths)
+        if self._filo is not None:
+            self._filo.inspect(digests, pack)
+        return digests
+
+    @property
+    def _only_filo(self) -> bool:
+        return all(variant.filo for variant in self._plan.variants)
 
     def _size(self, path: Path) -> tuple[int, int]:
         if path not in self._sizes:
@@ -205,8 +190,7 @@ class ClassEvaluator:
                 continue
             chosen = [train[index] for index in setting.shots]
             said = [
-                self._said(self._zero_shot(setting.variant, self._cache.load(one.digest), texts[setting.variant]))
-                for one in chosen
+                self._said(self._zero_shots([setting.variant], one.digest, texts)[setting.variant]) for one in chosen
             ]
             shots = [views(few, one.path, one.digest) for one in chosen]
             setting.judge = judge_of(few, self._maps, shots, torch.cat(said))
@@ -265,9 +249,7 @@ class ClassEvaluator:
         self, digest: str, texts: Sequence[TextFeatures], memory: Memory | None, settings: Sequence[_Setting]
     ) -> list[tuple[float, NDArray[np.float32]]]:
         """S and the patch map [rows, cols] of one picture in each setting."""
-        features = self._cache.load(digest)
-        needed = sorted({setting.variant for setting in settings})
-        zero = {index: self._zero_shot(index, features, texts[index]) for index in needed}
+        zero = self._zero_shots(sorted({setting.variant for setting in settings}), digest, texts)
         scored = []
         choices = [setting.shots for setting in settings if setting.shots and setting.judge is None]
         maps = None
@@ -275,7 +257,7 @@ class ClassEvaluator:
             maps = self._maps.load(View(Path(), digest))
         reference = None
         if choices and memory is not None:
-            found = distances(features, memory).nearest(choices)
+            found = distances(self._cache.load(digest), memory).nearest(choices)
             reference = iter(reference_map(found, self._scorers[0].windows)[0].unbind(0))
         for setting in settings:
             if setting.judge is not None and maps is not None:
@@ -286,19 +268,34 @@ class ClassEvaluator:
             scored.append(self._one(setting, zero[setting.variant], near))
         return scored
 
-    def _zero_shot(self, index: int, features: Features, text: TextFeatures) -> tuple[Tensor, Tensor | None]:
-        """S_G [1, 1] and S~_L [1, N] of a variant; without windows there is no S~_L."""
-        found = self._scorers[index].zero_shot(features, text)
-        return found.s_global, found.s_local
+    def _zero_shots(
+        self, variants: Sequence[int], digest: str, texts: Sequence[TextFeatures]
+    ) -> dict[int, tuple[Tensor, Tensor | None]]:
+        """S_G [1, 1] and S~_L [1, N] of a picture by variants; without windows there is no S~_L.
+
+        Of FiLo it is the score of the image and the map.
+        """
+        found: dict[int, tuple[Tensor, Tensor | None]] = {}
+        features = None
+        for index in variants:
+            if self._plan.variants[index].filo and self._filo is not None:
+                found[index] = self._filo.zero_shot(digest)
+                continue
+            features = features or self._cache.load(digest)
+            zero_shot = self._scorers[index].zero_shot(features, texts[index])
+            found[index] = (zero_shot.s_global, zero_shot.s_local)
+        return found
 
     def _one(
         self, setting: _Setting, zero: tuple[Tensor, Tensor | None], reference: Tensor | None
     ) -> tuple[float, NDArray[np.float32]]:
-        alfa, parts = self._scorers[setting.variant], self._plan.variants[setting.variant].parts
+        alfa, variant = self._scorers[setting.variant], self._plan.variants[setting.variant]
         s_global, s_local = zero
+        if variant.filo and s_local is not None:
+            return float(s_global), s_local.reshape(alfa.backbone.pixels.size).numpy()
         score, s_map = alfa.fuse(s_global, s_local, reference)
-        if parts != "both":
-            score = s_global if parts == "global" else s_map.amax(-1, keepdim=True)
+        if variant.parts != "both":
+            score = s_global if variant.parts == "global" else s_map.amax(-1, keepdim=True)
         patch_map = s_map[0].clamp(0, 1).reshape(alfa.backbone.grid).cpu().numpy()
         return float(score.clamp(0, 1)), patch_map
 

@@ -92,7 +92,7 @@ class Run(Part):
     """One setting on one class."""
 
     variant: str
-    """`alfa`, `winclip`, or what an ablation leaves out, for instance `no aligner`."""
+    """`alfa`, `winclip`, `filo`, or what an ablation leaves out, for instance `no aligner`."""
     shots: int
     seed: int
     shot_paths: tuple[Name, ...]
@@ -158,6 +158,8 @@ class Evaluation(Part):
     tower_fingerprint: str | None = None
     augment: str = "none"
     within: int | None = None
+    head: str | None = None
+    """Fingerprint of FiLo's head, where it scored."""
     classes: tuple[ClassResult, ...]
     intervals: tuple[Interval, ...] = ()
 

@@ -19,8 +19,11 @@ from edge.settings import ModelSettings, store_dir
 from edge.settings_file import ConfigError, Problem
 
 if TYPE_CHECKING:
+    from core.backbone import Backbone
     from core.evaluate.few_shot import FewShot
     from core.evaluate.result import Evaluation
+    from core.filo.filo import Filo
+    from core.weights.store import Store
 
 out = Terminal()
 
@@ -36,7 +39,11 @@ def evaluate(
     pack: Annotated[str, typer.Option(help="A prompt pack, or auto: each class's own, else generic.")] = "auto",
     shots: Annotated[str, typer.Option(help="Numbers of normal shots, separated by commas.")] = "0",
     seeds: Annotated[int, typer.Option(min=1, max=100, help="Random draws of the shots.")] = 5,
-    method: Annotated[str, typer.Option(help="alfa or winclip.")] = "alfa",
+    method: Annotated[str, typer.Option(help="alfa, winclip or filo.")] = "alfa",
+    checkpoint: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="FiLo's head: a name in the store, or a file. Default: the bundled model's own."),
+    ] = None,
     ablate: Annotated[bool, typer.Option("--ablate", help="Also run what is left without each part.")] = False,
     model: Annotated[
         Optional[str],  # noqa: UP045
@@ -85,6 +92,8 @@ def evaluate(
             raise typer.BadParameter("shots are 0 or more, scales 1 or more", param_hint="--shots, --scales")
         if windows not in MODES:
             raise typer.BadParameter(f"{windows}: use one of {', '.join(MODES)}", param_hint="--windows")
+        if checkpoint is not None and method != "filo":
+            raise typer.BadParameter("it is for --method filo", param_hint="--checkpoint")
         few = _few(method, few_shot, scorer, within, augment, numbers)
         if windows == "none" and min(numbers) == 0 and scorer != "mutual":
             raise typer.BadParameter("none needs --shots of 1 or more", param_hint="--windows")
@@ -122,7 +131,8 @@ def evaluate(
             second = load_tower(wanted, device=device, store=store)
         if mapped and second is None and scorer != "evidence":
             raise typer.BadParameter(f"scorer {scorer} needs one", param_hint="--tower")
-        evaluator = Evaluator(backbone, choice, out, second)
+        filo = _filo(backbone, checkpoint, store) if method == "filo" else None
+        evaluator = Evaluator(backbone, choice, out, second, filo)
         result = evaluator.run()
         if json_file is not None:
             result.write(json_file)
@@ -146,6 +156,19 @@ def evaluate(
         raise typer.Exit(1)
 
 
+def _filo(backbone: Backbone, checkpoint: str | None, store: Store) -> Filo:
+    """FiLo with the head that was asked for, or with the bundled one."""
+    from core.filo.bundled import bundled_head
+    from core.filo.filo import Filo
+    from core.filo.heads import find_head
+
+    head = bundled_head(backbone) if checkpoint is None else find_head(checkpoint, store)
+    if head is None:
+        remedy = f"{backbone.name} has none of its own: name one, as `alfa-edge filo train` or `filo import` makes it"
+        raise typer.BadParameter(remedy, param_hint="--checkpoint")
+    return Filo(backbone, head)
+
+
 def _few(
     method: str, few_shot: str, scorer: str, within: int | None, augment: str, shots: tuple[int, ...]
 ) -> FewShot | None:
@@ -162,8 +185,10 @@ def _few(
         raise typer.BadParameter("mutual has no shots: leave --shots at 0", param_hint="--scorer")
     if scorer == "mutual" and augment != "none":
         raise typer.BadParameter("mutual has no shots to be mirrored or turned", param_hint="--augment")
-    if few_shot == "evidence" and method == "alfa":
+    if few_shot == "evidence" and method in ("alfa", "filo"):
         return few
+    if method == "filo" and max(shots) > 0:
+        raise typer.BadParameter("FiLo compares shots by evidence alone", param_hint="--few-shot")
     if few != FewShot():
         raise typer.BadParameter("they are for --few-shot evidence", param_hint="--scorer, --within, --augment")
     return None

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from core.evaluate.datasets import DataClass, DatasetError, Sample, read_mask
+from core.evaluate.datasets import DataClass, DatasetError, MaskSurvey, Sample, read_mask
 from core.image import ImageError, Rgb, read
+from core.packs.pack import PromptPack, load_pack
 from core.simline import render
-from core.training.split import ANY, TRAINED_CLASSES, trained_defects_of
+from core.training.split import ANY, HELD_OUT_DEFECTS, HELD_OUT_WORDS, TRAINED_CLASSES, trained_defects_of
 
 Mask = NDArray[np.bool_]
 
@@ -51,6 +53,8 @@ class FileExample:
 
     class_name: str
     sample: Sample
+    inverted: bool = False
+    """Whether the masks of its class mark what is no defect; see `MaskSurvey`."""
 
     @property
     def anomalous(self) -> bool:
@@ -61,12 +65,13 @@ class FileExample:
     def key(self) -> str:
         """By path, size and time of change of the picture and its masks: their content is not read for it."""
         stats = [(path, path.stat()) for path in (self.sample.path, *self.sample.masks)]
-        return repr([(str(path.absolute()), stat.st_size, stat.st_mtime_ns) for path, stat in stats])
+        files = [(str(path.absolute()), stat.st_size, stat.st_mtime_ns) for path, stat in stats]
+        return f"{files} {self.inverted}"
 
     def load(self, size: tuple[int, int]) -> tuple[Rgb, Mask]:
         """As `Example.load`."""
         image = read(self.sample.path)
-        return image, read_mask(self.sample, size, (image.shape[0], image.shape[1]))
+        return image, read_mask(self.sample, size, (image.shape[0], image.shape[1]), self.inverted)
 
 
 @dataclass(frozen=True)
@@ -132,37 +137,44 @@ def mosaics_of(examples: Sequence[Example], seed: int) -> list[MosaicExample]:
     return mosaics
 
 
-def from_classes(classes: Iterable[DataClass], size: tuple[int, int]) -> tuple[list[Example], list[str]]:
-    """The test pictures of data sets' classes, and what was left out, a sentence each.
+def from_classes(classes: Iterable[DataClass], root: Path) -> tuple[list[Example], list[str]]:
+    """The test pictures of a data set's classes, and what was left out or is odd, a sentence each.
 
     Left out are defects without a mask, and pictures and masks that cannot be read: each is read once here, so that
     none ends a training of hours.
 
     Args:
-        size: Height and width at which masks will be wanted, pixels.
-
-    Raises:
-        DatasetError: there are no defects with masks, or no good parts.
+        classes: Of the data set.
+        root: Its folder.
     """
-    kept: list[Example] = []
-    left_out: list[str] = []
+    found: list[Example] = []
+    notes: list[str] = []
     for data in classes:
-        bare = 0
+        survey, kept, bare = MaskSurvey(), [], 0
         for sample in data.test:
             if sample.anomalous and not sample.masks:
                 bare += 1
                 continue
-            example = FileExample(data.name, sample)
             try:
-                example.load(size)
+                height, width = read(sample.path).shape[:2]
+                survey.look(sample, (height, width))
             except ImageError as error:
-                left_out.append(f"{data.name}: left out: {error}")
+                notes.append(f"{data.name}: left out: {error}")
             else:
-                kept.append(example)
+                kept.append(sample)
         if bare:
-            left_out.append(f"{data.name}: left out: {bare} defective pictures without a mask")
-    _check(kept)
-    return kept, left_out
+            notes.append(f"{data.name}: left out: defective pictures without a mask, {bare} of {len(data.test)}")
+        notes += [f"{data.name}: {note}" for note in survey.notes(root)]
+        found += [FileExample(data.name, sample, survey.inverted) for sample in kept]
+    return found, notes
+
+
+def require_both_kinds(examples: Sequence[Example]) -> None:
+    """Raises DatasetError: there are no defects with masks, or no good parts."""
+    if not any(example.anomalous for example in examples):
+        raise DatasetError("no test picture shows a defect with a mask; FiLo learns from masks, so add some")
+    if all(example.anomalous for example in examples):
+        raise DatasetError("no test picture shows a good part; FiLo learns from both kinds, so add some")
 
 
 def from_simline(count: int, seed: int = 0) -> list[Example]:
@@ -182,6 +194,17 @@ def from_simline(count: int, seed: int = 0) -> list[Example]:
     shown = (*TRAINED_CLASSES, *[ANY] * (len(TRAINED_CLASSES) // 2 - 1))  # as in `core.training.pool`
     lines = ((shown[line % len(shown)], _SIMLINE_SEED + seed * 10_000_000 + line, line) for line in range(count // 2))
     return [SimulatedExample(*line, anomalous) for line in lines for anomalous in (True, False)]
+
+
+def trained_pack(name: str) -> PromptPack:
+    """The pack of a simulated class without what it says of held-out defects."""
+    pack = load_pack(name)
+    kept = {
+        kind: tuple(phrase for phrase in phrases if not any(word in phrase.lower() for word in HELD_OUT_WORDS))
+        for kind, phrases in pack.defects.items()
+        if kind not in HELD_OUT_DEFECTS
+    }
+    return pack.model_copy(update={"defects": {kind: phrases for kind, phrases in kept.items() if phrases}})
 
 
 def hold_out(names: Sequence[str], asked: Sequence[str] | None) -> tuple[str, ...]:
@@ -227,10 +250,3 @@ def _squeezed(image: Rgb, size: tuple[int, int]) -> Rgb:
     shrinks = image.shape[0] >= size[0] and image.shape[1] >= size[1]
     way = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(image, size[::-1], interpolation=way), np.uint8)
-
-
-def _check(examples: Sequence[Example]) -> None:
-    if not any(example.anomalous for example in examples):
-        raise DatasetError("no test picture shows a defect with a mask; FiLo learns from masks, so add some")
-    if all(example.anomalous for example in examples):
-        raise DatasetError("no test picture shows a good part; FiLo learns from both kinds, so add some")

@@ -7,8 +7,17 @@ import numpy as np
 import pytest
 
 from core.evaluate.datasets import DatasetError, find_classes
-from core.filo.training.pictures import from_classes, from_simline, hold_out, mosaic, mosaics_of, shrunk
-from core.training.split import HELD_OUT_CLASSES, TRAINED_CLASSES
+from core.filo.training.pictures import (
+    from_classes,
+    from_simline,
+    hold_out,
+    mosaic,
+    mosaics_of,
+    require_both_kinds,
+    shrunk,
+)
+from core.filo.prompts import wording_of
+from core.training.split import HELD_OUT_CLASSES, HELD_OUT_DEFECTS, HELD_OUT_WORDS, TRAINED_CLASSES
 
 
 def data_set(root: Path, defects: int = 1, good: int = 1, masks: bool = True) -> Path:
@@ -27,7 +36,7 @@ def data_set(root: Path, defects: int = 1, good: int = 1, masks: bool = True) ->
 
 
 def test_test_pictures_with_masks_and_good_ones_are_learnt_from(tmp_path: Path) -> None:
-    examples, left_out = from_classes(find_classes(data_set(tmp_path)), (24, 40))
+    examples, left_out = from_classes(find_classes(data_set(tmp_path)), tmp_path)
     assert left_out == []
     assert sorted(example.anomalous for example in examples) == [False, True]
     image, mask = next(example for example in examples if example.anomalous).load((24, 40))
@@ -38,7 +47,7 @@ def test_test_pictures_with_masks_and_good_ones_are_learnt_from(tmp_path: Path) 
 
 
 def test_a_picture_that_was_changed_has_another_key(tmp_path: Path) -> None:
-    example = from_classes(find_classes(data_set(tmp_path)), (24, 40))[0][0]
+    example = from_classes(find_classes(data_set(tmp_path)), tmp_path)[0][0]
     before = example.key
     path = next(path for path in tmp_path.rglob("*.png") if str(path) in before)
     path.write_bytes(path.read_bytes() + b"\0")
@@ -54,17 +63,26 @@ def test_a_picture_that_was_changed_has_another_key(tmp_path: Path) -> None:
 )
 def test_a_data_set_that_nothing_can_be_learnt_from_is_refused(tmp_path: Path, kind: dict, words: str) -> None:
     with pytest.raises(DatasetError, match=words):
-        from_classes(find_classes(data_set(tmp_path, **kind)), (24, 40))
+        require_both_kinds(from_classes(find_classes(data_set(tmp_path, **kind)), tmp_path)[0])
+
+
+def test_masks_the_other_way_round_are_read_as_they_are_in_an_evaluation(tmp_path: Path) -> None:
+    root = data_set(tmp_path)
+    (path,) = (root / "part/ground_truth/crack").iterdir()
+    cv2.imwrite(str(path), 255 - cv2.imread(str(path), cv2.IMREAD_GRAYSCALE))
+    examples, notes = from_classes(find_classes(root), root)
+    assert "read as inverted" in notes[0]
+    assert next(example for example in examples if example.anomalous).load((12, 20))[1].sum() == 3
 
 
 def test_what_cannot_be_read_or_has_no_mask_is_left_out_and_named(tmp_path: Path) -> None:
     root = data_set(tmp_path, defects=3)
     (root / "part/test/crack/0.png").write_bytes(b"no picture")
     (root / "part/ground_truth/crack/1_mask.png").unlink()
-    examples, left_out = from_classes(find_classes(root), (24, 40))
+    examples, left_out = from_classes(find_classes(root), root)
     assert [example.anomalous for example in examples] == [True, False]
     assert "0.png" in left_out[0]
-    assert left_out[1:] == ["part: left out: 1 defective pictures without a mask"]
+    assert left_out[1:] == ["part: left out: defective pictures without a mask, 1 of 4"]
 
 
 def test_the_simulated_world_gives_pairs_and_shows_nothing_that_is_held_out() -> None:
@@ -77,6 +95,15 @@ def test_the_simulated_world_gives_pairs_and_shows_nothing_that_is_held_out() ->
     assert not good[1].any()
     assert np.abs(bad[0].astype(int) - good[0])[~bad[1]].max() <= 8 + 16  # one part, but for the defect and its rim
     assert not {example.key for example in from_simline(120, 1)} & {example.key for example in examples}
+
+
+@pytest.mark.parametrize("name", TRAINED_CLASSES)
+def test_no_sentence_of_training_names_a_held_out_defect(name: str) -> None:
+    pack = trained_pack(name)
+    assert pack.defects
+    said = wording_of(pack)
+    assert not set(said.defects) & set(HELD_OUT_DEFECTS)
+    assert not [text for text in said.abnormal if any(word in text.lower() for word in HELD_OUT_WORDS)]
 
 
 @pytest.mark.parametrize("count", [0, 1, 7])
