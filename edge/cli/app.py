@@ -24,6 +24,7 @@ from edge.cli.compile import compile_packs
 from edge.cli.evaluate import evaluate
 from edge.cli.explained import BAD_INPUT
 from edge.cli.explained import explained as _explained
+from edge.cli.filo import filo_app
 from edge.cli.generate import generate
 from edge.cli.history import history
 from edge.cli.model import model_app
@@ -51,6 +52,7 @@ app.command("evaluate")(evaluate)
 app.command("simulate")(simulate)
 app.add_typer(config_app, name="config")
 app.add_typer(model_app, name="model")
+app.add_typer(filo_app, name="filo")
 for ask in (
     cli_console.status,
     cli_console.trigger,

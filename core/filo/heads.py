@@ -1,0 +1,94 @@
+"""Heads in the model store: each a file of safetensors, with the store's record of where it came from."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from core.filo.checkpoint import Architecture, read_checkpoint
+from core.filo.head import FiloHead, load_head
+from core.model_error import ModelError
+from core.weights.store import Record, Store, make_record, sha256_of
+
+FOLDER = "filo"
+"""The name under which the store keeps heads, in the place of a model's."""
+_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
+
+
+def import_checkpoint(
+    store: Store,
+    file: Path,
+    model: Architecture,
+    stamp: str,
+    name: str | None = None,
+    sha256: str | None = None,
+) -> Record:
+    """Takes the head out of a checkpoint of the release and keeps it in the store.
+
+    Args:
+        store: Where heads are kept.
+        file: The checkpoint.
+        model: The CLIP that it has to be of.
+        stamp: The time, ISO 8601.
+        name: Of the head; by default that of the file.
+        sha256: What the file must have, hexadecimal; None: whatever it has.
+
+    Raises:
+        ModelError: the name, the file or the store cannot be used, or it is no checkpoint of that model.
+    """
+    name = head_name(file.stem.lower() if name is None else name)
+    if not file.is_file():
+        raise ModelError(f"{file}: no such file")
+    if sha256 is not None and (found := sha256_of(file)) != sha256.lower():
+        raise ModelError(f"{file} has SHA-256 {found}, not {sha256.lower()}; copy it again")
+    head = read_checkpoint(file, model)
+    return keep_head(store, head, name, stamp, f"imported from {file.name}", "given" if sha256 else None)
+
+
+def keep_head(
+    store: Store, head: FiloHead, name: str, stamp: str, source: str, verified_by: str | None = None
+) -> Record:
+    """Writes a head to the store under a name; one that is there is replaced.
+
+    Raises:
+        ModelError: the name or the store cannot be used.
+    """
+    name = head_name(name)
+    with store.writing(FOLDER, name) as work:
+        store.need(sum(4 * value.numel() for value in head.state_dict().values()))
+        path = work / f"{name}.safetensors"
+        head.save(path)
+        record = make_record(FOLDER, name, path, sha256_of(path), source, verified_by, stamp, {})
+        store.place(path, record)
+    return record
+
+
+def find_head(name: str, store: Store | None = None) -> FiloHead:
+    """The head called `name` in the store, or the one of a file of that path.
+
+    Raises:
+        ModelError: there is none, or it is damaged.
+    """
+    if store is not None and _NAME.fullmatch(name) and (stored := store.get(FOLDER, name)):
+        return load_head(stored[0])
+    path = Path(name).expanduser()
+    if path.is_file():
+        return load_head(path)
+    here = [entry.tag for entry in store.entries() if entry.model == FOLDER] if store is not None else []
+    raise ModelError(
+        f"FiLo head {name!r}: no such file, and none of that name in the store (it has {', '.join(here) or 'none'}); "
+        "bring one here with `alfa-edge filo import`"
+    )
+
+
+def head_name(name: str) -> str:
+    """`name`, which a head can have.
+
+    Raises:
+        ModelError: it cannot.
+    """
+    if not _NAME.fullmatch(name):
+        raise ModelError(
+            f"a head cannot be called {name!r}: use a-z, 0-9, _, . and -, at most 64, beginning with a-z or 0-9"
+        )
+    return name
