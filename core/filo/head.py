@@ -59,6 +59,8 @@ class HeadRecord(BaseModel):
     """n, vectors of each learned context."""
     kernels: tuple[str, ...] = Field(default=tuple(KERNELS), min_length=1)
     """The parallel convolutions; keys of `decoders.KERNELS`."""
+    bottleneck: int | None = Field(default=None, ge=1)
+    """Dimensions that tokens are taken to before the convolutions; null: their own."""
     released: bool = False
     """Whether it was trained by the release, with all that the release does besides the method."""
     source: str = ""
@@ -125,7 +127,7 @@ class FiloHead(nn.Module):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.decoder_linear = LinearDecoder(width, joint, count)
-            self.decoder_cov = ConvolutionDecoder(width, joint, count - 1, record.kernels)
+            self.decoder_cov = ConvolutionDecoder(width, joint, count - 1, record.kernels, record.bottleneck)
             self.normal_prompt_learner = LearnedContext(joint, record.text_width, record.context)
             self.abnormal_prompt_learner = LearnedContext(joint, record.text_width, record.context)
             self.adapter = Adapter(joint)

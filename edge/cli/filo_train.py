@@ -20,7 +20,9 @@ _GIGABYTE = 1 << 30
 
 def filo_train(
     data: Annotated[list[str], typer.Argument(metavar="DATA...", help="Data sets with masks, or simline.")],
-    folder: Annotated[Path, typer.Option("--out", help="Folder for the checkpoint, the tokens, the head and its card.")],
+    folder: Annotated[
+        Path, typer.Option("--out", help="Folder for the checkpoint, the tokens, the head and its card.")
+    ],
     held_out: Annotated[
         Optional[str],  # noqa: UP045 - typer reads it at run time on Python 3.10 too
         typer.Option(help="Classes that are measured, not learnt; none for none. Default: every fifth."),

@@ -108,9 +108,7 @@ class Training:
             task = bar.add_task("maps", total=trainer.steps, loss="")
 
             def told(progress: Progress) -> None:
-                bar.update(
-                    task, completed=progress.step, description=progress.stage, loss=f"loss {progress.loss:.3f}"
-                )
+                bar.update(task, completed=progress.step, description=progress.stage, loss=f"loss {progress.loss:.3f}")
 
             head = trainer.run(told)
         head.save(choice.folder / HEAD)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from core.evaluate.datasets import DatasetError, find_classes
+from core.filo.prompts import wording_of
 from core.filo.training.pictures import (
     from_classes,
     from_simline,
@@ -15,8 +16,8 @@ from core.filo.training.pictures import (
     mosaics_of,
     require_both_kinds,
     shrunk,
+    trained_pack,
 )
-from core.filo.prompts import wording_of
 from core.training.split import HELD_OUT_CLASSES, HELD_OUT_DEFECTS, HELD_OUT_WORDS, TRAINED_CLASSES
 
 
