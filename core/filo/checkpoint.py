@@ -132,7 +132,7 @@ def _check_clip(state: Mapping[str, Tensor], model: Architecture, called: str) -
     if numbers != set(range(model.depth)):
         raise ModelError(f"{called}: its CLIP has {len(numbers)} blocks, {model.name} has {model.depth}; {_REMEDY}")
     patches = (model.size // model.patch) ** 2
-    shapes = {
+    shapes: dict[str, tuple[int | None, ...]] = {
         f"{_VISUAL}conv1.weight": (model.width, 3, model.patch, model.patch),
         f"{_VISUAL}positional_embedding": (1 + patches, model.width),
         f"{_VISUAL}proj": (model.width, model.joint),
@@ -149,11 +149,11 @@ def _check_clip(state: Mapping[str, Tensor], model: Architecture, called: str) -
     for name, wanted in shapes.items():
         if name not in state:
             raise ModelError(f"{called} lacks {name}; it is not whole")
-        found = tuple(state[name].shape)
-        if len(found) != len(wanted) or any(side not in (None, here) for here, side in zip(found, wanted, strict=True)):
+        shape = tuple(state[name].shape)
+        if len(shape) != len(wanted) or any(side not in (None, here) for here, side in zip(shape, wanted, strict=True)):
             sides = " x ".join("any" if side is None else str(side) for side in wanted)
-            here = " x ".join(map(str, found))
-            raise ModelError(f"{called}: {name} is {here}, {model.name} at {model.size} px has {sides}; {_REMEDY}")
+            there = " x ".join(map(str, shape))
+            raise ModelError(f"{called}: {name} is {there}, {model.name} at {model.size} px has {sides}; {_REMEDY}")
 
 
 _REMEDY = "name the model that it is of with --model, and its input size with --size"

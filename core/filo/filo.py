@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -12,18 +12,28 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from core.backbone import DTYPES, Backbone
+from core.bank.evidence import Steps
+from core.bank.feature_maps import FeatureMaps
+from core.bank.indexer import Indexer
+from core.bank.memory import Index, Memory
 from core.explain import Likeness
+from core.filo.grounding import Box, Grounding, gate, place
 from core.filo.head import FiloHead, activation_of, shape_of
 from core.filo.labels import Prompts
 from core.filo.maps import anomaly_map, image_score, layer_maps
 from core.filo.positions import POSITIONS, position_at
-from core.filo.prompts import wording_of
+from core.filo.prompts import released_packs, wording_of
 from core.filo.text import FiloTexts, TextEncoder
 from core.filo.vision import Streams, TwoStreamPass
+from core.heatmap import to_frame
 from core.image import Rgb
 from core.inspection import Inspection
+from core.method import ALFA, Method
 from core.model_error import ModelError
 from core.packs.pack import PromptPack
+from core.towers import Tower
+from core.vision import Features
+from core.windows import Windows
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,9 +44,31 @@ class FiloInspection(Inspection):
 
     Attributes:
         position: The position whose prompts made the abnormal label, of `POSITIONS`; None: all nine.
+        boxes: Where Grounding DINO saw something, the best first, and outside of which the map is lowered; None: it was
+            not asked, and the position is that of the map's own peak.
     """
 
     position: str | None = None
+    boxes: tuple[Box, ...] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class _View:
+    """One frame of a batch, as the pass sees it.
+
+    Attributes:
+        frame: uint8 [H, W, 3], RGB.
+        decoded: Unit tokens [1, N, d] of each decoder.
+        adapted: The adapted image embedding [1, d], unit length.
+        shift: The embedding [1, d] that shifts the contexts.
+        texts: What is said of the part.
+    """
+
+    frame: Rgb
+    decoded: list[Tensor]
+    adapted: Tensor
+    shift: Tensor
+    texts: FiloTexts
 
 
 class Filo:
@@ -45,15 +77,32 @@ class Filo:
     Args:
         backbone: The model.
         head: What was trained on it; goes to its device.
+        grounding: Grounding DINO, to place prompts and to gate the map; None: without.
+        method: How parts are compared with normal shots: its `memory_layers`. FiLo takes evidence only.
+        tower: A second model whose feature maps normal shots are compared in, on the same device.
 
     Raises:
         ModelError: the head belongs to another model.
         UnsupportedModelError: FiLo cannot run the model.
     """
 
-    def __init__(self, backbone: Backbone, head: FiloHead) -> None:
+    def __init__(
+        self,
+        backbone: Backbone,
+        head: FiloHead,
+        *,
+        grounding: Grounding | None = None,
+        method: Method = ALFA,
+        tower: Tower | None = None,
+    ) -> None:
         check_fits(head, backbone)
+        if method.few_shot != "evidence":
+            raise ValueError(f"few_shot {method.few_shot!r} averages windows, which FiLo has not; use evidence")
+        self.method = method.on(backbone.traits)
+        self.windows: list[Windows] = []  # as of `Alfa`: none
+        self._indexer = Indexer(backbone, tower, self.method)
         self.backbone = backbone
+        self.grounding = grounding
         self.head = head.to(backbone.device)
         self.released = head.record.released
         self.vision = TwoStreamPass(
@@ -61,9 +110,48 @@ class Filo:
         )
         self.encoder = TextEncoder(backbone.text, backbone.device, head.record.context)
 
+    @property
+    def remark(self) -> str:
+        """What of the method is left out, in words; empty where nothing is."""
+        return "" if self.grounding else "without Grounding DINO: positions are those of the map's peak, and no gate"
+
     def texts(self, pack: PromptPack) -> FiloTexts:
         """What a pack says, as far as it can be made before an image is seen."""
         return self.encoder.texts(wording_of(pack))
+
+    def texts_of(self, packs: Sequence[PromptPack]) -> list[FiloTexts]:
+        """What each of several packs says; in the released mode of those with one noun the last (`released_packs`)."""
+        made: dict[int, FiloTexts] = {}
+        chosen = released_packs(packs) if self.released else list(packs)
+        for pack in chosen:
+            if id(pack) not in made:
+                made[id(pack)] = self.texts(pack)
+        return [made[id(pack)] for pack in chosen]
+
+    def feature_maps(self, shape: tuple[int, int]) -> FeatureMaps:
+        """As `Indexer.feature_maps`."""
+        return self._indexer.feature_maps(shape)
+
+    @torch.inference_mode()
+    def remember(self, frame: Rgb, shape: tuple[int, int] | None = None) -> Memory:
+        """The memory of one frame, on the CPU, without windows; as `Alfa.remember`."""
+        patches = self.vision(self.backbone.pixels([frame])).ordinary[-1]
+        return self._indexer.remember(Features(patches[:, 0], (), (), F.normalize(patches, dim=-1)), frame, shape)
+
+    def index_in_steps(
+        self, memories: Sequence[Memory], owners: Sequence[int], shape: tuple[int, int], *, limit: int | None = None
+    ) -> Steps[Index]:
+        """As `Indexer.index_in_steps`."""
+        return self._indexer.index_in_steps(memories, owners, shape, limit=limit)
+
+    def hear(self, index: Index, texts: Sequence[tuple[float, float]]) -> Index:
+        """`index` with the text side, as `text_scores` gives it of the shots that are left out in turn."""
+        return self._indexer.hear(index, texts)
+
+    def text_scores(self, frame: Rgb, texts: FiloTexts) -> tuple[float, float]:
+        """The two parts of a frame's score, without normal shots, each in [0, 1]: of the image, and of the map."""
+        inspection = self.inspect([frame], [texts])[0]
+        return inspection.global_score, inspection.local_score
 
     def warm_up(self, batch: int) -> None:
         """Readies the device for batches of 1 to `batch` frames."""
@@ -107,43 +195,80 @@ class Filo:
 
     @torch.inference_mode()
     def inspect(
-        self, frames: Sequence[Rgb], texts: Sequence[FiloTexts], indexes: Sequence[object | None] | None = None
+        self,
+        frames: Sequence[Rgb],
+        texts: Sequence[FiloTexts],
+        indexes: Sequence[Index | None] | None = None,
+        *,
+        suspects: Sequence[float] | None = None,
     ) -> list[FiloInspection]:
-        """Inspects frames (uint8 [H, W, 3], RGB, of any sizes), each by its own texts, in one pass."""
+        """Inspects frames (uint8 [H, W, 3], RGB, of any sizes), each by its own texts, in one pass.
+
+        Args:
+            frames: B frames.
+            texts: Of each frame.
+            indexes: Of each frame its normal shots, or None. With shots the score is what they and both parts of
+                FiLo's have the say for (`core.bank.evidence`), and the map the mean of both maps.
+            suspects: Of each frame the score from which on Grounding DINO is asked about it. Default: about all.
+        """
         streams = self.vision(self.backbone.pixels(frames))
         decoded = self.decode(streams)
         adapted = self.adapted(streams.image)
         shift = self.shifting(streams.image, adapted)
-        return [
-            self._judge(
-                [tokens[row : row + 1] for tokens in decoded],
-                adapted[row : row + 1],
-                shift[row : row + 1],
-                texts[row],
-                (frame.shape[0], frame.shape[1]),
-            )
-            for row, frame in enumerate(frames)
-        ]
+        found = []
+        for row, frame in enumerate(frames):
+            tokens = [one[row : row + 1] for one in decoded]
+            view = _View(frame, tokens, adapted[row : row + 1], shift[row : row + 1], texts[row])
+            inspection = self._judge(view, 0.0 if suspects is None else suspects[row])
+            index = None if indexes is None else indexes[row]
+            found.append(inspection if index is None else self._beside_shots(inspection, frame, index))
+        return found
 
-    def _judge(
-        self, decoded: list[Tensor], adapted: Tensor, shift: Tensor, texts: FiloTexts, size: tuple[int, int]
+    def _beside_shots(self, inspection: FiloInspection, frame: Rgb, index: Index) -> FiloInspection:
+        if index.evidence is None:
+            raise ValueError("these normal shots are of few_shot = alfa; FiLo takes them as evidence")
+        heard = torch.tensor([[inspection.global_score, inspection.local_score]], device=self.backbone.device)
+        score, shots = index.evidence.judge(self._indexer.maps_for(index, [frame]), heard)
+        height, width = inspection.patch_map.shape
+        s_map = inspection.patch_map + to_frame(shots[0].cpu().numpy(), (height, width))
+        return replace(
+            inspection, score=float(score[0]), patch_map=s_map / np.float32(2), memory_score=float(shots.max())
+        )
+
+    def _judge(self, view: _View, suspect: float) -> FiloInspection:
+        everywhere = None
+        if self.grounding is None or suspect > 0:
+            everywhere = self.prompts(view.shift, view.texts)
+            own = self._own_position(anomaly_map(self.layer_maps(view.decoded, everywhere.labels)))
+            inspection = self._score(view, everywhere if own is None else everywhere.at(own), own, None)
+            if self.grounding is None or inspection.score < suspect:
+                return inspection
+        boxes = self.grounding.boxes(view.frame, view.texts.wording, released=self.released)
+        position = place(boxes, released=self.released)
+        if everywhere is None:
+            prompts = self.prompts(view.shift, view.texts, position)
+        else:
+            prompts = everywhere if position is None else everywhere.at(position)
+        return self._score(view, prompts, position, boxes)
+
+    def _score(
+        self, view: _View, prompts: Prompts, position: int | None, boxes: tuple[Box, ...] | None
     ) -> FiloInspection:
-        everywhere = self.prompts(shift, texts)
-        position = self._own_position(anomaly_map(self.layer_maps(decoded, everywhere.labels)))
-        prompts = everywhere if position is None else everywhere.at(position)
         labels = prompts.labels
-        s_map = anomaly_map(self.layer_maps(decoded, labels))
-        score, similarity = image_score(adapted, labels, s_map)
+        s_map = anomaly_map(self.layer_maps(view.decoded, labels))
+        score, similarity = image_score(view.adapted, labels, s_map)
+        patch_map = s_map[0] if boxes is None else gate(s_map[0], boxes)
         return FiloInspection(
             score=_unit(float(score)),
             global_score=_unit(float(similarity)),
             local_score=_unit(float(s_map.max())),
-            patch_map=s_map[0].clamp(0, 1).cpu().numpy(),
-            size=size,
-            kept_normal=np.ones(len(texts.normal.ends), bool),
-            kept_abnormal=_kept(len(texts.abnormal.ends), position),
-            likeness=self._likeness(decoded, adapted, prompts, len(texts.phrases)),
+            patch_map=patch_map.clamp(0, 1).cpu().numpy(),
+            size=(view.frame.shape[0], view.frame.shape[1]),
+            kept_normal=np.ones(len(view.texts.normal.ends), bool),
+            kept_abnormal=_kept(len(view.texts.abnormal.ends), position),
+            likeness=self._likeness(view, prompts),
             position=None if position is None else POSITIONS[position],
+            boxes=boxes,
         )
 
     def _own_position(self, s_map: Tensor) -> int | None:
@@ -152,12 +277,13 @@ class Filo:
         row, col = divmod(int(s_map.argmax()), width)
         return position_at((col + 0.5) / width, (row + 0.5) / height)
 
-    def _likeness(self, decoded: list[Tensor], adapted: Tensor, prompts: Prompts, phrases: int) -> Likeness | None:
-        if not phrases:
+    def _likeness(self, view: _View, prompts: Prompts) -> Likeness | None:
+        count = len(view.texts.phrases)
+        if not count:
             return None
-        states = prompts.states[0, :phrases]
-        nearest = (torch.stack(decoded).mean(0)[0] @ states.T).argmax(-1)
-        return Likeness((adapted[0] @ states.T).cpu().numpy(), nearest.view(self.backbone.grid).cpu().numpy())
+        states = prompts.states[0, :count]
+        nearest = (torch.stack(view.decoded).mean(0)[0] @ states.T).argmax(-1)
+        return Likeness((view.adapted[0] @ states.T).cpu().numpy(), nearest.view(self.backbone.grid).cpu().numpy())
 
 
 def check_fits(head: FiloHead, backbone: Backbone) -> None:
