@@ -37,6 +37,11 @@ def filo_train(
     mosaics: Annotated[float, typer.Option(help="Share of samples that are 2 x 2 mosaics.")] = 0.2,
     prompts: Annotated[int, typer.Option(min=0, help="Defects drawn for each picture and step; 0: all.")] = 0,
     bottleneck: Annotated[int, typer.Option(min=0, help="Width before the convolutions; 0: the tokens' own.")] = 0,
+    kernels: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="The convolutions, separated by commas. Default: 11,33,55,77,15,51."),
+    ] = None,
+    scale: Annotated[float, typer.Option(help="Multiplies cosines before the softmax.")] = 100.0,
     seed: Annotated[int, typer.Option(min=0, help="Of all draws; the same one gives the same head on a CPU.")] = 0,
     pictures: Annotated[int, typer.Option(min=2, help="Of simline.")] = 2400,
     cache: Annotated[float, typer.Option(min=0, help="Gigabytes of tokens kept on disk, at most.")] = 20.0,
@@ -50,8 +55,11 @@ def filo_train(
 ) -> None:
     """Train FiLo's head on a frozen model, or go on where the folder's checkpoint stopped."""
     with explained():
+        from pydantic import ValidationError
+
         from core.backbone import DEFAULT, load_backbone
         from core.filo.training.recipe import Recipe
+        from core.packs.content import place
         from core.weights.store import Store
         from edge.tools.filo_train import CARD, HEAD, Choice, Training, data_of, parse_names
 
@@ -75,9 +83,15 @@ def filo_train(
             recipe=recipe,
             pictures=pictures,
             cache_bytes=int(cache * _GIGABYTE),
-            record={"bottleneck": bottleneck} if bottleneck else {},
+            record={"scale": scale}
+            | ({"bottleneck": bottleneck} if bottleneck else {})
+            | ({"kernels": tuple(kernels.split(","))} if kernels else {}),
         )
-        training = Training(backbone, choice, out)
+        try:
+            training = Training(backbone, choice, out)
+        except ValidationError as error:  # of the head's record
+            problem = error.errors()[0]
+            raise typer.BadParameter(f"{place(problem['loc'])}: {problem['msg']}".removeprefix(": ")) from None
         for note in training.notes:
             out.print(note, soft_wrap=True)
         training.run()

@@ -31,7 +31,8 @@ from core.filo.training.pictures import (
     trained_pack,
 )
 from core.filo.training.recipe import Recipe
-from core.filo.training.tokens import Encoder, TokenCache
+from core.filo.training.start import start_at_tower
+from core.filo.training.tokens import Encoder, TokenCache, joined
 from core.filo.training.trainer import Progress, Trainer
 from core.packs.pack import PromptPack
 from core.printable import shown
@@ -40,7 +41,7 @@ from edge.clock import iso_ms, utc_now
 
 HEAD, CARD = "filo.safetensors", "CARD.md"
 _LINES, _PARTS = 2, 6  # of a simulated class, that are measured
-_SEEN = "held-out defects"
+_SPREAD = 8  # pictures that the tokens' spread is taken from
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,7 @@ class Training:
         choice.folder.mkdir(parents=True, exist_ok=True)
         cache = TokenCache(choice.folder / "tokens", Encoder(filo), choice.cache_bytes)
         texts: dict[str, FiloTexts] = {name: filo.encoder.texts(wording_of(pack)) for name, pack in self._packs.items()}
+        start_at_tower(filo.head, filo.backbone, joined([cache.get(one) for one in self._examples[:_SPREAD]]).streams)
         trainer = Trainer(filo, self._examples, texts, cache, choice.recipe, choice.folder)
         with self._bar() as bar:
             task = bar.add_task("maps", total=trainer.steps, loss="")

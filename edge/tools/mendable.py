@@ -11,6 +11,7 @@ _ERRORS = {
     "core.database.error": ("DatabaseError",),
     "core.evaluate.compare": ("EvaluationFileError", "IncomparableError"),
     "core.evaluate.datasets.sample": ("DatasetError",),
+    "core.filo.training.trainer": ("CheckpointError",),
     "core.graph": ("BatchTooLargeError",),
     "core.image": ("ImageError",),
     "core.model_error": ("ModelError",),
