@@ -1,0 +1,81 @@
+"""Measures the bundled head and writes its figures into the bundled model's card: `python -m core.filo.training`.
+
+With `--photographs FOLDER`, classes of real photographs are measured too. `--head FILE` measures another head, and
+prints the figures in the place of writing them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timezone
+from pathlib import Path
+
+import torch
+
+from core import models
+from core.backbone import BUNDLED, load_backbone
+from core.evaluate.datasets import DataClass, Sample, find_classes
+from core.filo.bundled import bundled_head
+from core.filo.filo import Filo
+from core.filo.head import load_head
+from core.filo.training.card import naming_table, table
+from core.filo.training.figures import Measured, on_classes, on_simline
+from core.training.measure import groups
+
+_BEGIN, _END = "<!-- FiLo: made by `python -m core.filo.training` -->", "<!-- end of FiLo -->"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m core.filo.training", description=__doc__)
+    parser.add_argument("--head", type=Path, help="another head; its figures are printed, not written")
+    parser.add_argument("--photographs", type=Path, help="folder of classes in a layout that `evaluate` understands")
+    parser.add_argument("--lines", type=int, default=3, help="simulated lines (designs) of each class")
+    parser.add_argument("--parts", type=int, default=10, help="good, and as many defective, parts of each line")
+    parser.add_argument("--most", type=int, default=20, help="photographs of each class, good and as many defective")
+    parser.add_argument("--dtype", default="fp32")
+    arguments = parser.parse_args()
+    backbone = load_backbone(BUNDLED, None, dtype=arguments.dtype)
+    head = bundled_head(backbone) if arguments.head is None else load_head(arguments.head)
+    if head is None:
+        parser.error("no head comes with the bundled model; name one with --head")
+    filo = Filo(backbone, head)
+    found: dict[str, list[Measured]] = {}
+    for group, classes in groups().items():
+        if group != "seen classes":
+            found[group] = [on_simline(filo, *each, arguments.lines, arguments.parts) for each in classes]
+    if arguments.photographs:
+        classes = [few(data, arguments.most) for data in find_classes(arguments.photographs)]
+        found |= {measured.name: [measured] for measured in on_classes(filo, classes, arguments.photographs)}
+    facts = (
+        f"Head fingerprint `{head.fingerprint[:16]}` on `{backbone.name}`, {backbone.dtype}, torch {torch.__version__}, "
+        f"{os.cpu_count()} cores, {platform.machine()}, {datetime.now(timezone.utc):%Y-%m-%d}."
+    )
+    lines = ["", facts, "", *table(found), "", *naming_table(found), ""]
+    if arguments.head is not None:
+        sys.stdout.write("\n".join(lines) + "\n")
+        return
+    card = Path(next(iter(models.__path__))) / "CARD.md"
+    before, rest = card.read_text("utf-8").split(_BEGIN)
+    card.write_text(before + "\n".join([_BEGIN, *lines, _END]) + rest.split(_END)[1], "utf-8")
+
+
+def few(data: DataClass, most: int) -> DataClass:
+    """The class with `most` good and as many defective test pictures, evenly spaced, and no training pictures."""
+    sides = ([sample for sample in data.test if sample.anomalous == anomalous] for anomalous in (False, True))
+    kept = [sample for side in sides for sample in _spaced(side, most)]
+    return replace(data, train=(), test=tuple(sorted(kept, key=lambda sample: sample.path)))
+
+
+def _spaced(samples: Sequence[Sample], most: int) -> list[Sample]:
+    if len(samples) <= most:
+        return list(samples)
+    return [samples[place * len(samples) // most] for place in range(most)]
+
+
+if __name__ == "__main__":
+    main()
