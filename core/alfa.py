@@ -17,7 +17,6 @@ from torch import Tensor
 from core.adaptation import Labels, TextFeatures, adapt, keep_all
 from core.aligner import ALIGNERS, Values
 from core.backbone import DTYPES, Backbone
-from core.bank.evidence import Steps, finish
 from core.bank.feature_maps import FeatureMaps
 from core.bank.indexer import Indexer
 from core.bank.memory import Index, Memory, reference_map, search
@@ -33,6 +32,7 @@ from core.method import WINCLIP as WINCLIP
 from core.method import Method as Method
 from core.packs.compiled import CompiledPack
 from core.packs.pack import TEMPLATE_PROMPTS, Prompts
+from core.steps import Steps, finish
 from core.towers import Tower
 from core.vision import Features, VisionPass, lift
 from core.windows import harmonic, windows_of

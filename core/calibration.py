@@ -13,6 +13,8 @@ from itertools import count as count_up
 
 import numpy as np
 
+from core.autocorrelation import autocorrelation_time, effective_count, parts_worth
+
 CALIBRATED = "calibrated"
 UNCALIBRATED = "uncalibrated"
 _PRECISION = 1e-14
@@ -27,6 +29,7 @@ class Calibration:
         requested: The false-alarm rate asked for, in (0, 1]; 1 where none was.
         rate: The false-alarm rate promised, in (0, 1]; 1, which promises nothing, where no good part was scored.
         count: Good parts that it comes from.
+        effective: Independent parts that they are worth, at most `count`.
         source: `calibrated` or `uncalibrated`.
         note: What a reader must know about the promise, a sentence; empty where the request was met.
     """
@@ -35,8 +38,61 @@ class Calibration:
     requested: float
     rate: float
     count: int
+    effective: float
     source: str = CALIBRATED
     note: str = ""
+
+
+@dataclass(frozen=True)
+class Promise:
+    """What a number of good parts can promise.
+
+    Attributes:
+        count: Good parts.
+        effective: Independent parts that they are worth, at most `count`.
+        requested: The false-alarm rate asked for, in (0, 1).
+        rate: The least that is promised: `requested`, or 1 / (effective + 1) where that is more.
+        needed: The fewest parts that could promise `requested`. Where parts resemble their neighbours, an estimate.
+    """
+
+    count: int
+    effective: float
+    requested: float
+    rate: float
+    needed: int
+
+    @property
+    def met(self) -> bool:
+        """Whether what was asked for is promised."""
+        return self.rate == self.requested
+
+    @property
+    def subject(self) -> str:
+        """The parts and what they are worth, as words that a rate follows."""
+        if self.effective < self.count:
+            return f"{self.count} good parts resemble their neighbours, count as {self.effective:.3g}, and promise"
+        return "1 good part promises" if self.count == 1 else f"{self.count} good parts promise"
+
+    @property
+    def takes(self) -> str:
+        """How many parts it takes, in words."""
+        return f"at least {self.needed}" if self.effective < self.count else f"{self.needed}"
+
+
+def promise(count: int, rate: float, time: float = 1.0) -> Promise:
+    """What `count` good parts can promise where `rate` is asked for.
+
+    Args:
+        count: 1 or more.
+        rate: In (0, 1).
+        time: Parts that are worth an independent one, of `core.autocorrelation.autocorrelation_time`.
+
+    Raises:
+        ValueError: `rate` is not inside (0, 1).
+    """
+    effective, least = effective_count(count, time), 1 / _exact(rate) - 1
+    promised = rate if effective >= least else 1 / (effective + 1)
+    return Promise(count, effective, rate, promised, parts_worth(fewest(rate), time))
 
 
 def calibrate(scores: Sequence[float], rate: float) -> Calibration:
@@ -47,38 +103,42 @@ def calibrate(scores: Sequence[float], rate: float) -> Calibration:
     no two are equal (split conformal prediction: Papadopoulos et al. 2002; Lei et al. 2018, Theorem 2.2). This is the
     mean over calibrations; `rate_bounds` tells how far a single one may be off.
 
-    Where n is too small for the rate (that place is n + 1), the largest score is taken, the promise is 1 / (n + 1), and
-    the note says so.
+    Parts that resemble their neighbours are not exchangeable. A share `rate - (1 - rate) / n` of the scores is above
+    that threshold; n parts that are worth m independent ones (`core.autocorrelation`) vary as much as m, so that the
+    share is `rate - (1 - rate) / m` for them. No theorem says so; `tests/benchmarks/test_drift.py` measures it.
+
+    Where m is too small for the rate, the largest score is taken, the promise is 1 / (m + 1), and the note says so.
 
     The theorem is for scores above the one at that place, while parts are anomalous at the threshold already: the
     threshold is the next larger float64, so that a good part that equals the score (a tie, a frozen picture) raises no
     alarm. Rounded to fewer digits, it could fall back on it.
 
     Args:
-        scores: Of n >= 1 good parts that took no part in building the detector, each in [0, 1].
+        scores: Of n >= 1 good parts that took no part in building the detector, each in [0, 1], in the order in which
+            the parts came.
         rate: In (0, 1).
 
     Raises:
         ValueError: There is no score, one is not a number in [0, 1], or `rate` is not inside (0, 1).
     """
-    ordered = sorted(checked(scores, "scores"))
-    count = len(ordered)
-    last = ordered[order(count, rate) - 1]
+    good = checked(scores, "scores")
+    found = promise(len(good), rate, autocorrelation_time(good))
+    last = sorted(good)[order(len(good), rate, found.effective) - 1]
     notes = []
-    needed = fewest(rate)
-    if count < needed:
+    if not found.met:
         notes.append(
-            f"{count} good parts promise a false-alarm rate of {_percent(1 / (count + 1))}, "
-            f"not the {_percent(rate)} asked for, which takes {needed}"
+            f"{found.subject} a false-alarm rate of {_percent(found.rate)}, "
+            f"not the {_percent(rate)} asked for, which takes {found.takes}"
         )
     if last == 1:
         notes.append("good parts score 1, the most that any part can: at this threshold none is anomalous")
-    promised = rate if count >= needed else 1 / (count + 1)
-    return Calibration(math.nextafter(last, math.inf), rate, promised, count, note="; ".join(notes))
+    return Calibration(
+        math.nextafter(last, math.inf), rate, found.rate, found.count, found.effective, note="; ".join(notes)
+    )
 
 
 def fewest(rate: float) -> int:
-    """Good parts that it takes to promise `rate`: n of them promise 1 / (n + 1) at best.
+    """Independent good parts that it takes to promise `rate`: n of them promise 1 / (n + 1) at best.
 
     Raises:
         ValueError: `rate` is not inside (0, 1).
@@ -107,7 +167,7 @@ def uncalibrated(threshold: float) -> Calibration:
         ValueError: `threshold` is not a number in [0, 1].
     """
     checked([threshold], "threshold")
-    return Calibration(threshold, 1.0, 1.0, 0, UNCALIBRATED, "set by hand: no good part was scored for it")
+    return Calibration(threshold, 1.0, 1.0, 0, 0.0, UNCALIBRATED, "set by hand: no good part was scored for it")
 
 
 def pixel_threshold(peaks: Sequence[float], rate: float) -> float:
@@ -117,7 +177,7 @@ def pixel_threshold(peaks: Sequence[float], rate: float) -> float:
     is rounded to that before the two are compared, so it is the next larger float32, as a float64 of that value.
 
     Args:
-        peaks: Of n >= 1 good parts, each in [0, 1].
+        peaks: Of n >= 1 good parts, each in [0, 1], in the order in which the parts came.
         rate: In (0, 1).
 
     Raises:
@@ -153,10 +213,16 @@ def leave_one_out(count: int, score: Callable[[int, tuple[int, ...]], float]) ->
     return [score(index, (*range(index), *range(index + 1, count))) for index in range(count)]
 
 
-def order(count: int, rate: float) -> int:
+def order(count: int, rate: float, effective: float | None = None) -> int:
     """Which of `count` scores, from 1 for the smallest, the threshold is above: ceil((count + 1) (1 - rate)), capped.
 
     The cap is `count`, where there are too few for `rate`.
+
+    Args:
+        count: Scores, 1 or more.
+        rate: In (0, 1).
+        effective: Independent parts that they are worth; by default `count`. Of fewer a higher one is taken, see
+            `calibrate`.
 
     Raises:
         ValueError: `count` is below 1, or `rate` is not inside (0, 1).
@@ -164,10 +230,12 @@ def order(count: int, rate: float) -> int:
     if count < 1:
         raise ValueError(f"no place among {count} scores")
     # As it is written: in floats 100 * (1 - 0.58) is a little above 42, and its ceiling one place too high.
-    return min(count, count + 1 - math.floor((count + 1) * _exact(rate)))
+    exact = _exact(rate)
+    above = exact - (1 - exact) / Fraction(count if effective is None else effective)
+    return min(count, count - math.floor(count * above))
 
 
-def rate_bounds(count: int, rank: int, confidence: float) -> tuple[float, float]:
+def rate_bounds(count: float, rank: float, confidence: float) -> tuple[float, float]:
     """Between which false-alarm rates one calibration lies, both in (0, 1): each end is missed in half the rest.
 
     Over calibrations of n = `count` independent good parts, the probability that a good part scores above the k-th
@@ -175,15 +243,15 @@ def rate_bounds(count: int, rank: int, confidence: float) -> tuple[float, float]
     which is its upper end). Where scores tie it is smaller in distribution: the upper end holds, the lower may not.
 
     Args:
-        count: Good parts, 1 or more.
-        rank: In 1 .. count; `order` gives that of a calibration.
+        count: Independent good parts, above 0; not always a whole number, see `core.autocorrelation.effective_count`.
+        rank: Above 0, at most `count`; `order` gives that of a calibration.
         confidence: In (0, 1).
 
     Raises:
         ValueError: An argument is outside its range.
     """
-    if not 1 <= rank <= count:
-        raise ValueError(f"rank {rank} must be from 1 to {count}, the number of scores")
+    if not 0 < rank <= count:
+        raise ValueError(f"rank {rank} must be above 0 and at most {count}, the number of scores")
     if not 0 < confidence < 1:
         raise ValueError(f"confidence {confidence} must be between 0 and 1")
     tail, above = (1 - confidence) / 2, count + 1 - rank
@@ -215,7 +283,7 @@ def _percent(share: float) -> str:
     return f"{100 * share:.3g} %"
 
 
-def _beta_quantile(probability: float, a: int, b: int) -> float:
+def _beta_quantile(probability: float, a: float, b: float) -> float:
     """Where Beta(a, b)'s distribution function is `probability`, by bisection down to neighbouring floats."""
     low, high = 0.0, 1.0
     while low < (middle := (low + high) / 2) < high:
@@ -226,7 +294,7 @@ def _beta_quantile(probability: float, a: int, b: int) -> float:
     return high
 
 
-def _incomplete_beta(a: int, b: int, x: float) -> float:
+def _incomplete_beta(a: float, b: float, x: float) -> float:
     """I_x(a, b), Beta(a, b)'s distribution function at x in (0, 1) (DLMF 8.17.22, by Lentz's method)."""
     if x * (a + b + 2) > a + 1:  # beyond, the fraction converges slowly
         return 1 - _incomplete_beta(b, a, 1 - x)

@@ -238,8 +238,8 @@ class Service:
         with self._starting:
             if self._given_up:
                 return
-            for one in self.lines.values():
-                one.start()
+            for started_line in self.lines.values():
+                started_line.start()
         self._router.open(triggers, MachineCommands(commands, self._publishers), self._publishers)
         self.dispatcher = dispatcher
         log.info("%d lines on %s (%s, %s)", len(self.lines), model.name, model.device, model.dtype)

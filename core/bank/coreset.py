@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from core.steps import Steps, finish
+
 # So many farthest points are measured against all others at once: a matrix product in place of as many passes over
 # the points, which do not fit into a processor's cache.
 _BLOCK = 64
@@ -37,6 +39,13 @@ def select(
     Raises:
         ValueError: `count` is outside its range.
     """
+    return finish(select_in_steps(points, count, seed, candidates=candidates, dimensions=dimensions))
+
+
+def select_in_steps(
+    points: Tensor, count: int, seed: int, *, candidates: int | None = None, dimensions: int | None = None
+) -> Steps[Tensor]:
+    """As `select`, in steps of one matrix product each."""
     most = len(points) if candidates is None else min(len(points), candidates)
     if not 1 <= count <= most:
         raise ValueError(f"{count} of {most} points cannot be selected; take 1 to {most}")
@@ -50,7 +59,8 @@ def select(
         projection = torch.randn(points.shape[1], dimensions, generator=generator) * dimensions**-0.5
         points = points @ projection.to(points.device)
     start = int(torch.randint(most, (), generator=generator))
-    return drawn.to(points.device)[farthest_first(points, count, start)]
+    chosen = yield from _farthest_in_steps(points, count, start)
+    return drawn.to(points.device)[chosen]
 
 
 def farthest_first(points: Tensor, count: int, start: int) -> Tensor:
@@ -59,6 +69,10 @@ def farthest_first(points: Tensor, count: int, start: int) -> Tensor:
     Distances to those taken only shrink. So while the farthest of the block is no nearer than its nearest was when it
     was drawn, no point outside the block can be farther.
     """
+    return finish(_farthest_in_steps(points, count, start))
+
+
+def _farthest_in_steps(points: Tensor, count: int, start: int) -> Steps[Tensor]:
     lengths = points.square().sum(1)
 
     def measure(rows: Tensor) -> Tensor:
@@ -69,6 +83,7 @@ def farthest_first(points: Tensor, count: int, start: int) -> Tensor:
     left = measure(taken[0][None])[0]  # squared distance of each point to the nearest that is taken
     left[start] = -torch.inf
     while len(taken) < count:
+        yield
         farthest = left.topk(min(_BLOCK, len(points) - len(taken)))
         block, bound = farthest.indices.sort().values, farthest.values[-1]  # of equally far points the first
         squared = measure(block)

@@ -20,21 +20,17 @@ that adds to the score, and that all else is normal takes nothing from it: a fix
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from core.bank.coreset import select
-from core.bank.neighbours import check_finite, check_maps, nearest, nearest_both
+from core.bank.neighbours import check_finite, check_maps, nearest, nearest_both, nearest_each_way
 from core.bank.scorers import top_mean
-
-T = TypeVar("T")
-Steps = Generator[None, None, T]
-"""Work in short steps; its value is the result."""
+from core.steps import Steps, finish
 
 SHARES = (0.0, 0.005)
 """Extents of pooling: the most anomalous patch, and the mean of the most anomalous 0.5 %."""
@@ -42,7 +38,7 @@ _PLACE = 0.1  # a place reaches so far to each side, in shares of the map's side
 # A spread measured on a few shots is mixed with one that sources usually have, as if that were so many shots more.
 _USUAL_SPREAD, _USUAL_COUNT = 0.08, 4
 _TEXT_SPREAD = 0.1  # of a score in [0, 1]
-_MOST_LEFT_OUT = 32  # shots that are left out in turn; each costs a comparison with all
+_MOST_LEFT_OUT = 64  # shots that are left out in turn; each costs a comparison with all
 _UNRELATED, _APART = 1_500, 0.75  # patches drawn for the distance of unrelated ones, and the quantile that it is: of
 # a small part most pairs are background and background
 _LEAST_MEAN = 0.05  # of that distance: the same picture enrolled twice reaches nothing
@@ -200,25 +196,18 @@ def gather_in_steps(
     whose = torch.tensor(list(owners), device=kept[0].device)[keep]
     firsts = _firsts(whose)
     levels, left_out = [], []
+    gone: list[Tensor] = []
     for name, bank in zip(names, kept, strict=True):
-        free, held = yield from _leave_out(bank, whose, firsts)
+        free, held, missing = yield from _leave_out(bank, whose, firsts)
         unrelated = _unrelated(bank)
         for how, found in ((FREE, free), (PLACE, held)):
             levels.append(_level(f"{name} {how}", found, unrelated))
             left_out.append(found)
-    left_out.append((yield from _missing(kept[0], whose, firsts)))
+        gone.append(missing)
+    left_out.append(gone[0])
     levels.append(_level_of_missing(f"{names[0]} {MISSING}", left_out[-1], _unrelated(kept[0])))
     left = tuple(int(whose[place]) for place in firsts)
     return Evidence(tuple(kept), tuple(levels), left, tuple(left_out))
-
-
-def finish(steps: Steps[T]) -> T:
-    """The result of all `steps`, one after the other."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            return end.value  # type: ignore[no-any-return]
 
 
 def to_score(z: Tensor) -> Tensor:
@@ -250,35 +239,46 @@ def _firsts(owners: Tensor) -> list[int]:
     return [places[round(step * (len(places) - 1) / (_MOST_LEFT_OUT - 1))] for step in range(_MOST_LEFT_OUT)]
 
 
-def _leave_out(bank: Tensor, owners: Tensor, firsts: list[int]) -> Steps[tuple[Tensor, Tensor]]:
-    """What shots reach, [S, R, C], when they are left out: free, and held to the place.
+def _leave_out(bank: Tensor, owners: Tensor, firsts: list[int]) -> Steps[tuple[Tensor, Tensor, Tensor]]:
+    """What shots reach, [S, R, C], when they are left out: free, held to the place, and what is missing of the others.
 
-    One shot alone is compared with itself, other places only: how strange one patch of a good part is to the others.
+    Two shots are compared once, for both. One shot alone is compared with itself, other places only: how strange one
+    patch of a good part is to the others.
     """
-    within = _within(bank)
-    if len(set(owners.tolist())) == 1:
+    within, whose = _within(bank), owners.tolist()
+    if len(set(whose)) == 1:
         alone = _elsewhere(bank[0], within)[None]
-        return alone, alone
-    free: list[Tensor] = []
-    held: list[Tensor] = []
-    for place in firsts:
-        own = (owners == owners[place])[None, :, None, None]
-        for distances, reached in zip(nearest_both(bank[[place]], bank, within), (free, held), strict=True):
-            reached.append(distances.masked_fill(own, torch.inf).amin(1))
-        yield
-    return torch.cat(free), torch.cat(held)
+        return alone, alone, alone
+    free, held, missing = (bank.new_full((len(firsts), *bank.shape[1:3]), torch.inf) for _ in range(3))
+    least = bank.new_full((len(firsts),), torch.inf)
 
+    def miss(shot: int, found: Tensor) -> None:
+        """Keeps what is missing of the view of another shot of which least is: of [n, R, C]."""
+        means = found.mean((1, 2))
+        view = int(means.argmin())
+        if float(means[view]) < float(least[shot]):
+            least[shot], missing[shot] = means[view], found[view]
 
-def _missing(bank: Tensor, owners: Tensor, firsts: list[int]) -> Steps[Tensor]:
-    """What is missing of the others, [S, R, C], in shots that are left out; of one shot alone as `_leave_out`."""
-    if len(set(owners.tolist())) == 1:
-        return _elsewhere(bank[0], _within(bank))[None]
-    missing = []
-    for place in firsts:
-        own = (owners == owners[place])[:, None, None, None]
-        missing.append(_least(nearest(bank, bank[[place]]).masked_fill(own, torch.inf)))
+    turns = {place: turn for turn, place in enumerate(firsts)}
+    for turn, place in enumerate(firsts):
+        # Of the shots that are left out too, those before this one have been compared with it.
+        others = [
+            view for view, owner in enumerate(whose) if owner != whose[place] and turns.get(view, len(firsts)) > turn
+        ]
         yield
-    return torch.cat(missing)
+        if not others:
+            continue
+        *reached, back_free, back_held = nearest_each_way(bank[place], bank[others], within)
+        for kept, found in zip((free, held), reached, strict=True):
+            torch.minimum(kept[turn], found.amin(0), out=kept[turn])
+        miss(turn, back_free)
+        for row, view in enumerate(others):
+            if view in turns:
+                other = turns[view]
+                torch.minimum(free[other], back_free[row], out=free[other])
+                torch.minimum(held[other], back_held[row], out=held[other])
+                miss(other, reached[0][[row]])
+    return free, held, missing
 
 
 def _least(missing: Tensor) -> Tensor:

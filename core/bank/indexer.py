@@ -9,12 +9,13 @@ import torch
 from torch import Tensor
 
 from core.backbone import Backbone
-from core.bank.evidence import Steps, gather_in_steps
+from core.bank.evidence import gather_in_steps
 from core.bank.feature_maps import FeatureMaps
-from core.bank.memory import Index, Memory, make_index, remember
+from core.bank.memory import Index, Memory, index_in_steps, remember
 from core.image import Rgb
 from core.method import Method
 from core.own_tower import OwnTower
+from core.steps import Steps
 from core.towers import Tower
 from core.vision import Features
 
@@ -86,11 +87,11 @@ class Indexer:
             limit: The most features of a kind.
 
         Raises:
-            ValueError: as `make_index` and `evidence.gather`.
+            ValueError: as `memory.index_in_steps` and `evidence.gather`.
         """
         device = self._backbone.device
         if not self._evidence:
-            return make_index(memories, device, limit)
+            return (yield from index_in_steps(memories, device, limit, owners))
         names = [kind.name for kind in self.feature_maps(shape).kinds]
         maps = [torch.cat(kind).to(device) for kind in zip(*(memory.maps for memory in memories), strict=True)]
         evidence = yield from gather_in_steps(names, maps, owners, limit)

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from core.bank.coreset import select
+from core.bank.coreset import select_in_steps
 from core.bank.neighbours import cosine, nearest_units
+from core.steps import Steps, finish
 from core.vision import Features
 from core.windows import Windows, to_patches
 
@@ -93,15 +94,35 @@ class Index:
         patches: [M, w].
         evidence: The shots by feature maps, in place of windows and patches, which are then empty.
         shape: Height and width of the pictures that those maps are made for, pixels.
+        owners: The shot of each row of the windows of each scale, then of the patches, int64 [M] each; none where it is
+            not known.
     """
 
     windows: tuple[Tensor, ...]
     patches: Tensor
     evidence: Evidence | None = None
     shape: tuple[int, int] | None = None
+    owners: tuple[Tensor, ...] = ()
+
+    def without(self, owner: int) -> Index | None:
+        """The index of the other shots: what leaving one out takes. None where nothing of a kind is left, or is known.
+
+        The others are not thinned anew: the places of `owner`'s features stay empty, which makes its distances a
+        little larger, never smaller, than those of a picture of another shot.
+        """
+        kept = [owners != owner for owners in self.owners]
+        if not kept or not all(bool(rows.any()) for rows in kept):
+            return None
+        kinds = zip((*self.windows, self.patches), self.owners, kept, strict=True)
+        *windows, patches = [(points[rows], owners[rows]) for points, owners, rows in kinds]
+        return Index(
+            tuple(points for points, _ in windows), patches[0], owners=(*(owners for _, owners in windows), patches[1])
+        )
 
 
-def make_index(memories: Sequence[Memory], device: torch.device, limit: int | None = None) -> Index:
+def make_index(
+    memories: Sequence[Memory], device: torch.device, limit: int | None = None, owners: Sequence[int] = ()
+) -> Index:
     """The index of all features of `memories`, of one model and one set of windows.
 
     Args:
@@ -109,29 +130,46 @@ def make_index(memories: Sequence[Memory], device: torch.device, limit: int | No
         device: Where frames are scored.
         limit: The most features of a kind (a scale's windows, the patches); more are thinned to it by `coreset.select`,
             always in the same way, which makes distances a little larger. None keeps all.
+        owners: The shot of each of the memories; none where no shot will be left out.
 
     Raises:
-        ValueError: no memories, those of different windows, or `limit` is outside 1 to 100,000.
+        ValueError: no memories, those of different windows, other counts, or `limit` is outside 1 to 100,000.
     """
+    return finish(index_in_steps(memories, device, limit, owners))
+
+
+def index_in_steps(
+    memories: Sequence[Memory], device: torch.device, limit: int | None = None, owners: Sequence[int] = ()
+) -> Steps[Index]:
+    """As `make_index`, in short steps, so that the device can judge parts in between."""
     if not memories:
         raise ValueError("an index needs at least one shot")
     if limit is not None and not 1 <= limit <= _CANDIDATES:
         raise ValueError(f"limit {limit}: an index is thinned to 1 to {_CANDIDATES} features of a kind")
-    windows = zip(*(one.windows for one in memories), strict=True)
-    return Index(
-        tuple(_resident(scale, device, limit) for scale in windows),
-        _resident([one.patches for one in memories], device, limit),
-    )
+    if owners and any(len(memory.patches) != 1 for memory in memories):
+        raise ValueError("the owners of memories that hold several pictures each are not known")
+    kinds = [*zip(*(one.windows for one in memories), strict=True), [one.patches for one in memories]]
+    points, whose = [], []
+    for banks in kinds:
+        found, chosen = yield from _resident(banks, device, limit)
+        points.append(found)
+        if owners:
+            each = [owner for owner, bank in zip(owners, banks, strict=True) for _ in range(bank.shape[1])]
+            whose.append(torch.tensor(each, device=device)[chosen])
+    return Index(tuple(points[:-1]), points[-1], owners=tuple(whose))
 
 
-def _resident(banks: Sequence[Tensor], device: torch.device, limit: int | None) -> Tensor:
-    """[M, d] from [S, W, d] each."""
+def _resident(banks: Sequence[Tensor], device: torch.device, limit: int | None) -> Steps[tuple[Tensor, Tensor | slice]]:
+    """[M, d] from [S, W, d] each, and which of their rows those are."""
     points = torch.cat([one.flatten(0, 1) for one in banks]).to(device)
+    chosen: Tensor | slice = slice(None)
+    yield
     if limit is not None and len(points) > limit:
-        points = points[select(points, limit, 0, candidates=_CANDIDATES, dimensions=_DIMENSIONS)]
+        chosen = yield from select_in_steps(points, limit, 0, candidates=_CANDIDATES, dimensions=_DIMENSIONS)
+        points = points[chosen]
     points = points.to(torch.float16 if device.type == "cuda" else torch.float32)
     lengths = torch.linalg.vector_norm(points, dim=-1, keepdim=True, dtype=torch.float32)
-    return points.div_(lengths.clamp_min(1e-12))  # in place: of 1,000 shots these are gigabytes
+    return points.div_(lengths.clamp_min(1e-12)), chosen  # in place: of 1,000 shots these are gigabytes
 
 
 def search(features: Features, index: Index) -> Distances:

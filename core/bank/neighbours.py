@@ -49,6 +49,41 @@ def nearest_both(query: Tensor, bank: Tensor, within: int) -> tuple[Tensor, Tens
     return free, held
 
 
+def nearest_each_way(part: Tensor, bank: Tensor, within: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """What `nearest_both` gives of a part [R, C, d] against shots [S, R, C, d], and of each of them against the part.
+
+    From the same products: leaving each of S shots out takes S (S - 1) / 2 comparisons of two maps.
+
+    Returns:
+        Four of float32 [S, R, C]: the part's patches without a place and with one, then the shots' patches.
+
+    Raises:
+        ValueError: as `nearest`.
+    """
+    _check_alike(part[None], bank)
+    shots, rows, cols, _ = bank.shape
+    size = rows * cols
+    near = _around(rows, cols, check_within(within)).to(part.device)
+    query = part.float().flatten(0, 1)
+    lengths, dtype = _squared_lengths("part", query), _precision(bank)
+    found = [query.new_empty(shots, size) for _ in range(4)]
+    together = max(1, _CHUNK.get(part.device.type, _CHUNK["cpu"]) // size**2)
+    for first in range(0, shots, together):
+        some, here = bank[first : first + together].flatten(1, 2), slice(first, first + together)
+        bank_lengths = _squared_lengths("bank", some)
+        product = (query.to(dtype) @ some.to(dtype).flatten(0, 1).T).view(size, len(some), size)
+        # q·b - |b|² / 2 is greatest where |q - b| is least, and for the shots' patches q·b - |q|² / 2.
+        there = product - (bank_lengths / 2).to(dtype)
+        back = (product - (lengths / 2).to(dtype)[:, None, None]).permute(1, 2, 0).reshape(-1, 1, size)
+        others = some.float().flatten(0, 1)
+        for place, table in enumerate((None, near)):
+            found[place][here] = _least(there, query, lengths, some, table).T
+            table = None if table is None else table.repeat(len(some), 1)
+            found[2 + place][here] = _least(back, others, bank_lengths.flatten(), query[None], table).view(-1, size)
+    free, held, back_free, back_held = (squared.clamp_min_(0).sqrt_().view(shots, rows, cols) for squared in found)
+    return free, held, back_free, back_held
+
+
 def nearest_units(query: Tensor, banks: Tensor) -> Tensor:
     """The distance [B, S, Q] of unit vectors [B, Q, d] to the nearest of each of S banks of unit vectors [S, M, d].
 
@@ -87,10 +122,7 @@ def check_within(within: int) -> int:
 
 def _of_maps(query: Tensor, bank: Tensor, places: Sequence[int | None]) -> list[Tensor]:
     """[B, S, R, C] for each place that patches are held to."""
-    check_maps("query", query)
-    check_maps("bank", bank)
-    if query.shape[1:] != bank.shape[1:]:
-        raise ValueError(f"query {list(query.shape)} and bank {list(bank.shape)} differ in rows, columns or dimensions")
+    _check_alike(query, bank)
     parts, rows, cols, _ = query.shape
     queries, banks = query.float().flatten(0, 2), bank.flatten(1, 2)
     lengths, bank_lengths = _squared_lengths("query", queries), _squared_lengths("bank", banks)
@@ -101,6 +133,13 @@ def _of_maps(query: Tensor, bank: Tensor, places: Sequence[int | None]) -> list[
     return [
         squared.sqrt_().view(parts, rows * cols, -1).transpose(1, 2).reshape(parts, -1, rows, cols) for squared in found
     ]
+
+
+def _check_alike(query: Tensor, bank: Tensor) -> None:
+    check_maps("query", query)
+    check_maps("bank", bank)
+    if query.shape[1:] != bank.shape[1:]:
+        raise ValueError(f"query {list(query.shape)} and bank {list(bank.shape)} differ in rows, columns or dimensions")
 
 
 def _search(

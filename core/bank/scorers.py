@@ -78,23 +78,22 @@ def fit_subspace(bank: Tensor, explained: float = 0.99, within: int | None = Non
     return Subspace(mean.float(), vectors[:, :count].float().contiguous())
 
 
-def residual(query: Tensor, subspace: Subspace, *, squared: bool = False) -> Tensor:
+def residual(query: Tensor, subspace: Subspace) -> Tensor:
     """How far each patch [B, R, C, d] is from the subspace, |(I - U U^T) (x - mean)|: float32 [B, R, C].
 
-    SubspaceAD's score of a patch is its square (`squared`), not normalised, and its score of an image the mean of the
-    1 % highest (`top_mean`) of a map enlarged to pixels and smoothed.
+    SubspaceAD's score of a patch is its square, not normalised, and its score of an image the mean of the 1 % highest
+    (`top_mean`) of a map enlarged to pixels and smoothed.
     """
     check_maps("query", query)
     mean, basis = subspace.mean, subspace.basis
     if query.shape[3] != len(basis) or (mean.ndim == 3 and mean.shape != query.shape[1:]):
         raise ValueError(f"query {list(query.shape)} is not of the subspace's shape, {list(mean.shape)}")
     check_finite("query", query)
-    out = []
+    found = []
     for part in query:
         apart = part.float() - mean
-        out.append((apart - apart @ basis @ basis.T).square_().sum(-1))
-    found = torch.stack(out)
-    return found if squared else found.sqrt()
+        found.append((apart - apart @ basis @ basis.T).square_().sum(-1).sqrt_())
+    return torch.stack(found)
 
 
 def pooled(features: Tensor, extents: Sequence[int]) -> tuple[Tensor, ...]:

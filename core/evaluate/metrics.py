@@ -153,7 +153,7 @@ def operate(
     Args:
         scores: float [n], of the test parts.
         labels: bool [n], True for defective parts.
-        normal_scores: float [m], m >= 1, in [0, 1], of good parts that are not among the test parts.
+        normal_scores: float [m], m >= 1, in [0, 1], of good parts that are not among the test parts, as they came.
         rate: The false-alarm rate asked for, in (0, 1).
 
     Raises:

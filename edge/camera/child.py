@@ -180,9 +180,9 @@ def _log_lines(line: str, stderr: IO[bytes]) -> None:
     log = line_log(__name__, line)
     since, printed = monotonic(), 0
     with stderr:
-        whole = True
+        ended = True
         while text := stderr.readline(_MAX_LINE):
-            begins, whole = whole, text.endswith(b"\n")
+            begins, ended = ended, text.endswith(b"\n")
             if not begins:
                 continue
             now = monotonic()
@@ -192,7 +192,7 @@ def _log_lines(line: str, stderr: IO[bytes]) -> None:
             printed += 1
             if printed > _LINES:
                 continue
-            if whole:
+            if ended:
                 log.warning("camera process: %s", redact(text.decode(errors="replace").rstrip()))
             else:
                 # An address cut in two would not be recognised.

@@ -114,14 +114,14 @@ class FrameHealth:
         """
         before, self._before = self._before, grey
         small = zlib.crc32(grey.data)  # tells nearly all pictures apart, and spares the whole one's
-        whole = zlib.crc32(image.data) if small in self._stills else None
+        checksum = zlib.crc32(image.data) if small in self._stills else None
         same = (
             before is not None
             and before.shape == grey.shape
-            and self._stills.get(small, -1) in (None, whole)
+            and self._stills.get(small, -1) in (None, checksum)
             and cv2.norm(before, grey, cv2.NORM_L1) <= _ALIKE * grey.size
         )
-        self._stills[small] = whole
+        self._stills[small] = checksum
         self._stills.move_to_end(small)
         if len(self._stills) > _STILLS:
             self._stills.popitem(last=False)

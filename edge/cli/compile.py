@@ -44,7 +44,7 @@ def compile_packs(
             task = progress.add_task(f"compiling for {backbone.name}", total=sum(sentences.values()))
             for place, pack in enumerate(packs):
                 compiled.get(backbone, pack, partial(backbone.text.embed, done=partial(progress.advance, task)))
-                progress.update(task, completed=sum(sentences[one.name] for one in packs[: place + 1]))
+                progress.update(task, completed=sum(sentences[pack.name] for pack in packs[: place + 1]))
                 path = compiled.path(backbone, pack)
                 table.add_row(pack.name, pack.version, str(sentences[pack.name]), path.name)
     out.print(table)

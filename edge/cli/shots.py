@@ -162,10 +162,13 @@ def calibrate(
     """Set a line's threshold from good parts, with the false-alarm rate that they can promise."""
     stretch = {name: when.isoformat() for name, when in (("since", since), ("until", until)) if when is not None}
     arguments = {"line": line, "rate": rate, "parts": parts, "sure": yes, "timeout_s": timeout} | stretch
-    kept = ask_service(config, "calibrate", arguments, timeout=timeout)["calibration"]
+    found = ask_service(config, "calibrate", arguments, timeout=timeout)
+    kept = found["calibration"]
     out.print(f"line {line}: threshold {kept['threshold']:.4f}, {kept['source']}", soft_wrap=True)
     if kept["rate"] > rate + 1e-9:
         out.print(f"{kept['count']} parts cannot promise {100 * rate:.3g} %", style="yellow")
+    for note in found["notes"]:
+        out.print(note, style="yellow", soft_wrap=True)
 
 
 def threshold(

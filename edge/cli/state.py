@@ -84,8 +84,11 @@ def _describe(folder: Path, brought: BackupContents, present: PresentState) -> N
 
 
 def _numbers(lines: Mapping[str, Any]) -> str:
-    numbers = {line: one if isinstance(one, dict) else vars(one) for line, one in sorted(lines.items())}
-    return ", ".join(f"{line} {one['seq']} (generation {one['generation']})" for line, one in numbers.items()) or "none"
+    numbers = {line: number if isinstance(number, dict) else vars(number) for line, number in sorted(lines.items())}
+    return (
+        ", ".join(f"{line} {number['seq']} (generation {number['generation']})" for line, number in numbers.items())
+        or "none"
+    )
 
 
 def _say(words: str, style: str | None = None) -> None:

@@ -282,17 +282,15 @@ class Enrolment:
 
             return self.ask(read)
         with self.changing(line):
-            views = self._features.views(line)
             shots = self._database.run(lambda tables: tables.bank.shots(line))
             first = max(0, len(shots) - (most or len(shots)))
             found: dict[int, tuple[float, float]] = {}
 
-            def score(place: int, others: tuple[int, ...]) -> float:
+            def score(place: int, _others: tuple[int, ...]) -> float:
                 if place < first:
                     return 0.0
-                near = {shots[other].id for other in others}
-                index = self._features.index(line, [view for view in views if view[0].id in near])
-                found[place] = self.score(self._features.picture(shots[place].id), replace(recipe, index=index))
+                others = self._features.without(line, recipe.index, shots[place].id)
+                found[place] = self.score(self._features.picture(shots[place].id), replace(recipe, index=others))
                 return found[place][0]
 
             leave_one_out(len(shots), score)
@@ -308,7 +306,8 @@ class Enrolment:
         """
         image = calibrate([score for score, _ in scores], rate)
         pixel = pixel_threshold([peak for _, peak in scores], rate)
-        words = f"{100 * image.rate:.3g} % false alarms, from {image.count} {source}"
+        worth = f", which count as {image.effective:.3g} independent ones" if image.effective < image.count else ""
+        words = f"{100 * image.rate:.3g} % false alarms, from {image.count} {source}{worth}"
         thresholds = min(1.0, image.threshold), min(1.0, pixel)
         return self._keep(line, thresholds, image.rate, tuple(score for score, _ in scores), words, who)
 

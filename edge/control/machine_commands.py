@@ -33,7 +33,7 @@ class MachineCommands:
         given = read_command(message.payload)
         command = COMMANDS.get(given.command)
         if command is None or not command.machines:
-            known = ", ".join(name for name, one in COMMANDS.items() if one.machines)
+            known = ", ".join(name for name, command in COMMANDS.items() if command.machines)
             message_text = f"no command {given.command!r} for machines; known: {known}"
             raise MessageError("unknown_command", message_text, given.id)
         message.acknowledge()

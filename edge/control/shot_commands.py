@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
+from core.autocorrelation import autocorrelation_time
 from core.bank.shot_folder import export_shots
-from core.calibration import fewest
+from core.calibration import Promise, promise
 from core.image import Rgb, decode, encode_png
 from edge.clock import iso_ms, utc_now
 from edge.control.arguments import Arguments, Folder, Moment, Names, Number, OfLine
@@ -160,6 +161,7 @@ def _reembed(dispatcher: Dispatcher, arguments: OfLine, _caller: Caller) -> Resu
 
 def _calibrate(dispatcher: Dispatcher, arguments: Calibrate, caller: Caller) -> Result:
     line = dispatcher.line(arguments.line)
+    remedy = ""
     before = (line.recipe.bank, line.recipe.wire.pack_sha256)
     if arguments.parts and (arguments.since or arguments.until):
         raise CommandError("calibrate takes parts or a stretch of the history, not both")
@@ -168,7 +170,7 @@ def _calibrate(dispatcher: Dispatcher, arguments: Calibrate, caller: Caller) -> 
     scores: list[tuple[float, float]] = []
     source = "parts declared good"
     if arguments.parts:
-        _suffice(arguments.parts, arguments)  # before anybody waits for them
+        _suffice(promise(arguments.parts, arguments.rate), arguments)  # before anybody waits for them
         with next_parts(dispatcher, arguments.line, arguments.parts, arguments.timeout_s) as parts:
             while len(scores) < arguments.parts:
                 scores.append(score_and_peak(parts.next_by_now(len(scores))))
@@ -178,25 +180,28 @@ def _calibrate(dispatcher: Dispatcher, arguments: Calibrate, caller: Caller) -> 
             raise CommandError(f"the shots or the pack of line {arguments.line} changed meanwhile; calibrate again")
         if arguments.since is not None:
             scores, source = _from_history(dispatcher, arguments, arguments.since)
-            _suffice(len(scores), arguments)
         elif not arguments.parts:
             if line.recipe.bank.shots > 1:  # of one or none there is nothing to leave out
-                _suffice(line.recipe.bank.shots, arguments)
+                _suffice(promise(line.recipe.bank.shots, arguments.rate), arguments)
             scores, source = enrolment.leave_one_out(arguments.line), "shots, each against the others"
-            _suffice(len(scores), arguments)  # of many shots not all are scored
+            if len(scores) < line.recipe.bank.shots:  # more of them would not help
+                remedy = f"no more of the {line.recipe.bank.shots} shots are compared; calibrate on its parts (--parts)"
+        time = autocorrelation_time([score for score, _ in scores])
+        _suffice(promise(len(scores), arguments.rate, time), arguments, remedy)
         kept = enrolment.calibrate(arguments.line, scores, arguments.rate, source, caller.who)
-    return {"calibration": calibration_part(kept)}, ()
+        drift = line.recipe.drift
+    notes = [drift.state.unwatched] if drift is not None and drift.state.unwatched else []
+    return {"calibration": calibration_part(kept), "notes": notes}, ()
 
 
-def _suffice(count: int, arguments: Calibrate) -> None:
-    """Raises CommandError: so few good parts cannot promise the rate, and nobody has accepted what they can."""
-    needed = fewest(arguments.rate)
-    if count >= needed or arguments.sure:
+def _suffice(found: Promise, arguments: Calibrate, remedy: str = "") -> None:
+    """Raises CommandError: good parts cannot promise the rate, and nobody has accepted what they can."""
+    if found.met or arguments.sure:
         return
-    can, parts = f"{100 / (count + 1):.3g} %", "part promises" if count == 1 else "parts promise"
+    can, more = f"{100 * found.rate:.3g} %", f"show it {found.needed - found.count} more ({found.takes} in all)"
     raise CommandError(
-        f"{count} good {parts} {can}, not the {100 * arguments.rate:.3g} % asked for: "
-        f"show it {needed - count} more ({needed} in all), or accept {can} with --yes"
+        f"{found.subject} {can}, not the {100 * found.requested:.3g} % asked for: {remedy or more}, "
+        f"or accept {can} with --yes"
     )
 
 

@@ -8,11 +8,11 @@ from typing import Any, TypeVar
 
 from core.alfa import Alfa
 from core.bank.augment import augment, variants
-from core.bank.evidence import Steps
 from core.bank.memory import Index, Memory
 from core.bank.memory_bank import FeaturesOfOthersError, Shot
 from core.encoding import Encoding, encoding_of
 from core.image import Rgb
+from core.steps import Steps
 from edge.inference import Inference
 from edge.inspection.recipe import LoadedRecipe
 from edge.ops.logs import line_log
@@ -108,6 +108,13 @@ class ShotFeatures:
         memories, owners = [memory for _, _, memory in views], [shot.id for shot, _, _ in views]
         limit = self._settings[line].shots.limit
         return self._in_steps(self._alfa.index_in_steps(memories, owners, shape, limit=limit))
+
+    def without(self, line: str, index: Index | None, shot: int) -> Index | None:
+        """The index of the line's other shots, taken from `index` of all of them: nothing is thinned for each anew."""
+        if index is not None and (others := self.ask(lambda _alfa: index.without(shot))) is not None:
+            return others
+        # So few features are kept that all of a kind are the shot's own.
+        return self.index(line, [view for view in self.views(line) if view[0].id != shot])
 
     def hear(self, line: str, recipe: LoadedRecipe, index: Index | None, basis: tuple[str, str]) -> Index | None:
         """`index` with what the text side says of the shots; the database keeps that, as each shot takes a pass.

@@ -64,20 +64,21 @@ def make_verdict(
         scores=Scores(global_=inspection.global_score, local=inspection.local_score, memory=inspection.memory_score),
         regions=tuple(
             Region(
-                x=one.x + x,
-                y=one.y + y,
-                width=one.width,
-                height=one.height,
-                area=one.area,
-                score=one.score,
-                peak=(one.peak[0] + x, one.peak[1] + y),
-                position=one.position,
-                descriptor=describe(likeness, phrases, one.peak, inspection.size) if likeness else None,
+                x=region.x + x,
+                y=region.y + y,
+                width=region.width,
+                height=region.height,
+                area=region.area,
+                score=region.score,
+                peak=(region.peak[0] + x, region.peak[1] + y),
+                position=region.position,
+                descriptor=describe(likeness, phrases, region.peak, inspection.size) if likeness else None,
             )
-            for one in found
+            for region in found
         ),
         explanation=tuple(
-            Reason(text=one.text, similarity=one.similarity) for one in (reasons(likeness, phrases) if likeness else ())
+            Reason(text=reason.text, similarity=reason.similarity)
+            for reason in (reasons(likeness, phrases) if likeness else ())
         ),
         heatmap=Heatmap(
             topic=topics.HEATMAP.of(line),

@@ -106,7 +106,7 @@ class InFlight:
         before = self._refused.pop(verdict, None)
         pauses = Backoff(*_PAUSE_S) if before is None else before.pauses
         if len(self._refused) >= self._share:
-            tried = (one for one, refused in self._refused.items() if not refused.held)
+            tried = (key for key, refused in self._refused.items() if not refused.held)
             self._refused.pop(next(tried, ""), None)
         if len(self._refused) < self._share:
             self._refused[verdict] = _Refused(pauses, now + pauses.fail())

@@ -93,7 +93,7 @@ class _Text(_Formatter):
         line = getattr(record, "line", None)
         about = f"line {_clean(str(line))}: " if line is not None else ""
         head = f"{record.levelname} {record.name}: {about}{_clean(record.getMessage())}"
-        return "\n".join((head, *(f"    {one}" for one in _exception(record))))  # no record begins with a blank
+        return "\n".join((head, *(f"    {row}" for row in _exception(record))))  # no record begins with a blank
 
 
 class _Json(_Formatter):
@@ -116,7 +116,7 @@ class _Json(_Formatter):
 def _exception(record: logging.LogRecord) -> list[str]:
     """The lines of the record's traceback and stack, cleaned."""
     text = "".join(traceback.format_exception(*record.exc_info)) if record.exc_info else record.exc_text or ""
-    return [_clean(one) for one in (*text.splitlines(), *(record.stack_info or "").splitlines())]
+    return [_clean(row) for row in (*text.splitlines(), *(record.stack_info or "").splitlines())]
 
 
 def _clean(text: str) -> str:

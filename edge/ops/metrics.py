@@ -267,10 +267,10 @@ class _Watched:
 
 
 def _of_line(line: str, gauges: Gauges) -> Iterator[_Sample]:
-    for one in fields(Gauges):
-        value = getattr(gauges, one.name)
-        name = f"alfa_edge_{one.name}" if f"alfa_edge_{one.name}" in METRICS else f"alfa_edge_{one.name}_total"
-        if one.name == "line_state":
+    for gauge in fields(Gauges):
+        value = getattr(gauges, gauge.name)
+        name = f"alfa_edge_{gauge.name}" if f"alfa_edge_{gauge.name}" in METRICS else f"alfa_edge_{gauge.name}_total"
+        if gauge.name == "line_state":
             if value is not None:
                 yield from (_Sample(name, float(state == value), (line, state)) for state in get_args(State))
         elif isinstance(value, Mapping):

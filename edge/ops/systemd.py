@@ -53,7 +53,7 @@ class Notifier:
 
     def status(self, text: str) -> None:
         """How it is, for `systemctl status`: one line, without credentials."""
-        line = " ".join("".join(one if one.isprintable() else " " for one in redact(text)).split())
+        line = " ".join("".join(character if character.isprintable() else " " for character in redact(text)).split())
         self._send(f"STATUS={line[:_STATUS_CHARS]}")
 
     def stopping(self) -> None:

@@ -60,15 +60,15 @@ def finish_exchange(folder: Path) -> list[Path]:
     kept = []
     with _moving(folder):
         _remove_draft(folder)
-        for whole in sorted(folder.glob(f"{_WHOLE}*")):
-            aside = folder / whole.name.replace(_WHOLE, KEPT)
+        for former in sorted(folder.glob(f"{_WHOLE}*")):
+            aside = folder / former.name.replace(_WHOLE, KEPT)
             aside.mkdir(mode=0o700, exist_ok=True)
-            for file in sorted(whole.iterdir()):
+            for file in sorted(former.iterdir()):
                 _move_away(folder / file.name, aside)
                 file.rename(folder / file.name)
             kept.append(aside)
             _close(aside, folder)
-            whole.rmdir()
+            former.rmdir()
     return [aside for aside in kept if aside.exists()]
 
 

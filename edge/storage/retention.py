@@ -296,7 +296,7 @@ class Quota:
 
 def _folders(folder: Path, name: re.Pattern[str]) -> list[Path]:
     with os.scandir(folder) as entries:
-        return [Path(one) for one in entries if name.fullmatch(one.name) and one.is_dir(follow_symlinks=False)]
+        return [Path(entry) for entry in entries if name.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False)]
 
 
 def _size(file: Path) -> int:

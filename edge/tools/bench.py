@@ -79,7 +79,7 @@ def bench(alfa: Alfa, batch: int, rounds: int) -> BenchReport:
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     alfa.warm_up(batch)
-    frames = [decode(one) for one in files]
+    frames = [decode(file) for file in files]
     indexes = [None if alfa.windows else _one_shot(alfa)] * batch
     alfa.inspect(frames, [text] * batch, indexes)
     clock = _Clock(device, batch)
@@ -107,7 +107,7 @@ def _one_shot(alfa: Alfa) -> Index:
 @torch.inference_mode()
 def _round(alfa: Alfa, clock: _Clock, files: list[bytes], text: TextFeatures, index: Index | None) -> None:
     """One batch, stage by stage, each waited for."""
-    frames = clock.time("decode", lambda: [decode(one) for one in files])
+    frames = clock.time("decode", lambda: [decode(file) for file in files])
     pixels = clock.time("preprocess", lambda: alfa.backbone.pixels(frames))
     features = clock.time("encode", lambda: alfa.vision(pixels))
     labels = clock.time("adapt", lambda: alfa.adapt(features.image, text))
@@ -119,8 +119,11 @@ def _round(alfa: Alfa, clock: _Clock, files: list[bytes], text: TextFeatures, in
         return alfa.fuse(s_global, alfa.aggregate(s_window, s_global), reference)[1]
 
     maps = clock.time("aggregate", aggregate).reshape(-1, *alfa.backbone.grid).cpu().numpy()
-    sized = [(one, (frame.shape[0], frame.shape[1])) for one, frame in zip(maps, frames, strict=True)]
-    clock.time("regions", lambda: [find_regions(to_frame(one, size), float(one.mean())) for one, size in sized])
+    sized = [(patch_map, (frame.shape[0], frame.shape[1])) for patch_map, frame in zip(maps, frames, strict=True)]
+    clock.time(
+        "regions",
+        lambda: [find_regions(to_frame(patch_map, size), float(patch_map.mean())) for patch_map, size in sized],
+    )
 
 
 def _stage(times: list[float]) -> Stage:

@@ -14,7 +14,7 @@ from torch import Tensor
 from core.bank.mutual import mutual, suggest
 from core.bank.scorers import top_mean
 from core.bank.shot_checks import Look, check_shot, look_at
-from core.calibration import fewest
+from core.calibration import calibrate, fewest
 from core.image import Rgb
 from edge.control.dispatcher import CommandError, Dispatcher
 from edge.control.enrolment import Enrolled
@@ -226,7 +226,10 @@ def learn(
         if (now.bank, now.wire.pack_sha256) != (recipe.bank, recipe.wire.pack_sha256):
             raise FirstRunError(f"the shots or the pack of line {line} changed meanwhile; calibrate it anew")
         kept = enrolment.calibrate(line, scores, rate, "good parts of the first run", who)
-    return Learned(found, kept, guide.notes())
+    worth = calibrate([score for score, _ in scores], rate)
+    alike = worth.effective < worth.count and worth.note  # else `check_count` has asked
+    notes = guide.notes() + ((f"{worth.note}: `alfa-edge calibrate` takes more of them",) if alike else ())
+    return Learned(found, kept, notes)
 
 
 def refuse_taught(dispatcher: Dispatcher, line: str) -> None:

@@ -223,7 +223,9 @@ class Endpoint:
             message = error.body.get("message") if isinstance(error.body, dict) else None
             text = f"{error.status_code}: {message or error}"
         text = redact(text.replace(self._key, "***") if self._key else text)
-        return " ".join("".join(one if one.isprintable() else " " for one in text).split())[:_LONGEST_SAID]
+        return " ".join("".join(character if character.isprintable() else " " for character in text).split())[
+            :_LONGEST_SAID
+        ]
 
 
 def _check_url(url: str) -> None:
@@ -341,10 +343,10 @@ def _template(noun: str, normal: Sequence[str], descriptors: Sequence[str]) -> d
     """The words that all classes share, with details of this one where an answer has some that are short."""
     common = load_pack("generic").template
     start = f"{BEGINNINGS['normal']}{with_article(noun)} with "
-    tails = [one.removeprefix(start).rstrip(".") for one in normal if one.startswith(start)]
+    tails = [sentence.removeprefix(start).rstrip(".") for sentence in normal if sentence.startswith(start)]
 
     def details(ours: Sequence[str], others: tuple[str, ...]) -> tuple[str, ...]:
-        short = [one for one in ours if len(one) <= _LONGEST_DETAIL and "," not in one]
+        short = [tail for tail in ours if len(tail) <= _LONGEST_DETAIL and "," not in tail]
         return ("", *short[:1]) if short else others
 
     return common.model_dump() | {

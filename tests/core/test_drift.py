@@ -1,18 +1,14 @@
 import json
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import re
 from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from core.calibration import calibrate
-from core.drift import RECENT, TILTS, DriftTest, log_wealth, settle, stake
-
-Floats = NDArray[np.float64]
-Source = Callable[[np.random.Generator, int], Floats]
+from core.drift import LEAST_EFFECTIVE, RECENT, TILTS, DriftTest, log_wealth, settle, stake
+from tests.support.drifting_lines import Floats, Lines, Source, alike, calibrated, streams
 
 
 def uniform(rng: np.random.Generator, count: int) -> Floats:
@@ -42,48 +38,15 @@ def moved(share: float) -> Source:
     return draw
 
 
-@dataclass(frozen=True)
-class Lines:
-    """Many lines at once, each with a test of its own: what `DriftTest.update` does, without its words."""
-
-    thresholds: Floats
-    edges: Floats
-    nulls: Floats
-    delta: float
-
-    def found(self, streams: Sequence[tuple[Source, int]], seed: int) -> NDArray[np.int64]:
-        """After how many parts each line drifts, 0 for never; each stream is a source and how many parts of it."""
-        rng, lines = np.random.default_rng(seed), len(self.edges)
-        found, part = np.zeros(lines, np.int64), 0
-        bets = stake(np.full((lines, len(self.nulls), len(TILTS)), -np.inf), 0)
-        for source, parts in streams:
-            for _ in range(parts):
-                part += 1
-                score = source(rng, lines)[:, None]
-                hits = np.concatenate([score >= self.thresholds, score > self.edges, score < self.edges], axis=1)
-                bets = settle(bets, hits, self.nulls)
-                found[(found == 0) & (log_wealth(bets, part) >= math.log(2 / self.delta))] = part
-                bets = stake(bets, part)
-        return found
-
-
-def calibrated(
-    source: Source, lines: int, count: int, delta: float, seed: int, rate: float = 0.05, defects: float = 0.0
-) -> Lines:
-    """Lines with a fresh calibration each. The bounds are the same for all: they hang on the number of parts alone."""
+def independent(source: Source, lines: int, count: int, seed: int, **others: Any) -> Lines:
+    """Lines with a fresh calibration each, of independent parts."""
     rng = np.random.default_rng(seed)
-    states = []
-    for _ in range(lines):
-        scores = source(rng, count).tolist()
-        threshold = calibrate(scores, rate)
-        states.append(DriftTest(scores, threshold.threshold, threshold.rate, delta, defects).to_dict())
-    assert all(state["nulls"] == states[0]["nulls"] for state in states)
-    return Lines(
-        np.array([[state["threshold"]] for state in states]),
-        np.array([state["edges"] for state in states]),
-        np.array(states[0]["nulls"]),
-        delta,
-    )
+    return Lines.of(calibrated(np.stack([source(rng, count) for _ in range(lines)]), **others)[0])
+
+
+def replaced(test: DriftTest, **changed: Any) -> DriftTest:
+    """The test with some of its state changed."""
+    return DriftTest.from_dict(test.to_dict() | changed)
 
 
 def new_test(count: int = 499, seed: int = 0, **others: Any) -> DriftTest:
@@ -98,9 +61,10 @@ def new_test(count: int = 499, seed: int = 0, **others: Any) -> DriftTest:
     ids=["uniform", "few", "ties", "hardly any"],
 )
 def test_a_line_that_stays_the_same_hardly_ever_drifts(source: Source, count: int, rate: float) -> None:
-    """400 lines of 3,000 parts, calibration and parts from the same source."""
-    lines, delta = 400, 0.1
-    found = calibrated(source, lines, count, delta, seed=count, rate=rate).found([(source, 3000)], seed=count)
+    """300 lines of 3,000 parts, calibration and parts from the same source."""
+    lines, delta = 300, 0.1
+    tests = independent(source, lines, count, seed=count, rate=rate, delta=delta)
+    found = tests.found(streams(np.random.default_rng(count), lines, (source, 3000)))
     share = (found > 0).mean()
     print(f"{source.__name__}, n {count}: {share:.4f} drift, {delta} allowed")
     assert share <= delta + 3 * math.sqrt(delta * (1 - delta) / lines)
@@ -137,41 +101,86 @@ def test_the_wealth_is_a_martingale_at_the_bound_and_falls_below_it(null: float,
         (499, alarming(0.15), 3000, 1500),
         (1999, alarming(0.1), 0, 2400),
         (499, moved(0.75), 0, 300),
-        (499, moved(0.75), 3000, 550),
-        (499, moved(0.25), 0, 300),
+        (499, moved(0.75), 3000, 600),
+        (499, moved(0.25), 0, 330),
         (99, alarming(0.4), 0, 250),
     ],
     ids=["tripled", "tripled late", "doubled", "up", "up late", "down", "many alarms, few calibrated"],
 )
 def test_drift_is_found(count: int, source: Source, good: int, within: int) -> None:
-    lines = calibrated(uniform, 100, count, 0.01, seed=1)
-    found = lines.found([(uniform, good), (source, within)], seed=2)
+    tests = independent(uniform, 100, count, seed=1)
+    found = tests.found(streams(np.random.default_rng(2), 100, (uniform, good), (source, within)))
     print(f"median {np.median(found[found > good]) - good:.0f} parts, {(found == 0).sum()} of 100 not in {within}")
     assert (found > good).mean() >= 0.9
 
 
 def test_defects_that_are_expected_are_no_drift() -> None:
-    streams = [(alarming(0.145), 3000)]  # 10 % of defects, all found, and 5 % of the rest
-    unaware = calibrated(uniform, 50, 499, 0.01, seed=3).found(streams, seed=4)
-    aware = calibrated(uniform, 50, 499, 0.01, seed=3, defects=0.1).found(streams, seed=4)
+    found = []
+    for defects in (0.0, 0.1):
+        tests = independent(uniform, 50, 499, seed=3, defects=defects)
+        # 10 % of defects, all found, and 5 % of the rest
+        found.append(tests.found(streams(np.random.default_rng(4), 50, (alarming(0.145), 3000))))
+    unaware, aware = found
     assert (unaware > 0).mean() > 0.9
     assert not aware.any()
 
 
 def test_one_part_after_the_other_is_as_many_lines_at_once() -> None:
-    parts = [(uniform, 300), (moved(0.9), 300)]
-    found = calibrated(uniform, 5, 499, 0.05, seed=6).found(parts, seed=7)
-    rng = np.random.default_rng(7)
-    scores = np.stack([source(rng, 5) for source, count in parts for _ in range(count)])
     rng = np.random.default_rng(6)
-    for row in range(5):
-        calibration = uniform(rng, 499).tolist()
-        threshold = calibrate(calibration, 0.05)
-        test = DriftTest(calibration, threshold.threshold, threshold.rate, 0.05)
+    scores = np.stack(list(streams(rng, 5, (uniform, 300), (moved(0.9), 700))))
+    calibrations = np.stack([uniform(rng, 499) for _ in range(4)] + [alike(rng, 1, 499, 0.5)[0]])
+    tests, _ = calibrated(calibrations, delta=0.05)
+    found = Lines.of(tests).found(scores)
+    weights = [test.to_dict()["weight"] for test in tests]
+    assert min(weights[:4]) > 2 * weights[4]
+    for row, test in enumerate(tests):
         states = [test.update(score) for score in scores[:, row]]
         assert found[row] > 300
         assert all(state.drifting == (state.parts >= found[row]) for state in states)
         assert all(state.drifting == (state.evidence >= math.log10(2 / 0.05)) for state in states)
+
+
+@pytest.mark.parametrize(("count", "phi"), [(499, 0.7), (499, 0.9)])
+def test_a_line_whose_neighbours_resemble_each_other_hardly_ever_drifts(count: int, phi: float) -> None:
+    """Where each part counts as independent in the bets alone, many drift, though the bounds are wide."""
+    scores = alike(np.random.default_rng(count), 60, count + 3000, phi)
+    tests, _ = calibrated(scores[:, :count])
+    found = Lines.of(tests).found(scores[:, count:].T)
+    careless = [replaced(test, weight=1.0) for test in tests]
+    cries = Lines.of(careless).found(scores[:, count:].T) > 0
+    print(f"phi {phi}: {(found > 0).mean():.3f} of lines drift, {cries.mean():.3f} of careless ones")
+    assert (found > 0).sum() <= 1
+    assert cries.sum() >= 4
+
+
+@pytest.mark.parametrize(("shift", "within"), [(1.0, 1500), (2.0, 300)])
+def test_drift_is_found_where_neighbours_resemble_each_other(shift: float, within: int) -> None:
+    scores = alike(np.random.default_rng(2), 40, 1999 + within, 0.7, [0.0] * 1999 + [shift] * within)
+    tests, _ = calibrated(scores[:, :1999])
+    found = Lines.of(tests).found(scores[:, 1999:].T)
+    print(f"{shift} sigma: median {np.median(found[found > 0]):.0f} parts, {(found == 0).sum()} of 40 not in {within}")
+    assert (found > 0).mean() >= 0.9
+
+
+def test_a_calibration_worth_too_little_is_not_watched_and_says_why() -> None:
+    scores = alike(np.random.default_rng(0), 1, 99, 0.97)[0]
+    test = calibrated(scores[None])[0][0]
+    for _ in range(300):
+        state = test.update(1.0)
+    print(state.unwatched)
+    assert not state.drifting
+    assert (state.alarm_share, state.evidence) == (pytest.approx(1), 0)
+    words = re.fullmatch(
+        r"drift is not watched: the 99 good parts of the calibration resemble their neighbours and count as (.+); "
+        r"calibrate on at least (\d+)",
+        state.unwatched,
+    )
+    assert words
+    assert float(words[1]) < LEAST_EFFECTIVE
+    assert int(words[2]) > 99
+    assert DriftTest.from_dict(json.loads(json.dumps(test.to_dict()))).state == state
+    few = DriftTest([0.1, 0.2, 0.3, 0.4], 0.5, 0.2)
+    assert few.state.unwatched == "", "a few that may be independent are watched, as far as they go"
 
 
 def test_the_reason_for_alarms() -> None:
@@ -226,7 +235,8 @@ def test_a_threshold_that_is_not_the_calibrations_own() -> None:
     scores = np.random.default_rng(8).random(499).tolist()
     low, high = (DriftTest(scores, one, 0.05).to_dict()["nulls"][0] for one in (0.7, 0.999))
     assert 0.3 < low < 0.4
-    assert high == new_test().to_dict()["nulls"][0]
+    own = DriftTest(scores, calibrate(scores, 0.05).threshold, 0.05).to_dict()["nulls"][0]
+    assert high == own
     assert DriftTest(scores, 0.0, 0.05).to_dict()["nulls"][0] == 1
 
 

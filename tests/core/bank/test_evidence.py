@@ -119,14 +119,15 @@ def test_views_of_a_shot_are_left_out_together() -> None:
 
 
 def test_of_many_shots_some_are_left_out_evenly() -> None:
-    bank = line(40, side=3, deep=5)
-    evidence = gather(["a"], [bank], range(40))
-    assert len(evidence.maps[0]) == 40
-    chosen = [round(step * 39 / 31) for step in range(32)]
+    most = module._MOST_LEFT_OUT
+    bank = line(most + 8, side=3, deep=5)
+    evidence = gather(["a"], [bank], range(most + 8))
+    assert len(evidence.maps[0]) == most + 8
+    chosen = [round(step * (most + 7) / (most - 1)) for step in range(most)]
     assert evidence.owners == tuple(chosen)
-    left_out = [plain(bank[s], [bank[o] for o in range(40) if o != s], None) for s in chosen]
+    left_out = [plain(bank[s], [bank[o] for o in range(most + 8) if o != s], None) for s in chosen]
     torch.testing.assert_close(evidence.left_out[0].double(), torch.stack(left_out), rtol=0, atol=1e-5)
-    missing = [plain_missing(bank[s], [bank[o] for o in range(40) if o != s]) for s in chosen]
+    missing = [plain_missing(bank[s], [bank[o] for o in range(most + 8) if o != s]) for s in chosen]
     torch.testing.assert_close(evidence.left_out[2].double(), torch.stack(missing), rtol=0, atol=1e-5)
 
 

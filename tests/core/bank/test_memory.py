@@ -4,7 +4,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from core.bank import neighbours
-from core.bank.memory import Index, Memory, distances, make_index, reference_map, remember, search
+from core.bank.memory import (
+    Index,
+    Memory,
+    distances,
+    index_in_steps,
+    make_index,
+    reference_map,
+    remember,
+    search,
+)
 from core.vision import Features
 from core.windows import make_windows
 
@@ -81,6 +90,47 @@ def test_above_the_limit_few_features_stand_for_all() -> None:
     query = Features(unit(1, 32), shots[3].windows, (), shots[3].patches)
     assert float(search(query, index).patches.max()) < 0.001  # 25 clusters, and 30 points to cover them
     assert torch.equal(index.patches, make_index(shots, CPU, limit=30).patches)
+
+
+def test_a_shot_that_is_left_out_is_compared_with_the_others_and_no_view_of_itself() -> None:
+    shots, owners = [shot(seed) for seed in range(6)], [7, 7, 2, 5, 5, 5]
+    index = make_index(shots, CPU, owners=owners)
+    for owner in set(owners):
+        others = make_index([one for one, whose in zip(shots, owners, strict=True) if whose != owner], CPU)
+        found = index.without(owner)
+        assert found is not None
+        for ours, theirs in zip((*found.windows, found.patches), (*others.windows, others.patches), strict=True):
+            assert torch.equal(ours, theirs)
+        assert all(owner not in whose for whose in found.owners)
+    assert found.without(8) is not None
+    assert make_index(shots[:2], CPU, owners=[7, 7]).without(7) is None, "nothing is left"
+    assert make_index(shots, CPU).without(7) is None, "nobody said whose they are"
+    with pytest.raises(ValueError, match="zip"):
+        make_index(shots, CPU, owners=[1, 2])
+    with pytest.raises(ValueError, match="several pictures"):
+        make_index([together(shots)], CPU, owners=[1])
+
+
+def test_what_is_thinned_keeps_its_owner() -> None:
+    shots = [shot(seed) for seed in range(6)]
+    index = make_index(shots, CPU, limit=30, owners=range(6))
+    for points, owners, bank in zip(
+        (*index.windows, index.patches), index.owners, (*together(shots).windows, together(shots).patches), strict=True
+    ):
+        assert len(points) == len(owners) == 30
+        likeness = torch.einsum("md,snd->msn", points, bank).amax(-1)
+        assert torch.equal(likeness.argmax(1), owners)
+    left_out = index.without(0)
+    assert left_out is not None
+    query = Features(unit(1, 32), shots[0].windows, (), shots[0].patches)
+    exact = make_index(shots[1:], CPU)
+    assert bool((search(query, left_out).patches >= search(query, exact).patches - 1e-6).all()), "never nearer"
+
+
+def test_an_index_is_made_in_short_steps() -> None:
+    shots = [shot(seed) for seed in range(30)]
+    steps = list(index_in_steps(shots, CPU, 500, range(30)))
+    assert len(steps) > 10, "thinning goes block by block"
 
 
 def test_what_is_no_index_is_refused() -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from core.bank import neighbours as module
-from core.bank.neighbours import cosine, nearest, nearest_both, nearest_units
+from core.bank.neighbours import cosine, nearest, nearest_both, nearest_each_way, nearest_units
 from core.bank.scorers import top_mean
 
 
@@ -169,3 +169,24 @@ def test_what_cannot_be_compared_is_refused() -> None:
         nearest(query, query, -1)
     with pytest.raises(ValueError, match="within -1"):
         nearest_both(query, query, -1)
+
+
+@pytest.mark.parametrize("chunk", [1, 1 << 22])
+def test_each_way_is_nearest_there_and_back(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(module._CHUNK, "cpu", chunk)
+    maps = torch.randn(6, 5, 4, 7, generator=torch.Generator().manual_seed(3))
+    maps[4] = maps[0] + 1e-4  # nearly the same part
+    maps[5, 0] = maps[0, 0]
+    part, bank = maps[0], maps[1:]
+    free, held, back_free, back_held = nearest_each_way(part, bank, 1)
+    for found, wanted in (
+        (free, nearest(part[None], bank)[0]),
+        (held, nearest(part[None], bank, 1)[0]),
+        (back_free, nearest(bank, part[None])[:, 0]),
+        (back_held, nearest(bank, part[None], 1)[:, 0]),
+    ):
+        torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-6)
+    with pytest.raises(ValueError, match="differ in rows"):
+        nearest_each_way(part[:3], bank, 1)
+    with pytest.raises(ValueError, match="part has values"):
+        nearest_each_way(part * float("nan"), bank, 1)

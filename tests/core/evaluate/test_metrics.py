@@ -435,7 +435,7 @@ def test_no_share_of_no_parts(successes: int, count: int) -> None:
 
 
 def test_operation() -> None:
-    normal = np.arange(1, 20) / 100  # the threshold is just above 0.19
+    normal = np.random.default_rng(0).permutation(np.arange(1, 20)) / 100  # the threshold is just above 0.19
     scores = np.array([0.1, 0.19, 0.2, 0.3, 0.05, 0.19])
     labels = np.array([False, False, False, True, True, True])
     operation = operate(scores, labels, normal)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import open_clip.factory
 import open_clip.model
 import pytest
 import torch
@@ -76,6 +80,18 @@ def frame(height: int = 150, width: int = 210, seed: int = 0) -> Rgb:
     top, left = random.integers(0, height - 40), random.integers(0, width - 40)
     picture[top : top + 40, left : left + 40] = random.integers(0, 256, (40, 40, 3))
     return picture.astype(np.uint8)
+
+
+def make_known(folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Has open_clip know the model of `random_clip(70)`, by the name that it gives back."""
+    for table in ("_MODEL_CONFIGS", "_MODEL_CONFIG_PATHS"):
+        monkeypatch.setattr(open_clip.factory, table, copy.copy(getattr(open_clip.factory, table)))
+    path = folder / "ViT-small-filo.json"
+    vision = {"image_size": 70, "layers": 5, "width": 32, "head_width": 16, "patch_size": 14}
+    text = {"context_length": 77, "vocab_size": 49408, "width": 20, "heads": 2, "layers": 2}
+    path.write_text(json.dumps({"embed_dim": 48, "vision_cfg": vision, "text_cfg": text}))
+    open_clip.add_model_config(path)
+    return path.stem
 
 
 @pytest.fixture(scope="session")

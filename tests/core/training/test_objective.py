@@ -135,8 +135,8 @@ def test_training_embeds_images_and_windows_as_the_pass_that_judges() -> None:
     judged = VisionPass(visual, windows, patches=True)(pixels)
     drawn = [torch.tensor([[5, 60, 100], [0, 7, 9]]), torch.tensor([[3], [11]])]  # windows of each picture
     patches = [tables.index[places] for tables, places in zip(windows, drawn, strict=True)]
-    with torch.no_grad():
-        tokens, embedded = embed_windows(visual, pixels, patches)
+    tokens, embedded = embed_windows(visual, pixels, patches)  # with gradients, as training does
+    assert tokens.requires_grad
     assert torch.allclose(normalize(tokens[:, 0] @ visual.proj, dim=-1), judged.image, atol=1e-6)
     assert torch.allclose(normalize(tokens[:, 1:], dim=-1), judged.patches, atol=1e-6)
     for found, wanted, places in zip(embedded, judged.windows, drawn, strict=True):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from core.bank import evidence
@@ -16,6 +18,7 @@ from edge.control.next_parts import next_parts
 from edge.control.offline import offline_dispatcher
 from edge.control.protocol import Request
 from edge.settings import Settings
+from tests.support.drifting_lines import Floats, alike
 
 SHOTS = [(str(number), render("bottle", 1, 5000 + number, 0.0).image) for number in range(3)]
 
@@ -65,7 +68,8 @@ def test_a_rate_that_the_shots_that_are_scored_cannot_promise_is_refused(
         enrol(one)
         refusal = calibrate(one, rate=0.25).refusal
         assert refusal is not None
-        assert "2 good parts promise 33.3 %, not the 25 % asked for" in refusal.message
+        assert "2 good parts promise 33.3 %, not the 25 % asked for: no more of the 3 shots are" in refusal.message
+        assert "calibrate on its parts (--parts)" in refusal.message
         assert one.line("one").recipe.provisional
         assert calibrate(one, rate=0.25, sure=True).result["calibration"]["count"] == 2
 
@@ -84,3 +88,39 @@ def test_without_windows_parts_cannot_be_waited_for_before_there_are_shots(tmp_p
         pictures = [(str(one), render("bottle", 1, 5000 + one, 0.0).image) for one in range(2)]
         dispatcher.enrolment.enrol("one", pictures, who="eva", note="", sure=True)
         assert not dispatcher.enrolment.needs_shots("one")
+
+
+def scored(dispatcher: Dispatcher, monkeypatch: pytest.MonkeyPatch, scores: Floats) -> None:
+    """From now on the line's history is of parts that scored so."""
+    parts = [(float(score), float(score)) for score in scores]
+    monkeypatch.setattr(dispatcher.history, "scores", lambda *_asked, **_more: parts)
+
+
+def test_parts_that_resemble_their_neighbours_promise_what_they_are_worth(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    since = "2026-01-31T06:00:00Z"
+    with at_rest(tmp_path) as one:
+        scored(one, monkeypatch, alike(np.random.default_rng(0), 1, 99, 0.9)[0])
+        refusal = calibrate(one, since=since).refusal
+        assert refusal is not None
+        print(refusal.message)
+        words = re.fullmatch(
+            r"99 good parts resemble their neighbours, count as (.+), and promise (.+) %, not the 5 % asked for: "
+            r"show it (\d+) more \(at least (\d+) in all\), or accept (.+) % with --yes",
+            refusal.message,
+        )
+        assert words
+        assert int(words[3]) == int(words[4]) - 99
+        assert one.line("one").recipe.drift is None
+        found = calibrate(one, since=since, sure=True).result
+        assert found["calibration"]["rate"] == pytest.approx(float(words[2]) / 100, rel=0.01)
+        assert f", which count as {words[1]} independent ones" in found["calibration"]["source"]
+        assert [note.split(":")[0] for note in found["notes"]] == ["drift is not watched"]
+        drift = one.line("one").recipe.drift
+        assert drift is not None
+        assert drift.state.unwatched == found["notes"][0]
+
+        scored(one, monkeypatch, alike(np.random.default_rng(0), 1, 499, 0.7)[0])
+        found = calibrate(one, since=since).result
+        assert (found["calibration"]["rate"], found["notes"]) == (0.05, [])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from core.alfa import Alfa
+from core.bank import memory
 from core.calibration import provisional_threshold
 from core.image import Rgb
 from core.simline import render
@@ -19,6 +20,7 @@ from edge.control import provisional
 from edge.control.dispatcher import Dispatcher
 from edge.control.offline import offline_dispatcher
 from edge.control.provisional import MOST_SHOTS, configured, from_shots
+from edge.inference import Inference
 from edge.inspection.recipe import LoadedRecipe
 from edge.messages import Bank
 from edge.settings import LineSettings, Settings
@@ -164,6 +166,51 @@ def test_many_shots_cost_no_more_passes_than_a_few(
         assert words == "provisional: from 2 of 4 shots, each against the others"
         both = one.enrolment.leave_one_out("one")[2:]
         assert np.isclose(one.line("one").recipe.threshold, max(score for score, _ in both))
+
+
+def test_shots_are_thinned_once_and_not_for_each_that_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Thinning is what takes minutes of 99 shots and hours of 500."""
+    thinned: list[int] = []
+    select = memory.select_in_steps
+
+    def count(points: Any, *more: Any, **named: Any) -> Any:
+        thinned.append(len(points))
+        return select(points, *more, **named)
+
+    monkeypatch.setattr(memory, "select_in_steps", count)
+    with at_rest(tmp_path, few_shot="alfa", shots={"limit": 40}) as one:
+        enrol(one, 0, 1, 2, 3)
+        thinned.clear()
+        assert len(one.enrolment.leave_one_out("one")) == 4
+        assert thinned == []
+    with at_rest(tmp_path, few_shot="alfa", shots={"limit": 1}) as one:  # one feature, which is of one shot
+        assert len(one.enrolment.leave_one_out("one")) == 4
+
+
+def test_the_device_is_free_between_two_shots(
+    tmp_path: Path, passes: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Parts of other lines are judged between two calls of the thread that owns the device."""
+    most: list[int] = []
+    ask = Inference.ask
+
+    def counted(self: Inference, work: Callable[[Alfa], Any], **named: Any) -> Any:
+        def count(alfa: Alfa) -> Any:
+            before = len(passes)
+            try:
+                return work(alfa)
+            finally:
+                most.append(len(passes) - before)
+
+        return ask(self, count, **named)
+
+    with at_rest(tmp_path, few_shot="alfa") as one:
+        enrol(one, 0, 1, 2, 3)
+        monkeypatch.setattr(Inference, "ask", counted)
+        one.enrolment.leave_one_out("one")
+    assert (sum(most), max(most)) == (4, 1)
 
 
 def test_a_line_whose_threshold_was_set_on_purpose_keeps_it(tmp_path: Path, passes: list[int]) -> None:

@@ -18,7 +18,7 @@ SHOTS, VIEWS = 2, 8
 
 def test_each_view_and_each_comparison_is_a_turn_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     turns, frames, threads = 0, 0, set[str]()
-    compare = evidence.nearest_both
+    compare = evidence.nearest_each_way
 
     def noted(*arguments: Tensor, **named: Any) -> Any:
         threads.add(threading.current_thread().name)
@@ -34,7 +34,7 @@ def test_each_view_and_each_comparison_is_a_turn_of_its_own(tmp_path: Path, monk
             return ask(*arguments, **named)
 
         monkeypatch.setattr(device, "ask", counted)
-        monkeypatch.setattr(evidence, "nearest_both", noted)
+        monkeypatch.setattr(evidence, "nearest_each_way", noted)
         pictures = [(str(number), render("bottle", 1, 5000 + number, 0.0).image) for number in range(SHOTS)]
         named = {"who": "eva", "note": "", "sure": True}
         enrolling = threading.Thread(target=dispatcher.enrolment.enrol, args=("one", pictures), kwargs=named)
