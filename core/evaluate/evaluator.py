@@ -260,9 +260,16 @@ class ClassEvaluator:
             found = distances(self._cache.load(digest), memory).nearest(choices)
             reference = iter(reference_map(found, self._scorers[0].windows)[0].unbind(0))
         for setting in settings:
+            filo = self._filo if self._plan.variants[setting.variant].filo else None
             if setting.judge is not None and maps is not None:
                 score, patch_map = setting.judge(maps, self._said(zero[setting.variant]), digest)
-                scored.append((float(score.clamp(0, 1)), to_numpy(patch_map)))
+                found_map = to_numpy(patch_map)
+                if filo is not None:
+                    found_map = filo.beside_shots(digest, found_map)
+                scored.append((float(score.clamp(0, 1)), found_map))
+                continue
+            if filo is not None:
+                scored.append(filo.zero_shot(digest))
                 continue
             near = next(reference)[None] if setting.shots and reference is not None else None
             scored.append(self._one(setting, zero[setting.variant], near))
@@ -273,13 +280,13 @@ class ClassEvaluator:
     ) -> dict[int, tuple[Tensor, Tensor | None]]:
         """S_G [1, 1] and S~_L [1, N] of a picture by variants; without windows there is no S~_L.
 
-        Of FiLo it is the score of the image and the map.
+        Of FiLo they are what the image and the map say.
         """
         found: dict[int, tuple[Tensor, Tensor | None]] = {}
         features = None
         for index in variants:
             if self._plan.variants[index].filo and self._filo is not None:
-                found[index] = self._filo.zero_shot(digest)
+                found[index] = self._filo.parts(digest)
                 continue
             features = features or self._cache.load(digest)
             zero_shot = self._scorers[index].zero_shot(features, texts[index])
@@ -291,8 +298,6 @@ class ClassEvaluator:
     ) -> tuple[float, NDArray[np.float32]]:
         alfa, variant = self._scorers[setting.variant], self._plan.variants[setting.variant]
         s_global, s_local = zero
-        if variant.filo and s_local is not None:
-            return float(s_global), s_local.reshape(alfa.backbone.pixels.size).numpy()
         score, s_map = alfa.fuse(s_global, s_local, reference)
         if variant.parts != "both":
             score = s_global if variant.parts == "global" else s_map.amax(-1, keepdim=True)

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from core.filo.filo import Filo, FiloInspection
+from core.heatmap import to_frame
 from core.image import read
 from core.packs.pack import PromptPack
 
@@ -51,7 +54,16 @@ class FiloScores:
         """What is said of a picture; None where it was not inspected."""
         return self._found.get(digest)
 
-    def zero_shot(self, digest: str) -> tuple[Tensor, Tensor]:
-        """The score [1, 1] and the map [1, H * W] of a picture that was inspected, each in [0, 1]."""
+    def parts(self, digest: str) -> tuple[Tensor, Tensor]:
+        """What the image says of a picture [1, 1], and its map [1, H * W], each in [0, 1]."""
         found = self._found[digest]
-        return torch.tensor([[found.score]]), torch.from_numpy(found.patch_map).flatten()[None]
+        return torch.tensor([[found.global_score]]), torch.from_numpy(found.patch_map).flatten()[None]
+
+    def zero_shot(self, digest: str) -> tuple[float, NDArray[np.float32]]:
+        """The score and the map [H, W] of a picture without normal shots, in [0, 1]."""
+        return self._found[digest].score, self._found[digest].patch_map
+
+    def beside_shots(self, digest: str, shots: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The map [H, W] of a picture and that of normal shots [rows, cols] in one, as `Filo.inspect` has it."""
+        own = self._found[digest].patch_map
+        return (own + to_frame(shots, (own.shape[0], own.shape[1]))) / np.float32(2)

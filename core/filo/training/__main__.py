@@ -52,8 +52,8 @@ def main() -> None:
         classes = [few(data, arguments.most) for data in find_classes(arguments.photographs)]
         found |= {measured.name: [measured] for measured in on_classes(filo, classes, arguments.photographs)}
     facts = (
-        f"Head fingerprint `{head.fingerprint[:16]}` on `{backbone.name}`, {backbone.dtype}, torch {torch.__version__}, "
-        f"{os.cpu_count()} cores, {platform.machine()}, {datetime.now(timezone.utc):%Y-%m-%d}."
+        f"Head fingerprint `{head.fingerprint[:16]}` on `{backbone.name}`, {backbone.dtype}, "
+        f"torch {torch.__version__}, {os.cpu_count()} cores, {platform.machine()}, {datetime.now(timezone.utc):%Y-%m-%d}."
     )
     lines = ["", facts, "", *table(found), "", *naming_table(found), ""]
     if arguments.head is not None:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from core.alfa import ALFA, WINCLIP, Alfa
@@ -15,7 +14,9 @@ from core.evaluate.cache import FeatureCache
 from core.evaluate.datasets import DataClass
 from core.evaluate.evaluator import ClassEvaluator, Plan, Variant
 from core.evaluate.filo_scores import FiloScores
+from core.explain import describe
 from core.filo.filo import Filo, FiloInspection
+from core.filo.text import FiloTexts
 from core.packs.pack import PromptPack, list_packs, load_pack, winclip_prompts
 from core.training.measure import Figures, Tally, batches, judge, lines_of
 from core.training.measure import average as average
@@ -46,17 +47,13 @@ class Naming:
     chance: float = 0.0
 
     def add(self, found: FiloInspection, kinds: Sequence[str], defects: Sequence[str]) -> None:
-        """One part; `kinds` are those of the descriptions, empty for generic ones, `defects` those that are there."""
-        described = np.array(kinds) != ""
+        """One part; `kinds` are those of the pack's phrases, `defects` those that are there."""
         if len(defects) != 1 or defects[0] not in kinds or found.likeness is None:
             return
         self.parts += 1
-        self.by_image += kinds[int(np.where(described, found.likeness.image, -np.inf).argmax())] == defects[0]
-        rows, cols = found.likeness.patch.shape
-        height, width = found.size
-        peak = found.likeness.patch[found.peak.y * rows // height, found.peak.x * cols // width]
-        self.by_patch += kinds[int(peak)] == defects[0]
-        self.chance += kinds.count(defects[0]) / int(described.sum())
+        self.by_image += kinds[int(found.likeness.image.argmax())] == defects[0]
+        self.by_patch += describe(found.likeness, kinds, (found.peak.x, found.peak.y), found.size) == defects[0]
+        self.chance += kinds.count(defects[0]) / len(kinds)
 
     def __add__(self, other: Naming) -> Naming:
         return Naming(*(getattr(self, key) + getattr(other, key) for key in vars(self)))
@@ -91,7 +88,7 @@ def on_simline(filo: Filo, name: str, defects: Sequence[str], lines: int, parts:
             frames = [sample.image for sample in batch]
             for sample, found in zip(batch, filo.inspect(frames, [texts] * len(frames)), strict=True):
                 tallies["filo"].add(sample, found.score, found.patch_map)
-                naming.add(found, texts.wording.defects, sample.defects)
+                naming.add(found, kinds_of(texts), sample.defects)
             features = alfa.vision(alfa.backbone.pixels(frames))
             for method, (scorer, text) in others.items():
                 scores, maps = judge(scorer, text, features, None)
@@ -124,12 +121,17 @@ def on_classes(
                 run.variant: Figures(run.metrics.auroc or 0.0, run.metrics.pauroc or 0.0, run.metrics.pro or 0.0)
                 for run in result.runs
             }
-            kinds, naming = filo.texts(pack).wording.defects, Naming()
+            kinds, naming = kinds_of(filo.texts(pack)), Naming()
             digests = cache.digests([sample.path for sample in data.test])
             for sample in data.test:
                 if (found := scores.get(digests[sample.path])) is not None and sample.anomalous:
                     naming.add(found, kinds, [sample.defect])
             yield Measured(data.name, len(result.pictures), figures, naming)
+
+
+def kinds_of(texts: FiloTexts) -> list[str]:
+    """The kind of defect of each of a pack's own phrases."""
+    return [kind for kind in texts.wording.defects if kind]
 
 
 def pack_for(name: str) -> PromptPack:

@@ -11,7 +11,7 @@ from core.filo.training.card import render
 from core.filo.training.figures import METHODS, Measured, Naming, on_simline
 from core.training.measure import Figures
 
-KINDS = ("crack", "crack", "dent", "")
+KINDS = ("crack", "crack", "dent")
 
 
 def inspection(image: list[float], under_peak: int) -> FiloInspection:
@@ -27,9 +27,9 @@ def inspection(image: list[float], under_peak: int) -> FiloInspection:
 
 def test_a_name_is_right_where_its_kind_is_there() -> None:
     naming = Naming()
-    naming.add(inspection([0.1, 0.5, 0.2, 0.9], 2), KINDS, ("crack",))
-    naming.add(inspection([0.1, 0.2, 0.5, 0.9], 2), KINDS, ("dent",))
-    naming.add(inspection([0.1, 0.5, 0.2, 0.9], 0), KINDS, ("dent",))
+    naming.add(inspection([0.1, 0.5, 0.2], 2), KINDS, ("crack",))
+    naming.add(inspection([0.1, 0.2, 0.5], 2), KINDS, ("dent",))
+    naming.add(inspection([0.1, 0.5, 0.2], 0), KINDS, ("dent",))
     assert (naming.parts, naming.by_image, naming.by_patch) == (3, 2, 1)
     assert math.isclose(naming.chance, 2 / 3 + 1 / 3 + 1 / 3)
 
@@ -37,7 +37,7 @@ def test_a_name_is_right_where_its_kind_is_there() -> None:
 @pytest.mark.parametrize("defects", [(), ("crack", "dent"), ("stain",)])
 def test_parts_without_one_kind_that_is_described_are_not_counted(defects: tuple[str, ...]) -> None:
     naming = Naming()
-    naming.add(inspection([0.1, 0.5, 0.2, 0.9], 2), KINDS, defects)
+    naming.add(inspection([0.1, 0.5, 0.2], 2), KINDS, defects)
     assert naming == Naming()
 
 
