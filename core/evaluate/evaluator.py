@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -107,7 +107,7 @@ class ClassEvaluator:
         rest = [path for path in train if path not in set(shots)]
         normals = sorted(random.Random(f"{data.name}:calibration").sample(rest, min(CALIBRATION, len(rest))))
         digests = self._encode([*(sample.path for sample in test), *shots, *normals], pack)
-        texts = [self._text(index, pack) for index in range(len(self._scorers))]
+        texts = self._texts_of(pack, range(len(self._scorers)))
         settings = list(self._settings(drawn, shots))
         plain = any(setting.shots and self._plan.variants[setting.variant].few is None for setting in settings)
         memory = self._remember([digests[path] for path in shots] if plain else [])
@@ -143,7 +143,7 @@ class ClassEvaluator:
         digests = {path: self._encode([path], pack)[path] for path in (*paths, *shots)}
         if self._plan.variants[index].mutual:
             return [self._mutual[digests[path]] for path in paths]
-        texts = [self._text(index, pack)] * len(self._scorers)
+        texts = self._texts_of(pack, [index])
         setting = _Setting(index, tuple(range(len(shots))), 0)
         tests, known = ([View(path, digests[path]) for path in some] for some in (paths, shots))
         self._ready([setting], texts, tests, known)
@@ -168,7 +168,11 @@ class ClassEvaluator:
         return self._sizes[path]
 
     def _ready(
-        self, settings: Sequence[_Setting], texts: Sequence[TextFeatures], tests: Sequence[View], train: Sequence[View]
+        self,
+        settings: Sequence[_Setting],
+        texts: Mapping[int, TextFeatures],
+        tests: Sequence[View],
+        train: Sequence[View],
     ) -> None:
         """Has the feature maps of all pictures, and gives each setting that compares them its judge.
 
@@ -200,6 +204,10 @@ class ClassEvaluator:
         """What the text side says of a picture: S_G and, with windows, the largest S~_L; [1, 1] or [1, 2]."""
         s_global, s_local = zero
         return s_global if s_local is None else torch.cat([s_global, s_local.amax(-1, keepdim=True)], -1)
+
+    def _texts_of(self, pack: PromptPack, variants: Iterable[int]) -> dict[int, TextFeatures]:
+        """The text features of those of some variants that are not FiLo's, which has its own."""
+        return {index: self._text(index, pack) for index in variants if not self._plan.variants[index].filo}
 
     def _text(self, index: int, pack: PromptPack) -> TextFeatures:
         """The text features of a variant; those with the same prompts share them."""
@@ -246,7 +254,7 @@ class ClassEvaluator:
 
     @torch.inference_mode()
     def _score(
-        self, digest: str, texts: Sequence[TextFeatures], memory: Memory | None, settings: Sequence[_Setting]
+        self, digest: str, texts: Mapping[int, TextFeatures], memory: Memory | None, settings: Sequence[_Setting]
     ) -> list[tuple[float, NDArray[np.float32]]]:
         """S and the patch map [rows, cols] of one picture in each setting."""
         zero = self._zero_shots(sorted({setting.variant for setting in settings}), digest, texts)
@@ -276,7 +284,7 @@ class ClassEvaluator:
         return scored
 
     def _zero_shots(
-        self, variants: Sequence[int], digest: str, texts: Sequence[TextFeatures]
+        self, variants: Sequence[int], digest: str, texts: Mapping[int, TextFeatures]
     ) -> dict[int, tuple[Tensor, Tensor | None]]:
         """S_G [1, 1] and S~_L [1, N] of a picture by variants; without windows there is no S~_L.
 
@@ -309,7 +317,7 @@ class ClassEvaluator:
         sample: Sample,
         mask: NDArray[np.bool_],
         digest: str,
-        texts: Sequence[TextFeatures],
+        texts: Mapping[int, TextFeatures],
         memory: Memory | None,
         settings: Sequence[_Setting],
         root: Path,

@@ -36,6 +36,8 @@ def main() -> None:
     parser.add_argument("--photographs", type=Path, help="folder of classes in a layout that `evaluate` understands")
     parser.add_argument("--lines", type=int, default=3, help="simulated lines (designs) of each class")
     parser.add_argument("--parts", type=int, default=10, help="good, and as many defective, parts of each line")
+    parser.add_argument("--defect-lines", type=int, default=1, help="lines of each class with held-out defects")
+    parser.add_argument("--defect-parts", type=int, default=6, help="parts of each of those lines")
     parser.add_argument("--most", type=int, default=20, help="photographs of each class, good and as many defective")
     parser.add_argument("--dtype", default="fp32")
     arguments = parser.parse_args()
@@ -45,15 +47,19 @@ def main() -> None:
         parser.error("no head comes with the bundled model; name one with --head")
     filo = Filo(backbone, head)
     found: dict[str, list[Measured]] = {}
-    for group, classes in groups().items():
-        if group != "seen classes":
-            found[group] = [on_simline(filo, *each, arguments.lines, arguments.parts) for each in classes]
+    amounts = {
+        "held-out classes": (arguments.lines, arguments.parts),
+        "held-out defects": (arguments.defect_lines, arguments.defect_parts),
+    }
+    for group, amount in amounts.items():
+        found[group] = [on_simline(filo, *each, *amount) for each in groups()[group]]
     if arguments.photographs:
         classes = [few(data, arguments.most) for data in find_classes(arguments.photographs)]
         found |= {measured.name: [measured] for measured in on_classes(filo, classes, arguments.photographs)}
     facts = (
         f"Head fingerprint `{head.fingerprint[:16]}` on `{backbone.name}`, {backbone.dtype}, "
-        f"torch {torch.__version__}, {os.cpu_count()} cores, {platform.machine()}, {datetime.now(timezone.utc):%Y-%m-%d}."
+        f"torch {torch.__version__}, {os.cpu_count()} cores, {platform.machine()}, "
+        f"{datetime.now(timezone.utc):%Y-%m-%d}."
     )
     lines = ["", facts, "", *table(found), "", *naming_table(found), ""]
     if arguments.head is not None:

@@ -41,7 +41,7 @@ def pack() -> PromptPack:
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_dataset(tmp_path_factory.mktemp("data"), train=3, good=2, bad=2)
+    return write_dataset(tmp_path_factory.mktemp("data"), train=3, good=1, bad=1)
 
 
 def evaluate(

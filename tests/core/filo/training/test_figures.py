@@ -1,15 +1,18 @@
 """Figures of a head beside the other methods, and the card that shows them."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from core.evaluate.datasets import find_classes
 from core.explain import Likeness
 from core.filo.filo import Filo, FiloInspection
 from core.filo.training.card import render
-from core.filo.training.figures import METHODS, Measured, Naming, on_simline
+from core.filo.training.figures import METHODS, Measured, Naming, on_classes, on_simline
 from core.training.measure import Figures
+from tests.support.parts import write_dataset
 
 KINDS = ("crack", "crack", "dent")
 
@@ -47,6 +50,14 @@ def test_all_methods_are_measured_on_the_same_parts(filo: Filo) -> None:
     assert tuple(found.figures) == METHODS
     assert all(0 <= value <= 1 for each in found.figures.values() for value in vars(each).values())
     assert found == on_simline(filo, "bottle", ("crack",), lines=1, parts=2)
+
+
+def test_photographs_are_measured_by_all_methods(filo: Filo, tmp_path: Path) -> None:
+    root = write_dataset(tmp_path, train=0, good=1, bad=2)
+    (found,) = on_classes(filo, find_classes(root), root)
+    assert (found.name, found.pictures) == ("tile", 3)
+    assert set(found.figures) == set(METHODS)
+    assert found.naming == Naming(), "the folder is called defect, and so is no kind of the pack"
 
 
 def test_the_card_shows_means_by_group() -> None:
