@@ -37,6 +37,7 @@ from core.filo.training.trainer import Progress, Trainer
 from core.packs.pack import PromptPack
 from core.printable import shown
 from core.training.measure import groups
+from core.training.split import HELD_OUT_CLASSES, HELD_OUT_DEFECTS
 from edge.clock import iso_ms, utc_now
 
 HEAD, CARD = "filo.safetensors", "CARD.md"
@@ -148,7 +149,7 @@ class Training:
             "pictures": len(self._examples),
             "anomalous": anomalous,
             "classes": sorted(self._packs),
-            "held_out": list(self.held_out),
+            "held_out": [*self.held_out, *((*HELD_OUT_CLASSES, *HELD_OUT_DEFECTS) if self._simulated else ())],
             "recipe": asdict(self._choice.recipe),
         }
         return {"source": "trained with `alfa-edge filo train`", "notes": notes} | self._choice.record

@@ -1,7 +1,7 @@
 """Measures the bundled head and writes its figures into the bundled model's card: `python -m core.filo.training`.
 
 With `--photographs FOLDER`, classes of real photographs are measured too. `--head FILE` measures another head, and
-prints the figures in the place of writing them.
+prints the figures in the place of writing them; `--bundle FILE` makes another head the bundled one, in float16.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import torch
 from core import models
 from core.backbone import BUNDLED, load_backbone
 from core.evaluate.datasets import DataClass, Sample, find_classes
-from core.filo.bundled import bundled_head
+from core.filo.bundled import HEAD, bundled_head
 from core.filo.filo import Filo
 from core.filo.head import load_head
 from core.filo.training.card import naming_table, table
@@ -33,6 +33,7 @@ _BEGIN, _END = "<!-- FiLo: made by `python -m core.filo.training` -->", "<!-- en
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m core.filo.training", description=__doc__)
     parser.add_argument("--head", type=Path, help="another head; its figures are printed, not written")
+    parser.add_argument("--bundle", type=Path, help="the head that is to come with the package; nothing is measured")
     parser.add_argument("--photographs", type=Path, help="folder of classes in a layout that `evaluate` understands")
     parser.add_argument("--lines", type=int, default=3, help="simulated lines (designs) of each class")
     parser.add_argument("--parts", type=int, default=10, help="good, and as many defective, parts of each line")
@@ -41,6 +42,10 @@ def main() -> None:
     parser.add_argument("--most", type=int, default=20, help="photographs of each class, good and as many defective")
     parser.add_argument("--dtype", default="fp32")
     arguments = parser.parse_args()
+    folder = Path(next(iter(models.__path__)))
+    if arguments.bundle is not None:
+        load_head(arguments.bundle).save(folder / HEAD, dtype=torch.float16)
+        return
     backbone = load_backbone(BUNDLED, None, dtype=arguments.dtype)
     head = bundled_head(backbone) if arguments.head is None else load_head(arguments.head)
     if head is None:
@@ -65,7 +70,7 @@ def main() -> None:
     if arguments.head is not None:
         sys.stdout.write("\n".join(lines) + "\n")
         return
-    card = Path(next(iter(models.__path__))) / "CARD.md"
+    card = folder / "CARD.md"
     before, rest = card.read_text("utf-8").split(_BEGIN)
     card.write_text(before + "\n".join([_BEGIN, *lines, _END]) + rest.split(_END)[1], "utf-8")
 
