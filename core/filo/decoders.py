@@ -73,7 +73,7 @@ class ConvolutionDecoder(nn.Module):
         shapes = [self.get_submodule(f"fc_{name}.{place}") for name in self.kernels]
         high, wide = (max(KERNELS[name][side] for name in self.kernels) for side in (0, 1))
         weights = [_centred(shape.get_parameter("weight"), high, wide) for shape in shapes]
-        biases = [shape.get_parameter("bias") for shape in shapes]
+        biases: list[Tensor] = [shape.get_parameter("bias") for shape in shapes]
         return torch.stack(weights).sum(0), torch.stack(biases).sum(0)
 
 

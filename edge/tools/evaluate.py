@@ -210,8 +210,8 @@ class Evaluator:
         """Steps of the bar: each picture is encoded once and scored once."""
         shots = min(max(self._plan.shots) * self._plan.seeds, len(data.train))
         mapped = any(one.few and (one.mutual or max(self._plan.shots)) for one in self._plan.variants)
-        mapped += self._head is not None and self._choice.ablate  # by FiLo and by the others
-        return (2 + mapped) * (len(data.test) + min(CALIBRATION, len(data.train))) + (1 + mapped) * shots
+        passes = 2 + mapped + (self._head is not None and self._choice.ablate)  # by FiLo, and by the others
+        return passes * (len(data.test) + min(CALIBRATION, len(data.train))) + (1 + mapped) * shots
 
     @contextmanager
     def _bar(self) -> Iterator[Progress]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from core.backbone import Backbone
@@ -22,29 +23,30 @@ def start_at_tower(head: FiloHead, backbone: Backbone, streams: Streams) -> None
         backbone: The tower.
         streams: Of some pictures, from which the tokens' spread is taken.
     """
-    for decode, tokens in zip(head.decoder_linear.fc, streams.ordinary, strict=True):
+    for place, tokens in enumerate(streams.ordinary):
         weight, bias = _own_way(backbone, tokens)
-        decode.weight.copy_(weight)
-        decode.bias.copy_(bias)
-    convolutions = head.decoder_cov
-    centre = convolutions.kernels[0]  # zeros elsewhere: shapes grow from what is learnt
+        head.get_parameter(f"decoder_linear.fc.{place}.weight").copy_(weight)
+        head.get_parameter(f"decoder_linear.fc.{place}.bias").copy_(bias)
+    centre = head.record.kernels[0]  # zeros elsewhere: shapes grow from what is learnt
     for place, tokens in enumerate(streams.values):
         weight, bias = _own_way(backbone, tokens)
-        if convolutions.narrow is not None:
-            narrow = convolutions.narrow[place].weight
-            left, strengths, right = torch.linalg.svd(weight, full_matrices=False)
-            rank = min(len(narrow), len(strengths))
-            narrow[:rank].copy_(right[:rank])
-            weight = torch.nn.functional.pad(left[:, :rank] * strengths[:rank], (0, len(narrow) - rank))
-        for name in convolutions.kernels:
-            shape = convolutions.get_submodule(f"fc_{name}.{place}")
-            kernel, offset = shape.get_parameter("weight"), shape.get_parameter("bias")
-            kernel.zero_()
-            offset.zero_()
+        if head.record.bottleneck is not None:
+            weight = _narrowed(weight, head.get_parameter(f"decoder_cov.narrow.{place}.weight"))
+        for name in head.record.kernels:
+            kernel = head.get_parameter(f"decoder_cov.fc_{name}.{place}.weight").zero_()
+            offset = head.get_parameter(f"decoder_cov.fc_{name}.{place}.bias").zero_()
             if name == centre:
                 kernel[:, :, kernel.shape[2] // 2, kernel.shape[3] // 2] = weight
                 offset.copy_(bias)
-    head.adapter.fc[2].weight.zero_()
+    head.get_parameter("adapter.fc.2.weight").zero_()
+
+
+def _narrowed(weight: Tensor, narrow: Tensor) -> Tensor:
+    """What of a map [d, w] is left to do [d, b] behind its strongest directions, which `narrow` [b, w] becomes."""
+    left, strengths, right = torch.linalg.svd(weight, full_matrices=False)
+    rank = min(len(narrow), len(strengths))
+    narrow[:rank].copy_(right[:rank])
+    return F.pad(left[:, :rank] * strengths[:rank], (0, len(narrow) - rank))
 
 
 def _own_way(backbone: Backbone, tokens: Tensor) -> tuple[Tensor, Tensor]:
