@@ -18,12 +18,14 @@ class TextFeatures:
         abnormal: [P-, d], the abnormal ones.
         descriptors: [D, d], unit length, or None: the short phrases that explain an anomaly.
         phrases: The D descriptors themselves.
+        fingerprint: Of the model that they are of; empty where nobody says.
     """
 
     normal: Tensor
     abnormal: Tensor
     descriptors: Tensor | None = None
     phrases: tuple[str, ...] = ()
+    fingerprint: str = ""
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,10 +20,12 @@ from core.backbone import DTYPES, Backbone
 from core.bank.feature_maps import FeatureMaps
 from core.bank.indexer import Indexer
 from core.bank.memory import Index, Memory, reference_map, search
+from core.bank.tiled_index import AnyIndex, by_tile
 from core.graph import GraphedPass
+from core.identity import refuse_other_texts
 from core.image import Rgb
 from core.inspection import Inspection as Inspection
-from core.inspection import rows_alike, to_host
+from core.inspection import merge, refuse_faults, rows_alike, to_host
 from core.likeness import compare
 from core.masked import MaskedPass
 from core.method import ALFA as ALFA
@@ -32,7 +34,10 @@ from core.method import WINCLIP as WINCLIP
 from core.method import Method as Method
 from core.packs.compiled import CompiledPack
 from core.packs.pack import TEMPLATE_PROMPTS, Prompts
+from core.picture import check_frames
+from core.rows import check_rows
 from core.steps import Steps, finish
+from core.tiles import WHOLE, Tiling
 from core.towers import Tower
 from core.vision import Features, VisionPass, lift
 from core.windows import harmonic, windows_of
@@ -131,28 +136,49 @@ class Alfa:
     def _texts(self, normal: Tensor, abnormal: Tensor) -> TextFeatures:
         if self.method.unit_prompts:
             normal, abnormal = F.normalize(normal, dim=-1), F.normalize(abnormal, dim=-1)
-        return TextFeatures(normal.to(self.backbone.device), abnormal.to(self.backbone.device))
+        device, fingerprint = self.backbone.device, self.backbone.fingerprint
+        return TextFeatures(normal.to(device), abnormal.to(device), fingerprint=fingerprint)
 
     def feature_maps(self, shape: tuple[int, int]) -> FeatureMaps:
         """As `Indexer.feature_maps`."""
         return self._indexer.feature_maps(shape)
 
     @torch.inference_mode()
-    def remember(self, frame: Rgb, shape: tuple[int, int] | None = None) -> Memory:
-        """The memory of one frame, on the CPU; `shape`: what its feature maps are made for, by default its own."""
-        return self._indexer.remember(self.vision(self.backbone.pixels([frame])), frame, shape)
+    def remember(self, frame: Rgb, shape: tuple[int, int] | None = None, tiling: Tiling = WHOLE) -> Memory:
+        """The memory of one frame, or of its tiles, row by row, on the CPU.
+
+        `shape` is what feature maps are made for, height and width of a frame; by default its own.
+
+        Raises:
+            TilingError: the frame or `shape` is too small for its tiles.
+        """
+        check_frames([frame])
+        tiles, shape = tiling.cut(frame), tiling.tile_size(shape or (frame.shape[0], frame.shape[1]))
+        return self._indexer.remember(self.vision(self.backbone.pixels(tiles)), tiles, shape)
 
     def index(
-        self, memories: Sequence[Memory], owners: Sequence[int], shape: tuple[int, int], *, limit: int | None = None
-    ) -> Index:
+        self,
+        memories: Sequence[Memory],
+        owners: Sequence[int],
+        shape: tuple[int, int],
+        *,
+        limit: int | None = None,
+        tiling: Tiling = WHOLE,
+    ) -> AnyIndex:
         """What parts are compared with; as `Indexer.index_in_steps`."""
-        return finish(self.index_in_steps(memories, owners, shape, limit=limit))
+        return finish(self.index_in_steps(memories, owners, shape, limit=limit, tiling=tiling))
 
     def index_in_steps(
-        self, memories: Sequence[Memory], owners: Sequence[int], shape: tuple[int, int], *, limit: int | None = None
-    ) -> Steps[Index]:
+        self,
+        memories: Sequence[Memory],
+        owners: Sequence[int],
+        shape: tuple[int, int],
+        *,
+        limit: int | None = None,
+        tiling: Tiling = WHOLE,
+    ) -> Steps[AnyIndex]:
         """As `Indexer.index_in_steps`."""
-        return self._indexer.index_in_steps(memories, owners, shape, limit=limit)
+        return self._indexer.index_in_steps(memories, owners, shape, limit=limit, tiling=tiling)
 
     def hear(self, index: Index, texts: Sequence[tuple[float, float]]) -> Index:
         """`index` with the text side, as `text_scores` gives it of the shots that are left out in turn."""
@@ -165,19 +191,43 @@ class Alfa:
         return scores[0], scores[-1]
 
     def inspect(
-        self, frames: Sequence[Rgb], texts: Sequence[TextFeatures], indexes: Sequence[Index | None] | None = None
+        self,
+        frames: Sequence[Rgb],
+        texts: Sequence[TextFeatures],
+        indexes: Sequence[AnyIndex | None] | None = None,
+        tilings: Sequence[Tiling] | None = None,
     ) -> list[Inspection]:
         """Inspects frames (uint8 [H, W, 3], RGB, of any sizes), each by its own text features, in one pass.
 
-        A frame that has an index of normal shots is also compared with them; this needs `patches`.
+        A frame that has an index of normal shots is also compared with them; this needs `patches`. Tiles of a frame
+        are rows of the same pass. Without `tilings` a frame has that of its index, and none without an index.
 
         Raises:
-            ValueError: there are no windows, and a frame has no index.
+            ValueError: a frame is something else, texts, indexes or tilings are not as many, or there are no windows
+                and a frame has no index.
+            NotFiniteError: what the model says of a frame is no number.
+            TilingError: a frame is to be cut in another way than the shots of its index, or is too small.
+            OtherIdentityError: a text or an index was made by another model, or for other windows.
         """
-        sizes = [(frame.shape[0], frame.shape[1]) for frame in frames]
-        return self.inspect_pixels(self.backbone.pixels(frames), texts, sizes, indexes, frames)
+        check_frames(frames)
+        check_rows(len(frames), texts, indexes, tilings=tilings)
+        indexes = indexes or [None] * len(frames)
+        tilings = tilings or [WHOLE if index is None else index.tiling for index in indexes]
+        rows = [
+            (tile, text, of_tile)
+            for frame, text, index, tiling in zip(frames, texts, indexes, tilings, strict=True)
+            for tile, of_tile in zip(tiling.cut(frame), by_tile(index, tiling), strict=True)
+        ]
+        tiles, row_texts, row_indexes = zip(*rows, strict=True)
+        sizes = [(tile.shape[0], tile.shape[1]) for tile in tiles]
+        rows_found = iter(self._inspect_rows(self.backbone.pixels(tiles), row_texts, sizes, row_indexes, tiles))
+        found = [
+            merge([next(rows_found) for _ in range(tiling.count)], tiling, (frame.shape[0], frame.shape[1]))
+            for frame, tiling in zip(frames, tilings, strict=True)
+        ]
+        refuse_faults(found)
+        return found
 
-    @torch.inference_mode()
     def inspect_pixels(
         self,
         pixels: Tensor,
@@ -189,17 +239,39 @@ class Alfa:
         """As `inspect`, for pixels [B, 3, H, W] as the model wants them and the sizes of their frames.
 
         The frames themselves are needed where an index holds evidence.
+
+        Raises:
+            ValueError: as `inspect`, or there are no frames where they are needed.
         """
+        check_rows(len(pixels), texts, indexes, sizes=sizes, frames=frames)
+        found = self._inspect_rows(pixels, texts, sizes, indexes or [None] * len(texts), frames)
+        refuse_faults(found)
+        return found
+
+    @torch.inference_mode()
+    def _inspect_rows(
+        self,
+        pixels: Tensor,
+        texts: Sequence[TextFeatures],
+        sizes: Sequence[tuple[int, int]],
+        indexes: Sequence[Index | None],
+        frames: Sequence[Rgb],
+    ) -> list[Inspection]:
+        self._refuse_others(texts, indexes)
         features = self.vision(pixels)
-        indexes = indexes or [None] * len(texts)
         inspections: dict[int, Inspection] = {}
+        maps = self._indexer.maps_of(indexes, frames)
         for rows in rows_alike(texts, indexes):
             text, index = texts[rows[0]], indexes[rows[0]]
             part = features if len(rows) == len(texts) else features.take(rows)
-            maps = self._indexer.maps_for(index, [frames[row] for row in rows])
-            judged = self._judge(part, maps, text, index, [sizes[row] for row in rows])
+            compared = [torch.cat(kind) for kind in zip(*(maps[row] for row in rows), strict=True)]
+            judged = self._judge(part, compared, text, index, [sizes[row] for row in rows])
             inspections.update(zip(rows, judged, strict=True))
         return [inspections[row] for row in range(len(texts))]
+
+    def _refuse_others(self, texts: Sequence[TextFeatures], indexes: Sequence[Index | None]) -> None:
+        refuse_other_texts(texts, self.backbone.fingerprint)
+        self._indexer.refuse_others(indexes)
 
     def _judge(
         self,

@@ -1,42 +1,34 @@
-"""The CLIP model: loading it, telling what it is, pixels and prompts into its terms."""
+"""The CLIP model on its device: what it is, pixels and prompts into its terms."""
 
 from __future__ import annotations
 
-import hashlib
-import logging
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from core.clip import CLIP, SimpleTokenizer, open_clip
+from core.fingerprint import fingerprint_of, picture, sentence
 from core.model_error import ModelError
 from core.models import BUNDLED as BUNDLED
-from core.models import load_bundled
+from core.overrides import NONE, Overrides
 from core.preprocess import VERSION as PREPROCESS_VERSION
 from core.preprocess import Preprocess
 from core.text_tower import TextTower
 from core.traits import CLIP_TRAITS, Traits
-from core.weights.file import why_not_read
-from core.weights.source import find
+from core.vision import UnsupportedModelError, VisionPass
+from core.weights.clip_weights import CLIP_MEAN as CLIP_MEAN
+from core.weights.clip_weights import CLIP_STD as CLIP_STD
+from core.weights.clip_weights import UNTRAINED as UNTRAINED
+from core.weights.clip_weights import load_clip
 from core.weights.store import Store
+from core.windows import Windows
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-UNTRAINED = "untrained"
 DEFAULT = BUNDLED
 """What pictures are judged by where no model is named and no line is configured."""
-_UNTRAINED_CONFIG = {
-    "embed_dim": 128,
-    "vision_cfg": {"image_size": 240, "layers": 6, "width": 192, "head_width": 32, "patch_size": 16},
-    "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 128, "heads": 4, "layers": 2},
-}
-CLIP_MEAN: tuple[float, ...] = open_clip.OPENAI_DATASET_MEAN
-CLIP_STD: tuple[float, ...] = open_clip.OPENAI_DATASET_STD
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,13 +37,14 @@ class Backbone:
 
     Attributes:
         name: As in every verdict; begins with `untrained` when the weights are random.
-        fingerprint: SHA-256, hexadecimal, of the weights in float32 and the preprocessing.
+        fingerprint: SHA-256, hexadecimal, of weights, architecture, preprocessing and output; see `core.fingerprint`.
         device: Where it computes.
         dtype: What windows are computed in: `fp32`, `bf16` or `fp16`.
         visual: open_clip's vision transformer, float32, on the device.
         pixels: Frames to the transformer's input, on the device.
         text: The other half of the model, which embeds sentences.
         traits: What suits it.
+        assumed: What nobody said of its weights, in words; empty where all is known.
     """
 
     name: str
@@ -62,6 +55,7 @@ class Backbone:
     pixels: Preprocess
     text: TextTower
     traits: Traits = CLIP_TRAITS
+    assumed: str = ""
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -75,60 +69,40 @@ class Backbone:
 
 
 def load_backbone(
-    name: str, weights: str | None, device: str = "cpu", dtype: str = "auto", store: Store | None = None
+    name: str,
+    weights: str | None,
+    device: str = "cpu",
+    dtype: str = "auto",
+    store: Store | None = None,
+    overrides: Overrides = NONE,
 ) -> Backbone:
     """The model `name` of open_clip with `weights`, a pretrained tag or a file.
 
     `bundled` is the model that comes with the package and `untrained` one with random weights; they take no `weights`.
 
-    A tag is looked for in `store`, then where open_clip keeps what it fetched itself. Weights are read
+    A tag is looked for in `store`, then where open_clip keeps what it fetched itself. A file there is known by its
+    record; of any other `Backbone.assumed` says what is taken for granted, unless `overrides` say it. Weights are read
     without running any code that they may hold.
 
     Raises:
-        ModelError: model, weights, device or dtype cannot be had as asked. Nothing else is used in their place.
+        ModelError: model, weights, device, dtype or input size cannot be had as asked. Nothing else is used in their
+            place.
     """
     where = resolve_device(device)
     kind = resolve_dtype(dtype, where)
-    if name == UNTRAINED:
-        return wrap_model(UNTRAINED, _untrained(), _tokenize, where, kind, CLIP_MEAN, CLIP_STD, reload=_untrained)
-    if name == BUNDLED:
-        bundled, card = load_bundled()
-        return wrap_model(
-            card.name,
-            bundled,
-            _tokenize,
-            where,
-            kind,
-            CLIP_MEAN,
-            CLIP_STD,
-            traits=card.traits,
-            reload=lambda: load_bundled()[0],
-        )
-    if weights is None:
-        raise ModelError(f"model {name!r} needs weights: a pretrained tag of open_clip or the path of a file")
-    path, settings = find(name, weights, store)
-    read = partial(read_model, name, path, settings)
-    mean, std = settings.get("mean", CLIP_MEAN), settings.get("std", CLIP_STD)
-    return wrap_model(name, read(), open_clip.get_tokenizer(name), where, kind, mean, std, reload=read)
-
-
-def read_model(name: str, path: Path, settings: dict[str, Any], called: str | None = None) -> CLIP:
-    """The model `name` of open_clip with the weights of a file, every one of them, read without running any code.
-
-    Raises:
-        ModelError: they do not load; it names the file as `called`, or by its path.
-    """
-    try:
-        with _quiet():
-            return open_clip.create_model(
-                name,
-                str(path),
-                device="cpu",
-                force_quick_gelu=bool(settings.get("quick_gelu")),
-                weights_only=True,
-            )
-    except Exception as error:  # the readers of three file formats, each with errors of its own
-        raise ModelError(f"weights {called or path} do not load into {name}: {why_not_read(error)}") from None
+    network, known = load_clip(name, weights, store, overrides)
+    return wrap_model(
+        known.name,
+        network,
+        known.tokenize,
+        where,
+        kind,
+        known.mean,
+        known.std,
+        traits=known.traits,
+        reload=known.reload,
+        assumed=known.assumed,
+    )
 
 
 def resolve_device(device: str) -> torch.device:
@@ -167,24 +141,6 @@ def cpu_has_bf16() -> bool:
     return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16"))
 
 
-@cache
-def _tokenizer() -> SimpleTokenizer:
-    return SimpleTokenizer(context_length=77)
-
-
-def _tokenize(sentences: list[str]) -> Tensor:
-    """open_clip's own tokenizer, made when there is something to say: a start with compiled packs goes without."""
-    tokens: Tensor = _tokenizer()(sentences)
-    return tokens
-
-
-def _untrained() -> CLIP:
-    """A small CLIP with seeded random weights, the same on every machine."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        return CLIP(**_UNTRAINED_CONFIG)
-
-
 def wrap_model(
     name: str,
     model: Any,
@@ -196,20 +152,42 @@ def wrap_model(
     *,
     traits: Traits = CLIP_TRAITS,
     reload: Callable[[], Any] | None = None,
+    assumed: str = "",
 ) -> Backbone:
     """A CLIP model of open_clip as a backbone, which takes it apart: only its vision transformer goes to `device`.
 
     With `reload`, which gives the model anew, the text half can be let go of.
+
+    Raises:
+        ModelError: the method's pass cannot run it.
     """
     model.eval().requires_grad_(False)
     size = model.visual.image_size
     height, width = (size, size) if isinstance(size, int) else size
-    fingerprint = fingerprint_of(model, (height, width), tuple(mean), tuple(std), PREPROCESS_VERSION)
+    described = ((height, width), tuple(mean), tuple(std), PREPROCESS_VERSION)
+    here = Preprocess((height, width), mean, std, torch.device("cpu"))
+    try:
+        fingerprint = fingerprint_of(model, _output(model, here), described)
+    except UnsupportedModelError as error:
+        raise ModelError(f"model {name!r} cannot be used: {error}") from error
     visual = model.visual.to(device)
     del model.visual
     pixels = Preprocess((height, width), mean, std, device)
     text = TextTower(model, tokenize, None if reload is None else partial(_text_of, reload))
-    return Backbone(name, fingerprint, device, dtype, visual, pixels, text, traits)
+    return Backbone(name, fingerprint, device, dtype, visual, pixels, text, traits, assumed)
+
+
+@torch.inference_mode()
+def _output(model: Any, pixels: Preprocess) -> list[Tensor]:
+    """What the method's own pass and the text half make of the fixed picture and sentence."""
+    rows, cols = (int(side) for side in model.visual.grid_size)
+    corner = torch.tensor([[0, 1, cols, cols + 1]])  # the one window that is needed
+    windows = [Windows(2, (rows, cols), corner, torch.ones(1, rows * cols))] if min(rows, cols) > 1 else []
+    features = VisionPass(model.visual, windows, patches=True)(pixels([picture(pixels.size)]))
+    assert features.patches is not None
+    half = model if hasattr(model, "context_length") else model.text
+    tokens = sentence(int(half.context_length), int(half.vocab_size))
+    return [features.image, *features.windows, features.patches, model.encode_text(tokens)]
 
 
 def _text_of(reload: Callable[[], Any]) -> Any:
@@ -217,23 +195,3 @@ def _text_of(reload: Callable[[], Any]) -> Any:
     model.eval().requires_grad_(False)
     del model.visual
     return model
-
-
-def fingerprint_of(model: Any, *preprocessing: object) -> str:
-    """SHA-256, hexadecimal, of the weights in float32 and of what is done to pictures before them."""
-    digest = hashlib.sha256(repr(preprocessing).encode())
-    for key, value in sorted(model.state_dict().items()):
-        digest.update(f"{key}{tuple(value.shape)}".encode())
-        digest.update(value.detach().cpu().float().contiguous().numpy())
-    return digest.hexdigest()
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """open_clip logs each of its steps to the root logger; what matters of them is in the error that it raises."""
-    before = logging.root.manager.disable
-    logging.disable(logging.ERROR)
-    try:
-        yield
-    finally:
-        logging.disable(before)

@@ -17,6 +17,7 @@ from core.alfa import Alfa
 from core.bank.feature_maps import MapKind
 from core.bank.memory import Memory
 from core.preprocess import VERSION as PREPROCESS_VERSION
+from core.tiles import WHOLE, Tiling
 
 _DTYPE = "float16"
 _PATCH = "patch"
@@ -39,13 +40,17 @@ class Encoding:
         fingerprint: Of the model's weights and preprocessing; SHA-256, hexadecimal.
         preprocess: Version of the preprocessing.
         shapes: Of one picture's features by their kind: `window:<scale>` (W, d) of each scale, then `patch` (N, w);
-            of windows that are not exact `window:<scale>:<mode>`.
+            of windows that are not exact `window:<scale>:<mode>`, and of those at another step than 1 with
+            `:step<stride>` behind it. With tiles, of each.
+        maps: The feature maps; with tiles, of each.
+        tiling: Of the pictures. It stands in the name of each kind that is kept, as `patch@2x2@0.2`.
     """
 
     fingerprint: str
     preprocess: int
     shapes: tuple[tuple[str, tuple[int, int]], ...]
     maps: tuple[MapKind, ...] = ()
+    tiling: Tiling = WHOLE
 
     @property
     def fingerprints(self) -> tuple[str, ...]:
@@ -61,7 +66,7 @@ class Encoding:
         """One row a variant and kind: variant, kind, fingerprint, preprocess, dtype, shape (JSON), crc32, data.
 
         Args:
-            features: By variant 0..15, of which 0 must be there; each of one picture (S = 1).
+            features: By variant 0..15, of which 0 must be there; each of one picture, S = 1 or its tiles.
 
         Raises:
             FeaturesError: they are of another shape, of no such variant, or not finite.
@@ -71,15 +76,15 @@ class Encoding:
         rows = []
         for variant, memory in sorted(features.items()):
             tensors = [*memory.windows, memory.patches, *memory.maps]
-            if [tuple(one.shape) for one in tensors] != [(1, *shape) for _, _, shape in self._kinds()]:
+            if [tuple(one.shape) for one in tensors] != [(self.tiling.count, *shape) for _, _, shape in self._kinds()]:
                 found = ", ".join(str(list(one.shape)) for one in tensors)
-                wanted = ", ".join(f"{kind} {[1, *shape]}" for kind, _, shape in self._kinds())
+                wanted = ", ".join(f"{kind} {[self.tiling.count, *shape]}" for kind, _, shape in self._kinds())
                 raise FeaturesError(f"features of variant {variant} have shapes {found}; the encoding has {wanted}")
             for (kind, fingerprint, shape), tensor in zip(self._kinds(), tensors, strict=True):
                 if not bool(tensor.isfinite().all()):
                     raise FeaturesError(f"features {kind} of variant {variant} are not all finite numbers")
                 same = {"fingerprint": fingerprint, "preprocess": self.preprocess}
-                rows.append({"variant": int(variant), "kind": kind, **same, **_blob(tensor, shape)})
+                rows.append({"variant": int(variant), "kind": kind, **same, **_blob(tensor, self._kept(shape))})
         return rows
 
     def unpack(self, rows: Iterable[Mapping[str, Any]]) -> dict[int, Memory]:
@@ -93,7 +98,9 @@ class Encoding:
         for row in rows:
             kind, variant = row["kind"], row["variant"]
             if kind in shapes:  # windows of a scale that is no longer used do no harm
-                found.setdefault(variant, {})[kind] = _tensor(row, shapes[kind])
+                found.setdefault(variant, {})[kind] = _tensor(row, self._kept(shapes[kind])).view(
+                    self.tiling.count, *shapes[kind]
+                )
         if found and 0 not in found:
             raise FeaturesError("features of variant 0 are missing")
         return {variant: self._memory(variant, tensors) for variant, tensors in sorted(found.items())}
@@ -101,24 +108,38 @@ class Encoding:
     def _memory(self, variant: int, tensors: Mapping[str, Tensor]) -> Memory:
         if missing := [kind for kind, _, _ in self._kinds() if kind not in tensors]:
             raise FeaturesMissingError(f"features {missing[0]} of variant {variant} are missing")
-        windows = tuple(tensors[kind] for kind, _ in self.shapes if kind != _PATCH)
-        return Memory(windows, tensors[_PATCH], tuple(tensors[_MAP + one.name] for one in self.maps))
+        ordered = [tensors[kind] for kind, _, _ in self._kinds()]
+        own = len(self.shapes)
+        return Memory(tuple(ordered[: own - 1]), ordered[own - 1], tuple(ordered[own:]))
 
     def _kinds(self) -> list[tuple[str, str, tuple[int, ...]]]:
         """Kind, fingerprint and shape of all that is kept of a picture, in the order of `Memory`'s attributes."""
-        own: list[tuple[str, str, tuple[int, ...]]] = [(kind, self.fingerprint, shape) for kind, shape in self.shapes]
-        return own + [(_MAP + one.name, one.fingerprint, one.shape) for one in self.maps]
+        tiles = f"@{self.tiling.name}" if self.tiling.name else ""
+        own: list[tuple[str, str, tuple[int, ...]]]
+        own = [(kind + tiles, self.fingerprint, shape) for kind, shape in self.shapes]
+        return own + [(_MAP + one.name + tiles, one.fingerprint, one.shape) for one in self.maps]
+
+    def _kept(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape in which features are kept: of a picture as it is without a number of tiles."""
+        return shape if self.tiling.count == 1 else (self.tiling.count, *shape)
 
 
-def encoding_of(alfa: Alfa, shape: tuple[int, int] | None = None) -> Encoding:
-    """What the features of a method's pass are made by, of pictures of about such a height and width."""
+def encoding_of(alfa: Alfa, shape: tuple[int, int] | None = None, tiling: Tiling = WHOLE) -> Encoding:
+    """What the features of a method's pass are made by, of pictures of about such a height and width, in tiles.
+
+    Raises:
+        TilingError: the pictures are too small for their tiles.
+    """
     width, joint = alfa.backbone.visual.proj.shape
     rows, cols = alfa.backbone.grid
     mode = "" if alfa.method.windows == "exact" else f":{alfa.method.windows}"
+    mode += "" if alfa.method.stride == 1 else f":step{alfa.method.stride}"
     windows = [(f"window:{one.scale}{mode}", (len(one.index), int(joint))) for one in alfa.windows]
-    maps = alfa.feature_maps(shape).kinds if shape is not None and alfa.method.few_shot == "evidence" else ()
+    maps: tuple[MapKind, ...] = ()
+    if shape is not None and alfa.method.few_shot == "evidence":
+        maps = alfa.feature_maps(tiling.tile_size(shape)).kinds
     shapes = (*windows, (_PATCH, (rows * cols, int(width))))
-    return Encoding(alfa.backbone.fingerprint, PREPROCESS_VERSION, shapes, maps)
+    return Encoding(alfa.backbone.fingerprint, PREPROCESS_VERSION, shapes, maps, WHOLE if tiling.count == 1 else tiling)
 
 
 def _blob(tensor: Tensor, shape: tuple[int, ...]) -> dict[str, Any]:
@@ -127,10 +148,10 @@ def _blob(tensor: Tensor, shape: tuple[int, ...]) -> dict[str, Any]:
 
 
 def _tensor(row: Mapping[str, Any], shape: tuple[int, ...]) -> Tensor:
-    """[1, *shape]."""
+    """Of `shape`."""
     data, what = row["data"], f"features {row['kind']} of variant {row['variant']}"
     if (row["dtype"], row["shape"]) != (_DTYPE, json.dumps(shape)):
         raise FeaturesError(f"{what} are {row['dtype']} {row['shape']}, the method's are {_DTYPE} {list(shape)}")
     if zlib.crc32(data) != row["crc32"] or len(data) != 2 * math.prod(shape):
         raise FeaturesError(f"{what} are damaged: they do not have the checksum that was recorded")
-    return torch.from_numpy(np.frombuffer(data, "<f2").astype(np.float16).reshape(1, *shape))
+    return torch.from_numpy(np.frombuffer(data, "<f2").astype(np.float16).reshape(shape))

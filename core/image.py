@@ -7,6 +7,7 @@ calls those of them that care.
 from __future__ import annotations
 
 import io
+import math
 import struct
 import zlib
 from collections.abc import Mapping
@@ -27,8 +28,15 @@ Map: TypeAlias = NDArray[np.float32]
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".pgm", ".ppm"})
 
+_PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8"
+_JPEG_HEADER = 1 << 20  # bytes in which it says its size, behind what a camera says of itself
+_HEADERS = ("JPEG", "BMP", "TIFF", "WEBP", "PPM")
+
 MOST_BYTES = 256 * 1024 * 1024
 """Of a picture's file."""
+
+
+_TOO_LARGE = f"has more than {MOST_PIXELS // 1_000_000} million pixels; cut the part out, or make the picture smaller"
 
 
 class ImageError(ValueError):
@@ -62,20 +70,39 @@ def decode(data: bytes, name: str = "picture") -> Rgb:
         ImageError: `data` is no picture that OpenCV reads; the message begins with `name`.
     """
     if not data:
-        raise ImageError(f"{name}: is empty")
+        raise ImageError(f"{name}: is empty; copy the file again")
+    if _pixels(data) > MOST_PIXELS:
+        raise ImageError(f"{name}: {_TOO_LARGE}")
     flags = cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION
     try:
         frame = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except (cv2.error, MemoryError) as error:
         if "CV_IO_MAX_IMAGE" in str(error):
-            raise ImageError(f"{name}: has more than {MOST_PIXELS // 1_000_000} million pixels") from None
+            raise ImageError(f"{name}: {_TOO_LARGE}") from None
         raise ImageError(f"{name}: cannot be decoded: {' '.join(str(error).split())[:200]}") from error
     if frame is None:
-        raise ImageError(f"{name}: no picture, damaged, or of a kind that is not read")
+        raise ImageError(f"{name}: no picture, damaged, or of a kind that is not read; save it as PNG or JPEG")
     try:
         return from_opencv(to_eight_bits(frame, data))
     except ImageError as error:
         raise ImageError(f"{name}: {error}") from None
+
+
+def _pixels(data: bytes) -> int:
+    """Of an encoded picture, by its header; 0 where that says nothing, and the decoder has to.
+
+    It takes no longer for what a stranger made: chunks of a PNG and segments of a JPEG can be without number.
+    """
+    if data.startswith(_PNG):
+        return math.prod(struct.unpack(">II", data[16:24])) if len(data) >= 24 else 0
+    start = data[:_JPEG_HEADER] if data.startswith(_JPEG) else data
+    try:
+        with Image.open(io.BytesIO(start), formats=_HEADERS) as header:
+            return header.width * header.height
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        return MOST_PIXELS + 1
+    except Exception:  # whatever the readers of five formats have against it
+        return 0
 
 
 def read(path: Path) -> Rgb:
@@ -136,3 +163,8 @@ def overlay(image: Rgb, heatmap: Map, low: float = 0.0, high: float = 1.0, opaci
     scaled = np.clip((heatmap - low) / max(high - low, 1e-6), 0.0, 1.0)
     colours = cv2.cvtColor(cv2.applyColorMap(grey(scaled.astype(np.float32)), cv2.COLORMAP_JET), cv2.COLOR_BGR2RGB)
     return np.asarray(cv2.addWeighted(image, 1.0 - opacity, colours, opacity, 0.0), dtype=np.uint8)
+
+
+def anomaly_overlay(image: Rgb, heatmap: Map, threshold: float) -> Rgb:
+    """`image` under its heatmap, from the heatmap's own least value in blue to the threshold, or above it, in red."""
+    return overlay(image, heatmap, low=float(heatmap.min()), high=max(float(heatmap.max()), threshold))

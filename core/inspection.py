@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -15,6 +17,10 @@ from core.adaptation import Labels
 from core.explain import Likeness
 from core.heatmap import Peak, find_peak, to_frame
 from core.image import Map
+from core.model_error import NotFiniteError
+from core.tiles import Tiling
+
+AnyInspection = TypeVar("AnyInspection", bound="Inspection")
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +54,24 @@ class Inspection:
     def heatmap(self) -> Map:
         """The map bilinearly at the frame's resolution, float32 [H, W], in [0, 1]."""
         return to_frame(self.patch_map, self.size)
+
+    @property
+    def fault(self) -> str | None:
+        """What of it is no finite number, in words; None when all is well."""
+        numbers = {
+            "the score": self.score,
+            "the global score": self.global_score,
+            "the local score": self.local_score,
+            "the score against the shots": self.memory_score,
+        }
+        for name, number in numbers.items():
+            if number is not None and not math.isfinite(number):
+                return f"{name} ({number}) is not a finite number"
+        if not np.isfinite(self.patch_map).all():
+            return "a value of the heatmap is not a finite number"
+        if self.likeness is not None and not np.isfinite(self.likeness.image).all():
+            return "the similarity to a descriptor is not a finite number"
+        return None
 
     @cached_property
     def peak(self) -> Peak:
@@ -92,6 +116,30 @@ def to_host(
         )
         for row, size in enumerate(sizes)
     ]
+
+
+def refuse_faults(inspections: Sequence[Inspection]) -> None:
+    """Raises NotFiniteError when one of the inspections is no number: compared with a threshold it would be normal."""
+    for number, inspection in enumerate(inspections, 1):
+        if (fault := inspection.fault) is not None:
+            remedy = "compute in fp32, where the model may overflow in half precision, or fetch its weights again"
+            raise NotFiniteError(f"frame {number} of {len(inspections)}: {fault}; {remedy}", inspections)
+
+
+def merge(tiles: Sequence[AnyInspection], tiling: Tiling, size: tuple[int, int]) -> AnyInspection:
+    """The inspection of a frame of `size` (height, width), pixels, from those of its tiles, row by row.
+
+    The map is that of all tiles. Scores, kept prompts and what the descriptors say of the image are those of the tile
+    whose score is the largest.
+    """
+    if tiling.count == 1:
+        return tiles[0]
+    top = tiles[int(np.argmax([tile.score for tile in tiles]))]  # what is no number is the largest, and gets refused
+    likeness = top.likeness
+    if likeness is not None:
+        patches = [tile.likeness.patch for tile in tiles if tile.likeness is not None]
+        likeness = replace(likeness, patch=tiling.merge_labels(patches))
+    return replace(top, patch_map=tiling.merge([tile.patch_map for tile in tiles]), size=size, likeness=likeness)
 
 
 def rows_alike(*columns: Sequence[object]) -> list[list[int]]:

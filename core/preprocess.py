@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from core.image import Rgb
+from core.picture import check_frames
 
 VERSION = 1
 """Part of the model's fingerprint: features of another preprocessing are features of another model."""
@@ -42,7 +43,12 @@ class Preprocess:
         self._pinned: dict[tuple[int, ...], Tensor] = {}
 
     def __call__(self, frames: Sequence[Rgb]) -> Tensor:
-        """float32 [B, 3, H, W] of frames uint8 [h, w, 3], RGB, of any sizes."""
+        """float32 [B, 3, H, W] of frames uint8 [h, w, 3], RGB, of any sizes.
+
+        Raises:
+            ImageError: there is none, or one is something else; floats, for instance, would be judged as nearly black.
+        """
+        check_frames(frames)
         resized = torch.cat([self._resize(self._load(slot, frame)) for slot, frame in enumerate(frames)])
         return torch.addcmul(self._shift, resized, self._scale)
 

@@ -15,7 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from core.backbone import fingerprint_of, resolve_device
+from core.backbone import resolve_device
+from core.fingerprint import fingerprint_of, picture
 from core.image import Rgb
 from core.model_error import ModelError, first_line
 from core.preprocess import VERSION as PREPROCESS_VERSION
@@ -45,7 +46,7 @@ class Tower:
         norm: Whether the network's final normalisation is applied to each layer.
         stride: Input sizes are multiples of it, pixels: the coarsest layer's.
         fixed: Whether the network takes this size only.
-        weights: SHA-256, hexadecimal, of the weights alone.
+        weights: SHA-256, hexadecimal, of weights, architecture and output at its own size; see `core.fingerprint`.
     """
 
     name: str
@@ -123,7 +124,7 @@ def load_tower(
     _check_size(found, (height, width), chosen, stride)
     if norm and not _has_norm(found.network):
         raise ModelError(f"{found.name} has no final normalisation of patches; leave norm off")
-    weights_sha256 = fingerprint_of(found.network, found.architecture)
+    weights_sha256 = fingerprint_of(found.network, _output(found, chosen, norm), found.architecture)
     _resize(found, (height, width))
     network = found.network.to(where)
     if where.type == "cpu":
@@ -150,6 +151,16 @@ def load_tower(
 def _identity(weights: str, size: tuple[int, int], pixels: Preprocess, layers: tuple[int, ...], norm: bool) -> str:
     described = (weights, size, pixels.mean, pixels.std, PREPROCESS_VERSION, layers, norm)
     return hashlib.sha256(repr(described).encode()).hexdigest()
+
+
+@torch.inference_mode()
+def _output(found: Loaded, layers: tuple[int, ...], norm: bool) -> list[Tensor]:
+    """What the network makes of the fixed picture, on the CPU."""
+    pixels = Preprocess(found.size, found.mean, found.std, torch.device("cpu"))
+    try:
+        return list(_features(found.network, pixels([picture(found.size)]), layers, norm))
+    except Exception as error:  # whatever a network has against its own size
+        raise _refused(found.name, found.size, error) from error
 
 
 def _features(network: Any, pixels: Tensor, layers: tuple[int, ...], norm: bool) -> tuple[Tensor, ...]:

@@ -7,14 +7,16 @@ from bisect import insort
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from core.image import Rgb
+from core.tiles import WHOLE, Tiling
 from edge.pass_times import PassTimes
 
 if TYPE_CHECKING:
     from core.adaptation import TextFeatures
-    from core.bank.memory import Index
+    from core.bank.tiled_index import AnyIndex
     from edge.inference import Scored
 
 _REMEMBERED = 0.99  # of a line's share, with each frame that is begun: shares are those of about the last hundred
@@ -27,16 +29,23 @@ class Job:
     Attributes:
         due: When the result has to be there, seconds of `edge.clock.monotonic`; infinite where that does not matter.
         alone: It was in a pass that failed, and now has one of its own: others are not to fail with it.
+        tiling: How the frame is cut.
     """
 
     image: Rgb
     text: TextFeatures
-    index: Index | None
+    index: AnyIndex | None
     line: str
     due: float
     submitted: float
     result: Future[Scored]
     alone: bool = False
+    tiling: Tiling = WHOLE
+
+    @property
+    def rows(self) -> int:
+        """Rows of the pass that it takes: each tile is one."""
+        return self.tiling.count
 
 
 class FrameQueue:
@@ -49,9 +58,10 @@ class FrameQueue:
     """
 
     def __init__(self, batch: int, times: PassTimes) -> None:
-        """`batch`: the most frames in a pass."""
+        """`batch`: the most rows in a pass, unless one frame has more."""
         self._batch = batch
         self._times = times
+        self._rows: dict[str, int] = {}  # of the latest frame of each line
         self._lines: dict[str, list[Job]] = {}  # of each line those that are due first come first
         self._shares: dict[str, float] = {}  # how many frames of each line were begun of late
 
@@ -60,6 +70,8 @@ class FrameQueue:
 
     def add(self, job: Job) -> None:
         """One more frame waits."""
+        self._batch = max(self._batch, job.rows)
+        self._rows[job.line] = job.rows
         insort(self._lines.setdefault(job.line, []), job, key=lambda other: other.due)
         self._shares.setdefault(job.line, 0.0)
 
@@ -84,10 +96,11 @@ class FrameQueue:
             pause: Seconds between this pass and the next, in which the device does something else.
             doubt: The durations may hold no more: rather than none, a frame is begun that they say is too late.
         """
-        given_up = self._too_late(now, 0.0 if doubt else self._times.cautious(1))
+        given_up = self._too_late(now, known=not doubt)
         jobs = self._in_order()
-        ready = self._ready(len(jobs), now, pause)
-        if not doubt and any(job.due < at for job, at in zip(jobs, ready, strict=True)):
+        ready = self._ready(rows_of(jobs), now, pause)
+        ends = accumulate(job.rows for job in jobs)
+        if not doubt and any(job.due < ready[end - 1] for job, end in zip(jobs, ends, strict=True)):
             jobs, giving_way = self._make_way(jobs, ready)
             given_up += giving_way
         batch = self._choose(jobs, now)
@@ -98,8 +111,8 @@ class FrameQueue:
             for line in self._shares:
                 self._shares[line] *= _REMEMBERED
             self._shares[job.line] += 1
-        end = now + self._times.typical(len(batch)) + pause
-        return batch, given_up + self._too_late(end, self._times.cautious(1))
+        end = now + self._times.typical(rows_of(batch)) + pause
+        return batch, given_up + self._too_late(end)
 
     def ready_at(self, line: str, start: float, pause: float) -> float:
         """When a frame of `line` that came now would be ready at the earliest, if the device is free at `start`.
@@ -107,17 +120,18 @@ class FrameQueue:
         That is after one frame of each line that was served less of late; all others give way where they have to.
         """
         share = self._shares.get(line, 0.0)
-        ahead = sum(bool(jobs) and self._shares[other] < share for other, jobs in self._lines.items())
-        size = max(1, min(self._batch, len(self)))
+        ahead = sum(rows_of(jobs[:1]) for other, jobs in self._lines.items() if self._shares[other] < share)
+        size = max(1, min(self._batch, sum(map(rows_of, self._lines.values()))))
         passes = ahead // self._batch
-        return start + passes * (self._times.typical(size) + pause) + self._times.cautious(1)
+        rows = self._rows.get(line, 1)
+        return start + passes * (self._times.typical(size) + pause) + self._times.cautious(rows)
 
-    def _too_late(self, start: float, duration: float) -> list[Job]:
-        """Takes those that are due before a pass from `start` on, of `duration` seconds, has ended."""
+    def _too_late(self, start: float, *, known: bool = True) -> list[Job]:
+        """Takes those that are due before a pass from `start` on has ended, as far as its duration is known."""
         given_up: list[Job] = []
         for jobs in self._lines.values():
             count = 0
-            while count < len(jobs) and jobs[count].due < start + duration:
+            while count < len(jobs) and jobs[count].due < start + known * self._times.cautious(jobs[count].rows):
                 count += 1
             given_up += jobs[:count]
             del jobs[:count]
@@ -133,7 +147,7 @@ class FrameQueue:
         return [job for *_, job in sorted(turns, key=lambda turn: turn[:3])]
 
     def _ready(self, count: int, now: float, pause: float) -> list[float]:
-        """When so many frames are ready, one after another, in passes as large as can be."""
+        """When so many rows are ready, one after another, in passes as large as can be."""
         sizes = range(1, min(self._batch, count) + 1)
         durations = [self._times.typical(size) for size in sizes]
         return [
@@ -142,7 +156,9 @@ class FrameQueue:
         ]
 
     def _make_way(self, jobs: list[Job], ready: Sequence[float]) -> tuple[list[Job], list[Job]]:
-        """Parts `jobs` into those that can be `ready` in time one after another, and as few as possible that give way.
+        """Parts `jobs` into those that can be ready in time one after another, and as few as possible that give way.
+
+        `ready` is when so many rows are, for one and each further.
 
         Of equal durations that is J. M. Moore's rule (1968): where one would be late, one of those up to it goes.
         """
@@ -152,14 +168,17 @@ class FrameQueue:
         kept: list[Job] = []
         giving_way: list[Job] = []
         counts = dict.fromkeys(self._lines, 0)  # of those that are kept and may give way
+        rows = 0  # of those that are kept
         for job in jobs:
             kept.append(job)
+            rows += job.rows
             counts[job.line] += job.due < math.inf
-            while kept and kept[-1].due < ready[len(kept) - 1]:
+            while kept and kept[-1].due < ready[rows - 1]:
                 oldest = [self._lines[line][0] for line in counts if counts[line]]
                 gone = max(oldest, key=lambda job: (self._shares[job.line] + counts[job.line], -job.due))
                 self._lines[gone.line].remove(gone)
                 kept.remove(gone)
+                rows -= gone.rows
                 giving_way.append(gone)
                 counts[gone.line] -= 1
         return kept, giving_way
@@ -168,15 +187,22 @@ class FrameQueue:
         """The frames of the next pass, so few that all of them are ready in time."""
         batch: list[Job] = []
         earliest = math.inf
+        rows = 0
         for job in jobs:
-            size = len(batch) + 1
+            size = rows + job.rows
             ready = now + self._times.cautious(size)
-            if batch and (earliest < ready or not self._times.gains(size)):
+            if batch and (size > self._batch or earliest < ready or not self._times.gains(size, rows)):
                 break
             if job.due < ready or (batch and job.alone):
                 continue
             batch.append(job)
+            rows = size
             earliest = min(earliest, job.due)
-            if job.alone or size == self._batch:
+            if job.alone or size >= self._batch:
                 break
         return batch
+
+
+def rows_of(jobs: Iterable[Job]) -> int:
+    """The rows of a pass of these frames."""
+    return sum(job.rows for job in jobs)

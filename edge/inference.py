@@ -10,18 +10,18 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import numpy as np
-
 from core.image import Rgb
+from core.model_error import NotFiniteError as NotFiniteError
+from core.tiles import WHOLE, Tiling
 from edge.clock import monotonic
-from edge.frame_queue import FrameQueue, Job
+from edge.frame_queue import FrameQueue, Job, rows_of
 from edge.ops.worker import STOP_S, Worker, Workers
 from edge.pass_times import PassTimes
 
 if TYPE_CHECKING:
     from core.adaptation import TextFeatures
     from core.alfa import Alfa, Inspection
-    from core.bank.memory import Index
+    from core.bank.tiled_index import AnyIndex
 
 T = TypeVar("T")
 
@@ -53,12 +53,8 @@ class TooLateError(RuntimeError):
     """The frame was not inspected: its result could not be ready when it was due."""
 
 
-class NotFiniteError(ArithmeticError):
-    """What the model says of the frame is no number."""
-
-
 class Inference:
-    """Inspects frames that wait, up to `batch` in one pass, and lets no line crowd out another.
+    """Inspects frames that wait, up to `batch` rows in one pass, and lets no line crowd out another.
 
     It measures how long a pass takes, and begins none whose result would come too late: such a frame gets its
     `TooLateError` as soon as that is certain. `FrameQueue` says which frames are next. Any thread may call it.
@@ -69,7 +65,7 @@ class Inference:
 
         Args:
             alfa: The method on the model, which from now on only this thread uses.
-            batch: The most frames in a pass.
+            batch: The most rows in a pass: frames, or tiles of them.
             workers: Who watches the thread.
         """
         self._alfa = alfa
@@ -119,7 +115,14 @@ class Inference:
             return self._frames.ready_at(line, max(now, self._busy_until or now) + pause, pause)
 
     def submit(
-        self, image: Rgb, text: TextFeatures, index: Index | None = None, *, line: str = "", due: float | None = None
+        self,
+        image: Rgb,
+        text: TextFeatures,
+        index: AnyIndex | None = None,
+        *,
+        line: str = "",
+        due: float | None = None,
+        tiling: Tiling = WHOLE,
     ) -> Future[Scored]:
         """The inspection of `image` to come; it may be cancelled until its pass begins.
 
@@ -129,6 +132,7 @@ class Inference:
             index: The line's shots.
             line: Whose turn it takes.
             due: When the result has to be there, seconds of `edge.clock.monotonic`.
+            tiling: How the image is cut; the tiling of `index`.
 
         Returns:
             A future, whose exception is `TooLateError` where it cannot be ready when it is due, `NotFiniteError` where
@@ -138,14 +142,14 @@ class Inference:
             InferenceStoppedError: after `stop`.
         """
         now = monotonic()
-        job: Job = Job(image, text, index, line, math.inf if due is None else due, now, Future())
+        job: Job = Job(image, text, index, line, math.inf if due is None else due, now, Future(), tiling=tiling)
         with self._lock:
             self._refuse_after_stop()
             begins = now if self._busy_until is None else max(now, self._busy_until)
-            too_late = self._busy_until is not None and job.due < begins + self._pass_times.cautious(1)
+            takes = self._pass_times.cautious(job.rows)
+            too_late = self._busy_until is not None and job.due < begins + takes
             if not too_late:
                 self._frames.add(job)
-            takes = self._pass_times.cautious(1)
         if too_late:
             _give_up(job, now, begins - now, takes)
         else:
@@ -187,21 +191,21 @@ class Inference:
         given_up: list[Job] = []
         now = monotonic()
         with self._lock:
-            cautious = self._pass_times.cautious(1)
             if self._calls and (self._calls_turn or not len(self._frames)):
                 call = self._next_call()
                 self._busy_until = now + self._call_times.typical(1)
             elif len(self._frames):
                 batch, given_up = self._frames.take(now, self._pause(), doubt=self._doubts(now))
-                self._busy_until = now + self._pass_times.typical(len(batch))
+                self._busy_until = now + self._pass_times.typical(rows_of(batch))
             self._calls_turn = call is None
-            busy_s = self._pass_times.typical(len(batch)) if batch else 0.0
-        for job in given_up:
+            busy_s = self._pass_times.typical(rows_of(batch)) if batch else 0.0
+            takes = [self._pass_times.cautious(job.rows) for job in (*given_up, *batch[:1])]
+        for job, cautious in zip(given_up, takes, strict=False):
             _give_up(job, now, busy_s, cautious)
         if call is not None:
             self._answer(call)
         elif batch := [job for job in batch if job.alone or job.result.set_running_or_notify_cancel()]:
-            self._inspect(batch, anew=batch[0].due < now + cautious)
+            self._inspect(batch, anew=batch[0].due < now + takes[-1])
         with self._lock:
             self._busy_until = None
             return 0.0 if self._calls or len(self._frames) else None
@@ -231,8 +235,10 @@ class Inference:
     def _inspect(self, batch: Sequence[Job], *, anew: bool) -> None:
         started = monotonic()
         try:
-            found = self._alfa.inspect(*zip(*((job.image, job.text, job.index) for job in batch), strict=True))
-            inspections = list(zip(batch, found, strict=True))
+            rows = ((job.image, job.text, job.index, job.tiling) for job in batch)
+            found = self._alfa.inspect(*zip(*rows, strict=True))
+        except NotFiniteError as error:  # which has the answers to the other frames too
+            found = list(error.inspections)
         except Exception as error:  # the future carries it to the line, which answers `error`
             with self._lock:
                 self._last_pass = monotonic()
@@ -246,10 +252,10 @@ class Inference:
             self._last_pass = ended
             if anew:
                 self._pass_times.forget()
-            self._pass_times.note(len(batch), ended - started, ended)
-        for job, inspection in inspections:
-            if (name := _not_finite(inspection)) is not None:
-                job.result.set_exception(NotFiniteError(f"{name} is not a finite number; {self._remedy()}"))
+            self._pass_times.note(rows_of(batch), ended - started, ended)
+        for job, inspection in zip(batch, found, strict=True):
+            if (fault := inspection.fault) is not None:
+                job.result.set_exception(NotFiniteError(f"{fault}; {self._remedy()}"))
             else:
                 job.result.set_result(Scored(inspection, (started - job.submitted) * 1000, (ended - started) * 1000))
 
@@ -273,21 +279,3 @@ def _fail(result: Future[Any], error: Exception, *, running: bool = False) -> No
     """Answers a future with `error`, unless who waited for it has given up."""
     if running or result.set_running_or_notify_cancel():
         result.set_exception(error)
-
-
-def _not_finite(inspection: Inspection) -> str | None:
-    """What of an inspection is no finite number, in words; None when all is well."""
-    numbers = {
-        "the score": inspection.score,
-        "the global score": inspection.global_score,
-        "the local score": inspection.local_score,
-        "the score against the shots": inspection.memory_score,
-    }
-    for name, number in numbers.items():
-        if number is not None and not math.isfinite(number):
-            return f"{name} ({number})"
-    if not np.isfinite(inspection.patch_map).all():
-        return "a value of the heatmap"
-    if inspection.likeness is not None and not np.isfinite(inspection.likeness.image).all():
-        return "the similarity to a descriptor"
-    return None

@@ -126,6 +126,12 @@ class Recipe(Wire):
     pack_sha256: str
     threshold_source: str
     false_alarm_rate: Unit | None = None
+    basis: str | None = Field(
+        default=None, description="SHA-256 of what scores are of besides shots: model, method, texts, region, tiles."
+    )
+    tiles: str | None = Field(
+        default=None, description="Rows, columns and overlap of the tiles of the region, as `2x4@0.2`; none without."
+    )
 
 
 class Model(Wire):

@@ -32,6 +32,8 @@ class _Recent:
 class PassTimes:
     """The duration of a pass by its number of frames. All in seconds; 0 while nothing is known. For one thread.
 
+    A tile counts as a frame: it costs as much.
+
     A size that was not measured is guessed from the others: each further frame costs half as much as the first,
     until it is measured; and fewer frames never take longer.
     """
@@ -57,9 +59,11 @@ class PassTimes:
         """What a pass of `frames` frames seldom exceeds; one pass in sixteen that was slow does not change it."""
         return self._guess({size: recent.cautious for size, recent in self._sizes.items()}, frames)
 
-    def gains(self, frames: int) -> bool:
-        """Whether each frame costs less in a pass of `frames` frames than in one with a frame less; or unknown."""
-        return not self._sizes or self.typical(frames) * (frames - 1) < _GAIN * self.typical(frames - 1) * frames
+    def gains(self, frames: int, before: int) -> bool:
+        """Whether each frame costs less in a pass of `frames` frames than in one of `before`, which are fewer; or
+        unknown.
+        """
+        return not self._sizes or self.typical(frames) * before < _GAIN * self.typical(before) * frames
 
     def _guess(self, known: dict[int, float], frames: int) -> float:
         if frames in known:

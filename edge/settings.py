@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from core.weights.location import DEFAULT_STORE
 from edge.settings_line import CameraSettings, HealthSettings, Label, LineName, LineSettings, Roi, Section, ShotSettings
 
 __all__ = [
@@ -34,6 +35,9 @@ __all__ = [
     "state_dir",
     "store_dir",
 ]
+
+ImageSize = Annotated[int, Field(ge=16, le=4096)]
+Deviation = Annotated[float, Field(gt=0)]
 
 ENV_PREFIX = "ALFA_EDGE_"
 
@@ -116,6 +120,17 @@ class ModelSettings(Section):
     `untrained`, one with random weights for trying out the plumbing."""
     weights: str | None = "laion400m_e32"
     """A pretrained tag of open_clip, or the path of a weights file. Not used by `bundled` and `untrained`."""
+    image_size: ImageSize | tuple[ImageSize, ImageSize] | None = None
+    """Height and width of the model's input, pixels, or one for both; multiples of its patch. A larger one shows
+    smaller defects, and costs more. Shots are embedded anew; calibrate anew. Default: the model's own."""
+    mean: tuple[float, float, float] | None = None
+    """Mean of red, green and blue, 0..1, that the weights were trained with. Default: as their tag or record says; of a
+    file without either CLIP's is assumed, which the log says."""
+    std: tuple[Deviation, Deviation, Deviation] | None = None
+    """Standard deviation of red, green and blue that the weights were trained with. Default: as for `model.mean`."""
+    quick_gelu: bool | None = None
+    """Whether the weights were trained with the activation QuickGELU, as OpenAI's. Default: as their tag or record
+    says, else as the model's name does."""
     store: Path | None = None
     """Directory of the weights that `alfa-edge model pull` and `alfa-edge model import` bring here. Default:
     `$ALFA_EDGE_MODELS`, else `$XDG_DATA_HOME/alfa-edge/models`, else `~/.local/share/alfa-edge/models`."""
@@ -124,7 +139,7 @@ class ModelSettings(Section):
     dtype: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """Precision of the vision pass; `auto` is fp16 on CUDA, bf16 on a CPU that has it, else fp32."""
     batch: int = Field(default=8, ge=1, le=64)
-    """The most frames, of all lines, that are scored in one pass."""
+    """The most frames, or tiles of them, of all lines, that are scored in one pass."""
     tower: str = "auto"
     """A second model whose patch features parts are compared with normal shots in: `efficientnet-lite0`, or
     `timm:NAME`, or `none`. `auto` is `efficientnet-lite0` for `bundled`, else `none`."""
@@ -298,8 +313,9 @@ class Settings(BaseSettings):
 def store_dir(configured: Path | None = None) -> Path:
     """The directory of weights: as configured, else as the environment says, else the user's own."""
     given = configured or os.environ.get("ALFA_EDGE_MODELS")
-    data = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
-    return Path(given or Path(data) / "alfa-edge" / "models").expanduser()
+    if not given and (data := os.environ.get("XDG_DATA_HOME")):
+        given = Path(data) / "alfa-edge" / "models"
+    return Path(given or DEFAULT_STORE).expanduser()
 
 
 def state_dir(configured: Path | None = None) -> Path:

@@ -119,6 +119,19 @@ class ShotSettings(Section):
     """The most features of a kind that a part is compared with; more are thinned to a coreset."""
 
 
+MOST_TILES = 64
+"""Of a frame; the same as of `core.tiles`, without its imports."""
+
+
+def _not_too_many(tiles: tuple[int, int]) -> tuple[int, int]:
+    if tiles[0] * tiles[1] > MOST_TILES:
+        raise ValueError(f"{tiles[0]} x {tiles[1]} tiles are more than {MOST_TILES}; each is a row of the pass")
+    return tiles
+
+
+_Count = Annotated[int, Field(ge=1, le=MOST_TILES)]
+
+
 class LineSettings(Section):
     """One line: a camera, what it looks at, and when it calls a part anomalous."""
 
@@ -151,3 +164,9 @@ class LineSettings(Section):
     """Share of parts that are really defective, at most: alarms up to it are no drift."""
     roi: Roi | None = None
     """The inspected region. Default: the whole frame."""
+    tiles: Literal["auto"] | Annotated[tuple[_Count, _Count], AfterValidator(_not_too_many)] = (1, 1)
+    """Rows and columns into which the inspected region is cut, for defects that are small in it. Each tile is seen at
+    the model's full size, and takes as long as a part without tiles. `auto` cuts along the longer side, into nearly
+    square tiles. `alfa-edge doctor` says the smallest defect that is seen. Other tiles need a new calibration."""
+    overlap: float = Field(default=0.2, ge=0, le=0.5)
+    """What neighbouring tiles share, in shares of a tile's side."""

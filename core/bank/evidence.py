@@ -210,6 +210,21 @@ def gather_in_steps(
     return Evidence(tuple(kept), tuple(levels), left, tuple(left_out))
 
 
+def views_kept(maps: Sequence[Sequence[Tensor]], owners: Sequence[int], limit: int | None) -> list[int]:
+    """Of V views of shots in tiles those that `gather` keeps, the same ones for each place of a tile.
+
+    Args:
+        maps: Of each view those of each kind, [T, R, C, d] of T tiles.
+        owners: The shot of each view.
+        limit: The most patches of a kind at each place; None keeps all.
+    """
+    if limit is None:
+        return list(range(len(owners)))
+    tiles = len(maps[0][0])
+    joined = [torch.stack([one.flatten(0, 1) for one in kind]) for kind in zip(*maps, strict=True)]
+    return _keep(joined, owners, limit * tiles)
+
+
 def to_score(z: Tensor) -> Tensor:
     """z, any number, to (0, 1): 0.5 at `_CENTRE`; it never saturates, so that scores stay apart."""
     u = (z - _CENTRE) / _WIDTH

@@ -53,6 +53,7 @@ class FeatureMaps:
 
     Attributes:
         kinds: Of each map.
+        sees: Height and width of the finest input, pixels.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class FeatureMaps:
             names += (
                 [(f"{tower.name}:coarse", tower), (f"{tower.name}:mean", tower)] if several else [(tower.name, tower)]
             )
+        self.sees = max((one.size for one, _ in self._towers), key=lambda size: size[0] * size[1])
         blank = torch.zeros(*shape, 3, dtype=torch.uint8).numpy()
         shapes = [tuple(one.shape[1:]) for one in self([blank])]
         self.kinds = tuple(

@@ -12,10 +12,13 @@ from core.backbone import Backbone
 from core.bank.evidence import gather_in_steps
 from core.bank.feature_maps import FeatureMaps
 from core.bank.memory import Index, Memory, index_in_steps, remember
+from core.bank.tiled_index import AnyIndex, index_tiles
+from core.identity import Identity, identity_of
 from core.image import Rgb
 from core.method import Method
 from core.own_tower import OwnTower
 from core.steps import Steps
+from core.tiles import WHOLE, Tiling
 from core.towers import Tower
 from core.vision import Features
 
@@ -49,17 +52,27 @@ class Indexer:
             self._by_shape[shape] = FeatureMaps(self._backbone, self._tower, shape, layers, fine)
         return self._by_shape[shape]
 
-    def maps_for(self, index: Index | None, frames: Sequence[Rgb]) -> tuple[Tensor, ...]:
-        """The feature maps of frames that `index` compares, of each kind [B, R, C, d]; none where it compares none."""
-        return () if index is None or index.shape is None else self.feature_maps(index.shape)(frames)
+    def maps_of(self, indexes: Sequence[Index | None], frames: Sequence[Rgb]) -> list[tuple[Tensor, ...]]:
+        """Of each frame the feature maps that its index compares, [1, R, C, d] of each kind; none where there are none.
 
-    def remember(self, features: Features, frame: Rgb, shape: tuple[int, int] | None = None) -> Memory:
-        """The memory of one frame, on the CPU.
+        Those of all frames of one shape are made together.
+        """
+        found: list[tuple[Tensor, ...]] = [()] * len(indexes)
+        shapes = [None if index is None else index.shape for index in indexes]
+        for shape in {shape for shape in shapes if shape is not None}:
+            rows = [row for row, other in enumerate(shapes) if other == shape]
+            kinds = self.feature_maps(shape)([frames[row] for row in rows])
+            for place, row in enumerate(rows):
+                found[row] = tuple(kind[place : place + 1] for kind in kinds)
+        return found
+
+    def remember(self, features: Features, frames: Sequence[Rgb], shape: tuple[int, int]) -> Memory:
+        """The memory of frames, on the CPU.
 
         Args:
-            features: Of the pass over the frame, with patches.
-            frame: uint8 [H, W, 3], RGB.
-            shape: Height and width that its feature maps are made for, by default its own.
+            features: Of the pass over the frames, with patches.
+            frames: uint8 [H, W, 3], RGB.
+            shape: Height and width that their feature maps are made for.
 
         Raises:
             ValueError: as `core.bank.memory.remember`.
@@ -67,35 +80,67 @@ class Indexer:
         memory = remember(features)
         maps: tuple[Tensor, ...] = ()
         if self._evidence:
-            maps = self.feature_maps(shape or (frame.shape[0], frame.shape[1]))([frame])
+            maps = self.feature_maps(shape)(frames)
         return Memory(
             tuple(scale.cpu().clone() for scale in memory.windows),
             memory.patches.cpu().clone(),
             tuple(kind.cpu().clone() for kind in maps),
+            self.identity(shape),
         )
+
+    def identity(self, shape: tuple[int, int] | None) -> Identity:
+        """What features are made by, of pictures of about this height and width; None: without feature maps."""
+        made_by = identity_of(self._backbone.fingerprint, self._method)
+        if not self._evidence or shape is None:
+            return made_by
+        return made_by.with_maps(tuple(kind.fingerprint for kind in self.feature_maps(shape).kinds))
+
+    def refuse_others(self, indexes: Sequence[Index | None]) -> None:
+        """Raises OtherIdentityError where an index was made by another model, or for other windows or maps."""
+        for index in {id(index): index for index in indexes if index is not None}.values():
+            made_by = identity_of(self._backbone.fingerprint, self._method)
+            if index.shape is not None:
+                made_by = made_by.with_maps(tuple(kind.fingerprint for kind in self.feature_maps(index.shape).kinds))
+            made_by.refuse(index.made_by, "the index of normal shots")
 
     @torch.inference_mode()
     def index_in_steps(
-        self, memories: Sequence[Memory], owners: Sequence[int], shape: tuple[int, int], *, limit: int | None = None
-    ) -> Steps[Index]:
+        self,
+        memories: Sequence[Memory],
+        owners: Sequence[int],
+        shape: tuple[int, int],
+        *,
+        limit: int | None = None,
+        tiling: Tiling = WHOLE,
+    ) -> Steps[AnyIndex]:
         """What parts are compared with, in steps of about the cost of one part each: others are judged in between.
 
         Args:
             memories: At least one, each of one picture; shots and their views alike.
             owners: The shot of each.
-            shape: What their feature maps are made for.
-            limit: The most features of a kind.
+            shape: What their feature maps are made for, height and width of a picture.
+            limit: The most features of a kind, at each place of a tile.
+            tiling: Of the pictures.
 
         Raises:
+            OtherIdentityError: a memory was made by another model, or for other windows or maps.
             ValueError: as `memory.index_in_steps` and `evidence.gather`.
         """
+        for memory in memories:
+            self.identity(tiling.tile_size(shape)).refuse(memory.made_by, "a normal shot")
+        return (yield from index_tiles(self._index, memories, owners, shape, limit, tiling))
+
+    def _index(
+        self, memories: Sequence[Memory], owners: Sequence[int], shape: tuple[int, int], limit: int | None
+    ) -> Steps[Index]:
         device = self._backbone.device
         if not self._evidence:
-            return (yield from index_in_steps(memories, device, limit, owners))
+            index = yield from index_in_steps(memories, device, limit, owners)
+            return replace(index, made_by=self.identity(None))
         names = [kind.name for kind in self.feature_maps(shape).kinds]
         maps = [torch.cat(kind).to(device) for kind in zip(*(memory.maps for memory in memories), strict=True)]
         evidence = yield from gather_in_steps(names, maps, owners, limit)
-        return Index((), torch.empty(0, device=device), evidence, shape)
+        return Index((), torch.empty(0, device=device), evidence, shape, made_by=self.identity(shape))
 
     def hear(self, index: Index, texts: Sequence[tuple[float, float]]) -> Index:
         """`index` with the text side: S_G and the largest S~_L of the shots that are left out in turn."""

@@ -11,7 +11,9 @@ from torch import Tensor
 
 from core.bank.coreset import select_in_steps
 from core.bank.neighbours import cosine, nearest_units
+from core.identity import Identity
 from core.steps import Steps, finish
+from core.tiles import WHOLE, Tiling
 from core.vision import Features
 from core.windows import Windows, to_patches
 
@@ -25,17 +27,26 @@ _DIMENSIONS = 128
 
 @dataclass(frozen=True, eq=False)
 class Memory:
-    """The features of S normal shots; float32, or float16 as a bank keeps them; unit length.
+    """The features of S normal shots, or tiles of one; float32, or float16 as a bank keeps them; unit length.
 
     Attributes:
         windows: Of each scale, [S, W, d].
         patches: Of the last layer, [S, N, w].
         maps: The maps of `core.bank.feature_maps`, each [S, R, C, d], of no set length; none for the paper's own.
+        made_by: What it was made by; None where that was compared already, or nobody says.
     """
 
     windows: tuple[Tensor, ...]
     patches: Tensor
     maps: tuple[Tensor, ...] = ()
+    made_by: Identity | None = None
+
+    def take(self, place: int) -> Memory:
+        """The features of one of the shots or tiles."""
+        here = slice(place, place + 1)
+        return Memory(
+            tuple(one[here] for one in self.windows), self.patches[here], tuple(one[here] for one in self.maps)
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +105,7 @@ class Index:
         patches: [M, w].
         evidence: The shots by feature maps, in place of windows and patches, which are then empty.
         shape: Height and width of the pictures that those maps are made for, pixels.
+        made_by: What it was made by; None where nobody says.
         owners: The shot of each row of the windows of each scale, then of the patches, int64 [M] each; none where it is
             not known.
     """
@@ -102,7 +114,23 @@ class Index:
     patches: Tensor
     evidence: Evidence | None = None
     shape: tuple[int, int] | None = None
+    made_by: Identity | None = None
     owners: tuple[Tensor, ...] = ()
+
+    @property
+    def tiling(self) -> Tiling:
+        """Frames are compared as they are, as tiles are."""
+        return WHOLE
+
+    @property
+    def tiles(self) -> tuple[Index, ...]:
+        """This one."""
+        return (self,)
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """The share of the say of each source of evidence; nothing where none is heard."""
+        return {} if self.evidence is None else self.evidence.weights
 
     def without(self, owner: int) -> Index | None:
         """The index of the other shots: what leaving one out takes. None where nothing of a kind is left, or is known.
@@ -116,7 +144,10 @@ class Index:
         kinds = zip((*self.windows, self.patches), self.owners, kept, strict=True)
         *windows, patches = [(points[rows], owners[rows]) for points, owners, rows in kinds]
         return Index(
-            tuple(points for points, _ in windows), patches[0], owners=(*(owners for _, owners in windows), patches[1])
+            tuple(points for points, _ in windows),
+            patches[0],
+            made_by=self.made_by,
+            owners=(*(owners for _, owners in windows), patches[1]),
         )
 
 

@@ -22,12 +22,12 @@ from core.bank.tables import BANK_TABLES as BANK_TABLES
 from core.database.database import Database
 from core.encoding import Encoding, FeaturesError, FeaturesMissingError
 from core.image import Rgb, decode, encode_png
+from core.remedy import remedy
 
 _COLUMNS = "id, line, class, sha256, width, height, added_at, who, source, note, flags, active, removed_at, removed_by"
 _SHOTS = f"SELECT {_COLUMNS} FROM shots"
 _KINDS = "SELECT DISTINCT kind FROM features WHERE shot = ?"
 _PNG = b"\x89PNG\r\n\x1a\n"
-_AGAIN = "make them anew from the kept picture with `alfa-edge shots reembed`"
 
 
 class BankError(ValueError):
@@ -250,7 +250,7 @@ class Bank:
         if lacking := ", ".join(str(shot.id) for shot, features in found.items() if not features):
             raise FeaturesOfOthersError(
                 f"line {line!r}: the features of shot {lacking} are of another model or preprocessing than "
-                f"{encoding.fingerprint[:12]}, version {encoding.preprocess}; {_AGAIN}"
+                f"{encoding.fingerprint[:12]}, version {encoding.preprocess}; {_again()}"
             )
         return [(shot, variant, memory) for shot, features in found.items() for variant, memory in features.items()]
 
@@ -292,10 +292,10 @@ class Bank:
             kept = ", ".join(sorted({row["kind"] for row in self._tables.query(_KINDS, [shot.id])}))
             raise FeaturesOfOthersError(
                 f"shot {shot.id} of line {shot.line!r}: {error}; it has {kept}, and features of different "
-                f"models are not compared; {_AGAIN}"
+                f"models are not compared; {_again()}"
             ) from error
         except FeaturesError as error:
-            raise BankError(f"shot {shot.id} of line {shot.line!r}: {error}; {_AGAIN}") from error
+            raise BankError(f"shot {shot.id} of line {shot.line!r}: {error}; {_again()}") from error
 
     def _keep(self, shot: int, rows: Sequence[dict[str, Any]]) -> None:
         self._tables.table("features").insert_all({"shot": shot, **row} for row in rows)
@@ -313,7 +313,7 @@ class Bank:
         with self._database.snapshot():
             rows = list(self._tables.query(f"SELECT {columns} FROM shots WHERE id = ?", [number]))
         if not rows:
-            raise BankError(f"there is no shot {number}; `alfa-edge shots list` shows those that are there")
+            raise BankError(f"there is no shot {number}; {remedy('list shots', 'list those that are there')}")
         return rows[0]
 
 
@@ -341,6 +341,10 @@ def _shot(row: Mapping[str, Any]) -> Shot:
         removed_at=removed_at,
         removed_by=row["removed_by"],
     )
+
+
+def _again() -> str:
+    return remedy("reembed", "make them anew from the kept picture")
 
 
 def _of(encoding: Encoding) -> tuple[str, list[str | int]]:

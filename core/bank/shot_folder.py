@@ -17,6 +17,7 @@ from core.encoding import Encoding
 from core.image import MOST_BYTES, Rgb, decode
 from core.picture_files import entries
 from core.regular_file import read_regular
+from core.remedy import remedy
 
 _MANIFEST = "shots.json"
 _MOST_OF_MANIFEST = 16 * 1024 * 1024  # bytes
@@ -137,7 +138,8 @@ def _read_manifest(folder: Path) -> _Manifest:
     try:
         return _Manifest.model_validate_json(read_regular(path, _MOST_OF_MANIFEST))
     except OSError as error:
-        raise BankError(f"{path}: {error.strerror}; name a folder that `alfa-edge shots export` wrote") from error
+        exported = remedy("export shots", "name a folder that shots were exported to")
+        raise BankError(f"{path}: {error.strerror}; {exported}") from error
     except ValidationError as error:
         reason = error.errors()[0]
         where = ".".join(str(one) for one in reason["loc"])

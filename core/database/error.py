@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from core.remedy import remedy
+
 
 class DatabaseError(RuntimeError):
     """The database cannot be opened, read or written; the message names the file and the remedy."""
@@ -11,4 +13,4 @@ class DatabaseError(RuntimeError):
 
 def restore_remedy(path: Path) -> str:
     """What helps where a file is lost or is not to be trusted any more."""
-    return f"bring a backup back with `alfa-edge restore FOLDER`, which keeps what is in {path.parent}"
+    return f"{remedy('restore', 'bring a backup back')}, which keeps what is in {path.parent}"

@@ -14,17 +14,20 @@ from torch import Tensor
 
 from core.alfa import Alfa
 from core.aligner import ALIGNERS, ALL, Values
+from core.evaluate.code import code_version
 from core.files import remove_drafts, replacing
 from core.image import MOST_BYTES, Rgb, read
 from core.regular_file import read_regular
+from core.tiles import WHOLE, Tiling
 from core.vision import Features
 
 
 class FeatureCache:
-    """Features by the content of the picture, the model and the windows.
+    """Features by the content of the picture, the model, the windows and the code that makes them.
 
     Pictures are encoded in batches of a fixed partition of those asked for, and a batch of which one is missing is
-    encoded whole: what is read later is the same, to the last bit, whether or not a run was cut short.
+    encoded whole: what is read later is the same, to the last bit, whether or not a run was cut short. The tiles of one
+    picture are a pass of their own.
 
     Args:
         root: Folder of the cache.
@@ -44,7 +47,7 @@ class FeatureCache:
         self._compact = all(ALIGNERS[name].tokens != ALL for name in aligners)  # two tokens then stand for all
         backbone, method = alfa.backbone, alfa.method
         windows = (method.windows, method.scales, method.stride)
-        described = (backbone.fingerprint, str(backbone.device), backbone.dtype, *windows, batch)
+        described = (code_version(), backbone.fingerprint, str(backbone.device), backbone.dtype, *windows, batch)
         key = hashlib.sha256(repr((*described, self._compact)).encode()).hexdigest()[:16]
         self._folder = root / key
 
@@ -52,11 +55,12 @@ class FeatureCache:
         """Forgets what earlier runs with this model and these windows left."""
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def encode(self, paths: Sequence[Path]) -> dict[Path, str]:
-        """Has the features of all `paths` on disk; returns the SHA-256 of each.
+    def encode(self, paths: Sequence[Path], tiling: Tiling = WHOLE) -> dict[Path, str]:
+        """Has the features of all `paths`, or of their tiles, on disk; returns the SHA-256 of each.
 
         Raises:
             ImageError: a picture cannot be read.
+            TilingError: one is too small for its tiles.
             OSError: the disk does not take the features.
         """
         remove_drafts(self._folder)
@@ -64,9 +68,13 @@ class FeatureCache:
         self._encoded(0, False)
         for start in range(0, len(paths), self._batch):
             part = paths[start : start + self._batch]
-            fresh = not all(self._file(digests[path]).exists() for path in part)
-            if fresh:
-                self._store([digests[path] for path in part], [read(path) for path in part])
+            files = [self._file(digests[path], tiling) for path in part]
+            fresh = not all(file.exists() for file in files)
+            if fresh and tiling.count == 1:
+                self._store(files, [read(path) for path in part])
+            elif fresh:
+                for file, path in zip(files, part, strict=True):
+                    self._store([file], tiling.cut(read(path)))
             self._encoded(len(part), fresh)
         return digests
 
@@ -74,13 +82,13 @@ class FeatureCache:
         """The SHA-256 of each, by which its features are found."""
         return {path: hashlib.sha256(read_regular(path, MOST_BYTES)).hexdigest() for path in paths}
 
-    def load(self, digest: str) -> Features:
-        """The features of one picture, on the device, as a batch of one.
+    def load(self, digest: str, tiling: Tiling = WHOLE) -> Features:
+        """The features of one picture, on the device, as a batch of one, or of its tiles.
 
         Raises:
             ValueError: the file is damaged; it says which to delete.
         """
-        file = self._file(digest)
+        file = self._file(digest, tiling)
         try:
             held = load_file(file, device=str(self._alfa.backbone.device))
         except (SafetensorError, OSError) as error:
@@ -93,11 +101,13 @@ class FeatureCache:
         return Features(held["image"], windows, values, held["patches"].float())
 
     @torch.inference_mode()
-    def _store(self, digests: Sequence[str], frames: Sequence[Rgb]) -> None:
+    def _store(self, files: Sequence[Path], frames: Sequence[Rgb]) -> None:
+        """Keeps what one pass makes of frames, as many in each file."""
         features = self._alfa.vision(self._alfa.backbone.pixels(frames))
         self._folder.mkdir(parents=True, exist_ok=True)
-        for row, digest in enumerate(digests):
-            one = features.take([row])
+        rows = len(frames) // len(files)
+        for place, file in enumerate(files):
+            one = features.take(slice(place * rows, (place + 1) * rows))
             assert one.patches is not None
             held = {"image": one.image, "patches": one.patches.half()}
             for tables, window, values in zip(self._alfa.windows, one.windows, one.values, strict=True):
@@ -106,7 +116,7 @@ class FeatureCache:
                 held["value"] = self._few(values.image).half()
                 held[f"value{scale}"] = self._few(values.window).half()
                 held[f"index{scale}"] = values.index
-            with replacing(self._file(digest)) as draft:
+            with replacing(file) as draft:
                 save_file({key: value.contiguous().cpu() for key, value in held.items()}, draft)
 
     def _few(self, values: Tensor) -> Tensor:
@@ -115,5 +125,6 @@ class FeatureCache:
             return values
         return torch.stack([values[..., 0, :], values[..., 1:, :].float().mean(-2).to(values.dtype)], -2)
 
-    def _file(self, digest: str) -> Path:
-        return self._folder / f"{digest}.safetensors"
+    def _file(self, digest: str, tiling: Tiling) -> Path:
+        name = f"{digest}-{tiling.name}" if tiling.name else digest
+        return self._folder / f"{name}.safetensors"

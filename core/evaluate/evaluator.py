@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -17,39 +16,24 @@ from core.alfa import Alfa
 from core.bank.memory import Memory, distances, reference_map, remember
 from core.evaluate.cache import FeatureCache
 from core.evaluate.datasets import DataClass, MaskSurvey, Sample, read_mask
-from core.evaluate.few_shot import Judge, MapStore, judge_of, mutual_judge, to_numpy, views
+from core.evaluate.few_shot import MapStore, judge_of, median_shape, mutual_judge, to_numpy, views
 from core.evaluate.filo_scores import FiloScores
 from core.evaluate.map_cache import MapCache, View
-from core.evaluate.metrics import PixelMetrics, deciles, image_metrics, operate
-from core.evaluate.plan import Plan as Plan
-from core.evaluate.plan import Variant as Variant
-from core.evaluate.result import ClassResult, Metrics, Picture, Run
+from core.evaluate.plan import Plan, held_out
+from core.evaluate.result import ClassResult, Picture
+from core.evaluate.setting import FALSE_ALARM_RATE as FALSE_ALARM_RATE
+from core.evaluate.setting import Score, Setting, finite, run_of
+from core.evaluate.texts import VariantTexts
 from core.heatmap import to_frame
 from core.image import ImageError, read
-from core.packs.pack import PromptPack, winclip_prompts
+from core.packs.pack import PromptPack
 from core.printable import encodable
 from core.regions import grown
+from core.tiles import WHOLE, Tiling, TilingError, tiling_of
+from core.vision import Features
 
 CALIBRATION = 50
 """Good training pictures that the operating threshold comes from, at most; none of them is a shot."""
-FALSE_ALARM_RATE = 0.05
-"""What the threshold is to promise."""
-
-
-@dataclass(eq=False)
-class _Setting:
-    """One run of one class, and what it collects."""
-
-    variant: int
-    shots: tuple[int, ...]
-    """Indices into the class's shots."""
-    seed: int
-    scores: list[float] = field(default_factory=list)
-    normals: list[float] = field(default_factory=list)
-    hits: list[bool | None] = field(default_factory=list)
-    pixels: PixelMetrics = field(default_factory=PixelMetrics)
-    judge: Judge | None = None
-    """What scores where it is not Eq. 12."""
 
 
 class ClassEvaluator:
@@ -78,11 +62,13 @@ class ClassEvaluator:
         self._plan = plan
         self._scored = scored
         self._store = store
-        self._filo = filo
+        self._filo, self._only_filo = filo, all(variant.filo for variant in plan.variants)
         self._maps: MapCache | None = None  # of the class at hand
+        self._tiling = WHOLE  # the same
+        self._tilings: dict[Path, Tiling] = {}
         self._mutual: dict[str, NDArray[np.float32]] = {}  # maps of pictures that were scored by each other
         self._sizes: dict[Path, tuple[int, int]] = {}
-        self._texts: dict[tuple[str, bool, bool, bool], TextFeatures] = {}
+        self._texts = VariantTexts(self._scorers, plan.variants)
 
     def evaluate(self, data: DataClass, pack: PromptPack, root: Path) -> ClassResult:
         """The result of one class; pictures and masks that cannot be read are named in it and left out."""
@@ -90,10 +76,13 @@ class ClassEvaluator:
         survey = MaskSurvey()
         test = [sample for sample in data.test if self._readable(sample, survey, broken)]
         train = [path for path in data.train if _opens(path, broken)]
+        self._tiling = self._choose_tiling([sample.path for sample in test])
+        test = [sample for sample in test if self._fits(sample.path, broken)]
+        train = [path for path in train if self._fits(path, broken)]
         most = max(self._plan.shots)
         notes = list(data.notes)
         if most and not train:
-            train = _held_out(data.name, test, self._plan.shots, notes)
+            train = held_out(data.name, test, self._plan.shots, notes)
             test = [sample for sample in test if sample.path not in set(train)]
         notes += [
             f"Not run with {count} shots: the good pictures for them are only {len(train)}."
@@ -107,20 +96,21 @@ class ClassEvaluator:
         rest = [path for path in train if path not in set(shots)]
         normals = sorted(random.Random(f"{data.name}:calibration").sample(rest, min(CALIBRATION, len(rest))))
         digests = self._encode([*(sample.path for sample in test), *shots, *normals], pack)
-        texts = self._texts_of(pack, range(len(self._scorers)))
+        texts = self._texts.of(pack, range(len(self._scorers)))
         settings = list(self._settings(drawn, shots))
         plain = any(setting.shots and self._plan.variants[setting.variant].few is None for setting in settings)
-        memory = self._remember([digests[path] for path in shots] if plain else [])
+        memories = self._remember([digests[path] for path in shots] if plain else [])
         tests = [View(sample.path, digests[sample.path]) for sample in test]
         self._ready(settings, texts, tests, [View(path, digests[path]) for path in (*shots, *normals)])
         for path in normals:
-            for setting, (score, _) in zip(settings, self._score(digests[path], texts, memory, settings), strict=True):
+            scored = finite(path, self._score(digests[path], texts, memories, settings))
+            for setting, (score, _) in zip(settings, scored, strict=True):
                 setting.normals.append(score)
             self._scored()
         pictures = []
         for sample in test:
             mask = read_mask(sample, self._plan.resolution, self._sizes[sample.path], survey.inverted)
-            pictures.append(self._take(sample, mask, digests[sample.path], texts, memory, settings, root))
+            pictures.append(self._take(sample, mask, digests[sample.path], texts, memories, settings, root))
             self._scored()
         return ClassResult(
             name=data.name,
@@ -132,7 +122,15 @@ class ClassEvaluator:
             pictures=tuple(pictures),
             broken=tuple(broken),
             notes=(*notes, *survey.notes(root)),
-            runs=tuple(self._run(setting, pictures, shots, root) for setting in settings),
+            runs=tuple(
+                run_of(
+                    setting,
+                    self._plan.variants[setting.variant].name,
+                    pictures,
+                    [name_of(path, root) for path in shots],
+                )
+                for setting in settings
+            ),
         )
 
     def heatmap(
@@ -140,26 +138,40 @@ class ClassEvaluator:
     ) -> list[NDArray[np.float32]]:
         """The maps [rows, cols] of pictures by a variant, zero-shot or with `shots`; for the report."""
         index = next(place for place, one in enumerate(self._plan.variants) if one.name == variant)
+        self._tiling = self._tilings.get(paths[0], WHOLE) if paths else WHOLE
         digests = {path: self._encode([path], pack)[path] for path in (*paths, *shots)}
         if self._plan.variants[index].mutual:
             return [self._mutual[digests[path]] for path in paths]
-        texts = self._texts_of(pack, [index])
-        setting = _Setting(index, tuple(range(len(shots))), 0)
+        texts = self._texts.of(pack, [index])
+        setting = Setting(index, tuple(range(len(shots))), 0)
         tests, known = ([View(path, digests[path]) for path in some] for some in (paths, shots))
         self._ready([setting], texts, tests, known)
-        memory = self._remember([view.digest for view in known] if setting.judge is None else [])
-        return [self._score(digests[path], texts, memory, [setting])[0][1] for path in paths]
+        memories = self._remember([view.digest for view in known] if not setting.judges else [])
+        return [self._score(digests[path], texts, memories, [setting])[0][1] for path in paths]
 
     def _encode(self, paths: Sequence[Path], pack: PromptPack) -> dict[Path, str]:
         """Has what the variants score by of all `paths`; returns the SHA-256 of each."""
-        digests = self._cache.digests(paths) if self._only_filo else self._cache.encode(paths)
+        digests = self._cache.digests(paths) if self._only_filo else self._cache.encode(paths, self._tiling)
         if self._filo is not None:
             self._filo.inspect(digests, pack)
         return digests
 
-    @property
-    def _only_filo(self) -> bool:
-        return all(variant.filo for variant in self._plan.variants)
+    def _choose_tiling(self, paths: Sequence[Path]) -> Tiling:
+        """The tiling of a class: by the shape of most of its pictures."""
+        shape = median_shape([self._size(path) for path in paths]) if paths else (1, 1)
+        tiling = tiling_of(self._plan.tiles, self._plan.overlap, shape)
+        self._tilings.update(dict.fromkeys(paths, tiling))
+        return tiling
+
+    def _fits(self, path: Path, broken: list[str]) -> bool:
+        """Whether a picture is large enough for its tiles."""
+        try:
+            if self._tiling.count > 1:
+                self._tiling.tile_size(self._size(path))
+        except TilingError as error:
+            broken.append(f"{path}: {error}")
+            return False
+        return True
 
     def _size(self, path: Path) -> tuple[int, int]:
         if path not in self._sizes:
@@ -169,7 +181,7 @@ class ClassEvaluator:
 
     def _ready(
         self,
-        settings: Sequence[_Setting],
+        settings: Sequence[Setting],
         texts: Mapping[int, TextFeatures],
         tests: Sequence[View],
         train: Sequence[View],
@@ -184,20 +196,30 @@ class ClassEvaluator:
         if not asked or self._store is None:
             return
         used = [train[index] for index in sorted({index for setting, _ in asked for index in setting.shots})] or tests
-        self._maps = self._store.cache(asked[0][1], [self._size(view.path) for view in used])
+        self._maps = self._store.cache(asked[0][1], [self._size(view.path) for view in used], self._tiling)
         self._maps.encode([*tests, *train])
         for view in used:
             self._maps.encode(views(asked[0][1], view.path, view.digest)[1:])
         for setting, few in asked:
             if few.scorer == "mutual":
-                setting.judge = mutual_judge(few, self._maps, tests)
+                setting.judges = tuple(mutual_judge(few, self._maps, tests, place) for place in self._places)
                 continue
             chosen = [train[index] for index in setting.shots]
-            said = [
-                self._said(self._zero_shots([setting.variant], one.digest, texts)[setting.variant]) for one in chosen
-            ]
             shots = [views(few, one.path, one.digest) for one in chosen]
-            setting.judge = judge_of(few, self._maps, shots, torch.cat(said))
+            known = [self._load(one.digest) for one in chosen]
+            judges = []
+            for place in self._places:
+                said = [
+                    self._said(self._zero_shots([setting.variant], place, features, one.digest, texts)[setting.variant])
+                    for one, features in zip(chosen, known, strict=True)
+                ]
+                judges.append(judge_of(few, self._maps, shots, torch.cat(said), place))
+            setting.judges = tuple(judges)
+
+    @property
+    def _places(self) -> range:
+        """Of tiles."""
+        return range(self._tiling.count)
 
     @staticmethod
     def _said(zero: tuple[Tensor, Tensor | None]) -> Tensor:
@@ -205,34 +227,21 @@ class ClassEvaluator:
         s_global, s_local = zero
         return s_global if s_local is None else torch.cat([s_global, s_local.amax(-1, keepdim=True)], -1)
 
-    def _texts_of(self, pack: PromptPack, variants: Iterable[int]) -> dict[int, TextFeatures]:
-        """The text features of those of some variants that are not FiLo's, which has its own."""
-        return {index: self._text(index, pack) for index in variants if not self._plan.variants[index].filo}
-
-    def _text(self, index: int, pack: PromptPack) -> TextFeatures:
-        """The text features of a variant; those with the same prompts share them."""
-        variant = self._plan.variants[index]
-        key = (pack.sha256, variant.winclip_prompts, variant.method.llm_prompts, variant.method.unit_prompts)
-        if key not in self._texts:
-            prompts = winclip_prompts(pack.class_name) if variant.winclip_prompts else pack.prompts(key[2])
-            self._texts[key] = self._scorers[index].embed(prompts)
-        return self._texts[key]
-
     def _seeds(self, most: int) -> range:
         return range(self._plan.seeds if most else 0)
 
-    def _settings(self, drawn: Sequence[Sequence[Path]], shots: Sequence[Path]) -> list[_Setting]:
+    def _settings(self, drawn: Sequence[Sequence[Path]], shots: Sequence[Path]) -> list[Setting]:
         """Every run: the shots of a seed are nested, so that four of them hold the two and the one."""
         settings = []
         variants = list(enumerate(self._plan.variants))
         for count in self._plan.shots:
             if count == 0:
-                settings += [_Setting(index, (), 0) for index, one in variants if one.at != "few"]
+                settings += [Setting(index, (), 0) for index, one in variants if one.at != "few"]
                 continue
             for index in (index for index, one in variants if one.at == "few" or (index == 0 and not one.at)):
                 for seed, paths in enumerate(drawn):
                     if len(paths) >= count:
-                        settings.append(_Setting(index, tuple(shots.index(path) for path in paths[:count]), seed))
+                        settings.append(Setting(index, tuple(shots.index(path) for path in paths[:count]), seed))
         return settings
 
     def _readable(self, sample: Sample, survey: MaskSurvey, broken: list[str]) -> bool:
@@ -245,36 +254,65 @@ class ClassEvaluator:
             return False
         return True
 
-    def _remember(self, digests: Sequence[str]) -> Memory | None:
-        if not digests:
-            return None
-        held = [remember(self._cache.load(digest)) for digest in digests]
-        windows = tuple(torch.cat(scale) for scale in zip(*(one.windows for one in held), strict=True))
-        return Memory(windows, torch.cat([one.patches for one in held]))
+    def _remember(self, digests: Sequence[str]) -> list[Memory]:
+        """The features of shots for each place of a tile; nothing without shots."""
+        held = [remember(self._cache.load(digest, self._tiling)) for digest in digests]
+        memories = []
+        for place in self._places if held else ():
+            here = [one.take(place) for one in held]
+            windows = tuple(torch.cat(scale) for scale in zip(*(one.windows for one in here), strict=True))
+            memories.append(Memory(windows, torch.cat([one.patches for one in here])))
+        return memories
 
     @torch.inference_mode()
     def _score(
-        self, digest: str, texts: Mapping[int, TextFeatures], memory: Memory | None, settings: Sequence[_Setting]
-    ) -> list[tuple[float, NDArray[np.float32]]]:
-        """S and the patch map [rows, cols] of one picture in each setting."""
-        zero = self._zero_shots(sorted({setting.variant for setting in settings}), digest, texts)
-        scored = []
-        choices = [setting.shots for setting in settings if setting.shots and setting.judge is None]
-        maps = None
-        if self._maps is not None and any(setting.judge for setting in settings):
+        self, digest: str, texts: Mapping[int, TextFeatures], memories: Sequence[Memory], settings: Sequence[Setting]
+    ) -> list[Score]:
+        """S and the patch map [rows, cols] of one picture in each setting; of tiles the largest S, and all maps."""
+        features = self._load(digest)
+        maps: tuple[Tensor, ...] = ()
+        if self._maps is not None and any(setting.judges for setting in settings):
             maps = self._maps.load(View(Path(), digest))
+        by_tile = [
+            self._score_tile(
+                place,
+                features,
+                [one[place : place + 1] for one in maps],
+                digest,
+                texts,
+                memories[place] if memories else None,
+                settings,
+            )
+            for place in self._places
+        ]
+        return [
+            (max(score for score, _ in tiles), self._tiling.merge([patch_map for _, patch_map in tiles]))
+            for tiles in zip(*by_tile, strict=True)
+        ]
+
+    def _score_tile(
+        self,
+        place: int,
+        features: Features | None,
+        maps: Sequence[Tensor],
+        digest: str,
+        texts: Mapping[int, TextFeatures],
+        memory: Memory | None,
+        settings: Sequence[Setting],
+    ) -> list[Score]:
+        zero = self._zero_shots({setting.variant for setting in settings}, place, features, digest, texts)
+        scored = []
+        choices = [setting.shots for setting in settings if setting.shots and not setting.judges]
         reference = None
-        if choices and memory is not None:
-            found = distances(self._cache.load(digest), memory).nearest(choices)
+        if choices and memory is not None and features is not None:
+            found = distances(features.take([place]), memory).nearest(choices)
             reference = iter(reference_map(found, self._scorers[0].windows)[0].unbind(0))
         for setting in settings:
             filo = self._filo if self._plan.variants[setting.variant].filo else None
-            if setting.judge is not None and maps is not None:
-                score, patch_map = setting.judge(maps, self._said(zero[setting.variant]), digest)
+            if setting.judges:
+                score, patch_map = setting.judges[place](maps, self._said(zero[setting.variant]), digest)
                 found_map = to_numpy(patch_map)
-                if filo is not None:
-                    found_map = filo.beside_shots(digest, found_map)
-                scored.append((float(score.clamp(0, 1)), found_map))
+                scored.append((float(score.clamp(0, 1)), filo.beside(digest, found_map) if filo else found_map))
                 continue
             if filo is not None:
                 scored.append(filo.zero_shot(digest))
@@ -284,31 +322,38 @@ class ClassEvaluator:
         return scored
 
     def _zero_shots(
-        self, variants: Sequence[int], digest: str, texts: Mapping[int, TextFeatures]
+        self,
+        variants: Iterable[int],
+        place: int,
+        features: Features | None,
+        digest: str,
+        texts: Mapping[int, TextFeatures],
     ) -> dict[int, tuple[Tensor, Tensor | None]]:
-        """S_G [1, 1] and S~_L [1, N] of a picture by variants; without windows there is no S~_L.
+        """S_G [1, 1] and S~_L [1, N] of a tile by variants; without windows there is no S~_L.
 
         Of FiLo they are what the image and the map say.
         """
         found: dict[int, tuple[Tensor, Tensor | None]] = {}
-        features = None
         for index in variants:
             if self._plan.variants[index].filo and self._filo is not None:
                 found[index] = self._filo.parts(digest)
-                continue
-            features = features or self._cache.load(digest)
-            zero_shot = self._scorers[index].zero_shot(features, texts[index])
-            found[index] = (zero_shot.s_global, zero_shot.s_local)
+            elif features is not None:
+                zero_shot = self._scorers[index].zero_shot(features.take([place]), texts[index])
+                found[index] = (zero_shot.s_global, zero_shot.s_local)
         return found
 
+    def _load(self, digest: str) -> Features | None:
+        """Of a picture; None where FiLo alone scores."""
+        return None if self._only_filo else self._cache.load(digest, self._tiling)
+
     def _one(
-        self, setting: _Setting, zero: tuple[Tensor, Tensor | None], reference: Tensor | None
+        self, setting: Setting, zero: tuple[Tensor, Tensor | None], reference: Tensor | None
     ) -> tuple[float, NDArray[np.float32]]:
-        alfa, variant = self._scorers[setting.variant], self._plan.variants[setting.variant]
+        alfa, parts = self._scorers[setting.variant], self._plan.variants[setting.variant].parts
         s_global, s_local = zero
         score, s_map = alfa.fuse(s_global, s_local, reference)
-        if variant.parts != "both":
-            score = s_global if variant.parts == "global" else s_map.amax(-1, keepdim=True)
+        if parts != "both":
+            score = s_global if parts == "global" else s_map.amax(-1, keepdim=True)
         patch_map = s_map[0].clamp(0, 1).reshape(alfa.backbone.grid).cpu().numpy()
         return float(score.clamp(0, 1)), patch_map
 
@@ -318,14 +363,14 @@ class ClassEvaluator:
         mask: NDArray[np.bool_],
         digest: str,
         texts: Mapping[int, TextFeatures],
-        memory: Memory | None,
-        settings: Sequence[_Setting],
+        memories: Sequence[Memory],
+        settings: Sequence[Setting],
         root: Path,
     ) -> Picture:
         """Scores one test picture in every setting."""
         masked = not sample.anomalous or bool(sample.masks)
-        near = grown(mask, self._scorers[0].backbone.grid) if mask.any() else None
-        scored = self._score(digest, texts, memory, settings)
+        near = grown(mask, self._tiling.grid(self._scorers[0].backbone.grid)) if mask.any() else None
+        scored = finite(sample.path, self._score(digest, texts, memories, settings))
         for setting, (score, patch_map) in zip(settings, scored, strict=True):
             heatmap = to_frame(patch_map, self._plan.resolution)
             setting.scores.append(score)
@@ -341,39 +386,6 @@ class ClassEvaluator:
             masked=masked,
             area=float(mask.mean()) if mask.any() else None,
         )
-
-    def _run(self, setting: _Setting, pictures: Sequence[Picture], shots: Sequence[Path], root: Path) -> Run:
-        labels = np.array([picture.anomalous for picture in pictures], dtype=bool)
-        scores = np.array(setting.scores, dtype=np.float64)
-        auroc, aupr, f1_max = image_metrics(scores, labels)
-        pauroc, pro, pf1_max = setting.pixels.compute()
-        operation = None
-        groups: tuple[object, ...] = ()
-        if setting.normals:
-            operation = operate(scores, labels, np.array(setting.normals, dtype=np.float64), FALSE_ALARM_RATE)
-            sized = [(one.area, score) for one, score in zip(pictures, setting.scores, strict=True) if one.area]
-            if sized:
-                areas, values = (np.array(column, dtype=np.float64) for column in zip(*sized, strict=True))
-                groups = deciles(areas, values >= operation.threshold)
-        return Run(
-            variant=self._plan.variants[setting.variant].name,
-            shots=len(setting.shots),
-            seed=setting.seed,
-            shot_paths=tuple(name_of(shots[index], root) for index in setting.shots),
-            metrics=Metrics(auroc=auroc, aupr=aupr, f1_max=f1_max, pauroc=pauroc, pro=pro, pf1_max=pf1_max),
-            scores=tuple(setting.scores),
-            hits=tuple(setting.hits),
-            operation=operation,
-            deciles=groups,
-        )
-
-
-def _held_out(name: str, test: Sequence[Sample], shots: Sequence[int], notes: list[str]) -> list[Path]:
-    """Half of the good test pictures, or as many as the shots take that leave one to be tested; `notes` says so."""
-    goods = [sample.path for sample in test if not sample.anomalous]
-    count = max(len(goods) // 2, *(count for count in (0, *shots) if count < len(goods)), 0)
-    notes.append(f"Held out of the test, for shots and the threshold: {count} of {len(goods)} good pictures.")
-    return sorted(random.Random(f"{name}:held out").sample(goods, count))
 
 
 def _opens(path: Path, broken: list[str]) -> bool:

@@ -26,6 +26,7 @@ from core.bank.neighbours import nearest
 from core.bank.scorers import fit_subspace, residual, top_mean
 from core.evaluate.map_cache import MapCache, View
 from core.image import Rgb
+from core.tiles import WHOLE, Tiling
 from core.towers import Tower
 
 SCORERS = ("evidence", "nearest", "subspace", "mutual")
@@ -104,11 +105,11 @@ class MapStore:
         self._backbone, self._tower, self._fine = backbone, tower, fine
         self._root, self._batch, self._encoded = root, batch, encoded
         self._resume = resume
-        self._made: dict[tuple[bool, tuple[int, int]], MapCache] = {}
+        self._made: dict[tuple[bool, tuple[int, int], str], MapCache] = {}
         self._cleared: set[Path] = set()
 
-    def cache(self, few: FewShot, sizes: Sequence[tuple[int, int]]) -> MapCache:
-        """The maps that `few` compares, in the shape of most pictures of these sizes.
+    def cache(self, few: FewShot, sizes: Sequence[tuple[int, int]], tiling: Tiling = WHOLE) -> MapCache:
+        """The maps that `few` compares, in the shape of most pictures of these sizes, or of their tiles.
 
         Raises:
             ValueError: it needs a tower, and there is none.
@@ -116,14 +117,14 @@ class MapStore:
         single = few.scorer != "evidence"
         if self._tower is None and (single or few.sources == "tower"):
             raise ValueError(f"{few.scorer} of a tower's features needs a tower")
-        key = (single, median_shape(sizes))
+        key = (single, tiling.tile_size(median_shape(sizes)), tiling.name)
         if key not in self._made:
             maps: FeatureMaps | TowerMap
             if single and self._tower is not None:
                 maps = TowerMap(self._tower, key[1])
             else:
                 maps = FeatureMaps(self._backbone, self._tower, key[1], fine=self._fine)
-            cache = MapCache(self._root, maps.kinds, maps.__call__, self._backbone, self._batch, self._encoded)
+            cache = MapCache(self._root, maps.kinds, maps.__call__, self._backbone, self._batch, self._encoded, tiling)
             if not self._resume and cache.folder not in self._cleared:
                 cache.clear()
             self._cleared.add(cache.folder)
@@ -142,7 +143,9 @@ def views(few: FewShot, path: Path, digest: str) -> list[View]:
 
 
 @torch.inference_mode()
-def judge_of(few: FewShot, cache: MapCache, shots: Sequence[Sequence[View]], texts: Tensor | None) -> Judge:
+def judge_of(
+    few: FewShot, cache: MapCache, shots: Sequence[Sequence[View]], texts: Tensor | None, place: int = 0
+) -> Judge:
     """What compares with these shots.
 
     Args:
@@ -150,8 +153,9 @@ def judge_of(few: FewShot, cache: MapCache, shots: Sequence[Sequence[View]], tex
         cache: Has the maps of all views.
         shots: The views of each shot, at least one shot.
         texts: What the text side says of the shots: [S, 1], or [S, 2] with windows.
+        place: Of the tile that is compared.
     """
-    held = [cache.load(view) for of_one in shots for view in of_one]
+    held = [[one[place : place + 1] for one in cache.load(view)] for of_one in shots for view in of_one]
     banks = [torch.cat(kind) for kind in zip(*held, strict=True)]
     if few.scorer != "evidence":
         return _single(few, banks[0])
@@ -169,9 +173,9 @@ def judge_of(few: FewShot, cache: MapCache, shots: Sequence[Sequence[View]], tex
 
 
 @torch.inference_mode()
-def mutual_judge(few: FewShot, cache: MapCache, pictures: Sequence[View]) -> Judge:
-    """What compares pictures with each other, and others with them; at least two pictures."""
-    parts = torch.cat([cache.load(view)[0] for view in pictures])
+def mutual_judge(few: FewShot, cache: MapCache, pictures: Sequence[View], place: int = 0) -> Judge:
+    """What compares one place of tiles of pictures with each other, and others with them; at least two pictures."""
+    parts = torch.cat([cache.load(view)[0][place : place + 1] for view in pictures])
     among = dict(zip((view.digest for view in pictures), mutual(parts, within=few.within), strict=True))
 
     def judge(maps: Sequence[Tensor], said: Tensor | None, digest: str) -> tuple[Tensor, Tensor]:

@@ -63,7 +63,7 @@ class FiloScores:
         """The score and the map [H, W] of a picture without normal shots, in [0, 1]."""
         return self._found[digest].score, self._found[digest].patch_map
 
-    def beside_shots(self, digest: str, shots: NDArray[np.float32]) -> NDArray[np.float32]:
+    def beside(self, digest: str, shots: NDArray[np.float32]) -> NDArray[np.float32]:
         """The map [H, W] of a picture and that of normal shots [rows, cols] in one, as `Filo.inspect` has it."""
         own = self._found[digest].patch_map
         return (own + to_frame(shots, (own.shape[0], own.shape[1]))) / np.float32(2)

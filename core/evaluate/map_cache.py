@@ -16,8 +16,10 @@ from torch import Tensor
 from core.backbone import Backbone
 from core.bank.augment import augment
 from core.bank.feature_maps import MapKind
+from core.evaluate.code import code_version
 from core.files import remove_drafts, replacing
 from core.image import Rgb, read
+from core.tiles import WHOLE, Tiling
 
 Encode = Callable[[Sequence[Rgb]], tuple[Tensor, ...]]
 """Frames to maps float32 [B, R, C, d] of each kind, as `core.bank.feature_maps.FeatureMaps` does."""
@@ -44,7 +46,7 @@ class View:
 
 
 class MapCache:
-    """Feature maps, float16, by the content of the picture and the kinds of maps.
+    """Feature maps, float16, by the content of the picture, the kinds of maps and the code that makes them.
 
     As in `FeatureCache`, a batch of which one is missing is encoded whole.
 
@@ -55,6 +57,7 @@ class MapCache:
         backbone: The model, whose device is used.
         batch: Pictures in one pass.
         encoded: Called after each batch with its number of pictures, and whether they were encoded.
+        tiling: Of the pictures; the tiles of one are encoded together.
     """
 
     def __init__(
@@ -65,10 +68,14 @@ class MapCache:
         backbone: Backbone,
         batch: int,
         encoded: Callable[[int, bool], None],
+        tiling: Tiling = WHOLE,
     ) -> None:
+        self._tiling = tiling
         self._encode, self._device, self._batch, self._encoded = encode, backbone.device, batch, encoded
         self.kinds = tuple(kinds)
-        described = (*((kind.name, kind.fingerprint, kind.shape) for kind in self.kinds), str(self._device), batch)
+        kinds_of = ((kind.name, kind.fingerprint, kind.shape) for kind in self.kinds)
+        described = (code_version(), *kinds_of, str(self._device), batch)
+        described += (tiling.name,) if tiling.name else ()
         self.folder = root / ("maps-" + hashlib.sha256(repr(described).encode()).hexdigest()[:16])
 
     def clear(self) -> None:
@@ -91,7 +98,7 @@ class MapCache:
             self._encoded(len(part), fresh)
 
     def load(self, view: View) -> tuple[Tensor, ...]:
-        """The maps of one view, float32 [1, R, C, d] of each kind, on the device.
+        """The maps of one view, float32 [1, R, C, d] of each kind, on the device; [T, R, C, d] of its tiles.
 
         Raises:
             ValueError: the file is damaged; it says which to delete.
@@ -99,16 +106,21 @@ class MapCache:
         file = self._file(view)
         try:
             held = load_file(file, device=str(self._device))
-            return tuple(held[str(place)].float()[None] for place in range(len(self.kinds)))
+            maps = (held[str(place)].float() for place in range(len(self.kinds)))
+            return tuple(one if self._tiling.name else one[None] for one in maps)
         except (SafetensorError, OSError, KeyError) as error:
             raise ValueError(f"{file}: the cached feature maps are damaged ({error}); delete the file") from error
 
     @torch.inference_mode()
     def _store(self, views: Sequence[View]) -> None:
-        found = self._encode([augment(read(view.path), view.variant) for view in views])
+        frames = [augment(read(view.path), view.variant) for view in views]
         self.folder.mkdir(parents=True, exist_ok=True)
-        for row, view in enumerate(views):
-            held = {str(place): one[row].half().contiguous().cpu() for place, one in enumerate(found)}
+        if self._tiling.name:
+            kept = zip(views, (self._encode(self._tiling.cut(frame)) for frame in frames), strict=True)
+        else:
+            kept = zip(views, zip(*self._encode(frames), strict=True), strict=True)
+        for view, maps in kept:
+            held = {str(place): one.half().contiguous().cpu() for place, one in enumerate(maps)}
             with replacing(self._file(view)) as draft:
                 save_file(held, draft)
 

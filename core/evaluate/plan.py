@@ -1,11 +1,16 @@
-"""What an evaluation is to run: the ways to score, the numbers of shots, and how often."""
+"""What an evaluation runs: ways to score, numbers of shots, seeds."""
 
 from __future__ import annotations
 
+import random
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+from core.alfa import Method
+from core.evaluate.datasets import Sample
 from core.evaluate.few_shot import FewShot
-from core.method import Method
+from core.tiles import OVERLAP, Tiles
 
 
 @dataclass(frozen=True)
@@ -22,7 +27,7 @@ class Variant:
     at: str = ""
     """`zero` or `few`: without or with shots only. Otherwise as `Plan` says."""
     filo: bool = False
-    """FiLo's scores in the place of the method's."""
+    """FiLo's scores in the place of the method's; of whole pictures alone."""
 
     @property
     def mutual(self) -> bool:
@@ -39,3 +44,14 @@ class Plan:
     seeds: int
     resolution: tuple[int, int]
     """Height and width at which pixel metrics are taken."""
+    tiles: Tiles = (1, 1)
+    """Into which the pictures of a class are cut, with the overlap."""
+    overlap: float = OVERLAP
+
+
+def held_out(name: str, test: Sequence[Sample], shots: Sequence[int], notes: list[str]) -> list[Path]:
+    """Half of the good test pictures, or as many as the shots take that leave one to be tested; `notes` says so."""
+    goods = [sample.path for sample in test if not sample.anomalous]
+    count = max(len(goods) // 2, *(count for count in (0, *shots) if count < len(goods)), 0)
+    notes.append(f"Held out of the test, for shots and the threshold: {count} of {len(goods)} good pictures.")
+    return sorted(random.Random(f"{name}:held out").sample(goods, count))

@@ -150,6 +150,7 @@ def _configuration(evaluation: Evaluation) -> list[tuple[str, str]]:
         ("Variants", ", ".join(method(variant) for variant in evaluation.variants())),
         ("Shots", ", ".join(map(str, evaluation.shots))),
         ("Seeds", str(evaluation.seeds)),
+        *([("Tiles", evaluation.tiles)] if evaluation.tiles else []),
         ("Pixel metrics at", f"{width} × {height} pixels"),
         ("Device, precision", f"{evaluation.device}, {evaluation.dtype}"),
         ("Software", f"alfa-edge {evaluation.version}"),

@@ -158,8 +158,10 @@ class Evaluation(Part):
     tower_fingerprint: str | None = None
     augment: str = "none"
     within: int | None = None
+    tiles: str = ""
     head: str | None = None
     """Fingerprint of FiLo's head, where it scored."""
+    """As `2x2@0.2` or `auto@0.2`; empty without."""
     classes: tuple[ClassResult, ...]
     intervals: tuple[Interval, ...] = ()
 

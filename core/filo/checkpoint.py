@@ -15,8 +15,9 @@ from typing import Any
 from torch import Tensor
 
 from core.clip import open_clip
-from core.filo.head import FiloHead, HeadRecord, fill, layers_of
+from core.filo.head import FiloHead, HeadRecord, head_of, layers_of
 from core.model_error import ModelError
+from core.remedy import remedy
 from core.weights.file import load_tensors
 
 RELEASED_MODEL = "ViT-L-14-336"
@@ -103,9 +104,7 @@ def read_checkpoint(path: Path, model: Architecture, called: str | None = None) 
         released=True,
         source=f"imported from {path.name}",
     )
-    head = FiloHead(record)
-    fill(head, own, f"{called}, held against {model.name}:")
-    return head.eval()
+    return head_of(record, own, f"{called}, held against {model.name}:")
 
 
 def _state_of(content: Any, called: str) -> dict[str, Tensor]:
@@ -130,7 +129,7 @@ def _check_clip(state: Mapping[str, Tensor], model: Architecture, called: str) -
         return
     numbers = {int(found[1]) for name in state if (found := _BLOCK.match(name))}
     if numbers != set(range(model.depth)):
-        raise ModelError(f"{called}: its CLIP has {len(numbers)} blocks, {model.name} has {model.depth}; {_REMEDY}")
+        raise ModelError(f"{called}: its CLIP has {len(numbers)} blocks, {model.name} has {model.depth}; {_remedy()}")
     patches = (model.size // model.patch) ** 2
     shapes: dict[str, tuple[int | None, ...]] = {
         f"{_VISUAL}conv1.weight": (model.width, 3, model.patch, model.patch),
@@ -153,10 +152,11 @@ def _check_clip(state: Mapping[str, Tensor], model: Architecture, called: str) -
         if len(shape) != len(wanted) or any(side not in (None, here) for here, side in zip(shape, wanted, strict=True)):
             sides = " x ".join("any" if side is None else str(side) for side in wanted)
             there = " x ".join(map(str, shape))
-            raise ModelError(f"{called}: {name} is {there}, {model.name} at {model.size} px has {sides}; {_REMEDY}")
+            raise ModelError(f"{called}: {name} is {there}, {model.name} at {model.size} px has {sides}; {_remedy()}")
 
 
-_REMEDY = "name the model that it is of with --model, and its input size with --size"
+def _remedy() -> str:
+    return remedy("name head", "name the model that it is of, and its input size,")
 
 
 def _some(names: list[str], most: int = 4) -> str:

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from core.backbone import DTYPES, Backbone
-from core.bank.evidence import Steps
 from core.bank.feature_maps import FeatureMaps
 from core.bank.indexer import Indexer
 from core.bank.memory import Index, Memory
+from core.bank.tiled_index import AnyIndex, by_tile
 from core.explain import Likeness
 from core.filo.grounding import Box, Grounding, gate, place
 from core.filo.head import FiloHead, activation_of, shape_of
@@ -26,11 +26,16 @@ from core.filo.prompts import released_packs, wording_of
 from core.filo.text import FiloTexts, TextEncoder
 from core.filo.vision import Streams, TwoStreamPass
 from core.heatmap import to_frame
+from core.identity import refuse_other_texts
 from core.image import Rgb
-from core.inspection import Inspection
+from core.inspection import Inspection, merge, refuse_faults
 from core.method import ALFA, Method
 from core.model_error import ModelError
 from core.packs.pack import PromptPack
+from core.picture import check_frames
+from core.rows import check_rows
+from core.steps import Steps, finish
+from core.tiles import WHOLE, Tiling
 from core.towers import Tower
 from core.vision import Features
 from core.windows import Windows
@@ -103,6 +108,7 @@ class Filo:
         self._indexer = Indexer(backbone, tower, self.method)
         self.backbone = backbone
         self.grounding = grounding
+        self.tower = tower
         self.head = head.to(backbone.device)
         self.released = head.record.released
         self.vision = TwoStreamPass(
@@ -117,7 +123,7 @@ class Filo:
 
     def texts(self, pack: PromptPack) -> FiloTexts:
         """What a pack says, as far as it can be made before an image is seen."""
-        return self.encoder.texts(wording_of(pack))
+        return self.encoder.texts(wording_of(pack), self.backbone.fingerprint)
 
     def texts_of(self, packs: Sequence[PromptPack]) -> list[FiloTexts]:
         """What each of several packs says; in the released mode of those with one noun the last (`released_packs`)."""
@@ -133,16 +139,36 @@ class Filo:
         return self._indexer.feature_maps(shape)
 
     @torch.inference_mode()
-    def remember(self, frame: Rgb, shape: tuple[int, int] | None = None) -> Memory:
-        """The memory of one frame, on the CPU, without windows; as `Alfa.remember`."""
-        patches = self.vision(self.backbone.pixels([frame])).ordinary[-1]
-        return self._indexer.remember(Features(patches[:, 0], (), (), F.normalize(patches, dim=-1)), frame, shape)
+    def remember(self, frame: Rgb, shape: tuple[int, int] | None = None, tiling: Tiling = WHOLE) -> Memory:
+        """The memory of one frame, or of its tiles, on the CPU, without windows; as `Alfa.remember`."""
+        check_frames([frame])
+        tiles, shape = tiling.cut(frame), tiling.tile_size(shape or (frame.shape[0], frame.shape[1]))
+        patches = self.vision(self.backbone.pixels(tiles)).ordinary[-1]
+        return self._indexer.remember(Features(patches[:, 0], (), (), F.normalize(patches, dim=-1)), tiles, shape)
+
+    def index(
+        self,
+        memories: Sequence[Memory],
+        owners: Sequence[int],
+        shape: tuple[int, int],
+        *,
+        limit: int | None = None,
+        tiling: Tiling = WHOLE,
+    ) -> AnyIndex:
+        """What parts are compared with; as `Indexer.index_in_steps`."""
+        return finish(self.index_in_steps(memories, owners, shape, limit=limit, tiling=tiling))
 
     def index_in_steps(
-        self, memories: Sequence[Memory], owners: Sequence[int], shape: tuple[int, int], *, limit: int | None = None
-    ) -> Steps[Index]:
+        self,
+        memories: Sequence[Memory],
+        owners: Sequence[int],
+        shape: tuple[int, int],
+        *,
+        limit: int | None = None,
+        tiling: Tiling = WHOLE,
+    ) -> Steps[AnyIndex]:
         """As `Indexer.index_in_steps`."""
-        return self._indexer.index_in_steps(memories, owners, shape, limit=limit)
+        return self._indexer.index_in_steps(memories, owners, shape, limit=limit, tiling=tiling)
 
     def hear(self, index: Index, texts: Sequence[tuple[float, float]]) -> Index:
         """`index` with the text side, as `text_scores` gives it of the shots that are left out in turn."""
@@ -193,12 +219,12 @@ class Filo:
         """The map of each decoder at the model's input size, [B, 2, H, W], for labels [B, 2, d]."""
         return layer_maps(decoded, labels, self.backbone.grid, self.backbone.pixels.size, self.head.record.scale)
 
-    @torch.inference_mode()
     def inspect(
         self,
         frames: Sequence[Rgb],
         texts: Sequence[FiloTexts],
-        indexes: Sequence[Index | None] | None = None,
+        indexes: Sequence[AnyIndex | None] | None = None,
+        tilings: Sequence[Tiling] | None = None,
         *,
         suspects: Sequence[float] | None = None,
     ) -> list[FiloInspection]:
@@ -209,26 +235,58 @@ class Filo:
             texts: Of each frame.
             indexes: Of each frame its normal shots, or None. With shots the score is what they and both parts of
                 FiLo's have the say for (`core.bank.evidence`), and the map the mean of both maps.
+            tilings: As of `Alfa.inspect`. Position and boxes of a frame are those of its most anomalous tile.
             suspects: Of each frame the score from which on Grounding DINO is asked about it. Default: about all.
+
+        Raises:
+            ValueError: a frame is something else, there are not as many of each, or an index is not of evidence.
+            NotFiniteError: what the model says of a frame is no number.
+            TilingError: as of `Alfa.inspect`.
+            OtherIdentityError: a text or an index was made by another model, or for other feature maps.
         """
+        check_frames(frames)
+        check_rows(len(frames), texts, indexes, tilings=tilings, kind=FiloTexts)
+        if suspects is not None and len(suspects) != len(frames):
+            raise ValueError(f"{len(frames)} frames and {len(suspects)} suspects; give as many, one for each frame")
+        indexes = indexes or [None] * len(frames)
+        tilings = tilings or [WHOLE if index is None else index.tiling for index in indexes]
+        rows = [
+            (tile, text, of_tile, suspect)
+            for frame, text, index, tiling, suspect in zip(
+                frames, texts, indexes, tilings, suspects or [0.0] * len(frames), strict=True
+            )
+            for tile, of_tile in zip(tiling.cut(frame), by_tile(index, tiling), strict=True)
+        ]
+        rows_found = iter(self._inspect_rows(rows))
+        found = [
+            merge([next(rows_found) for _ in range(tiling.count)], tiling, (frame.shape[0], frame.shape[1]))
+            for frame, tiling in zip(frames, tilings, strict=True)
+        ]
+        refuse_faults(found)
+        return found
+
+    @torch.inference_mode()
+    def _inspect_rows(self, rows: Sequence[tuple[Rgb, FiloTexts, Index | None, float]]) -> list[FiloInspection]:
+        frames, texts, indexes, _ = zip(*rows, strict=True)
+        refuse_other_texts(texts, self.backbone.fingerprint)
+        self._indexer.refuse_others(indexes)
         streams = self.vision(self.backbone.pixels(frames))
         decoded = self.decode(streams)
         adapted = self.adapted(streams.image)
         shift = self.shifting(streams.image, adapted)
+        maps = self._indexer.maps_of(indexes, frames)
         found = []
-        for row, frame in enumerate(frames):
+        for row, (frame, text, index, suspect) in enumerate(rows):
             tokens = [one[row : row + 1] for one in decoded]
-            view = _View(frame, tokens, adapted[row : row + 1], shift[row : row + 1], texts[row])
-            inspection = self._judge(view, 0.0 if suspects is None else suspects[row])
-            index = None if indexes is None else indexes[row]
-            found.append(inspection if index is None else self._beside_shots(inspection, frame, index))
+            inspection = self._judge(_View(frame, tokens, adapted[row : row + 1], shift[row : row + 1], text), suspect)
+            found.append(inspection if index is None else self._beside_shots(inspection, maps[row], index))
         return found
 
-    def _beside_shots(self, inspection: FiloInspection, frame: Rgb, index: Index) -> FiloInspection:
+    def _beside_shots(self, inspection: FiloInspection, maps: tuple[Tensor, ...], index: Index) -> FiloInspection:
         if index.evidence is None:
             raise ValueError("these normal shots are of few_shot = alfa; FiLo takes them as evidence")
         heard = torch.tensor([[inspection.global_score, inspection.local_score]], device=self.backbone.device)
-        score, shots = index.evidence.judge(self._indexer.maps_for(index, [frame]), heard)
+        score, shots = index.evidence.judge(maps, heard)
         height, width = inspection.patch_map.shape
         s_map = inspection.patch_map + to_frame(shots[0].cpu().numpy(), (height, width))
         return replace(

@@ -96,8 +96,9 @@ class Grounding:
     @torch.inference_mode()
     def _ask(self, frame: Rgb, caption: str) -> list[Box]:
         size = {"shortest_edge": _SHORTEST, "longest_edge": _LONGEST}
-        text = {"truncation": True, "max_length": self._most}
-        inputs = self._processor(images=frame, text=caption, return_tensors="pt", size=size, **text).to(self._device)
+        given = {"images": frame, "input_data_format": "channels_last", "size": size}
+        asked = {"text": caption, "truncation": True, "max_length": self._most}
+        inputs = self._processor(**given, **asked, return_tensors="pt").to(self._device)
         outputs = self._model(**inputs)
         read = self._processor.post_process_grounded_object_detection
         found = read(outputs, inputs["input_ids"], threshold=0.0, text_threshold=_TEXT)[0]

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from core import files
@@ -20,6 +20,7 @@ from core.filo.context import LENGTH, LearnedContext
 from core.filo.decoders import KERNELS, ConvolutionDecoder, LinearDecoder
 from core.filo.maps import SCALE
 from core.model_error import ModelError, first_line
+from core.remedy import remedy
 
 LAYERS = 4
 """Blocks whose tokens are decoded."""
@@ -149,7 +150,8 @@ class FiloHead(nn.Module):
         """
         tensors = {name: value.detach().cpu().to(dtype).contiguous() for name, value in self.state_dict().items()}
         facts = {_RECORD: self.record.model_dump_json(by_alias=True), "sha256": _digest(self.record, tensors)}
-        files.write(path, save(tensors, facts), sync=True)
+        with files.replacing(path, sync=True) as draft:
+            save_file(tensors, draft, facts)
 
 
 def load_head(path: Path) -> FiloHead:
@@ -168,7 +170,7 @@ def load_head(path: Path) -> FiloHead:
         raise ModelError(f"FiLo head {path} cannot be read: {first_line(error)}; bring it here again") from None
     if _RECORD not in facts:
         raise ModelError(
-            f"{path} holds no FiLo head; a checkpoint of the release is brought here with `alfa-edge filo import`"
+            f"{path} holds no FiLo head; {remedy('import head', 'bring a checkpoint of the release here')}"
         )
     try:
         record = HeadRecord.model_validate_json(facts[_RECORD])
@@ -180,17 +182,17 @@ def load_head(path: Path) -> FiloHead:
         ) from None
     if facts.get("sha256") != _digest(record, tensors):
         raise ModelError(f"FiLo head {path} is damaged: its tensors are not those it was written with; bring it again")
-    head = FiloHead(record)
-    fill(head, tensors, f"FiLo head {path}")
-    return head.eval()
+    return head_of(record, tensors, f"FiLo head {path}")
 
 
-def fill(head: FiloHead, tensors: Mapping[str, Tensor], called: str) -> None:
-    """Puts tensors into a head: all that it has, of its shapes, finite, and no others.
+def head_of(record: HeadRecord, tensors: Mapping[str, Tensor], called: str) -> FiloHead:
+    """The head of a record with these tensors, in float32: all that it has, of its shapes, finite, and no others.
 
     Raises:
         ModelError: that is not so.
     """
+    with torch.device("meta"):  # a head of the release is a gigabyte, which need not be drawn at random first
+        head = FiloHead(record)
     wanted = head.state_dict()
     if missing := sorted(wanted.keys() - tensors.keys()):
         raise ModelError(f"{called} lacks {_some(missing)}")
@@ -202,7 +204,8 @@ def fill(head: FiloHead, tensors: Mapping[str, Tensor], called: str) -> None:
             raise ModelError(f"{called}: {name} is {shapes}")
         if not bool(tensors[name].isfinite().all()):
             raise ModelError(f"{called}: {name} holds what is no finite number; train it anew")
-    head.load_state_dict({name: value.float() for name, value in tensors.items()})
+    head.load_state_dict({name: value.float() for name, value in tensors.items()}, assign=True)
+    return head.eval()
 
 
 def _some(names: list[str], most: int = 4) -> str:

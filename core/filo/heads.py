@@ -8,6 +8,7 @@ from pathlib import Path
 from core.filo.checkpoint import Architecture, read_checkpoint
 from core.filo.head import FiloHead, load_head
 from core.model_error import ModelError
+from core.remedy import remedy
 from core.weights.store import Record, Store, make_record, sha256_of
 
 FOLDER = "filo"
@@ -77,7 +78,7 @@ def find_head(name: str, store: Store | None = None) -> FiloHead:
     here = [entry.tag for entry in store.entries() if entry.model == FOLDER] if store is not None else []
     raise ModelError(
         f"FiLo head {name!r}: no such file, and none of that name in the store (it has {', '.join(here) or 'none'}); "
-        "bring one here with `alfa-edge filo import`"
+        + remedy("import head", "bring one here")
     )
 
 

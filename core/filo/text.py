@@ -46,11 +46,13 @@ class FiloTexts:
         wording: The sentences.
         normal: The normal prompts.
         abnormal: The abnormal ones, S states at nine positions, position fastest.
+        fingerprint: Of the model that embedded them; empty where they were made by hand.
     """
 
     wording: Wording
     normal: PromptTokens
     abnormal: PromptTokens
+    fingerprint: str = ""
 
     @property
     def phrases(self) -> tuple[str, ...]:
@@ -108,9 +110,9 @@ class TextEncoder(nn.Module):
         words = self.token_embedding(ids[:, 1 + self._length : 2 + self._length + int(ends.max())])
         return PromptTokens(start, words, ends.to(words.device))
 
-    def texts(self, wording: Wording) -> FiloTexts:
-        """A pack's sentences as tokens."""
-        return FiloTexts(wording, self.tokens(wording.normal), self.tokens(wording.abnormal))
+    def texts(self, wording: Wording, fingerprint: str = "") -> FiloTexts:
+        """A pack's sentences as tokens of the model of this fingerprint."""
+        return FiloTexts(wording, self.tokens(wording.normal), self.tokens(wording.abnormal), fingerprint)
 
     def forward(self, context: Tensor, prompts: PromptTokens) -> Tensor:
         """The unit embeddings [P, d] of prompts behind a context [n, t]."""

@@ -41,7 +41,8 @@ def architecture() -> dict[str, Any]:
     return found
 
 
-def _card() -> Card:
+def load_card() -> Card:
+    """The card, without reading the weights."""
     found = json.loads((files(__name__) / CARD).read_text("utf-8"))
     return Card(found["name"], found["sha256"], Traits(**found["traits"]))
 
@@ -52,12 +53,12 @@ def load_bundled() -> tuple[CLIP, Card]:
     Raises:
         ModelError: the files of the package are not there, or damaged.
     """
-    card = _card()
+    card = load_card()
     data = (files(__name__) / WEIGHTS).read_bytes()
     if (found := hashlib.sha256(data).hexdigest()) != card.sha256:
         raise ModelError(
             f"the bundled model is damaged: {WEIGHTS} has SHA-256 {found[:12]}..., the card says "
-            f"{card.sha256[:12]}...; install alfa-edge anew"
+            f"{card.sha256[:12]}...; install the package anew"
         )
     model = CLIP(**architecture())
     try:

@@ -48,14 +48,14 @@ def compile_pack(backbone: Backbone, pack: PromptPack, embed: Embed | None = Non
 
 
 class CompiledPacks:
-    """Compiled packs in a folder, one file for each pack (by its SHA-256) and model (by its fingerprint)."""
+    """Compiled packs in a folder, one file for each pack (by all its texts) and model (by its fingerprint)."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def path(self, backbone: Backbone, pack: PromptPack) -> Path:
         """The file, whether it is there or not."""
-        return self.folder / f"{pack.name}-{pack.sha256[:16]}-{backbone.fingerprint[:16]}.safetensors"
+        return self.folder / f"{pack.name}-{pack.texts_sha256[:16]}-{backbone.fingerprint[:16]}.safetensors"
 
     def get(self, backbone: Backbone, pack: PromptPack, embed: Embed | None = None) -> CompiledPack:
         """The compiled pack, from its file, or made by `embed` and kept there. A file that is damaged is made anew.
@@ -77,7 +77,7 @@ class CompiledPacks:
 
 
 def _identity(backbone: Backbone, pack: PromptPack) -> dict[str, str]:
-    return {"pack": pack.sha256, "model": backbone.fingerprint}
+    return {"texts": pack.texts_sha256, "model": backbone.fingerprint}
 
 
 def _read(path: Path, identity: dict[str, str], pack: PromptPack) -> CompiledPack | None:

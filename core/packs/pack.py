@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import json
 import math
 import os
 import re
@@ -131,6 +132,16 @@ class PromptPack(_Table):
         """SHA-256 of the file, hexadecimal."""
         return self._sha256
 
+    @property
+    def texts_sha256(self) -> str:
+        """SHA-256, hexadecimal, of all that a model embeds of the pack: its prompts as rendered, and its descriptors.
+
+        The file's own says less: another way to render a template makes other prompts of the same file.
+        """
+        prompts = self.prompts()
+        texts = json.dumps([prompts.normal, prompts.abnormal, self.descriptors])
+        return hashlib.sha256(texts.encode()).hexdigest()
+
     def prompts(self, llm: bool = True) -> Prompts:
         """The template's prompts, 72 per label, and behind them, with `llm`, the LLM's sentences."""
         return Prompts(
@@ -249,7 +260,8 @@ def load_pack(name: str) -> PromptPack:
         close = difflib.get_close_matches(name, known, n=1)
         hint = f"did you mean {close[0]}? " if close else ""
         raise PackError(
-            f"pack {name[:200]!r} is not known; {hint}there are {', '.join(known)}, or give the path of a file"
+            f"pack {name[:200]!r} is not known; {hint}generic fits any part; there are {', '.join(known)}, or give the "
+            "path of a file"
         )
     file = files("prompt_packs") / f"{name}.toml"
     return _parse(file.read_bytes(), name, f"pack {file}")

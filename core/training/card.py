@@ -21,7 +21,8 @@ from core.backbone import BUNDLED, CLIP_MEAN, CLIP_STD, Backbone, load_backbone,
 from core.clip import CLIP, SimpleTokenizer
 from core.evaluate.cache import FeatureCache
 from core.evaluate.datasets import find_classes
-from core.evaluate.evaluator import ClassEvaluator, Plan, Variant
+from core.evaluate.evaluator import ClassEvaluator
+from core.evaluate.plan import Plan, Variant
 from core.evaluate.result import ClassResult, over_seeds
 from core.models import architecture
 from core.packs.pack import list_packs, load_pack

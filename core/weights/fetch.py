@@ -19,9 +19,10 @@ from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
 from huggingface_hub.errors import EntryNotFoundError
 from huggingface_hub.utils.tqdm import tqdm
 
-from core.backbone import read_model
-from core.clip import load_state_dict
 from core.model_name import is_timm
+from core.remedy import remedy
+from core.weights.architectures import architecture_of
+from core.weights.clip_weights import check_positions, read_model
 from core.weights.source import ModelError, Source, check_name, published_hash, source_of, tag_settings
 from core.weights.store import SUFFIXES, Record, Store, make_record, sha256_of
 from core.weights.tower_weights import read_tower
@@ -91,7 +92,8 @@ def import_file(store: Store, file: Path, model: str, tag: str, stamp: str, sha2
         if is_timm(model):
             read_tower(f"{model}.{tag}", copy, called=str(file))
         else:
-            _same_shapes(read_model(model, copy, settings, called=str(file)), copy, str(file), model)
+            read_model(model, copy, settings, called=str(file))
+            check_positions(copy, architecture_of(model), None, called=str(file))
         published = published_hash(source_of(model, tag, settings).url)
         verified_by = "given" if sha256 else "url" if published and digest.startswith(published) else None
         record = make_record(model, tag, copy, digest, f"imported from {file.name}", verified_by, stamp, settings)
@@ -184,17 +186,8 @@ def _carry(name: str, tag: str, source: Source, error: Exception) -> str:
     return (
         f"weights {tag!r} of {name} could not be fetched: {error}\n"
         f"where there is a network: curl -fLo {file} {source.url}\n"
-        f"then here, with that file: alfa-edge model import {file} --model {name} --tag {tag}"
+        + remedy("import", "then bring that file here", file=file, model=name, tag=tag)
     )
-
-
-def _same_shapes(model: Any, path: Path, called: str, name: str) -> None:
-    """open_clip stretches position embeddings that do not fit, so that weights for another picture size would load."""
-    wanted = model.state_dict()
-    for key, value in load_state_dict(str(path)).items():
-        if key in wanted and value.numel() != wanted[key].numel():
-            shapes = f"{tuple(value.shape)} there, {tuple(wanted[key].shape)} in the model"
-            raise ModelError(f"weights {called} do not load into {name}: {key} is {shapes}")
 
 
 def _first_line(error: Exception) -> str:

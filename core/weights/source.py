@@ -16,7 +16,9 @@ from core import timm_models
 from core.clip import get_pretrained_cfg, list_pretrained_tags_by_model, open_clip
 from core.model_error import ModelError as ModelError
 from core.model_name import is_timm
-from core.weights.store import Store
+from core.remedy import remedy
+from core.weights.architectures import architecture_of
+from core.weights.store import Store, again
 
 LITE0 = "efficientnet-lite0"
 LITE0_REMEDY = "pip install 'alfa-edge[photo]'"
@@ -41,7 +43,7 @@ class Source:
 
 
 def check_name(name: str) -> None:
-    """Raises ModelError unless open_clip, or timm, has a model called `name`."""
+    """Raises ModelError unless open_clip has a model called `name` that the method can run, or timm has one."""
     if name == LITE0:
         raise ModelError(f"{LITE0} is not fetched: its weights are a package; {LITE0_REMEDY}")
     package = "timm" if is_timm(name) else "open_clip"
@@ -49,6 +51,12 @@ def check_name(name: str) -> None:
     if name not in known:
         raise ModelError(
             f"model {name!r} is not known to {package}; {_close(name, known, f'see `{package}.list_models()`')}"
+        )
+    if not is_timm(name) and (reason := architecture_of(name).reason):
+        others = remedy("architectures", "choose another model")
+        raise ModelError(
+            f"model {name!r} cannot be used: {reason}; windows need a plain vision transformer that reads a class "
+            f"token, and a text half of open_clip's own: {others}"
         )
 
 
@@ -83,31 +91,74 @@ def published_hash(url: str) -> str:
     return found.lower() if known and len(found) >= 8 and not set(found.lower()) - set("0123456789abcdef") else ""
 
 
-def find(name: str, weights: str, store: Store | None = None) -> tuple[Path, dict[str, Any]]:
-    """The file behind `weights` for model `name`, and the settings of the tag (empty for a file).
+@dataclass(frozen=True)
+class Found:
+    """A file of weights on this machine.
 
-    A tag is looked for in the store, then where open_clip or timm keeps what it fetched itself.
+    Attributes:
+        path: The file.
+        settings: What its publisher says of the tag, under open_clip's names; nothing of a file that is no tag's.
+        tag: The pretrained tag that it is of; None where nobody knows.
+    """
+
+    path: Path
+    settings: dict[str, Any]
+    tag: str | None = None
+
+
+def find(name: str, weights: str, store: Store | None = None) -> Found:
+    """The file behind `weights`, a pretrained tag or a path, for model `name`.
+
+    A tag is looked for in the store, then where open_clip or timm keeps what it fetched itself. A file in either place
+    is known for the tag that it is of, though it is called by its path.
 
     Raises:
-        ModelError: neither a file nor a tag, or a tag whose file was not fetched to this machine or is damaged.
+        ModelError: neither a file nor a tag, or a tag whose file was not fetched to this machine or is damaged; or a
+            file of the store that is of another model or has no record.
     """
     check_name(name)
-    if store is not None and (stored := store.get(name, _spelt(weights))):
-        return stored
+    tag = _spelt(weights)
+    if store is not None and (stored := store.get(name, tag)):
+        return Found(*stored, tag)
     settings = _settings(name, weights)
     if not settings:
         path = Path(weights).expanduser()
-        if path.is_file():
-            return path, {}
-        tags = ", ".join(_tags(name)) or "none"
-        raise ModelError(f"weights {weights!r}: no such file, and no pretrained tag of {name} (its tags: {tags})")
-    cached = _cached(source_of(name, _spelt(weights), settings))
+        if not path.is_file():
+            tags = ", ".join(_tags(name)) or "none"
+            raise ModelError(f"weights {weights!r}: no such file, and no pretrained tag of {name} (its tags: {tags})")
+        return _recorded(name, path, store) or _fetched(name, path) or Found(path, {})
+    cached = _cached(source_of(name, tag, settings))
     if cached is None:
         raise ModelError(
-            f"weights {weights!r} of {name} are not on this machine: fetch them once with `alfa-edge model pull {name} "
-            f"{weights}` where there is a network, or bring a file here with `alfa-edge model import`"
+            f"weights {weights!r} of {name} are not on this machine: "
+            + remedy("pull", "fetch them once where there is a network", model=name, tag=weights)
+            + remedy("import", ", or bring a file here", file="FILE", model=name, tag=weights)
         )
-    return cached, settings
+    return Found(cached, settings, tag)
+
+
+def _recorded(name: str, path: Path, store: Store | None) -> Found | None:
+    """A file in the store, by its record."""
+    if store is None or not path.resolve().is_relative_to(store.root.resolve()):
+        return None
+    place = path.resolve().relative_to(store.root.resolve())
+    model, tag = place.parent.as_posix(), place.stem
+    if model != name:
+        raise ModelError(f"weights {path} are those of {model} in the store, not of {name}; name that model")
+    stored = store.get(model, tag)
+    if stored is None or stored[0].resolve() != path.resolve():
+        raise ModelError(f"weights {path} lie in the store and have no record; {again(model, tag)}")
+    return Found(*stored, tag)
+
+
+def _fetched(name: str, path: Path) -> Found | None:
+    """A file that open_clip or timm fetched itself, by the tag that it keeps it for."""
+    for tag in _tags(name):
+        settings = _settings(name, tag)
+        cached = _cached(source_of(name, _spelt(tag), settings))
+        if cached is not None and cached.resolve() == path.resolve():
+            return Found(path, settings, _spelt(tag))
+    return None
 
 
 def _cached(source: Source) -> Path | None:

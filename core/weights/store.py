@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from core import files
 from core.model_error import ModelError
 from core.regular_file import SMALL, read_regular
+from core.remedy import remedy
 
 SUFFIXES = (".safetensors", ".bin", ".pt", ".pth")
 _ADDRESSES = ("url", "hf_hub")  # open_clip's settings of a tag besides its preprocessing
@@ -85,7 +86,7 @@ class Store:
         size = path.stat().st_size if path.is_file() else None
         if size != record.size:
             found = "is missing" if size is None else f"has {size} bytes, its record says {record.size}"
-            raise ModelError(f"weights file {path} {found}; {_again(model, tag)}")
+            raise ModelError(f"weights file {path} {found}; {again(model, tag)}")
         return path, record.settings
 
     def entries(self) -> list[Entry]:
@@ -102,7 +103,7 @@ class Store:
             found = self.get(model, tag)
         except ModelError as error:
             return Entry(model, tag, record, str(error))
-        return Entry(model, tag, record, "" if found else f"unfinished, never loaded; {_again(model, tag)}")
+        return Entry(model, tag, record, "" if found else f"unfinished, never loaded; {again(model, tag)}")
 
     def verify(self, entry: Entry) -> str:
         """What is wrong with the entry, its hash computed anew; empty when all is as recorded."""
@@ -113,8 +114,8 @@ class Store:
             digest = sha256_of(path)
         if digest == entry.record.sha256:
             return ""
-        again = _again(entry.model, entry.tag)
-        return f"weights file {path} has SHA-256 {digest}, its record says {entry.record.sha256}; {again}"
+        advice = again(entry.model, entry.tag)
+        return f"weights file {path} has SHA-256 {digest}, its record says {entry.record.sha256}; {advice}"
 
     def remove(self, model: str, tag: str) -> None:
         """Takes weights and record away, and what an interrupted fetch left of them.
@@ -150,7 +151,7 @@ class Store:
                 try:
                     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except BlockingIOError:
-                    raise ModelError(f"{self.root} is being written to by another alfa-edge; wait for it") from None
+                    raise ModelError(f"{self.root} is being written to by another program; wait for it") from None
                 shutil.rmtree(work, ignore_errors=True)
                 work.mkdir()
                 try:
@@ -160,14 +161,14 @@ class Store:
                     if not any(work.parent.iterdir()):
                         work.parent.rmdir()
         except OSError as error:
-            raise ModelError(f"{self.root} cannot be written to: {error}; name another with --store DIR") from error
+            raise ModelError(f"{self.root} cannot be written to: {error}; {_elsewhere()}") from error
 
     def need(self, size: int | None) -> None:
         """Raises ModelError when the disk has no room for `size` bytes."""
         free = shutil.disk_usage(self.root).free
         if size is not None and free < size + _SPARE:
             have = f"{_mib(size + _SPARE)} are needed and {_mib(free)} are free"
-            raise ModelError(f"{self.root}: {have}; make room, or name another directory with --store DIR")
+            raise ModelError(f"{self.root}: {have}; make room, or {_elsewhere()}")
 
     def place(self, file: Path, record: Record) -> None:
         """Moves a finished file of the directory that `writing` gave to its place, and its record after it."""
@@ -193,9 +194,9 @@ class Store:
                 return None
             except ValidationError as error:
                 reason = error.errors()[0]["msg"]
-                raise ModelError(f"record {path} is damaged ({reason}); {_again(model, tag)}") from None
+                raise ModelError(f"record {path} is damaged ({reason}); {again(model, tag)}") from None
         if (record.model, record.tag) != (model, tag):
-            raise ModelError(f"record {path} is of {record.model} {record.tag}; {_again(model, tag)}")
+            raise ModelError(f"record {path} is of {record.model} {record.tag}; {again(model, tag)}")
         return record
 
     @contextmanager
@@ -248,8 +249,13 @@ def _weights(folder: Path, tag: str) -> list[Path]:
     return [path for suffix in SUFFIXES if (path := folder / f"{tag}{suffix}").exists()]
 
 
-def _again(model: str, tag: str) -> str:
-    return f"remove it with `alfa-edge model remove {model} {tag}`, then pull or import it again"
+def again(model: str, tag: str) -> str:
+    """What helps where weights of the store are damaged or unfinished."""
+    return remedy("remove", "remove it", model=model, tag=tag) + ", then pull or import it again"
+
+
+def _elsewhere() -> str:
+    return remedy("store", "name another directory")
 
 
 def _mib(size: int) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from core.fingerprint import refuse_not_finite
 from core.model_error import ModelError, first_line
 from core.model_name import TIMM, is_timm, split
 from core.timm_models import default_tag, timm
@@ -70,13 +71,13 @@ def load_weights(name: str, weights: str | None, store: Store | None) -> Loaded:
     if tag is not None:
         tag, _ = tag_settings(model, tag)
     wanted = weights or tag or default_tag(model)
-    path, settings = find(model, wanted, store)
-    if not settings:
-        return _described(read_tower(name, path), model, {})
-    wanted, _ = tag_settings(model, wanted)
-    if tag not in (None, wanted):
-        raise ModelError(f"{name} names the tag {tag}, and its weights {wanted}; name one of them")
-    return _described(read_tower(f"{model}.{wanted}", path), f"{model}.{wanted}", settings)
+    found = find(model, wanted, store)
+    if found.tag is None:
+        return _described(read_tower(name, found.path), model, {})
+    if tag not in (None, found.tag):
+        raise ModelError(f"{name} names the tag {tag}, and its weights {found.tag}; name one of them")
+    tagged = f"{model}.{found.tag}"
+    return _described(read_tower(tagged, found.path), tagged, found.settings)
 
 
 def read_tower(name: str, path: Path, called: str | None = None) -> Any:
@@ -93,6 +94,7 @@ def read_tower(name: str, path: Path, called: str | None = None) -> Any:
         _fill(network, timm().models.load_state_dict(str(path), device="cpu", weights_only=True))
     except Exception as error:  # the readers of three file formats and timm's conversions, each with errors of its own
         raise ModelError(f"weights {called or path} do not load into {name}: {why_not_read(error)}") from None
+    refuse_not_finite(network, called or str(path))
     return network
 
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import faulthandler
 import json
 import logging
-import math
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import Annotated, Optional
 
 import typer
 from rich.table import Table
@@ -29,6 +28,7 @@ from edge.cli.generate import generate
 from edge.cli.history import history
 from edge.cli.model import model_app
 from edge.cli.packs import packs_app
+from edge.cli.score import score
 from edge.cli.signals import end, end_at_once, on_signals, stop_on_signals
 from edge.cli.simulate import simulate
 from edge.cli.terminal import Terminal, show_json, styled
@@ -36,9 +36,6 @@ from edge.ops.logs import LogFormat, setup_logs
 from edge.ops.worker import ServiceFailedError
 from edge.settings import ModelSettings, Settings, store_dir
 from edge.settings_file import load_settings
-
-if TYPE_CHECKING:
-    from edge.tools.score import ScoredPicture
 
 app = typer.Typer(
     name="alfa-edge",
@@ -49,6 +46,7 @@ app = typer.Typer(
 )
 config_app = typer.Typer(help="Look at the configuration.", no_args_is_help=True)
 app.command("evaluate")(evaluate)
+app.command("score")(score)
 app.command("simulate")(simulate)
 app.add_typer(config_app, name="config")
 app.add_typer(model_app, name="model")
@@ -80,7 +78,6 @@ app.add_typer(packs_app, name="packs")
 
 log = logging.getLogger(__name__)
 
-_COLOURS = {"normal": "green", "anomaly": "bold red", "error": "bold yellow"}
 out = Terminal()
 
 ConfigFile = Annotated[Path, typer.Option("--config", "-c", help="The TOML file.", dir_okay=False)]
@@ -112,76 +109,6 @@ def run(
             log.critical("the service has ended: %s", error)
             end(os.EX_SOFTWARE)
     end(0)  # at once: Python takes seconds to take torch apart, and waits, or crashes, where a thread is left
-
-
-@app.command()
-def score(
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Pictures, or folders of pictures.")],
-    pack: Annotated[str, typer.Option(help="Name of a prompt pack, or the path of a pack file.")],
-    model: Annotated[
-        Optional[str],  # noqa: UP045 - typer reads it at run time on Python 3.10 too
-        typer.Option(help="A model of open_clip. Default: ViT-B-16-plus-240 with --weights, else bundled."),
-    ] = None,
-    weights: Annotated[Optional[str], typer.Option(help="A weights file, or a tag that was fetched.")] = None,  # noqa: UP045
-    device: Device = "cpu",
-    dtype: Dtype = "auto",
-    threshold: Annotated[
-        Optional[float],  # noqa: UP045
-        typer.Option(min=0, max=1, help="Anomalous at and above it. Default: 0.5, and provisional verdicts."),
-    ] = None,
-    heatmaps: Annotated[Optional[Path], typer.Option(help="Folder for heatmaps and overlays.")] = None,  # noqa: UP045
-    batch: Annotated[int, typer.Option(min=1, help="Pictures in one pass.")] = 4,
-    as_json: Json = False,
-) -> None:
-    """Judge pictures from disk. Exit code 1 when one of them could not be read."""
-    with _explained():
-        from core.alfa import Alfa
-        from core.backbone import DEFAULT, UNTRAINED, load_backbone
-        from core.packs.pack import load_pack
-        from core.weights.store import Store
-        from edge.tools.score import THRESHOLD, find_pictures, report, score_pictures
-
-        if threshold is not None and not math.isfinite(threshold):
-            raise typer.BadParameter(f"{threshold}: it is a number from 0 to 1", param_hint="--threshold")
-        pictures = find_pictures(paths)
-        loaded = load_pack(pack)
-        name = model or (DEFAULT if weights is None else ModelSettings().name)
-        alfa = Alfa(load_backbone(name, weights, device, dtype, Store(store_dir())))
-        limit = THRESHOLD if threshold is None else threshold
-        scored = list(score_pictures(alfa, loaded, pictures, limit, heatmaps, batch))
-    if as_json:
-        show_json(report(alfa, loaded, scored, threshold is None).model_dump(mode="json", exclude_none=True))
-    else:
-        _print_scores(scored)
-        used = f"{alfa.backbone.name}, {alfa.backbone.device}, {alfa.backbone.dtype}"
-        note = ": random weights, the scores mean nothing" if name == UNTRAINED else ""
-        out.print(f"pack {loaded.name} {loaded.version}; model {used}{note}", soft_wrap=True)
-        if threshold is None:
-            out.print(f"not calibrated: at the default threshold {limit} the verdicts are provisional", style="yellow")
-        if heatmaps is not None:
-            out.print(f"heatmaps and overlays in {heatmaps}", soft_wrap=True)
-    if any(one.verdict == "error" for one in scored):
-        raise typer.Exit(1)
-
-
-def _print_scores(scored: list[ScoredPicture]) -> None:
-    """A table, a row a picture, named by what its path does not share with the others."""
-    root = Path(os.path.commonpath([Path(one.path).resolve().parent for one in scored]))
-    table = Table("picture", "verdict")
-    for column in ("score", "global", "local"):
-        table.add_column(column, justify="right", no_wrap=True)
-    table.add_column("where")
-    for one in scored:
-        name = str(Path(one.path).resolve().relative_to(root))
-        verdict = styled(one.verdict, _COLOURS[one.verdict])
-        if one.scores is None:
-            table.add_row(name, verdict, "", "", "", one.error)
-        else:
-            where = one.regions[0].position if one.regions else ""
-            table.add_row(
-                name, verdict, f"{one.score:.4f}", f"{one.scores.global_:.4f}", f"{one.scores.local:.4f}", where
-            )
-    out.print(table)
 
 
 @app.command()

@@ -69,3 +69,9 @@ def _offline(
     if reply.refusal is not None:
         raise RefusedError(reply.refusal.code, reply.refusal.message)
     return reply.result or {}, pictures
+
+
+def say_smallest(line: str, found: dict[str, Any]) -> None:
+    """Says the smallest defect that a line sees, where the reply knows it."""
+    if (pixels := found.get("smallest_defect")) is not None:
+        out.print(f"line {line} sees defects from about {pixels} pixels on; tiles make that less", soft_wrap=True)

@@ -13,6 +13,7 @@ from rich.table import Table
 from edge.cli.explained import explained
 from edge.cli.terminal import Terminal
 from edge.settings import ModelSettings, store_dir
+from edge.settings_file import load_settings
 
 out = Terminal()
 
@@ -25,6 +26,10 @@ def compile_packs(
     ] = None,
     weights: Annotated[Optional[str], typer.Option(help="A weights file, or a tag that was fetched.")] = None,  # noqa: UP045
     store: Annotated[Optional[Path], typer.Option(help="The folder of the weights, as in model.store.")] = None,  # noqa: UP045
+    config: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="Take [model] of this configuration, with all that is set of it, in place of these options."),
+    ] = None,
 ) -> None:
     """Embed the sentences of packs with a model, for later starts; a service does it by itself on first use."""
     with explained():
@@ -32,11 +37,18 @@ def compile_packs(
         from core.packs.compiled import CompiledPacks
         from core.packs.pack import list_packs, load_pack
         from core.weights.store import Store
+        from edge.inspection.recipe_loader import overrides_of
 
         packs = [load_pack(name) for name in names or list_packs()]
-        name = model or (DEFAULT if weights is None else ModelSettings().name)
-        folder = store_dir(store)
-        backbone = load_backbone(name, weights, store=Store(folder))
+        chosen = ModelSettings(
+            name=model or (DEFAULT if weights is None else ModelSettings().name), weights=weights, store=store
+        )
+        if config is not None:
+            if model or weights or store:
+                raise typer.BadParameter("it says model, weights and store; leave those out", param_hint="--config")
+            chosen = load_settings(config).model
+        folder = store_dir(chosen.store)
+        backbone = load_backbone(chosen.name, chosen.weights, store=Store(folder), overrides=overrides_of(chosen))
         compiled = CompiledPacks(folder / "compiled")
         sentences = {pack.name: sum(map(len, (*vars(pack.prompts()).values(), pack.descriptors))) for pack in packs}
         table = Table("pack", "version", "sentences", "file")

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Optional
 import typer
 from rich.table import Table
 
-from edge.cli.ask import ConfigFile, Json, Line, Wait, ask_service, out
+from edge.cli.ask import ConfigFile, Json, Line, Wait, ask_service, out, say_smallest
 from edge.cli.explained import explained
 from edge.cli.terminal import show_json, styled
 from edge.messages import NOT_CALIBRATED
@@ -38,6 +38,7 @@ def status(config: ConfigFile, as_json: Json = False) -> None:
     out.print(table)
     for name, line in found["lines"].items():
         _print_health(name, line)
+        say_smallest(name, line)
 
 
 def _print_health(name: str, line: dict[str, Any]) -> None:

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from core.printable import encodable
 from edge.cli.explained import explained
+from edge.cli.model_options import overrides, say_assumed
 from edge.cli.terminal import Terminal
 from edge.settings import ModelSettings, store_dir
 from edge.settings_file import ConfigError, Problem
@@ -52,6 +53,10 @@ def evaluate(
     weights: Annotated[Optional[str], typer.Option(help="A weights file, or a tag that was fetched.")] = None,  # noqa: UP045
     device: Annotated[str, typer.Option(help="cuda, cuda:N or cpu; used or refused.")] = "cpu",
     dtype: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = "auto",
+    image_size: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Another input size of the model, pixels: 336, or height x width: 240x480."),
+    ] = None,
     scales: Annotated[str, typer.Option(help="Window sizes in patches, separated by commas.")] = "2,3",
     windows: Annotated[str, typer.Option(help="exact, strided, masked or none.")] = "exact",
     few_shot: Annotated[str, typer.Option(help="evidence, as lines use it, or alfa: the paper's Eq. 12.")] = "evidence",
@@ -62,6 +67,8 @@ def evaluate(
         typer.Option(min=0, help="Hold patches to so many patches around, for scorers other than evidence."),
     ] = None,
     augment: Annotated[str, typer.Option(help="Views of each shot: none, flips, rotations or all.")] = "none",
+    tiles: Annotated[str, typer.Option(help="Cut pictures into rows x columns, as 2x2, or auto.")] = "1x1",
+    overlap: Annotated[float, typer.Option(min=0, max=0.5, help="What neighbouring tiles share.")] = 0.2,
     batch: Annotated[int, typer.Option(min=1, max=64, help="Pictures in one pass.")] = 4,
     json_file: Annotated[Optional[Path], typer.Option("--json", help="Write the result as JSON.")] = None,  # noqa: UP045
     csv_file: Annotated[Optional[Path], typer.Option("--csv", help="Write a row a run.")] = None,  # noqa: UP045
@@ -74,6 +81,7 @@ def evaluate(
     with explained():
         from core.backbone import DEFAULT, load_backbone
         from core.evaluate.compare import compare, load, render_comparison
+        from core.tiles import TilingError, parse_tiles
         from core.towers import LITE0, load_tower
         from core.weights.store import Store
         from core.windows import MODES
@@ -92,8 +100,14 @@ def evaluate(
             raise typer.BadParameter("shots are 0 or more, scales 1 or more", param_hint="--shots, --scales")
         if windows not in MODES:
             raise typer.BadParameter(f"{windows}: use one of {', '.join(MODES)}", param_hint="--windows")
+        try:
+            cut = parse_tiles(tiles)
+        except TilingError as error:
+            raise typer.BadParameter(str(error), param_hint="--tiles") from None
         if checkpoint is not None and method != "filo":
             raise typer.BadParameter("it is for --method filo", param_hint="--checkpoint")
+        if method == "filo" and cut != (1, 1):
+            raise typer.BadParameter("FiLo takes whole pictures: leave it at 1x1", param_hint="--tiles")
         few = _few(method, few_shot, scorer, within, augment, numbers)
         if windows == "none" and min(numbers) == 0 and scorer != "mutual":
             raise typer.BadParameter("none needs --shots of 1 or more", param_hint="--windows")
@@ -115,6 +129,8 @@ def evaluate(
             cache=cache or default_cache(),
             resume=resume,
             few=few,
+            tiles=cut,
+            overlap=overlap,
             named=" ".join(
                 f"{key}={value}"
                 for key, value in (("tower", tower), ("within", within), ("augment", augment))
@@ -123,7 +139,8 @@ def evaluate(
         )
         name = model or (DEFAULT if weights is None else ModelSettings().name)
         store = Store(store_dir())
-        backbone = load_backbone(name, weights, device, dtype, store)
+        backbone = load_backbone(name, weights, device, dtype, store, overrides(image_size))
+        say_assumed(backbone)
         second = None
         mapped = few is not None and (max(numbers) > 0 or scorer == "mutual")
         wanted = (LITE0 if name == DEFAULT else "none") if tower == "auto" else tower

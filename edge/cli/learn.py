@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 from core.printable import shown
-from edge.cli.ask import ConfigFile, Json, Line, Wait, ask_service, out
+from edge.cli.ask import ConfigFile, Json, Line, Wait, ask_service, out, say_smallest
 from edge.cli.explained import explained
 from edge.cli.terminal import show_json
 
@@ -51,6 +51,7 @@ def learn(
     out.print(
         f"line {line}: enrolled as shots {shots}; threshold {kept['threshold']:.4f}, {kept['source']}", soft_wrap=True
     )
+    say_smallest(line, found)
 
 
 def suggest(

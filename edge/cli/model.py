@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
@@ -84,8 +86,17 @@ def model_import(
 
 
 @model_app.command("list")
-def model_list(store: StoreDir = None, as_json: Json = False) -> None:
+def model_list(
+    architectures: Annotated[
+        bool, typer.Option("--architectures", help="List the models of open_clip that can be used instead.")
+    ] = False,
+    store: StoreDir = None,
+    as_json: Json = False,
+) -> None:
     """List the weights that are here. Files are held against their recorded sizes; `verify` reads them."""
+    if architectures:
+        _list_architectures(as_json)
+        return
     with explained():
         here = _store(store)
         entries = here.entries()
@@ -103,6 +114,24 @@ def model_list(store: StoreDir = None, as_json: Json = False) -> None:
             known = [f"{record.size / 2**20:,.1f}", record.sha256[:12], record.source, record.verified_by or "no"]
         table.add_row(entry.model, entry.tag, *known, entry.problem or "ready")
     out.print(table)
+
+
+def _list_architectures(as_json: bool) -> None:
+    from core.weights.architectures import architectures
+
+    known = architectures()
+    if as_json:
+        show_json([asdict(model) | {"reason": model.reason or None} for model in known])
+        return
+    table = Table("model", "input", "patch", "activation", "tags")
+    for model in known:
+        if not model.reason:
+            size, activation = " x ".join(map(str, model.size)), "QuickGELU" if model.quick_gelu else "GELU"
+            table.add_row(model.name, size, str(model.patch), activation, ", ".join(model.tags))
+    out.print(table)
+    reasons = Counter(model.reason.partition(", ")[0] for model in known if model.reason)
+    for reason, count in reasons.most_common():
+        out.print(f"{count} others cannot be used: {reason}", soft_wrap=True)
 
 
 @model_app.command("verify")

@@ -244,12 +244,12 @@ def _changes(old: PromptPack, new: PromptPack) -> dict[str, dict[str, list[str]]
 
 def _moves(backbone: Backbone, packs: tuple[PromptPack, PromptPack], images: Path) -> list[dict[str, Any]]:
     """Each picture's score with both packs; one that cannot be read has an `error` and no scores."""
-    from core.alfa import Alfa
+    from core.detector import Detector
     from edge.tools.score import find_pictures, score_pictures
 
-    alfa, pictures = Alfa(backbone), find_pictures([images])
+    pictures = find_pictures([images])
     moves = []
-    for was, now in zip(*(score_pictures(alfa, pack, pictures, 0.5, None, 4) for pack in packs), strict=True):
+    for was, now in zip(*(score_pictures(Detector(pack, model=backbone), pictures) for pack in packs), strict=True):
         change = None if was.score is None or now.score is None else now.score - was.score
         path = str(Path(was.path).relative_to(encodable(str(images.parent))))
         moves.append({"path": path, "old": was.score, "new": now.score, "change": change, "error": was.error})

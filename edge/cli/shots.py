@@ -10,7 +10,7 @@ import typer
 from rich.table import Table
 
 from core.printable import shown
-from edge.cli.ask import ConfigFile, Json, Line, Wait, ask_service, out
+from edge.cli.ask import ConfigFile, Json, Line, Wait, ask_service, out, say_smallest
 from edge.cli.explained import explained
 from edge.cli.terminal import show_json
 from edge.cli.when import parse_when
@@ -54,6 +54,7 @@ def enroll(
             colour = None if picture["shot"] else "yellow"
             out.print(f"{picture['name']}: {what}{f' ({flags})' if flags else ''}", style=colour, soft_wrap=True)
         out.print(f"line {line} has {found['bank']['shots']} shots, revision {found['bank']['revision']}")
+        say_smallest(line, found)
     if any(picture["shot"] is None for picture in found["pictures"]):
         raise typer.Exit(1)
 

@@ -73,6 +73,7 @@ def _status(dispatcher: Dispatcher, _arguments: NoArguments, _caller: Caller) ->
             "provisional": recipe.provisional,
             "bank": recipe.bank.model_dump(mode="json"),
             "weights": recipe.weights,
+            "smallest_defect": recipe.smallest_defect(),
             "drift": asdict(recipe.drift.state) if recipe.drift is not None else None,
         }
     return {"lines": lines}, ()

@@ -14,6 +14,7 @@ from core.bank.augment import turns
 from core.bank.memory_bank import Shot
 from core.bank.shot_checks import Flag, Look, check_shot, look_at
 from core.bank.shot_folder import import_shots
+from core.bank.tiled_index import left_out
 from core.calibration import calibrate, leave_one_out, pixel_threshold
 from core.drift import DriftTest
 from core.image import Rgb
@@ -33,7 +34,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_OTHER_BASIS = "the last calibration was with another pack, model, method, region or use of shots; calibrate anew"
+_OTHER_BASIS = (
+    "the last calibration was with another pack, model, method, region, tiles or use of shots; calibrate anew"
+)
 
 
 @dataclass(frozen=True)
@@ -97,12 +100,15 @@ class Enrolment:
                 tables.calibration(line),
             )
         )
+        basis = self._basis(line, recipe)
+        recipe = replace(recipe, wire=recipe.wire.model_copy(update={"basis": basis}))
         index = self._features.index(line, self._features.views(line))
-        index = self._features.hear(line, recipe, index, (self._basis(line), recipe.wire.pack_sha256))
-        changed = replace(recipe, index=index, bank=bank, drift=None)
+        index = self._features.hear(line, recipe, index, (basis, recipe.wire.pack_sha256))
+        sees, size = self._features.sees(index), self._features.size(line)
+        changed = replace(recipe, index=index, bank=bank, drift=None, sees=sees, size=size)
         if kept is None:
             return self._uncalibrated(line, changed)
-        if (kept.fingerprint, kept.pack_sha256) != (self._basis(line), recipe.wire.pack_sha256):
+        if (kept.fingerprint, kept.pack_sha256) != (basis, recipe.wire.pack_sha256):
             return self._uncalibrated(line, changed, _OTHER_BASIS)
         holds = kept.revision == bank.revision
         wire = recipe.wire.model_copy(
@@ -136,9 +142,9 @@ class Enrolment:
         database keeps the scores: they are made anew only when shots, pack, model, method, region or use of
         shots have changed.
         """
-        if recipe.index is not None and recipe.index.evidence is not None:
+        if recipe.weights:
             return self.leave_one_out(line, recipe)
-        basis = (self._basis(line), recipe.wire.pack_sha256, recipe.bank.revision)
+        basis = (self._basis(line, recipe), recipe.wire.pack_sha256, recipe.bank.revision)
         kept = self._database.run(lambda tables: tables.shot_scores(line, *basis))
         if kept is not None:
             return kept
@@ -146,14 +152,18 @@ class Enrolment:
         self._database.run(lambda tables: tables.keep_shot_scores(line, *basis, scores))
         return scores
 
-    def _basis(self, line: str) -> str:
-        """SHA-256, hexadecimal, of what a line's scores depend on besides pack and shots.
+    def _basis(self, line: str, recipe: LoadedRecipe) -> str:
+        """SHA-256, hexadecimal, of what a line's scores depend on besides the pack's file and the shots.
 
-        That is model, method, region, and how the shots are used.
+        That is model, method, the texts that the file is rendered to, region and its tiles, and how the shots are used.
         """
         roi, shots = self._settings[line].roi, self._settings[line].shots
         tower = None if self._alfa.tower is None else self._alfa.tower.fingerprint
-        basis = f"{self._alfa.backbone.fingerprint} {tower} {self._alfa.method!r} {roi!r} {shots!r}"
+        tiles, overlap = self._settings[line].tiles, self._settings[line].overlap
+        model = f"{self._alfa.backbone.fingerprint} {tower}"
+        basis = f"{model} {self._alfa.method!r} {recipe.texts_sha256} {roi!r} {shots!r}"
+        if tiles != (1, 1):  # of a line without tiles what was calibrated before there were any still holds
+            basis += f" {tiles!r} {overlap!r}"
         return hashlib.sha256(basis.encode()).hexdigest()
 
     def _drift(self, line: str, kept: LineCalibration) -> DriftTest | None:
@@ -254,7 +264,8 @@ class Enrolment:
 
     def score(self, image: Rgb, recipe: LoadedRecipe) -> tuple[float, float]:
         """S of a picture and the peak of its heatmap, as the line would find them; safe from any thread."""
-        seen = self.ask(lambda alfa: alfa.inspect([image], [recipe.text], [recipe.index])[0])
+        tiling = recipe.tiling((image.shape[0], image.shape[1]))
+        seen = self.ask(lambda alfa: alfa.inspect([image], [recipe.text], [recipe.index], [tiling])[0])
         return seen.score, float(seen.patch_map.max())
 
     def leave_one_out(
@@ -271,16 +282,11 @@ class Enrolment:
             ValueError: there are fewer than two.
         """
         recipe = recipe or self._lines[line].recipe
-        evidence = None if recipe.index is None else recipe.index.evidence
-        if evidence is not None:
+        index = recipe.index
+        if index is not None and index.weights:
             if recipe.bank.shots < 2:
                 raise ValueError(f"leaving one out takes 2 shots or more, not {recipe.bank.shots}; enrol another")
-
-            def read(_alfa: Alfa) -> list[tuple[float, float]]:
-                scores, maps = evidence.shots()
-                return list(zip(scores.tolist(), maps.amax((1, 2)).tolist(), strict=True))
-
-            return self.ask(read)
+            return self.ask(lambda _alfa: left_out(index))
         with self.changing(line):
             shots = self._database.run(lambda tables: tables.bank.shots(line))
             first = max(0, len(shots) - (most or len(shots)))
@@ -331,7 +337,7 @@ class Enrolment:
                 count=len(scores),
                 scores=scores,
                 source=source,
-                fingerprint=self._basis(line),
+                fingerprint=self._basis(line, self._lines[line].recipe),
                 pack_sha256=self._lines[line].recipe.wire.pack_sha256,
                 revision=self._database.run(lambda tables: tables.bank.revision(line)),
             )

@@ -74,6 +74,7 @@ def _learn(dispatcher: Dispatcher, arguments: Learn, caller: Caller) -> Result:
         "calibration": calibration_part(found.calibration),
         "notes": found.notes,
         "bank": line.recipe.bank.model_dump(),
+        "smallest_defect": line.recipe.smallest_defect(),
     }, ()
 
 

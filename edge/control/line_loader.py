@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from core.alfa import Alfa
+from core.tiles import most_tiles
 from edge.control.enrolment import Enrolment
 from edge.control.line_control import LineControl
 from edge.control.stored_settings import StoredSettings, load_packs, stored_settings
@@ -62,7 +63,8 @@ def load_lines(
     """
     stored = stored_settings(database, settings.lines)
     packs = load_packs(settings.lines, stored)
-    batch = min(settings.model.batch, len(settings.lines))
+    rows = [most_tiles(line.tiles) for line in settings.lines.values()]
+    batch = max([min(settings.model.batch, sum(rows)), *rows])  # a frame is not parted between passes
     inference = Inference(alfa, batch, workers)
     stack.callback(inference.stop)
     inference.start()

@@ -119,7 +119,11 @@ def _enrol(dispatcher: Dispatcher, arguments: Enrol, caller: Caller) -> Result:
     found = dispatcher.enrolment.enrol(
         arguments.line, pictures, who=caller.who, note=arguments.note, sure=arguments.sure
     )
-    return {"pictures": [enrolled_part(enrolled) for enrolled in found], "bank": line.recipe.bank.model_dump()}, ()
+    return {
+        "pictures": [enrolled_part(enrolled) for enrolled in found],
+        "bank": line.recipe.bank.model_dump(),
+        "smallest_defect": line.recipe.smallest_defect(),
+    }, ()
 
 
 def sent_pictures(blobs: Sequence[bytes], names: Sequence[str]) -> Iterator[tuple[str, Rgb]]:
@@ -223,10 +227,12 @@ def _from_history(
         fingerprint=dispatcher.enrolment.fingerprint,
         pack_sha256=recipe.wire.pack_sha256,
         bank_revision=recipe.bank.revision,
+        basis=recipe.wire.basis,
+        tiles=recipe.wire.tiles,
     )
     stretch = f"from {iso_ms(since)} to {iso_ms(until)}"
     if not scores:
-        message = f"line {arguments.line} judged no part {stretch} with the model, pack and shots that it has now"
+        message = f"line {arguments.line} judged no part {stretch} with the model, pack, shots and tiles of now"
         raise CommandError(message)
     return scores, f"parts of the history {stretch}, declared good"
 

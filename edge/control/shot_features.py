@@ -10,9 +10,11 @@ from core.alfa import Alfa
 from core.bank.augment import augment, variants
 from core.bank.memory import Index, Memory
 from core.bank.memory_bank import FeaturesOfOthersError, Shot
+from core.bank.tiled_index import AnyIndex, TiledIndex
 from core.encoding import Encoding, encoding_of
 from core.image import Rgb
 from core.steps import Steps
+from core.tiles import WHOLE, Tiling, tiling_of
 from edge.inference import Inference
 from edge.inspection.recipe import LoadedRecipe
 from edge.ops.logs import line_log
@@ -45,17 +47,23 @@ class ShotFeatures:
         return self._scorer.ask(work).result()
 
     def make(self, line: str, image: Rgb) -> dict[int, Memory]:
-        """Of a picture and, as the line's settings want, of it turned and mirrored; on the CPU."""
+        """Of a picture and, as the line's settings want, of it turned and mirrored; on the CPU.
+
+        Raises:
+            TilingError: the picture is too small for the line's tiles.
+        """
         shape = self._shape(line, image)
+        tiling = self._tiling(line, shape)
         found = {}
         for variant in variants(self._settings[line].shots.augment):
             view = augment(image, variant)
-            found[variant] = self.ask(partial(Alfa.remember, frame=view, shape=shape))
+            found[variant] = self.ask(partial(Alfa.remember, frame=view, shape=shape, tiling=tiling))
         return found
 
     def encoding(self, line: str, image: Rgb | None = None) -> Encoding:
         """What the line's features are made by; for a line that has no shot yet, those of `image`."""
-        return encoding_of(self._alfa, self._shape(line, image))
+        shape = self._shape(line, image)
+        return encoding_of(self._alfa, shape, self._tiling(line, shape))
 
     def views(self, line: str) -> list[ShotView]:
         """The features of the line's shots: those that others made, or that are not there, are made anew first.
@@ -74,8 +82,11 @@ class ShotFeatures:
             if len(wanted_views) == len(wanted) * len({shot.id for shot, _, _ in found}):
                 return wanted_views
             line_log(__name__, line).info("views of shots are made from their pictures")
-        except FeaturesOfOthersError as error:
-            line_log(__name__, line).warning("features are made anew from the shots' pictures: %s", error)
+        except FeaturesOfOthersError:
+            line_log(__name__, line).warning(
+                "the shots were embedded by another model or method than is used now: their features are made anew "
+                "from the kept pictures, which takes a moment for each, once"
+            )
         self.embed_missing(line)
         found = self._database.read(lambda tables: tables.bank.memory(line, encoding))
         return [view for view in found if view[1] in wanted]
@@ -100,23 +111,34 @@ class ShotFeatures:
         """
         return self._database.read(lambda tables: tables.bank.image(shot))
 
-    def index(self, line: str, views: Sequence[ShotView]) -> Index | None:
+    def index(self, line: str, views: Sequence[ShotView]) -> AnyIndex | None:
         """What the line's parts are compared with; None without views."""
         shape = self._shape(line)
         if not views or shape is None:
             return None
         memories, owners = [memory for _, _, memory in views], [shot.id for shot, _, _ in views]
         limit = self._settings[line].shots.limit
-        return self._in_steps(self._alfa.index_in_steps(memories, owners, shape, limit=limit))
+        tiling = self._tiling(line, shape)
+        return self._in_steps(self._alfa.index_in_steps(memories, owners, shape, limit=limit, tiling=tiling))
 
-    def without(self, line: str, index: Index | None, shot: int) -> Index | None:
+    def sees(self, index: AnyIndex | None) -> tuple[int, int]:
+        """Height and width of the model's finest input, pixels, where parts are compared with `index`."""
+        tile = None if index is None else index.tiles[0].shape
+        return self._alfa.backbone.pixels.size if tile is None else self._alfa.feature_maps(tile).sees
+
+    def size(self, line: str) -> tuple[int, int] | None:
+        """Height and width of the line's pictures, pixels, as its shots or its region tell; else None."""
+        roi = self._settings[line].roi
+        return self._shape(line) or (None if roi is None else (roi.height, roi.width))
+
+    def without(self, line: str, index: AnyIndex | None, shot: int) -> AnyIndex | None:
         """The index of the line's other shots, taken from `index` of all of them: nothing is thinned for each anew."""
         if index is not None and (others := self.ask(lambda _alfa: index.without(shot))) is not None:
             return others
         # So few features are kept that all of a kind are the shot's own.
         return self.index(line, [view for view in self.views(line) if view[0].id != shot])
 
-    def hear(self, line: str, recipe: LoadedRecipe, index: Index | None, basis: tuple[str, str]) -> Index | None:
+    def hear(self, line: str, recipe: LoadedRecipe, index: AnyIndex | None, basis: tuple[str, str]) -> AnyIndex | None:
         """`index` with what the text side says of the shots; the database keeps that, as each shot takes a pass.
 
         Args:
@@ -125,18 +147,35 @@ class ShotFeatures:
             index: Of the line's shots.
             basis: What the scores depend on besides the shot, as `SettingsTables.shot_texts` takes it.
         """
-        if index is None or index.evidence is None:
-            return index
-        texts = [self._text_scores(shot, recipe, basis) for shot in index.evidence.owners]
-        return self.ask(lambda alfa: alfa.hear(index, texts))
+        if index is None:
+            return None
+        tiles = [self._hear(place, tile, index.tiling, recipe, basis) for place, tile in enumerate(index.tiles)]
+        return TiledIndex(index.tiling, tuple(tiles)) if index.tiling.count > 1 else tiles[0]
 
-    def _text_scores(self, shot: int, recipe: LoadedRecipe, basis: tuple[str, str]) -> tuple[float, float]:
+    def _hear(self, place: int, tile: Index, tiling: Tiling, recipe: LoadedRecipe, basis: tuple[str, str]) -> Index:
+        """The index of one place of a tile, with the text side."""
+        if tile.evidence is None:
+            return tile
+        texts = [self._text_scores(shot, place, tiling, recipe, basis) for shot in tile.evidence.owners]
+        return self.ask(lambda alfa: alfa.hear(tile, texts))
+
+    def _text_scores(
+        self, shot: int, place: int, tiling: Tiling, recipe: LoadedRecipe, basis: tuple[str, str]
+    ) -> tuple[float, float]:
+        if tiling.name:
+            basis = f"{basis[0]} {tiling.name} {place}", basis[1]
         kept = self._database.run(lambda tables: tables.shot_texts(shot, *basis))
         if kept is not None:
             return kept
-        scores = self.ask(partial(Alfa.text_scores, frame=self.picture(shot), text=recipe.text))
+        tile = tiling.cut(self.picture(shot))[place]
+        scores = self.ask(partial(Alfa.text_scores, frame=tile, text=recipe.text))
         self._database.run(lambda tables: tables.keep_shot_texts(shot, *basis, scores))
         return scores
+
+    def _tiling(self, line: str, shape: tuple[int, int] | None) -> Tiling:
+        """How the line's pictures are cut, by the shape of all of them."""
+        settings = self._settings[line]
+        return WHOLE if shape is None else tiling_of(settings.tiles, settings.overlap, shape)
 
     def _shape(self, line: str, image: Rgb | None = None) -> tuple[int, int] | None:
         """Height and width of the pictures that the line's feature maps are made for."""

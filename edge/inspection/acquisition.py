@@ -183,9 +183,11 @@ class Acquisition:
             self._issuer.put(outcome_of(request, result))
 
         due = None if request.due is None else request.due - ANSWER_S
-        self._inference.submit(request.image, recipe.text, recipe.index, line=self._line, due=due).add_done_callback(
-            scored
+        tiling = recipe.tiling((request.image.shape[0], request.image.shape[1]))
+        judging = self._inference.submit(
+            request.image, recipe.text, recipe.index, line=self._line, due=due, tiling=tiling
         )
+        judging.add_done_callback(scored)
 
     def _fault_of(self, request: InspectionRequest, frame: Frame) -> tuple[str, str] | None:
         """Why a frame is not judged: what it shows, or when it was exposed."""

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from core.image import Rgb
+from core.tiles import OVERLAP, Tiles, Tiling, TilingError, smallest_defect, tiling_of
 from edge.messages import Bank, Recipe
 
 if TYPE_CHECKING:
     from core.adaptation import TextFeatures
     from core.alfa import Inspection
-    from core.bank.memory import Index
+    from core.bank.tiled_index import AnyIndex
     from core.drift import DriftTest
 
 NO_SHOTS = Bank(shots=0, revision=0)
@@ -28,23 +29,50 @@ class LoadedRecipe:
         provisional: Whether the threshold is neither calibrated with shots, pack and model as now, nor set by hand.
         from_shots: Whether the threshold comes from the shots alone.
         drift: Whether the line still does what its calibration promised; fed by the line. None without calibration.
+        tiles: Into which the region is cut.
+        overlap: Of them.
+        texts_sha256: Of the pack's texts as they were rendered, which another version may render otherwise.
+        sees: Height and width of the model's finest input, pixels.
+        size: Height and width of the region, pixels; None where no shot and no region tells it.
     """
 
     text: TextFeatures
     threshold: float
     pixel_threshold: float
     wire: Recipe
-    index: Index | None = None
+    index: AnyIndex | None = None
     bank: Bank = NO_SHOTS
     provisional: bool = False
     from_shots: bool = False
     drift: DriftTest | None = None
+    tiles: Tiles = (1, 1)
+    overlap: float = OVERLAP
+    texts_sha256: str = ""
+    sees: tuple[int, int] = (1, 1)
+    size: tuple[int, int] | None = None
+
+    def tiling(self, size: tuple[int, int]) -> Tiling:
+        """How a region of `size` (height, width) is cut: as the shots that it is compared with, whatever its size."""
+        return tiling_of(self.tiles, self.overlap, size) if self.index is None else self.index.tiling
+
+    def smallest_defect(self, size: tuple[int, int] | None = None) -> int | None:
+        """Pixels along each side of the smallest defect that is seen in a region of `size`, an estimate.
+
+        None where that is not known, or the region is too small for its tiles, and no part can be judged.
+        """
+        size = size or self.size
+        if size is None:
+            return None
+        try:
+            return smallest_defect(self.tiling(size).tile_size(size), self.sees)
+        except TilingError:
+            return None
 
     @property
     def weights(self) -> dict[str, float]:
         """The share of the say of each source that parts are compared with the shots in; nothing without shots."""
-        evidence = None if self.index is None else self.index.evidence
-        return {} if evidence is None else {source: round(share, 4) for source, share in evidence.weights.items()}
+        found = {} if self.index is None else self.index.weights
+        return {source: round(share, 4) for source, share in found.items()}
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
@@ -15,8 +16,10 @@ from core.adaptation import TextFeatures
 from core.alfa import Alfa, Method
 from core.backbone import BUNDLED, Backbone, load_backbone
 from core.model_error import ModelError
+from core.overrides import Overrides
 from core.packs.compiled import CompiledPacks
 from core.packs.pack import PromptPack
+from core.tiles import tiles_name
 from core.towers import LITE0, Tower, load_tower
 from core.weights.store import Store
 from edge.control.provisional import is_provisional, thresholds
@@ -24,6 +27,8 @@ from edge.inference import Inference
 from edge.inspection.recipe import LoadedRecipe
 from edge.messages import Model, Recipe
 from edge.settings import LineSettings, MethodSettings, ModelSettings, store_dir
+
+log = logging.getLogger(__name__)
 
 _SENTENCES = 8  # embedded at a time while frames wait: with fewer each takes longer, with more frames wait longer
 
@@ -40,12 +45,19 @@ def make_alfa(model: ModelSettings, method: MethodSettings) -> Alfa:
     except ValueError as error:
         raise ModelError(f"the parts of [method] do not go together: {error}") from error
     store = Store(store_dir(model.store))
-    backbone = load_backbone(model.name, model.weights, model.device, model.dtype, store)
+    backbone = load_backbone(model.name, model.weights, model.device, model.dtype, store, overrides_of(model))
+    if backbone.assumed:
+        log.warning("%s; set model.mean, model.std and model.quick_gelu as their maker says", backbone.assumed)
     tower = None if method.few_shot == "alfa" else make_tower(model, store)
     try:
         return Alfa(backbone, chosen, patches=True, tower=tower)  # shots may come while it runs
     except ValueError as error:
         raise ModelError(f"the method does not fit the model: {error}") from error
+
+
+def overrides_of(model: ModelSettings) -> Overrides:
+    """What is set of the model by hand."""
+    return Overrides(model.image_size, model.mean, model.std, model.quick_gelu)
 
 
 def make_tower(model: ModelSettings, store: Store) -> Tower | None:
@@ -76,9 +88,15 @@ def model_part(backbone: Backbone, method: Method, tower: Tower | None = None) -
     )
 
 
-def recipe_part(pack: PromptPack, threshold_source: str) -> Recipe:
-    """The recipe as every verdict names it."""
-    return Recipe(pack=pack.name, pack_version=pack.version, pack_sha256=pack.sha256, threshold_source=threshold_source)
+def recipe_part(pack: PromptPack, threshold_source: str, tiles: str = "") -> Recipe:
+    """The recipe as every verdict names it; `tiles` as `core.tiles.tiles_name` has them."""
+    return Recipe(
+        pack=pack.name,
+        pack_version=pack.version,
+        pack_sha256=pack.sha256,
+        threshold_source=threshold_source,
+        tiles=tiles or None,
+    )
 
 
 class Recipes:
@@ -94,7 +112,7 @@ class Recipes:
         self._inference = inference
         self._packs = CompiledPacks(store_dir(model.store) / "compiled")
         self._lock = threading.Lock()  # guards what follows
-        self._texts: dict[str, Future[TextFeatures]] = {}  # by the SHA-256 of the pack
+        self._texts: dict[str, Future[TextFeatures]] = {}  # by the SHA-256 of the pack's texts
         self._users = 0  # of the text half
 
     def load(self, line: LineSettings, pack: PromptPack) -> LoadedRecipe:
@@ -107,8 +125,11 @@ class Recipes:
         return LoadedRecipe(
             self._text(pack),
             *thresholds(line),
-            wire=recipe_part(pack, line.threshold_source),
+            wire=recipe_part(pack, line.threshold_source, tiles_name(line.tiles, line.overlap)),
             provisional=is_provisional(line),
+            tiles=line.tiles,
+            overlap=line.overlap,
+            texts_sha256=pack.texts_sha256,
         )
 
     @contextmanager
@@ -130,17 +151,18 @@ class Recipes:
         return self._backbone.text.loaded
 
     def _text(self, pack: PromptPack) -> TextFeatures:
+        key = pack.texts_sha256
         with self._lock:
-            text = self._texts.get(pack.sha256)
+            text = self._texts.get(key)
             mine = text is None
             if text is None:
-                text = self._texts[pack.sha256] = Future()
+                text = self._texts[key] = Future()
         if mine:
             try:
                 text.set_result(self._compile(pack))
             except BaseException as error:
                 with self._lock:
-                    del self._texts[pack.sha256]  # the next load tries again
+                    del self._texts[key]  # the next load tries again
                 text.set_exception(error)
         return text.result()
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from PIL import Image
 
 from core.files import replacing
-from core.image import ImageError, Map, Rgb, encode_jpeg, overlay, read
+from core.image import ImageError, Map, Rgb, anomaly_overlay, encode_jpeg, read
 from edge.clock import monotonic
 from edge.messages import Decision, Verdict
 from edge.ops.alarms import Alarms
@@ -29,7 +29,7 @@ from edge.ops.worker import Worker, Workers
 from edge.settings import ArchiveSettings
 from edge.storage.retention import OVERLAY, PICTURE, ArchiveError, Quota, overlay_path, part_path
 
-__all__ = ["Archive", "ArchiveError", "ArchiveStatus", "anomaly_overlay"]
+__all__ = ["Archive", "ArchiveError", "ArchiveStatus"]
 
 log = logging.getLogger(__name__)
 
@@ -316,11 +316,6 @@ def archive_fault(root: Path, settings: ArchiveSettings) -> str | None:
 
 def _takes_none(fault: str) -> str:
     return f"the archive takes no pictures: {fault}"
-
-
-def anomaly_overlay(image: Rgb, heatmap: Map, threshold: float) -> Rgb:
-    """`image` under its heatmap, from the heatmap's own least value in blue to the threshold, or above it, in red."""
-    return overlay(image, heatmap, low=float(heatmap.min()), high=max(float(heatmap.max()), threshold))
 
 
 def _encode_picture(image: Rgb) -> bytes:

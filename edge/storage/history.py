@@ -154,17 +154,26 @@ class History:
         fingerprint: str,
         pack_sha256: str,
         bank_revision: int,
+        basis: str | None = None,
+        tiles: str | None = None,
         kinds: Collection[str] = ("normal", "anomaly"),
     ) -> list[tuple[float, float]]:
-        """Score and peak of the parts that this model judged by this pack and bank, the oldest first."""
+        """Score and peak of the parts that this model judged by this pack and bank in these tiles, the oldest first.
+
+        `basis` is that of the recipe: what the model judged them by besides, such as windows and region.
+        """
         where, values = _where(line, since, until, kinds)
         return self._rows(
             f"SELECT score, peak FROM verdicts WHERE {where} AND score IS NOT NULL AND peak IS NOT NULL"
-            " AND fingerprint = ? AND pack_sha256 = ? AND bank_revision = ? ORDER BY seq",
+            " AND fingerprint = ? AND pack_sha256 = ? AND bank_revision = ?"
+            " AND json_extract(payload, '$.recipe.basis') IS ?"
+            " AND coalesce(json_extract(payload, '$.recipe.tiles'), '') = ? ORDER BY seq",
             *values,
             fingerprint,
             pack_sha256,
             bank_revision,
+            basis,
+            tiles or "",
         )
 
     def export(self, target: Path, line: str, *, since: datetime | None = None, until: datetime | None = None) -> int:

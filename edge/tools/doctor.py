@@ -67,8 +67,9 @@ def _weights(model: ModelSettings) -> Iterator[Check]:
 
 def _found(model: ModelSettings, weights: str) -> str:
     check_name(model.name)
-    path, _ = find(model.name, weights, Store(store_dir(model.store)))
-    return f"{model.name} from {path}, {path.stat().st_size / 2**20:.0f} MiB"
+    found = find(model.name, weights, Store(store_dir(model.store)))
+    unknown = ", without a record of how they were trained" if found.tag is None else ""
+    return f"{model.name} from {found.path}, {found.path.stat().st_size / 2**20:.0f} MiB{unknown}"
 
 
 def broker_checks(settings: Settings) -> Iterator[Check]:

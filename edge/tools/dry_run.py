@@ -262,10 +262,13 @@ def _first_frame(name: str, line: LineSettings, camera: Camera, alarms: Alarms, 
     if loaded is None:
         return Check(label, "ok", seen)
     recipe = loaded.of_line[name]
-    scoring = loaded.inference.submit(region, recipe.text, recipe.index, line=name)
+    size = (region.shape[0], region.shape[1])
+    tiling = recipe.tiling(size)
+    scoring = loaded.inference.submit(region, recipe.text, recipe.index, line=name, tiling=tiling)
     wait([scoring])
     outcome = outcome_of(InspectionRequest("free"), scoring)
     if outcome.scored is None:
         assert outcome.fault is not None
         return Check(label, "fail", outcome.fault.message)
-    return Check(label, "ok", f"{seen}, judged in {outcome.scored.score_ms:.0f} ms")
+    smallest = f"the smallest defect that is seen has about {recipe.smallest_defect(size)} pixels along each side"
+    return Check(label, "ok", f"{seen}, judged in {outcome.scored.score_ms:.0f} ms; {smallest}")

@@ -20,21 +20,22 @@ from core.backbone import Backbone
 from core.evaluate.cache import FeatureCache
 from core.evaluate.compare import Comparison
 from core.evaluate.datasets import DataClass, find_classes, require_both_labels
-from core.evaluate.evaluator import CALIBRATION, ClassEvaluator, Plan, Variant, name_of
+from core.evaluate.evaluator import CALIBRATION, ClassEvaluator, name_of
 from core.evaluate.few_shot import FewShot, MapStore
 from core.evaluate.filo_scores import FiloScores
 from core.evaluate.intervals import with_intervals
+from core.evaluate.plan import Plan, Variant
 from core.evaluate.report import Shown, render
 from core.evaluate.result import METRICS, ClassResult, Evaluation
 from core.filo.filo import Filo
 from core.heatmap import to_frame
-from core.image import encode_jpeg, read
+from core.image import anomaly_overlay, encode_jpeg, read
 from core.packs.pack import PromptPack, list_packs, load_pack
 from core.printable import shown
+from core.tiles import OVERLAP, Tiles, most_tiles, tiles_name
 from core.towers import Tower
 from edge import __version__
 from edge.clock import iso_ms, monotonic, utc_now
-from edge.storage.archive import anomaly_overlay
 
 _SHOWN = 4  # best and worst pictures of each class in the report
 _WIDEST = 480  # pixels of a picture in the report
@@ -58,6 +59,8 @@ class Choice:
     resume: bool
     few: FewShot | None = None
     """How normal shots are compared; None: as in Eq. 12."""
+    tiles: Tiles = (1, 1)
+    overlap: float = OVERLAP
     named: str = ""
     """What was asked for beside the defaults, as variants are named by it, for instance `tower=none`."""
 
@@ -143,10 +146,11 @@ class Evaluator:
         resolution = backbone.pixels.size
         self._alfa = Alfa(backbone, chosen[0].method, patches=True)
         chosen = distinct(chosen, self._alfa)
-        self._plan = Plan(chosen, tuple(sorted(set(choice.shots))), choice.seeds, resolution)
+        shots = tuple(sorted(set(choice.shots)))
+        self._plan = Plan(chosen, shots, choice.seeds, resolution, choice.tiles, choice.overlap)
         self._tower = tower
         if filo is None or choice.ablate:
-            self._alfa.warm_up(choice.batch)
+            self._alfa.warm_up(max(choice.batch, most_tiles(choice.tiles)))
         if filo is not None:
             filo.warm_up(choice.batch)
         self._head = None if filo is None else filo.head.fingerprint
@@ -191,6 +195,7 @@ class Evaluator:
             augment="none" if few is None else few.augment,
             within=None if few is None else few.within,
             head=self._head,
+            tiles=tiles_name(self._choice.tiles, self._choice.overlap),
             classes=tuple(results),
         )
         return with_intervals(found)

@@ -7,15 +7,18 @@ import sys
 from edge.settings_file import ConfigError
 
 _ERRORS = {
+    "core.arguments": ("DetectorError",),
     "core.bank.memory_bank": ("BankError",),
     "core.database.error": ("DatabaseError",),
     "core.evaluate.compare": ("EvaluationFileError", "IncomparableError"),
     "core.evaluate.datasets.sample": ("DatasetError",),
     "core.filo.training.trainer": ("CheckpointError",),
     "core.graph": ("BatchTooLargeError",),
+    "core.identity": ("OtherIdentityError",),
     "core.image": ("ImageError",),
-    "core.model_error": ("ModelError",),
+    "core.model_error": ("ModelError", "NotFiniteError"),
     "core.packs.content": ("PackError",),
+    "core.tiles": ("TilingError",),
     "core.vision": ("UnsupportedModelError",),
     "edge.camera.child": ("CameraError",),
     "edge.control.client": ("NoAnswerError", "RefusedError"),

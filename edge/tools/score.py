@@ -10,23 +10,15 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
-from core.adaptation import TextFeatures
-from core.alfa import Alfa
-from core.calibration import UNCALIBRATED
-from core.image import ImageError, Rgb, encode_heatmap, encode_jpeg, read
-from core.packs.compiled import compile_pack
-from core.packs.pack import PromptPack
+from core.calibration import CALIBRATED, UNCALIBRATED
+from core.detector import BATCH, Detector
+from core.image import ImageError, Rgb, encode_heatmap, encode_jpeg
+from core.picture import each, to_frame
 from core.picture_files import HEATMAP, OVERLAY, pictures_of
 from core.printable import encodable
-from core.regions import find_regions
 from edge.clock import monotonic
 from edge.inspection.recipe_loader import model_part, recipe_part
 from edge.messages import Decision, Model, Recipe, Region, Scores, Wire
-from edge.storage.archive import anomaly_overlay
-
-THRESHOLD = 0.5
-"""Where none is given; verdicts at it are provisional."""
-
 
 Text = Annotated[str, AfterValidator(encodable)]
 """Names of files may hold bytes that JSON cannot say."""
@@ -53,7 +45,9 @@ class ScoreReport(Wire):
     recipe: Recipe
     model: Model
     provisional: bool = False
-    """Whether the threshold is only the default."""
+    """Whether the threshold is only the default, or comes from the normal pictures alone."""
+    normal: tuple[Text, ...] = ()
+    """The normal pictures that the others were compared with."""
     pictures: tuple[ScoredPicture, ...]
 
 
@@ -94,67 +88,98 @@ def _distinct(pictures: Sequence[Picture]) -> list[Picture]:
     return distinct
 
 
+def find_normal(folder: Path) -> list[Path]:
+    """The pictures in `folder`, and not below it.
+
+    Raises:
+        FileNotFoundError: it is no folder, or holds no picture.
+        ImageError: it cannot be listed.
+    """
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: no such folder; name one with pictures of good parts")
+    return [Path(name) for name, _ in each(folder, "normal")]
+
+
+def without_normal(pictures: Sequence[Picture], normal: Sequence[Path]) -> list[Picture]:
+    """The pictures that are not among the normal ones: compared with itself each is perfect, which says nothing.
+
+    Raises:
+        FileNotFoundError: none is left.
+    """
+    known = {path.resolve() for path in normal}
+    left = [picture for picture in pictures if picture.path.resolve() not in known]
+    if not left:
+        raise FileNotFoundError(
+            "all pictures are among the normal ones, with which they would be compared; name others"
+        )
+    return left
+
+
 def score_pictures(
-    alfa: Alfa,
-    pack: PromptPack,
-    pictures: Sequence[Picture],
-    threshold: float,
-    heatmaps: Path | None,
-    batch: int,
+    detector: Detector, pictures: Sequence[Picture], heatmaps: Path | None = None, batch: int = BATCH
 ) -> Iterator[ScoredPicture]:
     """The judgement of each picture, in order; one that cannot be read is an `error` and the rest goes on."""
-    text = alfa.text(compile_pack(alfa.backbone, pack))
     for start in range(0, len(pictures), batch):
-        yield from _score_batch(alfa, text, pictures[start : start + batch], threshold, heatmaps)
+        yield from _score_batch(detector, pictures[start : start + batch], heatmaps)
 
 
-def _score_batch(
-    alfa: Alfa, text: TextFeatures, pictures: Sequence[Picture], threshold: float, heatmaps: Path | None
-) -> Iterator[ScoredPicture]:
+def _score_batch(detector: Detector, pictures: Sequence[Picture], heatmaps: Path | None) -> Iterator[ScoredPicture]:
     frames: dict[Picture, Rgb] = {}
     errors: dict[Picture, str] = {}
     for picture in pictures:
         try:
-            frames[picture] = read(picture.path)
+            frames[picture] = to_frame(picture.path)
         except ImageError as error:
             errors[picture] = str(error)
     started = monotonic()
-    inspections = (
-        dict(zip(frames, alfa.inspect(list(frames.values()), [text] * len(frames)), strict=True)) if frames else {}
-    )
+    judged = detector.judge_all(list(frames.values()), batch=len(frames)) if frames else []
     took = (monotonic() - started) * 1000 / max(len(frames), 1)
+    judgements = dict(zip(frames, judged, strict=True))
     for picture in pictures:
         if picture in errors:
-            yield ScoredPicture(path=str(picture.path), verdict="error", error=errors[picture], threshold=threshold)
+            yield ScoredPicture(
+                path=str(picture.path), verdict="error", error=errors[picture], threshold=detector.threshold
+            )
             continue
-        one = inspections[picture]
-        anomalous = one.score >= threshold
-        regions = find_regions(one.heatmap, threshold) if anomalous else ()
+        judgement = judgements[picture]
+        found = judgement.inspection
         drawn = overlaid = None
         if heatmaps is not None:
             drawn = heatmaps / f"{picture.name}{HEATMAP}"
             overlaid = heatmaps / f"{picture.name}{OVERLAY}"
             drawn.parent.mkdir(parents=True, exist_ok=True)
-            drawn.write_bytes(encode_heatmap(one.heatmap))
-            overlaid.write_bytes(encode_jpeg(anomaly_overlay(frames[picture], one.heatmap, threshold)))
+            drawn.write_bytes(encode_heatmap(judgement.heatmap))
+            overlaid.write_bytes(encode_jpeg(judgement.overlay()))
         yield ScoredPicture(
             path=str(picture.path),
-            verdict="anomaly" if anomalous else "normal",
-            score=one.score,
-            threshold=threshold,
-            scores=Scores(global_=one.global_score, local=one.local_score),
-            regions=tuple(Region(**vars(region)) for region in regions),
+            verdict=judgement.verdict,
+            score=judgement.score,
+            threshold=judgement.threshold,
+            scores=Scores(global_=found.global_score, local=found.local_score, memory=found.memory_score),
+            regions=tuple(Region(**vars(region)) for region in judgement.regions),
             heatmap=None if drawn is None else str(drawn),
             overlay=None if overlaid is None else str(overlaid),
             score_ms=took,
         )
 
 
-def report(alfa: Alfa, pack: PromptPack, pictures: Sequence[ScoredPicture], provisional: bool = False) -> ScoreReport:
-    """The judgements with what they were made by; `provisional` where nobody chose the threshold."""
+def report(detector: Detector, pictures: Sequence[ScoredPicture], normal: Sequence[Path] = ()) -> ScoreReport:
+    """The judgements with what they were made by."""
     return ScoreReport(
-        recipe=recipe_part(pack, UNCALIBRATED if provisional else "option"),
-        model=model_part(alfa.backbone, alfa.method, alfa.tower),
-        provisional=provisional,
+        recipe=recipe_part(detector.pack, threshold_source(detector)),
+        model=model_part(detector.backbone, detector.method, detector.tower),
+        provisional=detector.provisional,
+        normal=tuple(str(path) for path in normal),
         pictures=tuple(pictures),
     )
+
+
+def threshold_source(detector: Detector) -> str:
+    """Where the threshold comes from, in the words of a verdict."""
+    words = {
+        "default": UNCALIBRATED,
+        "shots": f"provisional: from {detector.shots} shots, each against the others",
+        "hand": "option",
+        "calibrated": CALIBRATED,
+    }
+    return words[detector.threshold_source]

@@ -140,7 +140,7 @@ def _kind(kind: Any) -> str:
     if origin is Literal:
         return ", ".join(f"`{value}`" for value in args)
     if origin is tuple:
-        return "list of integers"
+        return f"list of {_kind(args[0]).replace('integer', 'integers').replace('number', 'numbers')}"
     names = {
         str: "text",
         int: "integer",

@@ -8,6 +8,8 @@ import torch
 from torch import nn
 
 from core.backbone import Backbone, load_backbone
+from tests.support.tiny_clip import tiny_models as tiny_models
+from tests.support.tiny_clip import weights as weights
 
 
 def small_vit(image_size: int | tuple[int, int] = 80, layers: int = 3) -> nn.Module:

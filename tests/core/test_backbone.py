@@ -1,26 +1,14 @@
-import logging
 from pathlib import Path
 
 import open_clip
 import pytest
 import torch
-from safetensors.torch import save_file
 
 from core.backbone import Backbone, load_backbone, resolve_device, resolve_dtype
 from core.weights.source import ModelError, find
+from tests.support.tiny_clip import TINY
 
-SMALL = "ViT-S-32-alt"  # the smallest plain vision transformer that open_clip knows by name
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A weights file of random numbers, as a fine-tuned model would be kept."""
-    torch.manual_seed(3)
-    path = tmp_path_factory.mktemp("weights") / "small.safetensors"
-    logging.disable(logging.ERROR)
-    save_file(open_clip.create_model(SMALL).state_dict(), str(path))
-    logging.disable(logging.NOTSET)
-    return path
+SMALL = TINY
 
 
 def test_the_untrained_model_is_the_same_everywhere(backbone: Backbone) -> None:
@@ -88,7 +76,9 @@ def test_a_tag_is_taken_from_the_cache_and_never_fetched(tmp_path: Path, monkeyp
 
     monkeypatch.setattr("socket.socket.connect", no_network)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(ModelError, match="alfa-edge model pull ViT-B-16-plus-240 laion400m_e32"):
+    with pytest.raises(
+        ModelError, match="laion400m_e32' of ViT-B-16-plus-240 are not on this machine: fetch them once"
+    ):
         find("ViT-B-16-plus-240", "laion400m_e32")
 
 

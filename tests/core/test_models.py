@@ -44,5 +44,5 @@ def test_other_bytes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
             return bytes(data)
 
     monkeypatch.setattr(core.models, "files", lambda _: Damaged())
-    with pytest.raises(ModelError, match=r"damaged.*install alfa-edge anew"):
+    with pytest.raises(ModelError, match=r"damaged.*install the package anew"):
         load_backbone("bundled", None, "cpu", "fp32")

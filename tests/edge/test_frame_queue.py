@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from core.adaptation import TextFeatures
+from core.tiles import Tiling
 from edge.frame_queue import FrameQueue, Job
 from edge.pass_times import PassTimes
 
@@ -205,3 +206,33 @@ def test_a_crowd_costs_little() -> None:
         best = min(best, perf_counter() - begun)
         assert len(batch) + len(given_up) + len(waiting) == 24
     assert best < 0.0005  # of the machine, not of what else it does
+
+
+def tiled(due: float, line: str, rows: int) -> Job:
+    return Job(IMAGE, TEXT, None, line, due, 0.0, Future(), tiling=Tiling(1, rows))
+
+
+def test_tiles_are_rows_of_the_batch() -> None:
+    """Four rows in a pass: two frames of two tiles, or one of three beside one as it is."""
+    pairs = [tiled(9.0 + number, f"line-{number}", 2) for number in range(3)]
+    assert queue(pairs, batch=4, further_s=0.1).take(0.0, 0.0, doubt=False)[0] == pairs[:2]
+    three, plain, other = tiled(9.0, "one", 3), job(9.1, "two"), job(9.2, "three")
+    assert queue([three, plain, other], batch=4, further_s=0.1).take(0.0, 0.0, doubt=False)[0] == [three, plain]
+    large = [tiled(9.0 + number, "one", 6) for number in range(2)]
+    assert queue(large, batch=4, further_s=0.1).take(0.0, 0.0, doubt=False)[0] == large[:1], "one frame is never parted"
+
+
+def test_a_frame_in_tiles_takes_the_time_of_its_rows() -> None:
+    """A pass of four rows takes 1.2 s here, of one 0.3 s."""
+    late, well = tiled(1.1, "one", 4), tiled(1.3, "two", 4)
+    waiting = queue([late, well], batch=4)
+    assert waiting.take(0.0, 0.0, doubt=False) == ([well], [late])
+    plain = job(1.0, "three")
+    waiting = queue([tiled(2.0, "one", 4), plain], batch=4)
+    assert waiting.take(0.0, 0.0, doubt=False)[0] == [plain], "with it the other would be late"
+    assert queue([tiled(1.25, "one", 4), job(1.3, "two")], batch=4).take(0.0, 0.0, doubt=False)[1] != []
+    waiting = queue([], batch=4)
+    waiting.add(tiled(9.0, "one", 4))
+    waiting.take(0.0, 0.0, doubt=False)
+    assert waiting.ready_at("one", 1.0, 0.0) == pytest.approx(2.2), "the line's parts are in tiles"
+    assert waiting.ready_at("two", 1.0, 0.0) == pytest.approx(1.3)

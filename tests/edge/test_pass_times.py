@@ -13,7 +13,7 @@ def measured(*passes: tuple[int, float]) -> PassTimes:
 
 def test_nothing_is_known_at_first_and_all_can_be_forgotten() -> None:
     times = PassTimes()
-    assert (times.typical(1), times.cautious(3), times.gains(2)) == (0.0, 0.0, True)
+    assert (times.typical(1), times.cautious(3), times.gains(2, 1)) == (0.0, 0.0, True)
     times.note(1, 0.3, 0.0)
     assert times.typical(1) == times.cautious(1) == 0.3
     times.forget()
@@ -48,10 +48,10 @@ def test_a_size_that_was_not_measured_is_guessed_from_the_others() -> None:
 
 
 def test_a_larger_pass_has_to_gain() -> None:
-    assert not measured((1, 0.1), (2, 0.2)).gains(2)
-    assert not measured((1, 0.1), (2, 0.199)).gains(2)
-    assert measured((1, 0.1), (2, 0.15)).gains(2)
-    assert measured((1, 0.1)).gains(2), "not known yet"
+    assert not measured((1, 0.1), (2, 0.2)).gains(2, 1)
+    assert not measured((1, 0.1), (2, 0.199)).gains(2, 1)
+    assert measured((1, 0.1), (2, 0.15)).gains(2, 1)
+    assert measured((1, 0.1)).gains(2, 1), "not known yet"
 
 
 def test_a_size_that_was_not_seen_for_long_is_measured_anew() -> None:

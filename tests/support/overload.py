@@ -31,7 +31,9 @@ class PacedMethod:
         """What a pass took."""
         return sum(seconds for _, seconds in self.passes) / len(self.passes)
 
-    def inspect(self, frames: Sequence[Any], texts: Sequence[Any], indexes: Sequence[Any]) -> list[Inspection]:
+    def inspect(
+        self, frames: Sequence[Any], texts: Sequence[Any], indexes: Sequence[Any], *_: object
+    ) -> list[Inspection]:
         begun = monotonic()
         time.sleep(self.pass_s(len(frames)))
         self.passes.append((len(frames), monotonic() - begun))

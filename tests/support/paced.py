@@ -46,7 +46,9 @@ def main(pass_s: float) -> None:
     rows, columns = np.mgrid[-1:1:15j, -1:1:15j]
     found = (SCORE * np.exp(-4 * ((rows - 0.2) ** 2 + (columns + 0.3) ** 2))).astype(np.float32)  # a hill, as they are
 
-    def inspect(_: Alfa, frames: Sequence[Any], texts: Sequence[Any], indexes: Any = None) -> list[Inspection]:
+    def inspect(
+        _: Alfa, frames: Sequence[Any], texts: Sequence[Any], indexes: Any = None, *_more: object
+    ) -> list[Inspection]:
         time.sleep(pass_s + of_this_process("pass_ms") / 1000)  # as a device computes: without the interpreter's lock
         score = math.nan if of_this_process("no_number") else SCORE
         return [

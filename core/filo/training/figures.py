@@ -12,8 +12,9 @@ import torch
 from core.alfa import ALFA, WINCLIP, Alfa
 from core.evaluate.cache import FeatureCache
 from core.evaluate.datasets import DataClass
-from core.evaluate.evaluator import ClassEvaluator, Plan, Variant
+from core.evaluate.evaluator import ClassEvaluator
 from core.evaluate.filo_scores import FiloScores
+from core.evaluate.plan import Plan, Variant
 from core.explain import describe
 from core.filo.filo import Filo, FiloInspection
 from core.filo.text import FiloTexts

@@ -20,7 +20,7 @@ def alfa(backbone: Backbone) -> Alfa:
 
 def test_a_memory_lies_on_the_cpu_in_tensors_of_its_own(alfa: Alfa) -> None:
     features = alfa.vision(alfa.backbone.pixels([frame()]))
-    memory = Indexer(alfa.backbone, None, alfa.method).remember(features, frame())
+    memory = Indexer(alfa.backbone, None, alfa.method).remember(features, [frame()], SHAPE)
     assert torch.equal(memory.patches, remember(features).patches)
     assert features.patches is not None
     assert memory.patches.data_ptr() != features.patches.data_ptr()  # of a captured graph they are overwritten
@@ -34,7 +34,7 @@ def test_the_papers_way_keeps_no_maps_and_hears_no_text(backbone: Backbone) -> N
     index = alfa.index([memory], [0], SHAPE)
     assert index.evidence is None
     assert alfa.hear(index, [(0.5, 0.5)]) is index
-    assert Indexer(backbone, None, alfa.method).maps_for(index, [frame()]) == ()
+    assert Indexer(backbone, None, alfa.method).maps_of([index], [frame()]) == [()]
 
 
 def test_an_index_compares_the_maps_of_the_shape_that_it_was_made_for(alfa: Alfa) -> None:
@@ -43,9 +43,12 @@ def test_an_index_compares_the_maps_of_the_shape_that_it_was_made_for(alfa: Alfa
     assert index.evidence is not None
     assert index.evidence.owners == (7, 8)
     indexer = Indexer(alfa.backbone, None, alfa.method)
-    maps = indexer.maps_for(index, [frame(300, 400)])
-    assert [kind.shape[1:] for kind in maps] == [kind.shape[1:] for kind in index.evidence.maps]
-    assert indexer.maps_for(None, [frame()]) == ()
+    frames = [frame(300, 400), frame(), frame(200, 90)]
+    maps, none, other = indexer.maps_of([index, None, index], frames)
+    assert [kind.shape for kind in maps] == [(1, *kind.shape[1:]) for kind in index.evidence.maps]
+    assert none == ()
+    alone = indexer.maps_of([index], frames[2:])[0]
+    assert all(torch.allclose(*kinds, atol=1e-5) for kinds in zip(other, alone, strict=True))
     heard = alfa.hear(index, [(0.4, 0.4), (0.6, 0.6)])  # without windows S_G stands twice, and is heard once
     assert heard.evidence is not None
     assert [level.source for level in heard.evidence.text] == ["text"]

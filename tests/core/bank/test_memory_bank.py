@@ -233,7 +233,7 @@ def test_features_that_are_not_as_they_were_are_refused_and_can_be_made_anew(
     with pytest.raises(BankError, match=message) as caught:
         bank.memory("press", SMALL)
     assert "shot 2" in str(caught.value)
-    assert "alfa-edge shots reembed" in str(caught.value)
+    assert "make them anew from the kept picture" in str(caught.value)
     assert [shot.id for shot in bank.missing("press", SMALL)] == [2]
     assert np.array_equal(bank.image(2), picture(2))
     bank.embed(2, {0: memory(2)}, SMALL)
@@ -449,7 +449,7 @@ def test_another_tower_is_refused_by_name_and_made_anew_beside_the_first(bank: B
     shot = enrol(bank, 1, encoding=old)
     with pytest.raises(FeaturesOfOthersError) as caught:
         bank.memory("press", new)
-    for words in ("map:resnet:mean of variant 0 are missing", "map:lite0:mean", "shots reembed"):
+    for words in ("map:resnet:mean of variant 0 are missing", "map:lite0:mean", "make them anew from the kept picture"):
         assert words in str(caught.value)
     assert bank.missing("press", new) == [shot]
     bank.embed(shot.id, {0: memory(2, new)}, new)

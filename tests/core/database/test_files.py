@@ -58,7 +58,7 @@ def test_what_is_no_file_is_refused_and_never_waited_for(path: Path, kind: str, 
         place.rename(path.with_name("moved"))
     KINDS[kind](place)
     for opened in (lambda: open_database(path, SETS), lambda: read(path), lambda: is_there(path)):
-        with pytest.raises(DatabaseError, match=f"database {place}: .*{kind}.*`alfa-edge restore FOLDER`"):
+        with pytest.raises(DatabaseError, match=f"database {place}: .*{kind}.*bring a backup back"):
             opened()
     assert os.path.lexists(place)
 

@@ -72,7 +72,7 @@ def test_what_was_tampered_with_is_refused_and_left_alone(path: Path, script: st
     with pytest.raises(DatabaseError, match=message) as caught:
         open_database(path, SETS)
     assert f"database {path}" in str(caught.value)
-    assert "name another file" in str(caught.value) or "`alfa-edge restore FOLDER`" in str(caught.value)
+    assert "name another file" in str(caught.value) or "bring a backup back" in str(caught.value)
     with pytest.raises(DatabaseError, match=message), read_database(path, SETS, pages=False):
         pass
     assert hashlib.sha256(path.read_bytes()).digest() == before

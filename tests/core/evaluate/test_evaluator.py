@@ -8,7 +8,8 @@ from core.alfa import ALFA, WINCLIP, Alfa, Method
 from core.backbone import Backbone, load_backbone
 from core.evaluate.cache import FeatureCache
 from core.evaluate.datasets import find_classes
-from core.evaluate.evaluator import ClassEvaluator, Plan, Variant
+from core.evaluate.evaluator import ClassEvaluator
+from core.evaluate.plan import Plan, Variant
 from core.evaluate.result import ClassResult
 from core.image import read
 from core.packs.pack import load_pack

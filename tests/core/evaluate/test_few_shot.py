@@ -7,8 +7,9 @@ from core.alfa import ALFA, Alfa
 from core.backbone import Backbone, load_backbone
 from core.evaluate.cache import FeatureCache
 from core.evaluate.datasets import find_classes
-from core.evaluate.evaluator import ClassEvaluator, Plan, Variant
+from core.evaluate.evaluator import ClassEvaluator
 from core.evaluate.few_shot import FewShot, MapStore, median_shape
+from core.evaluate.plan import Plan, Variant
 from core.evaluate.result import ClassResult
 from core.packs.pack import load_pack
 from core.towers import LITE0, Tower, load_tower

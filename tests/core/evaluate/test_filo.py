@@ -8,9 +8,10 @@ from core.alfa import ALFA, Alfa
 from core.backbone import Backbone, load_backbone
 from core.evaluate.cache import FeatureCache
 from core.evaluate.datasets import find_classes
-from core.evaluate.evaluator import ClassEvaluator, Plan, Variant
+from core.evaluate.evaluator import ClassEvaluator
 from core.evaluate.few_shot import FewShot, MapStore
 from core.evaluate.filo_scores import FiloScores
+from core.evaluate.plan import Plan, Variant
 from core.evaluate.result import ClassResult
 from core.filo.filo import Filo
 from core.filo.head import FiloHead, record_for

@@ -124,12 +124,12 @@ REFUSED: dict[str, tuple[Callable[[State], Any], str]] = {
     "context of other words": (instead("normal_prompt_learner.ctx", torch.ones(12, 24)), r"ctx is \(12, 24\) there"),
     "one block less": (
         lambda state: {"filo": {key: state[key] for key in state if "l.transformer.resblocks.4" not in key}},
-        "its CLIP has 4 blocks, small has 5; name the model that it is of with --model",
+        "its CLIP has 4 blocks, small has 5; name the model that it is of",
     ),
     "attention of no naming": (without(QKV), "block 4 of its CLIP has neither attn.in_proj_weight nor attn.qkv.weight"),
     "another size": (
         instead("clip_model.visual.positional_embedding", torch.ones(26, 32)),
-        "positional_embedding is 26 x 32, small at 98 px has 50 x 32; .*--size",
+        "positional_embedding is 26 x 32, small at 98 px has 50 x 32; name the model that it is of, and its input size",
     ),
     "code": (instead("adapter.fc.0.weight", _RunsCode()), "reading those would run code"),
 }  # fmt: skip
@@ -168,7 +168,7 @@ def test_a_file_that_is_not_there_or_not_as_given_is_refused(tmp_path: Path) -> 
         import_checkpoint(store, file, SMALL, STAMP)
     with pytest.raises(ModelError, match=r"has SHA-256 .*, not 00"):
         import_checkpoint(store, file, SMALL, STAMP, sha256="00" * 32)
-    with pytest.raises(ModelError, match=r"FiLo head 'torn': no such file, and none of that name .*filo import"):
+    with pytest.raises(ModelError, match=r"FiLo head 'torn': no such file, and none of that name .*bring one here"):
         find_head("torn", store)
 
 

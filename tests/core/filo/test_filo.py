@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import inspect
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
-from core.bank.evidence import finish
+from core.alfa import Alfa
 from core.filo.filo import Filo
 from core.filo.head import FiloHead, record_for
 from core.filo.naming import name_regions
 from core.filo.positions import POSITIONS
 from core.filo.prompts import wording_of
+from core.identity import OtherIdentityError
 from core.image import Rgb
 from core.inspection import Inspection
 from core.method import WINCLIP
 from core.model_error import ModelError
 from core.packs.pack import PromptPack, load_pack
+from core.tiles import Tiling
 from core.vision import UnsupportedModelError
 from tests.core.filo.conftest import LAYERS, filo_on, frame, random_clip, wrapped
 
@@ -101,7 +106,7 @@ def test_it_judges_beside_normal_shots(clean: Filo, pack: PromptPack) -> None:
     texts, shape = clean.texts(pack), (98, 98)
     shots = [frame(98, 98, seed) for seed in range(4)]
     memories = [clean.remember(shot, shape) for shot in shots]
-    index = finish(clean.index_in_steps(memories, range(4), shape))
+    index = clean.index(memories, range(4), shape)
     index = clean.hear(index, [clean.text_scores(shot, texts) for shot in shots])
     alone, beside = (clean.inspect([shots[0]], [texts], [one])[0] for one in (None, index))
     assert alone.memory_score is None
@@ -112,6 +117,52 @@ def test_it_judges_beside_normal_shots(clean: Filo, pack: PromptPack) -> None:
     assert beside.position == alone.position
     strange: Rgb = np.zeros((98, 98, 3), np.uint8)
     assert clean.inspect([strange], [texts], [index])[0].score > beside.score
+
+
+SHARED = ("inspect", "warm_up", "feature_maps", "remember", "index", "index_in_steps", "hear", "text_scores")
+
+
+@pytest.mark.parametrize("name", SHARED)
+def test_what_asks_alfa_can_ask_filo(name: str) -> None:
+    """A line, an evaluation or a detector takes either: by position FiLo takes what ALFA takes."""
+    alfas, filos = (list(inspect.signature(getattr(method, name)).parameters.values()) for method in (Alfa, Filo))
+    assert len(filos) >= len(alfas)
+    for ours, theirs in zip(filos, alfas, strict=False):
+        assert ours.kind is theirs.kind
+        assert ours.default == theirs.default
+    assert all(extra.default is not extra.empty for extra in filos[len(alfas) :])
+
+
+def test_as_many_texts_as_frames(clean: Filo, pack: PromptPack) -> None:
+    texts = clean.texts(pack)
+    with pytest.raises(ValueError, match="2 frames and 1 texts; give as many, one for each frame"):
+        clean.inspect([frame()] * 2, [texts])
+    with pytest.raises(ValueError, match="1 frames and 2 indexes"):
+        clean.inspect([frame()], [texts], [None, None])
+    with pytest.raises(ValueError, match="1 frames and 0 suspects"):
+        clean.inspect([frame()], [texts], suspects=[])
+    with pytest.raises(ValueError, match="there is no frame; give one or more"):
+        clean.inspect([], [])
+    with pytest.raises(ValueError, match=r"texts\[0\] is .*; give FiloTexts"):
+        clean.inspect([frame()], [pack])  # type: ignore[list-item]
+
+
+def test_texts_of_another_model_are_refused(clean: Filo, pack: PromptPack) -> None:
+    texts = replace(clean.texts(pack), fingerprint="0" * 64)
+    with pytest.raises(OtherIdentityError, match=r"texts cannot be compared with the frames: model 000000000000, not"):
+        clean.inspect([frame()], [texts])
+
+
+def test_a_frame_in_tiles_has_the_place_of_its_most_anomalous_tile(clean: Filo, pack: PromptPack) -> None:
+    texts, tiling = clean.texts(pack), Tiling(1, 2, overlap=0.0)
+    picture = frame(100, 200)
+    whole = clean.inspect([picture], [texts], None, [tiling])[0]
+    halves = clean.inspect([picture[:, :100], picture[:, 100:]], [texts] * 2)
+    top = max(halves, key=lambda half: half.score)
+    assert whole.size == (100, 200)
+    assert whole.score == pytest.approx(top.score, abs=1e-5)
+    assert whole.position == top.position
+    assert whole.heatmap.shape == (100, 200)
 
 
 def test_shots_of_the_papers_own_kind_are_refused(clean: Filo) -> None:

@@ -61,6 +61,18 @@ def test_other_packs_and_models_have_files_of_their_own(backbone: Backbone, pack
     assert torch.equal(packs.get(backbone, pack).normal, compile_pack(backbone, pack).normal)
 
 
+def test_another_way_to_render_the_same_file_has_a_file_of_its_own(
+    backbone: Backbone, pack: PromptPack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file is keyed by what was embedded, not by the TOML that it was rendered from."""
+    packs = CompiledPacks(tmp_path)
+    before = packs.get(backbone, pack)
+    monkeypatch.setattr("core.packs.pack.with_article", lambda phrase: f"the {phrase}")
+    after = packs.get(backbone, pack)
+    assert torch.equal(after.normal, compile_pack(backbone, pack).normal)
+    assert not torch.equal(after.normal, before.normal)
+
+
 def test_a_folder_that_takes_nothing_is_named(backbone: Backbone, pack: PromptPack, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ModelError, match=r"file.*model\.store"):

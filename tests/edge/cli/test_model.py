@@ -133,7 +133,7 @@ def test_a_hub_out_of_reach_ends_with_2_and_the_two_commands(monkeypatch: pytest
     assert all(line.startswith("alfa-edge: ") for line in lines)
     assert "cannot be reached (Name or service not known)" in lines[0]
     assert "curl -fLo laion400m_e32" in lines[1]
-    assert lines[2].endswith("--model ViT-B-16-plus-240 --tag laion400m_e32")
+    assert "`alfa-edge model import laion400m_e32.pt --model ViT-B-16-plus-240 --tag laion400m_e32`" in lines[2]
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from edge.settings import HistorySettings
 from edge.storage.history import Entry, ExportError, History, UnknownVerdictError
 from edge.storage.outbox import Outbox
 from edge.storage.verdict_tables import FILE
-from tests.support.verdicts import failure, verdict
+from tests.support.verdicts import RECIPE, failure, verdict
 
 BEGIN = datetime(2026, 1, 31, 6, tzinfo=timezone.utc)
 HASHES = {"fingerprint": "f" * 64, "pack_sha256": "a" * 64}
@@ -112,12 +112,27 @@ def test_verdicts_are_found_newest_first(kept: History, asked: dict[str, Any], f
 
 def test_scores_are_of_one_model_pack_and_bank(kept: History) -> None:
     def scores(**changes: Any) -> list[tuple[float, float]]:
-        return kept.scores("one", **{"since": None, "until": None, "bank_revision": 0, **HASHES} | changes)
+        return kept.scores(
+            "one", **{"since": None, "until": None, "bank_revision": 0, "basis": None, **HASHES} | changes
+        )
 
     assert scores() == [(seq / 100, 0.9 if seq in (4, 8) else 0.4) for seq in (1, 2, 3, 4, 5, 7, 8, 9)]
     assert scores(bank_revision=1) == [(seq / 100, 0.4) for seq in (10, 11, 12)]
     assert scores(since=at(3), until=at(7), kinds=["normal"]) == [(0.03, 0.4), (0.05, 0.4)]
-    assert scores(kinds=["error"]) == scores(fingerprint="0") == scores(pack_sha256="0") == []
+    assert scores(kinds=["error"]) == scores(fingerprint="0") == scores(pack_sha256="0") == scores(basis="0") == []
+
+
+def test_scores_in_other_tiles_are_others(tmp_path: Path) -> None:
+    """A part in tiles scores higher: a threshold from parts without tiles would promise nothing."""
+    box = Outbox(tmp_path, HistorySettings())
+    box.start()
+    for seq, tiles in enumerate((None, "2x4@0.2", "2x4@0.1"), 1):
+        recipe = RECIPE.model_copy(update={"tiles": tiles})
+        box.issue(verdict("one", seq, f"part {seq}", score=seq / 100, recipe=recipe)).result()
+    box.stop()
+    stretch: dict[str, Any] = {"since": None, "until": None, "bank_revision": 0, **HASHES}
+    found = {tiles: History(tmp_path).scores("one", **stretch, tiles=tiles) for tiles in (None, "2x4@0.2", "1x1@0")}
+    assert found == {None: [(0.01, 0.4)], "2x4@0.2": [(0.02, 0.4)], "1x1@0": []}
 
 
 def test_a_verdict_of_an_earlier_version_is_not_provisional(box: Outbox) -> None:

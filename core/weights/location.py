@@ -1,0 +1,8 @@
+"""Where weights are kept unless somebody says otherwise."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+DEFAULT_STORE = Path("~/.local/share/alfa-edge/models")
+"""Of this user; the program around the core may look at the environment first."""

@@ -1,0 +1,121 @@
+"""`alfa-edge score`: pictures from disk, judged like parts on a line."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+from rich.table import Table
+
+from edge.cli.explained import explained
+from edge.cli.model_options import overrides
+from edge.cli.terminal import Terminal, show_json, styled
+from edge.settings import store_dir
+
+if TYPE_CHECKING:
+    from edge.tools.score import ScoredPicture
+
+_COLOURS = {"normal": "green", "anomaly": "bold red", "error": "bold yellow"}
+out = Terminal()
+
+
+def score(
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Pictures, or folders of pictures.")],
+    pack: Annotated[str, typer.Option(help="Name of a prompt pack, or the path of a pack file.")],
+    model: Annotated[
+        Optional[str],  # noqa: UP045 - typer reads it at run time on Python 3.10 too
+        typer.Option(help="A model of open_clip. Default: ViT-B-16-plus-240 with --weights, else bundled."),
+    ] = None,
+    weights: Annotated[Optional[str], typer.Option(help="A weights file, or a tag that was fetched.")] = None,  # noqa: UP045
+    device: Annotated[str, typer.Option(help="cuda, cuda:N or cpu; used or refused.")] = "cpu",
+    dtype: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = "auto",
+    image_size: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Another input size of the model, pixels: 336, or height x width: 240x480."),
+    ] = None,
+    threshold: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option(min=0, max=1, help="Anomalous at and above it. Default: 0.5, and provisional verdicts."),
+    ] = None,
+    normal: Annotated[
+        Path | None, typer.Option(help="Folder with good parts, which the others are compared with.")
+    ] = None,
+    tower: Annotated[str, typer.Option(help="A second model to compare with good parts in, none, or auto.")] = "auto",
+    tiles: Annotated[str, typer.Option(help="Cut pictures into rows x columns, as 2x2, or auto.")] = "1x1",
+    overlap: Annotated[float, typer.Option(min=0, max=0.5, help="What neighbouring tiles share.")] = 0.2,
+    heatmaps: Annotated[Optional[Path], typer.Option(help="Folder for heatmaps and overlays.")] = None,  # noqa: UP045
+    batch: Annotated[int, typer.Option(min=1, help="Pictures in one pass.")] = 4,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Judge pictures from disk. Exit code 1 when one of them could not be read."""
+    with explained():
+        from core.backbone import UNTRAINED
+        from core.detector import Detector
+        from edge.tools.score import (
+            find_normal,
+            find_pictures,
+            report,
+            score_pictures,
+            threshold_source,
+            without_normal,
+        )
+
+        if threshold is not None and not math.isfinite(threshold):
+            raise typer.BadParameter(f"{threshold}: it is a number from 0 to 1", param_hint="--threshold")
+        shots = [] if normal is None else find_normal(normal)
+        pictures = without_normal(find_pictures(paths), shots)
+        detector = Detector(
+            pack,
+            normal=shots or None,
+            model=model,
+            weights=weights,
+            device=device,
+            dtype=dtype,
+            image_size=overrides(image_size).image_size,
+            tower=tower,
+            tiles=tiles,
+            overlap=overlap,
+            threshold=threshold,
+            store=store_dir(),
+        )
+        scored = list(score_pictures(detector, pictures, heatmaps, batch))
+    if as_json:
+        show_json(report(detector, scored, shots).model_dump(mode="json", exclude_none=True))
+    else:
+        _print_scores(scored)
+        name = detector.backbone.name
+        note = ": random weights, the scores mean nothing" if name == UNTRAINED else ""
+        used = f"model {name}, {detector.backbone.device}, {detector.backbone.dtype}{note}"
+        out.print(f"pack {detector.pack.name} {detector.pack.version}; {used}", soft_wrap=True)
+        if detector.threshold_source == "shots":
+            out.print(f"threshold {detector.threshold:.4f}, {threshold_source(detector)}", style="yellow")
+        elif detector.provisional:
+            words = f"at the default threshold {detector.threshold} the verdicts are provisional"
+            out.print(f"not calibrated: {words}", style="yellow")
+        if heatmaps is not None:
+            out.print(f"heatmaps and overlays in {heatmaps}", soft_wrap=True)
+    if any(picture.verdict == "error" for picture in scored):
+        raise typer.Exit(1)
+
+
+def _print_scores(scored: list[ScoredPicture]) -> None:
+    """A table, a row a picture, named by what its path does not share with the others."""
+    root = Path(os.path.commonpath([Path(one.path).resolve().parent for one in scored]))
+    table = Table("picture", "verdict")
+    for column in ("score", "global", "local"):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("where")
+    for one in scored:
+        name = str(Path(one.path).resolve().relative_to(root))
+        verdict = styled(one.verdict, _COLOURS[one.verdict])
+        if one.scores is None:
+            table.add_row(name, verdict, "", "", "", one.error)
+        else:
+            where = one.regions[0].position if one.regions else ""
+            table.add_row(
+                name, verdict, f"{one.score:.4f}", f"{one.scores.global_:.4f}", f"{one.scores.local:.4f}", where
+            )
+    out.print(table)
