@@ -329,10 +329,7 @@ class ClassEvaluator:
         digest: str,
         texts: Mapping[int, TextFeatures],
     ) -> dict[int, tuple[Tensor, Tensor | None]]:
-        """S_G [1, 1] and S~_L [1, N] of a tile by variants; without windows there is no S~_L.
-
-        Of FiLo they are what the image and the map say.
-        """
+        """S_G [1, 1] and, with windows, S~_L [1, N] of a tile by variants; of FiLo what image and map say."""
         found: dict[int, tuple[Tensor, Tensor | None]] = {}
         for index in variants:
             if self._plan.variants[index].filo and self._filo is not None:
