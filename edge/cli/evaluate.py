@@ -20,11 +20,8 @@ from edge.settings import ModelSettings, store_dir
 from edge.settings_file import ConfigError, Problem
 
 if TYPE_CHECKING:
-    from core.backbone import Backbone
     from core.evaluate.few_shot import FewShot
     from core.evaluate.result import Evaluation
-    from core.filo.filo import Filo
-    from core.weights.store import Store
 
 out = Terminal()
 
@@ -43,7 +40,7 @@ def evaluate(
     method: Annotated[str, typer.Option(help="alfa, winclip or filo.")] = "alfa",
     checkpoint: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option(help="FiLo's head: a name in the store, or a file. Default: the bundled model's own."),
+        typer.Option(help="FiLo's head: a name in the store, or a file."),
     ] = None,
     ablate: Annotated[bool, typer.Option("--ablate", help="Also run what is left without each part.")] = False,
     model: Annotated[
@@ -81,6 +78,8 @@ def evaluate(
     with explained():
         from core.backbone import DEFAULT, load_backbone
         from core.evaluate.compare import compare, load, render_comparison
+        from core.filo.filo import Filo
+        from core.filo.heads import find_head
         from core.tiles import TilingError, parse_tiles
         from core.towers import LITE0, load_tower
         from core.weights.store import Store
@@ -106,6 +105,9 @@ def evaluate(
             raise typer.BadParameter(str(error), param_hint="--tiles") from None
         if checkpoint is not None and method != "filo":
             raise typer.BadParameter("it is for --method filo", param_hint="--checkpoint")
+        if method == "filo" and checkpoint is None:
+            remedy = "FiLo needs a head: name one, as `alfa-edge filo train` or `filo import` makes it"
+            raise typer.BadParameter(remedy, param_hint="--checkpoint")
         if method == "filo" and cut != (1, 1):
             raise typer.BadParameter("FiLo takes whole pictures: leave it at 1x1", param_hint="--tiles")
         few = _few(method, few_shot, scorer, within, augment, numbers)
@@ -148,7 +150,7 @@ def evaluate(
             second = load_tower(wanted, device=device, store=store)
         if mapped and second is None and scorer != "evidence":
             raise typer.BadParameter(f"scorer {scorer} needs one", param_hint="--tower")
-        filo = _filo(backbone, checkpoint, store) if method == "filo" else None
+        filo = None if checkpoint is None else Filo(backbone, find_head(checkpoint, store))
         evaluator = Evaluator(backbone, choice, out, second, filo)
         result = evaluator.run()
         if json_file is not None:
@@ -171,19 +173,6 @@ def evaluate(
     if not any(value is not None for one in result.classes for run in one.runs for _, value in run.metrics):
         out.print("nothing could be measured; what is noted above says why", style="bold red", soft_wrap=True)
         raise typer.Exit(1)
-
-
-def _filo(backbone: Backbone, checkpoint: str | None, store: Store) -> Filo:
-    """FiLo with the head that was asked for, or with the bundled one."""
-    from core.filo.bundled import bundled_head
-    from core.filo.filo import Filo
-    from core.filo.heads import find_head
-
-    head = bundled_head(backbone) if checkpoint is None else find_head(checkpoint, store)
-    if head is None:
-        remedy = f"{backbone.name} has none of its own: name one, as `alfa-edge filo train` or `filo import` makes it"
-        raise typer.BadParameter(remedy, param_hint="--checkpoint")
-    return Filo(backbone, head)
 
 
 def _few(

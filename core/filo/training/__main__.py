@@ -1,7 +1,7 @@
-"""Measures the bundled head and writes its figures into the bundled model's card: `python -m core.filo.training`.
+"""Measures a head of the bundled model beside ALFA and WinCLIP: `python -m core.filo.training --head FILE`.
 
-With `--photographs FOLDER`, classes of real photographs are measured too. `--head FILE` measures another head, and
-prints the figures in the place of writing them; `--bundle FILE` makes another head the bundled one, in float16.
+With `--photographs FOLDER`, classes of real photographs are measured too. The tables are those of the bundled model's
+card, and are printed.
 """
 
 from __future__ import annotations
@@ -17,23 +17,18 @@ from pathlib import Path
 
 import torch
 
-from core import models
 from core.backbone import BUNDLED, load_backbone
 from core.evaluate.datasets import DataClass, Sample, find_classes
-from core.filo.bundled import HEAD, bundled_head
 from core.filo.filo import Filo
 from core.filo.head import load_head
 from core.filo.training.card import naming_table, table
 from core.filo.training.figures import Measured, on_classes, on_simline
 from core.training.measure import groups
 
-_BEGIN, _END = "<!-- FiLo: made by `python -m core.filo.training` -->", "<!-- end of FiLo -->"
-
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m core.filo.training", description=__doc__)
-    parser.add_argument("--head", type=Path, help="another head; its figures are printed, not written")
-    parser.add_argument("--bundle", type=Path, help="the head that is to come with the package; nothing is measured")
+    parser.add_argument("--head", type=Path, required=True, help="as `alfa-edge filo train` writes it")
     parser.add_argument("--photographs", type=Path, help="folder of classes in a layout that `evaluate` understands")
     parser.add_argument("--lines", type=int, default=3, help="simulated lines (designs) of each class")
     parser.add_argument("--parts", type=int, default=10, help="good, and as many defective, parts of each line")
@@ -42,14 +37,8 @@ def main() -> None:
     parser.add_argument("--most", type=int, default=20, help="photographs of each class, good and as many defective")
     parser.add_argument("--dtype", default="fp32")
     arguments = parser.parse_args()
-    folder = Path(next(iter(models.__path__)))
-    if arguments.bundle is not None:
-        load_head(arguments.bundle).save(folder / HEAD, dtype=torch.float16)
-        return
     backbone = load_backbone(BUNDLED, None, dtype=arguments.dtype)
-    head = bundled_head(backbone) if arguments.head is None else load_head(arguments.head)
-    if head is None:
-        parser.error("no head comes with the bundled model; name one with --head")
+    head = load_head(arguments.head)
     filo = Filo(backbone, head)
     found: dict[str, list[Measured]] = {}
     amounts = {
@@ -67,12 +56,7 @@ def main() -> None:
         f"{datetime.now(timezone.utc):%Y-%m-%d}."
     )
     lines = ["", facts, "", *table(found), "", *naming_table(found), ""]
-    if arguments.head is not None:
-        sys.stdout.write("\n".join(lines) + "\n")
-        return
-    card = folder / "CARD.md"
-    before, rest = card.read_text("utf-8").split(_BEGIN)
-    card.write_text(before + "\n".join([_BEGIN, *lines, _END]) + rest.split(_END)[1], "utf-8")
+    sys.stdout.write("\n".join(lines) + "\n")
 
 
 def few(data: DataClass, most: int) -> DataClass:
