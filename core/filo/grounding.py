@@ -2,6 +2,9 @@
 
 It is `transformers`' own implementation, of the extra `grounding`; the release's is its Swin-T, OGC configuration, on
 the hub `IDEA-Research/grounding-dino-tiny`. Loading reads a folder or the hub's cache, and never downloads.
+
+Two habits of the release are repeated in no mode. It compares scores that are cut to two decimals, so that the last of
+nearly equal boxes is the best; and a box that reaches over the frame's upper or left border gates nothing.
 """
 
 from __future__ import annotations

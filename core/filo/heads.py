@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from core.filo.checkpoint import Architecture, read_checkpoint
-from core.filo.head import FiloHead, load_head
+from core.filo.head import FiloHead, HeadRecord, load_head
 from core.model_error import ModelError
 from core.remedy import remedy
 from core.weights.store import Record, Store, make_record, sha256_of
@@ -14,36 +14,41 @@ from core.weights.store import Record, Store, make_record, sha256_of
 FOLDER = "filo"
 """The name under which the store keeps heads, in the place of a model's."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
+_NAMES = "give it a name of a-z, 0-9, _, . and -, at most 64, beginning with a-z or 0-9"
 
 
-def import_checkpoint(
+def import_head(
     store: Store,
     file: Path,
     model: Architecture,
     stamp: str,
     name: str | None = None,
     sha256: str | None = None,
-) -> Record:
-    """Takes the head out of a checkpoint of the release and keeps it in the store.
+) -> tuple[Record, HeadRecord]:
+    """Keeps a head in the store: that in a checkpoint of the release, or one that was trained here (`.safetensors`).
 
     Args:
         store: Where heads are kept.
-        file: The checkpoint.
-        model: The CLIP that it has to be of.
+        file: The checkpoint, or the head.
+        model: The CLIP that a checkpoint has to be of; a head says it itself.
         stamp: The time, ISO 8601.
         name: Of the head; by default that of the file.
         sha256: What the file must have, hexadecimal; None: whatever it has.
 
+    Returns:
+        The store's record, and the head's.
+
     Raises:
-        ModelError: the name, the file or the store cannot be used, or it is no checkpoint of that model.
+        ModelError: the name, the file or the store cannot be used, or it is neither.
     """
     name = head_name(file.stem.lower() if name is None else name)
     if not file.is_file():
         raise ModelError(f"{file}: no such file")
     if sha256 is not None and (found := sha256_of(file)) != sha256.lower():
         raise ModelError(f"{file} has SHA-256 {found}, not {sha256.lower()}; copy it again")
-    head = read_checkpoint(file, model)
-    return keep_head(store, head, name, stamp, f"imported from {file.name}", "given" if sha256 else None)
+    head = load_head(file) if file.suffix == ".safetensors" else read_checkpoint(file, model)
+    record = keep_head(store, head, name, stamp, f"imported from {file.name}", "given" if sha256 else None)
+    return record, head.record
 
 
 def keep_head(
@@ -89,7 +94,5 @@ def head_name(name: str) -> str:
         ModelError: it cannot.
     """
     if not _NAME.fullmatch(name):
-        raise ModelError(
-            f"a head cannot be called {name!r}: use a-z, 0-9, _, . and -, at most 64, beginning with a-z or 0-9"
-        )
+        raise ModelError(f"a head cannot be called {name!r}; {_NAMES}")
     return name

@@ -20,12 +20,14 @@ out = Terminal()
 
 @filo_app.command("import")
 def filo_import(
-    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A checkpoint of FiLo's release.")],
+    checkpoint: Annotated[
+        Path, typer.Argument(metavar="CHECKPOINT", help="A checkpoint of FiLo's release, or a head (.safetensors).")
+    ],
     name: Annotated[
         Optional[str],  # noqa: UP045 - typer reads it at run time on Python 3.10 too
         typer.Option(help="What to call the head. Default: as the file."),
     ] = None,
-    model: Annotated[str, typer.Option(help="The model of open_clip that it is of.")] = "ViT-L-14-336",
+    model: Annotated[str, typer.Option(help="The model of open_clip that a checkpoint is of.")] = "ViT-L-14-336",
     size: Annotated[int, typer.Option(help="Height and width of the model's input, pixels.")] = 518,
     sha256: Annotated[
         Optional[str],  # noqa: UP045
@@ -36,14 +38,16 @@ def filo_import(
         typer.Option(help="Directory of the weights. Default: that of the setting model.store."),
     ] = None,
 ) -> None:
-    """Take the trained head out of a released checkpoint and keep it in the store; needs no network."""
+    """Keep a trained head in the store, out of a released checkpoint or as it is; needs no network."""
     with explained():
         from core.filo.checkpoint import architecture_of
-        from core.filo.heads import import_checkpoint
+        from core.filo.heads import import_head
         from core.weights.store import Store
 
         here = Store(store_dir(store))
-        record = import_checkpoint(here, checkpoint, architecture_of(model, size), iso_ms(utc_now()), name, sha256)
+        record, head = import_head(here, checkpoint, architecture_of(model, size), iso_ms(utc_now()), name, sha256)
         path = here.root / record.model / record.file
         out.print(f"FiLo head {record.tag}: {path}, SHA-256 {record.sha256}", soft_wrap=True)
-        out.print(f"It is for {model} at {size} px, with GELU in the place of QuickGELU.", soft_wrap=True)
+        height, width = head.image_size
+        activation = "GELU" if head.activation == "gelu" else "QuickGELU"
+        out.print(f"It is for {head.model} at {height} x {width} px, with {activation}.", soft_wrap=True)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from core.filo.checkpoint import Architecture, architecture_of, read_checkpoint
 from core.filo.head import FiloHead, HeadRecord
-from core.filo.heads import find_head, import_checkpoint
+from core.filo.heads import find_head, import_head
 from core.model_error import ModelError
 from core.weights.store import Store
 from tests.core.filo.conftest import lively, random_clip
@@ -71,7 +71,7 @@ def saved(path: Path, content: Any) -> Path:
 def test_the_head_of_a_checkpoint_is_taken_and_kept(tmp_path: Path, renamed: bool) -> None:
     file = saved(tmp_path / "filo_train_on_visa.pth", {"filo": released_state(renamed)})
     store = Store(tmp_path / "models")
-    record = import_checkpoint(store, file, SMALL, STAMP)
+    record, _ = import_head(store, file, SMALL, STAMP)
     assert (record.model, record.tag, record.source) == ("filo", "filo_train_on_visa", f"imported from {file.name}")
     head = find_head("filo_train_on_visa", store)
     assert head.record.released
@@ -82,6 +82,14 @@ def test_the_head_of_a_checkpoint_is_taken_and_kept(tmp_path: Path, renamed: boo
     assert all(torch.equal(value, wanted[name]) for name, value in head.state_dict().items())
     assert [entry.problem for entry in store.entries()] == [""]
     assert store.verify(store.entries()[0]) == ""
+
+
+def test_a_head_that_was_trained_here_is_kept_as_it_is(tmp_path: Path) -> None:
+    small_head().save(tmp_path / "trained.safetensors")
+    store = Store(tmp_path / "models")
+    record, of_head = import_head(store, tmp_path / "trained.safetensors", architecture_of("ViT-L-14-336"), STAMP)
+    assert (record.tag, of_head) == ("trained", small_head().record)
+    assert find_head("trained", store).fingerprint == small_head().fingerprint
 
 
 def test_half_precision_and_a_checkpoint_without_its_clip_are_taken(tmp_path: Path) -> None:
@@ -143,7 +151,7 @@ def test_what_is_no_whole_checkpoint_of_the_model_is_refused(
     file = saved(tmp_path / "bad.pth", make(released_state()))
     store = Store(tmp_path / "models")
     with pytest.raises(ModelError, match=message) as refused:
-        import_checkpoint(store, file, SMALL, STAMP)
+        import_head(store, file, SMALL, STAMP)
     assert "bad.pth" in str(refused.value)
     assert store.entries() == []
     assert not Path("made by a pickle").exists()
@@ -155,19 +163,19 @@ def test_what_is_no_whole_checkpoint_of_the_model_is_refused(
 )
 def test_a_name_that_is_no_file_name_is_refused(tmp_path: Path, name: str, message: str) -> None:
     with pytest.raises(ModelError, match=message):
-        import_checkpoint(Store(tmp_path), tmp_path / "no.pth", SMALL, STAMP, name)
+        import_head(Store(tmp_path), tmp_path / "no.pth", SMALL, STAMP, name)
 
 
 def test_a_file_that_is_not_there_or_not_as_given_is_refused(tmp_path: Path) -> None:
     store = Store(tmp_path / "models")
     with pytest.raises(ModelError, match=r"no\.pth: no such file"):
-        import_checkpoint(store, tmp_path / "no.pth", SMALL, STAMP)
+        import_head(store, tmp_path / "no.pth", SMALL, STAMP)
     file = tmp_path / "torn.pth"
     file.write_bytes(b"PK\x03\x04 torn")
     with pytest.raises(ModelError, match=r"torn\.pth cannot be read"):
-        import_checkpoint(store, file, SMALL, STAMP)
+        import_head(store, file, SMALL, STAMP)
     with pytest.raises(ModelError, match=r"has SHA-256 .*, not 00"):
-        import_checkpoint(store, file, SMALL, STAMP, sha256="00" * 32)
+        import_head(store, file, SMALL, STAMP, sha256="00" * 32)
     with pytest.raises(ModelError, match=r"FiLo head 'torn': no such file, and none of that name .*bring one here"):
         find_head("torn", store)
 

@@ -33,7 +33,7 @@ def test_a_released_checkpoint_is_taken_listed_verified_and_removed(
     taken = runner.invoke(app, ["filo", "import", str(file), "--model", small, "--size", "98", "--name", "visa"])
     assert taken.exit_code == 0, taken.output
     assert "FiLo head visa: " in taken.output
-    assert f"for {small} at 98 px, with GELU" in taken.output
+    assert f"for {small} at 98 x 98 px, with GELU." in taken.output
     head = find_head("visa", Store(tmp_path / "models"))
     assert head.record.model == small
     wanted = small_head().state_dict()
