@@ -216,6 +216,12 @@ def over_classes(evaluation: Evaluation, variant: str, shots: int, metric: str) 
     return spread([mean(values) for values in by_seed.values()])
 
 
+def promised(evaluation: Evaluation, variant: str, shots: int) -> float | None:
+    """The highest false-alarm rate, 0 to 1, that the thresholds of all classes and seeds promise."""
+    runs = (run for one in evaluation.classes for run in one.runs if (run.variant, run.shots) == (variant, shots))
+    return max((run.operation.promised for run in runs if run.operation is not None), default=None)
+
+
 def operated(evaluation: Evaluation, variant: str, shots: int, kind: str) -> float | None:
     """The share of `false_alarms` or `escapes` over the parts of all classes and seeds that have a threshold."""
     runs = (run for one in evaluation.classes for run in one.runs if (run.variant, run.shots) == (variant, shots))

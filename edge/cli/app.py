@@ -31,7 +31,7 @@ from edge.cli.packs import packs_app
 from edge.cli.score import score
 from edge.cli.signals import end, end_at_once, on_signals, stop_on_signals
 from edge.cli.simulate import simulate
-from edge.cli.terminal import Terminal, show_json, styled
+from edge.cli.terminal import Terminal, counted, show_json, styled
 from edge.ops.logs import LogFormat, setup_logs
 from edge.ops.worker import ServiceFailedError
 from edge.settings import ModelSettings, Settings, store_dir
@@ -263,7 +263,7 @@ def config_check(config: ConfigFile) -> None:
     with _explained():
         settings = load_settings(config)
         _check_files(settings)
-    out.print(f"{config}: fine, {len(settings.lines)} lines")
+    out.print(f"{config}: fine, {counted(len(settings.lines), 'line')}", soft_wrap=True)
 
 
 def _check_files(settings: Settings) -> None:

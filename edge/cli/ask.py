@@ -74,4 +74,4 @@ def _offline(
 def say_smallest(line: str, found: dict[str, Any]) -> None:
     """Says the smallest defect that a line sees, where the reply knows it."""
     if (pixels := found.get("smallest_defect")) is not None:
-        out.print(f"line {line} sees defects from about {pixels} pixels on; tiles make that less", soft_wrap=True)
+        out.print(f"line {line} sees defects from about {pixels} pixels on; more tiles make that less", soft_wrap=True)

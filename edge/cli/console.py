@@ -10,7 +10,7 @@ from rich.table import Table
 
 from edge.cli.ask import ConfigFile, Json, Line, Wait, ask_service, out, say_smallest
 from edge.cli.explained import explained
-from edge.cli.terminal import show_json, styled
+from edge.cli.terminal import counted, show_json, styled
 from edge.messages import NOT_CALIBRATED
 
 _COLOURS = {"ok": "green", "warning": "yellow", "fault": "bold red"}
@@ -25,20 +25,26 @@ def status(config: ConfigFile, as_json: Json = False) -> None:
     if as_json:
         show_json(found)
         return
-    table = Table("line", "state", "parts", "normal", "anomaly", "error", "pack", "shots", "threshold")
+    table = Table("line", "state", "parts", "normal", "anomaly", "error")
     for name, line in found["lines"].items():
-        counts, recipe = line["counts"], line["recipe"]
+        counts = line["counts"]
         kinds = [str(counts[kind]) for kind in ("normal", "anomaly", "error")]
-        pack = f"{recipe['pack']} {recipe['pack_version']}"
-        threshold = f"{line['threshold']:.4f} ({recipe['threshold_source']})"
         state = styled(line["state"], _COLOURS[line["level"]])  # the level is a colour; in words it stands below
-        table.add_row(name, state, str(line["seq"]), *kinds, pack, str(line["bank"]["shots"]), threshold)
+        table.add_row(name, state, str(line["seq"]), *kinds)
     for column in table.columns[:2]:
         column.no_wrap = True
     out.print(table)
     for name, line in found["lines"].items():
+        _print_recipe(name, line)
         _print_health(name, line)
         say_smallest(name, line)
+
+
+def _print_recipe(name: str, line: dict[str, Any]) -> None:
+    """What the line judges by: too long for cells of 80 columns."""
+    recipe, shots = line["recipe"], counted(line["bank"]["shots"], "shot")
+    threshold = f"threshold {line['threshold']:.4f} ({recipe['threshold_source']})"
+    out.print(f"line {name}: pack {recipe['pack']} {recipe['pack_version']}, {shots}, {threshold}", soft_wrap=True)
 
 
 def _print_health(name: str, line: dict[str, Any]) -> None:

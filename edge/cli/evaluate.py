@@ -15,7 +15,7 @@ from rich.text import Text
 from core.printable import encodable
 from edge.cli.explained import explained
 from edge.cli.model_options import overrides, say_assumed
-from edge.cli.terminal import Terminal
+from edge.cli.terminal import Terminal, counted
 from edge.settings import ModelSettings, store_dir
 from edge.settings_file import ConfigError, Problem
 
@@ -149,7 +149,8 @@ def evaluate(
         if mapped and wanted != "none":
             second = load_tower(wanted, device=device, store=store)
         if mapped and second is None and scorer != "evidence":
-            raise typer.BadParameter(f"scorer {scorer} needs one", param_hint="--tower")
+            words = f"scorer {scorer} needs a tower: efficientnet-lite0, or timm:NAME"
+            raise typer.BadParameter(words, param_hint="--tower")
         filo = None if checkpoint is None else Filo(backbone, find_head(checkpoint, store))
         evaluator = Evaluator(backbone, choice, out, second, filo)
         result = evaluator.run()
@@ -203,7 +204,7 @@ def _few(
 def _print(result: Evaluation) -> None:
     """The averages over the classes, percent, in the paper's order; then what a line would see."""
     from core.evaluate.evaluator import FALSE_ALARM_RATE
-    from core.evaluate.result import METRICS, operated, over_classes
+    from core.evaluate.result import METRICS, operated, over_classes, promised
 
     table = Table(padding=(0, 0, 0, 1))
     table.add_column("setting", min_width=8)
@@ -221,18 +222,24 @@ def _print(result: Evaluation) -> None:
         table.add_row(variant, str(count), *cells)
     out.print(table)
     out.print("percent, ± deviation over seeds; below it the 95 % interval of the mean", soft_wrap=True)
-    line = Table("setting", "shots", "false alarms", "escapes", padding=(0, 0, 0, 1))
+    line = Table("setting", "shots", "promised", "false alarms", "escapes", padding=(0, 0, 0, 1))
     for variant, count in result.settings():
-        shares = (operated(result, variant, count, kind) for kind in ("false_alarms", "escapes"))
+        shares = [promised(result, variant, count)]
+        shares += [operated(result, variant, count, kind) for kind in ("false_alarms", "escapes")]
         line.add_row(variant, str(count), *("-" if one is None else f"{100 * one:.1f}" for one in shares))
     if any(run.operation is not None for one in result.classes for run in one.runs):
         out.print(line)
-        out.print(f"percent of parts, at thresholds calibrated for {100 * FALSE_ALARM_RATE:.0f} % false alarms")
+        wanted = f"{100 * FALSE_ALARM_RATE:.0f} % false alarms"
+        words = f"percent of parts, at thresholds calibrated for {wanted}, or for what the good parts promise"
+        out.print(words, soft_wrap=True)
     else:
         out.print(
-            "no false alarms and escapes: a threshold takes good pictures that are no shots, in train/good",
+            "no false alarms and escapes: a threshold takes good pictures beside the shots, in train/good or good",
             soft_wrap=True,
         )
     used = f"{result.model}, {result.device}, {result.dtype}"
     note = ": random weights, the figures mean nothing" if result.model.startswith("untrained") else ""
-    out.print(f"{len(result.classes)} classes of {result.dataset}, model {used}{note}", soft_wrap=True)
+    packs = list(dict.fromkeys(one.pack for one in result.classes))
+    by = f"{counted(len(result.classes), 'class', 'classes')} of {result.dataset}"
+    judged = f"{'pack' if len(packs) == 1 else 'packs'} {', '.join(packs)}"
+    out.print(f"{by}, {judged}, model {used}{note}", soft_wrap=True)

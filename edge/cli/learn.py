@@ -76,7 +76,7 @@ def suggest(
     if as_json:
         show_json(found)
         return
-    table = Table("verdict", "score", "unlike the others")
+    table = Table("seq", "score", "unlike the others")
     for part in found["suggested"]:
         table.add_row(str(part["seq"]), f"{part['score']:.4f}", f"{part['unlike']:.4f}")
     out.print(table)

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from edge.cli.explained import explained
-from edge.cli.terminal import Terminal, show_json
+from edge.cli.terminal import Terminal, counted, show_json
 from edge.clock import iso_ms, utc_now
 from edge.settings import store_dir
 
@@ -123,15 +124,17 @@ def _list_architectures(as_json: bool) -> None:
     if as_json:
         show_json([asdict(model) | {"reason": model.reason or None} for model in known])
         return
-    table = Table("model", "input", "patch", "activation", "tags")
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)  # so that names can be read whole in 80 columns
+    for heading in ("model", "input", "patch", "activation", "tags"):
+        table.add_column(heading, no_wrap=heading == "model", overflow="fold")
     for model in known:
         if not model.reason:
             size, activation = " x ".join(map(str, model.size)), "QuickGELU" if model.quick_gelu else "GELU"
-            table.add_row(model.name, size, str(model.patch), activation, ", ".join(model.tags))
+            table.add_row(model.name, size, str(model.patch), activation, Text("\n".join(model.tags)))
     out.print(table)
     reasons = Counter(model.reason.partition(", ")[0] for model in known if model.reason)
     for reason, count in reasons.most_common():
-        out.print(f"{count} others cannot be used: {reason}", soft_wrap=True)
+        out.print(f"not usable, {counted(count, 'model')}: {reason}", soft_wrap=True)
 
 
 @model_app.command("verify")

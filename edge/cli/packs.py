@@ -12,7 +12,7 @@ from rich.table import Table
 
 from core.printable import encodable, shown
 from edge.cli.explained import BAD_INPUT, explained
-from edge.cli.terminal import Terminal, show_json
+from edge.cli.terminal import Terminal, counted, show_json
 from edge.settings import ModelSettings, store_dir
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def packs_lint(
             count += len(found)
     if packs and not count:
         out.print(_table(packs))
-    out.print(f"{count} findings in {len(packs)} packs")
+    out.print(f"{counted(count, 'finding')} in {counted(len(packs), 'pack')}")
     if broken or count:
         raise typer.Exit(BAD_INPUT if broken else 1)
 

@@ -38,7 +38,7 @@ def score(
     ] = None,
     threshold: Annotated[
         Optional[float],  # noqa: UP045
-        typer.Option(min=0, max=1, help="Anomalous at and above it. Default: 0.5, and provisional verdicts."),
+        typer.Option(min=0, max=1, help="Anomalous at and above it. Default: 0.5, or from --normal; provisional."),
     ] = None,
     normal: Annotated[
         Path | None, typer.Option(help="Folder with good parts, which the others are compared with.")
@@ -65,6 +65,8 @@ def score(
 
         if threshold is not None and not math.isfinite(threshold):
             raise typer.BadParameter(f"{threshold}: it is a number from 0 to 1", param_hint="--threshold")
+        if normal is None and tower not in ("auto", "none"):
+            raise typer.BadParameter("a tower compares with good parts: name them with --normal", param_hint="--tower")
         shots = [] if normal is None else find_normal(normal)
         pictures = without_normal(find_pictures(paths), shots)
         detector = Detector(
@@ -85,10 +87,11 @@ def score(
     if as_json:
         show_json(report(detector, scored, shots).model_dump(mode="json", exclude_none=True))
     else:
-        _print_scores(scored)
+        _print_scores(scored, bool(shots))
         name = detector.backbone.name
         note = ": random weights, the scores mean nothing" if name == UNTRAINED else ""
-        used = f"model {name}, {detector.backbone.device}, {detector.backbone.dtype}{note}"
+        second = f", tower {detector.tower.name}" if detector.tower is not None else ""
+        used = f"model {name}, {detector.backbone.device}, {detector.backbone.dtype}{second}{note}"
         out.print(f"pack {detector.pack.name} {detector.pack.version}; {used}", soft_wrap=True)
         if detector.threshold_source == "shots":
             out.print(f"threshold {detector.threshold:.4f}, {threshold_source(detector)}", style="yellow")
@@ -101,21 +104,23 @@ def score(
         raise typer.Exit(1)
 
 
-def _print_scores(scored: list[ScoredPicture]) -> None:
-    """A table, a row a picture, named by what its path does not share with the others."""
+def _print_scores(scored: list[ScoredPicture], compared: bool) -> None:
+    """A table, a row a picture, named by what its path does not share with the others.
+
+    The scores of text are left out where pictures are `compared` with good parts: the score is then not made of them.
+    """
     root = Path(os.path.commonpath([Path(one.path).resolve().parent for one in scored]))
     table = Table("picture", "verdict")
-    for column in ("score", "global", "local"):
+    for column in ("score",) if compared else ("score", "global", "local"):
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("where")
     for one in scored:
         name = str(Path(one.path).resolve().relative_to(root))
         verdict = styled(one.verdict, _COLOURS[one.verdict])
         if one.scores is None:
-            table.add_row(name, verdict, "", "", "", one.error)
+            table.add_row(name, verdict, *[""] * (len(table.columns) - 3), one.error)
         else:
             where = one.regions[0].position if one.regions else ""
-            table.add_row(
-                name, verdict, f"{one.score:.4f}", f"{one.scores.global_:.4f}", f"{one.scores.local:.4f}", where
-            )
+            by_text = () if compared else (f"{one.scores.global_:.4f}", f"{one.scores.local:.4f}")
+            table.add_row(name, verdict, f"{one.score:.4f}", *by_text, where)
     out.print(table)

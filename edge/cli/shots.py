@@ -27,7 +27,7 @@ def enroll(
     shots: Annotated[int, typer.Option(min=0, max=64, help="Instead of files: the line's next so many parts.")] = 0,
     note: Annotated[str, typer.Option(help="What there is to say of them.")] = "",
     yes: Annotated[bool, typer.Option("--yes", help="Enrol also what is flagged.")] = False,
-    timeout: Wait = 30.0,
+    timeout: Wait = 600.0,
     as_json: Json = False,
 ) -> None:
     """Enrol normal parts: the line compares its parts with them from the next one on. Exit code 1 when one was not."""
@@ -72,6 +72,7 @@ def shots_list(
         show_json(found)
         return
     table = Table("shot", "added", "by", "source", "size", "flags", "note", "")
+    table.columns[1].overflow = "fold"  # a time that is cut says nothing
     for shot in found["shots"]:
         flags = ", ".join(flag["code"] for flag in shot["flags"])
         state = "" if shot["active"] else f"removed by {shot['removed_by']}"

@@ -35,6 +35,11 @@ def styled(text: str, style: str) -> Text:
     return Text(shown(text), style=style)
 
 
+def counted(count: int, one: str, many: str | None = None) -> str:
+    """`1 line`, `2 lines`: a number with its noun; `many` where the plural is no `s` more."""
+    return f"{count} {one if count == 1 else many or one + 's'}"
+
+
 def show_json(found: Any) -> None:
     """Prints JSON in ASCII, which nobody's terminal takes for anything else."""
     print(json.dumps(found, indent=2))  # noqa: T201

@@ -57,4 +57,7 @@ def ask(
             if reply.refusal is not None:
                 raise RefusedError(reply.refusal.code, reply.refusal.message)
             return reply.result or {}, pictures
-    raise NoAnswerError(f"the service at {path} has not answered {command} within {timeout_s:g} s; it may yet do it")
+    raise NoAnswerError(
+        f"the service at {path} has not answered {command} within {timeout_s:g} s, and may yet do it; "
+        "`alfa-edge audit` says whether it did"
+    )

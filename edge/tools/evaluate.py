@@ -310,8 +310,15 @@ def write_csv(evaluation: Evaluation, path: Path) -> None:
 
 
 def parse_numbers(text: str) -> tuple[int, ...]:
-    """`0,1,2` as integers."""
-    return tuple(int(one) for one in text.split(","))
+    """`0,1,2` as integers.
+
+    Raises:
+        ValueError: it is no such list.
+    """
+    try:
+        return tuple(int(one) for one in text.split(","))
+    except ValueError:
+        raise ValueError(f"{text!r}: write numbers, separated by commas, as 0,1,2") from None
 
 
 def methods() -> Sequence[str]:

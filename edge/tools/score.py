@@ -96,7 +96,8 @@ def find_normal(folder: Path) -> list[Path]:
         ImageError: it cannot be listed.
     """
     if not folder.is_dir():
-        raise FileNotFoundError(f"{folder}: no such folder; name one with pictures of good parts")
+        kind = "a file" if folder.is_file() else "no such folder"
+        raise FileNotFoundError(f"{folder}: {kind}; name a folder with pictures of good parts")
     return [Path(name) for name, _ in each(folder, "normal")]
 
 

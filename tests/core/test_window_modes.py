@@ -13,6 +13,7 @@ from core.bank.memory import distances, make_index, reference_map, remember
 from core.encoding import encoding_of
 from core.evaluate.cache import FeatureCache
 from core.graph import GraphedPass
+from core.tiles import WHOLE
 from core.windows import MODES, make_windows
 from edge.settings import MethodSettings
 from tests.core.test_alfa import frame, text_of
@@ -87,7 +88,7 @@ def test_features_of_one_mode_have_another_name_than_those_of_another(backbone: 
     assert kinds["strided"] == ("window:2:strided", "window:3:strided", "patch")
     assert kinds["none"] == ("patch",)
     caches = [FeatureCache(tmp_path, alfa, ["identity"], 4, lambda *_: None) for alfa in modes.values()]
-    assert len({cache._file("a").parent for cache in caches}) == len(MODES)
+    assert len({cache._file("a", WHOLE).parent for cache in caches}) == len(MODES)
 
 
 def test_the_settings_take_every_mode() -> None:

@@ -44,6 +44,11 @@ def asked(dispatcher: Dispatcher, command: str, *blobs: bytes, **arguments: Any)
     return dispatcher.answer(Request(id="1", command=command, arguments=arguments, who="eva"), blobs)[0]
 
 
+def score_of(number: int) -> float:
+    """The score of a part: another one for each, which says nothing of its neighbours'."""
+    return number * 379 % 1009 / 1009
+
+
 class LineOnFilm(LineAtRest):
     """Line `one`, which shows pictures one after the other to who watches it, and can be paused; it scores nothing."""
 
@@ -81,7 +86,7 @@ class LineOnFilm(LineAtRest):
             shows.join()
 
     def _part(self, number: int) -> Seen:
-        score, nothing = number / 1000, np.zeros(0, bool)
+        score, nothing = score_of(number), np.zeros(0, bool)
         image, patch_map = self._picture(number), np.full((2, 2), score, np.float32)
         inspection = Inspection(score, score, score, patch_map, image.shape[:2], nothing, nothing)
         return Seen(image, inspection, self.recipe, number)

@@ -17,7 +17,7 @@ runner = CliRunner(env={"COLUMNS": "200"})
 @pytest.fixture
 def picture(tmp_path: Path) -> Path:
     path = tmp_path / "a.png"
-    Image.new("RGB", (64, 48), (90, 120, 60)).save(path)
+    Image.radial_gradient("L").resize((64, 48)).save(path)  # a picture of one colour is refused
     return path
 
 
@@ -44,10 +44,14 @@ def test_an_input_size_that_cannot_be_is_refused(picture: Path, size: str, messa
 
 
 def test_the_models_that_can_be_used_are_listed() -> None:
-    table = runner.invoke(app, ["model", "list", "--architectures"]).stdout
+    table = runner.invoke(app, ["model", "list", "--architectures"], env={"COLUMNS": "80"}).stdout
     assert "ViT-B-16-plus-240" in table
+    words = table.split()
+    names = {"ViT-H-14-378-quickgelu", "commonpool_xl_laion_s13b_b90k", "commonpool_l_image_s1b_b8k"}
+    assert names <= set(words), "names to type are whole in 80 columns"
+    assert max(map(len, table.splitlines())) <= 80
     assert "SigLIP" not in table
-    assert "others cannot be used: its image half is a model of timm" in table
+    assert "models: its image half is a model of timm" in table
     listed = json.loads(runner.invoke(app, ["model", "list", "--architectures", "--json"]).stdout)
     reasons = {one["name"]: one["reason"] for one in listed}
     assert reasons["ViT-B-16-plus-240"] is None

@@ -85,7 +85,7 @@ def test_lint_names_pack_place_and_remedy(newer: Path) -> None:
     assert result.exit_code == 1
     lines = result.stdout.splitlines()
     assert lines[0].startswith(f"{newer}: normal: not to be seen: 'A normal image of a bottle that smells nice.'")
-    assert lines[1:] == ["1 findings in 2 packs"]
+    assert lines[1:] == ["1 finding in 2 packs"]
 
 
 def test_lint_goes_on_behind_a_broken_file(broken: Path) -> None:
@@ -93,7 +93,7 @@ def test_lint_goes_on_behind_a_broken_file(broken: Path) -> None:
     assert result.exit_code == 2
     assert f"pack {broken}: line 1: schema" in result.output
     assert "'no-such-pack' is not known" in result.output
-    assert "0 findings in 1 packs" in result.stdout
+    assert "0 findings in 1 pack" in result.stdout
 
 
 def test_lint_with_a_model_holds_the_labels_apart(monkeypatch: pytest.MonkeyPatch) -> None:

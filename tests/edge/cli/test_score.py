@@ -44,6 +44,17 @@ def test_parts_are_compared_with_normal_ones_as_a_detector_does(parts: Path) -> 
     assert report["recipe"]["threshold_source"] == "provisional: from 2 shots, each against the others"
     assert report["model"]["tower"] == "efficientnet-lite0"
     assert report["provisional"]
+    table = runner.invoke(app, ["score", str(parts / "fine.png"), "--pack", "bottle", "--normal", str(good)]).stdout
+    assert f"{expected[1].score:.4f}" in table
+    assert "tower efficientnet-lite0" in table
+    assert "global" not in table, "the score is not made of the text's scores"
+
+
+def test_a_tower_without_good_parts_is_refused(parts: Path) -> None:
+    options = ["--pack", "bottle", "--tower", "efficientnet-lite0"]
+    result = runner.invoke(app, ["score", str(parts / "fine.png"), *options])
+    assert result.exit_code == 2
+    assert "--normal" in result.stderr
 
 
 def test_a_picture_that_shows_nothing_has_no_verdict(parts: Path) -> None:
@@ -70,11 +81,13 @@ def test_normal_parts_that_say_nothing_are_refused(parts: Path) -> None:
     good = parts / "good"
     alone = runner.invoke(app, ["score", str(good), "--pack", "bottle", "--normal", str(good)])
     nowhere = runner.invoke(app, ["score", str(parts), "--pack", "bottle", "--normal", str(parts / "bad")])
+    picture = runner.invoke(app, ["score", str(parts), "--pack", "bottle", "--normal", str(good / "0.png")])
     shutil.copy(good / "0.png", good / "2.png")
     twice = runner.invoke(app, ["score", str(parts), "--pack", "bottle", "--normal", str(good)])
     for result, message in (
         (alone, "all pictures are among the normal ones"),
         (nowhere, "bad: no such folder"),
+        (picture, "0.png: a file; name a folder"),
         (twice, f"{good / '2.png'} is the same picture as {good / '0.png'}; leave it out"),
     ):
         assert result.exit_code == 2

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 import edge.cli
 from edge.cli.app import app
-from edge.cli.terminal import Terminal
+from edge.cli.terminal import Terminal, counted
 from edge.control.protocol import Reply, Request
 from edge.ops.alarms import Alarms
 from edge.settings import HistorySettings
@@ -67,6 +67,22 @@ def test_so_are_names_notes_and_claims_in_audit_and_shots(tmp_path: Path) -> Non
     assert FORBIDDEN.search(said) is None, ascii(said)
     assert r"A\x1b[2J" in said
     assert "[bold red]x[/bold red]" in said
+
+
+def test_a_number_has_its_noun() -> None:
+    assert [counted(number, "line") for number in (0, 1, 2)] == ["0 lines", "1 line", "2 lines"]
+    assert [counted(number, "class", "classes") for number in (1, 2)] == ["1 class", "2 classes"]
+
+
+def test_a_status_says_all_in_80_columns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    path = config(tmp_path)
+    with at_rest(tmp_path):
+        pass
+    said = typed("status", "-c", str(path))
+    assert "anomaly" in said
+    assert "…" not in said
+    assert "line one: pack bottle 0.1.0, 0 shots, threshold 0.5000 (uncalibrated)" in said
 
 
 def test_the_width_is_that_of_now(monkeypatch: pytest.MonkeyPatch) -> None:

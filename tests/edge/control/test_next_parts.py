@@ -13,7 +13,7 @@ import pytest
 from core.image import Rgb
 from core.simline import render
 from edge.control.kept_pictures import KeptPictures
-from tests.support.at_rest import LineOnFilm, asked, at_rest
+from tests.support.at_rest import LineOnFilm, asked, at_rest, score_of
 from tests.support.memory import Growth
 
 ALLOWED_MIB = 50
@@ -69,7 +69,7 @@ def test_scores_are_those_of_the_parts_in_their_order(tmp_path: Path) -> None:
         assert reply.result is not None
         kept = dispatcher.database.run(lambda tables: tables.calibration("one"))
         assert kept is not None
-        assert kept.scores == tuple(number / 1000 for number in range(1, 20))
+        assert kept.scores == tuple(score_of(number) for number in range(1, 20))
 
 
 def test_kept_pictures_come_back_as_they_were_by_any_place() -> None:

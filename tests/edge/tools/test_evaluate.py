@@ -115,7 +115,7 @@ def test_rows_are_named_by_what_was_asked_for(
         (["--method", "magic"], "alfa, winclip"),
         (["--windows", "some"], "exact, strided"),
         (["--windows", "none"], "1 or more"),
-        (["--shots", "some"], "--shots"),
+        (["--shots", "some"], "'some': write numbers"),
         (["--json", "/nowhere/x.json"], "/nowhere/x.json"),
         (["--against", "/nowhere/x.json"], "/nowhere/x.json"),
         (["--device", "cuda:99"], "cuda:99"),
@@ -125,7 +125,7 @@ def test_rows_are_named_by_what_was_asked_for(
         (["--scorer", "nearest", "--within", "-1"], "--within"),
         (["--within", "1"], "not for evidence"),
         (["--scorer", "mutual"], "no shots"),
-        (["--scorer", "nearest", "--tower", "none"], "--tower"),
+        (["--scorer", "nearest", "--tower", "none"], "needs a tower"),
         (["--augment", "zoom"], "zoom"),
         (["--few-shot", "alfa", "--augment", "flips"], "--few-shot"),
     ],
@@ -162,7 +162,11 @@ def test_parts_as_people_have_them(dataset: Path, tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     assert "read as inverted" in result.output
     assert "Held out of the test" in result.output
-    (found,) = Evaluation.model_validate_json(files["json"].read_bytes()).classes
+    assert "1 class of parts, pack generic, model" in result.output
+    evaluation = Evaluation.model_validate_json(files["json"].read_bytes())
+    (found,) = evaluation.classes
+    promises = [run.operation.promised for run in found.runs if run.operation is not None]
+    assert f"{100 * max(promises):.1f}" in result.output.partition("promised")[2]
     assert any(picture.path.endswith(r"\udce9.png") for picture in found.pictures)
     assert max(picture.area or 0 for picture in found.pictures) < 0.5
     assert r"\udce9.png" in files["html"].read_text("utf-8")
