@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from core.weights.location import DEFAULT_STORE
@@ -36,6 +37,15 @@ __all__ = [
     "store_dir",
 ]
 
+
+def _no_address(path: Path) -> Path:
+    """A path is shown everywhere, so that an address with a password in its place must not become one."""
+    if re.match(r"[a-zA-Z][a-zA-Z0-9+.-]*:/", str(path)):
+        raise ValueError("this is an address, not a path; name a file or folder of this machine")
+    return path
+
+
+LocalPath = Annotated[Path, AfterValidator(_no_address)]
 ImageSize = Annotated[int, Field(ge=16, le=4096)]
 Deviation = Annotated[float, Field(gt=0)]
 
@@ -47,10 +57,10 @@ class ServiceSettings(Section):
 
     node: Label = Field(default_factory=socket.gethostname)
     """Name of this box in every status message. Default: its host name."""
-    runtime_dir: Path | None = None
+    runtime_dir: LocalPath | None = None
     """Directory of the service's sockets. Default: `$RUNTIME_DIRECTORY`. Without either the console's is in
     `service.state_dir`, and the cameras' are in a private temporary directory."""
-    state_dir: Path | None = None
+    state_dir: LocalPath | None = None
     """Directory of what the service remembers: shots, calibrations, the audit. Default: `$STATE_DIRECTORY`, else
     `$XDG_STATE_HOME/alfa-edge`, else `~/.local/state/alfa-edge`."""
     stats_interval_s: float = Field(default=10.0, gt=0, le=86_400)
@@ -73,7 +83,7 @@ class HistorySettings(Section):
 class ArchiveSettings(Section):
     """Pictures and heatmaps on disk. A disk that takes no more stops the archive, never the judging."""
 
-    dir: Path | None = None
+    dir: LocalPath | None = None
     """Where they are kept, as `<line>/<date>/...`. Default: they are not kept."""
     ok_every: int = Field(default=0, ge=0, le=1_000_000)
     """Of normal parts one in so many is kept; 0: none. Anomalies and errors with a picture are always kept."""
@@ -131,7 +141,7 @@ class ModelSettings(Section):
     quick_gelu: bool | None = None
     """Whether the weights were trained with the activation QuickGELU, as OpenAI's. Default: as their tag or record
     says, else as the model's name does."""
-    store: Path | None = None
+    store: LocalPath | None = None
     """Directory of the weights that `alfa-edge model pull` and `alfa-edge model import` bring here. Default:
     `$ALFA_EDGE_MODELS`, else `$XDG_DATA_HOME/alfa-edge/models`, else `~/.local/share/alfa-edge/models`."""
     device: str = "cuda"
@@ -204,7 +214,7 @@ class MqttSettings(Section):
     """User at the broker."""
     password: SecretStr | None = None
     """Password at the broker. Better kept in `password_file`."""
-    password_file: Path | None = None
+    password_file: LocalPath | None = None
     """File with the password, for instance a systemd credential."""
     client_id: Label = Field(default="alfa-edge", max_length=64)
     """Prefix of the client ids: `<client_id>-<node>-<line>-<random>`."""
@@ -215,11 +225,11 @@ class MqttSettings(Section):
     it. With 3.1.1 a broker cannot say that its access control refuses a verdict."""
     tls: bool = False
     """Encrypt, and check the broker's certificate."""
-    ca_file: Path | None = None
+    ca_file: LocalPath | None = None
     """Certificates (PEM) that vouch for the broker's. Default: the system's."""
-    cert_file: Path | None = None
+    cert_file: LocalPath | None = None
     """This client's certificate (PEM), where the broker asks for one."""
-    key_file: Path | None = None
+    key_file: LocalPath | None = None
     """The key of `cert_file` (PEM, without a password)."""
     in_flight: int = Field(default=20, ge=1, le=1000)
     """The most verdicts of a line that are on their way to the broker at a time; the rest wait on disk."""

@@ -20,6 +20,8 @@ from edge.ops.redact import redact
 from edge.settings import ENV_PREFIX, LineSettings, Settings
 
 _MOST = 20  # problems that are named
+_SHOULD = "input should be "
+_OF_ANOTHER_KIND = ("_type", "_parsing", "literal_error")  # ends of pydantic's words for a value of another kind
 _UNKNOWN = {"type": "extra_forbidden", "msg": ""}
 
 
@@ -71,18 +73,46 @@ def load_settings(path: Path) -> Settings:
 
 def _problems(error: ValidationError, path: str, environ: Mapping[str, str]) -> Iterator[Problem]:
     variables = {name.upper(): name for name in environ}
-    for item in error.errors():
-        loc = tuple(str(part) for part in item["loc"])
-        if len(loc) > 1 and loc[-1] == "[key]":  # pydantic's word for what is wrong with a name
-            loc = loc[:-1]
+    for items in _by_setting(error):
+        item = items[0]
+        loc = _location(item)
         key = shown(".".join(loc))
         variable = variables.get((ENV_PREFIX + "__".join(loc)).upper())
         yield Problem(
             f"environment {variable}" if variable else path,
             key,
             _shown(key, item["input"], known=item["type"] != "extra_forbidden"),
-            _remedy(item, loc),
+            ", or ".join([_remedy(item, loc), *(_remedy(one, loc).removeprefix(_SHOULD) for one in items[1:])]),
         )
+
+
+def _by_setting(error: ValidationError) -> list[list[Any]]:
+    """What is wrong, by setting. Of one that may be of several kinds, what is wrong with the kind that was meant, else
+    with each of them."""
+    groups: dict[tuple[str, ...], list[Any]] = {}
+    for item in error.errors()[: 10 * _MOST]:
+        groups.setdefault(_setting(item), []).append(item)
+    found: list[list[Any]] = []
+    for items in groups.values():
+        inside = [item for item in items if isinstance(item["loc"][-1], int)]
+        meant = inside or [item for item in items if not item["type"].endswith(_OF_ANOTHER_KIND)]
+        found += [[item] for item in meant] or [items]
+    return found
+
+
+def _setting(item: Any) -> tuple[str, ...]:
+    """The tables and the key, without pydantic's words for names and for the kinds that a value may be of."""
+    loc = tuple(str(part) for part in item["loc"])
+    for end in range(1, len(loc) + 1):
+        if loc[end - 1] in _keys(loc[: end - 1]) and not _keys(loc[:end]):  # a value, and no table
+            return loc[:end]
+    return loc[:-1] if len(loc) > 1 and loc[-1] == "[key]" else loc
+
+
+def _location(item: Any) -> tuple[str, ...]:
+    """The setting, and an index where it is a list."""
+    setting = _setting(item)
+    return setting + tuple(str(part) for part in item["loc"][len(setting) :] if isinstance(part, int))
 
 
 def _shown(key: str, value: object, known: bool = True) -> str:
@@ -105,6 +135,7 @@ def _remedy(item: Any, loc: tuple[str, ...]) -> str:
         )
     if kind == "string_pattern_mismatch" and loc[:1] == ("lines",):
         return "a line's name has 1 to 64 of a-z, 0-9 and -, since it is part of a topic"
+    message = message.replace("valid tuple", "list").replace("Tuple", "list")
     return message[0].lower() + message[1:]
 
 

