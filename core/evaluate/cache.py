@@ -64,7 +64,7 @@ class FeatureCache:
             OSError: the disk does not take the features.
         """
         remove_drafts(self._folder)
-        digests = {path: hashlib.sha256(read_regular(path, MOST_BYTES)).hexdigest() for path in paths}
+        digests = self.digests(paths)
         self._encoded(0, False)
         for start in range(0, len(paths), self._batch):
             part = paths[start : start + self._batch]
@@ -77,6 +77,10 @@ class FeatureCache:
                     self._store([file], tiling.cut(read(path)))
             self._encoded(len(part), fresh)
         return digests
+
+    def digests(self, paths: Sequence[Path]) -> dict[Path, str]:
+        """The SHA-256 of each, by which its features are found."""
+        return {path: hashlib.sha256(read_regular(path, MOST_BYTES)).hexdigest() for path in paths}
 
     def load(self, digest: str, tiling: Tiling = WHOLE) -> Features:
         """The features of one picture, on the device, as a batch of one, or of its tiles.

@@ -22,6 +22,7 @@ SCHEMA = 1
 """The schema of the files that `load` reads."""
 
 _LARGEST = 256 << 20  # bytes of a file
+_CONDITIONS = "version", "dataset", "model", "fingerprint", "device", "dtype", "resolution", "scales", "windows", "head"
 
 
 class EvaluationFileError(ValueError):
@@ -277,7 +278,7 @@ def _conditions(
     before: dict[Setting, _Pair],
     after: dict[Setting, _Pair],
 ) -> Iterator[str]:
-    for field in ("version", "dataset", "model", "fingerprint", "device", "dtype", "resolution", "scales", "windows"):
+    for field in _CONDITIONS:
         was, now = getattr(old, field), getattr(new, field)
         if was != now:
             yield f"{field}: {_words(was)} before, {_words(now)} now"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,14 +17,16 @@ from core.bank.memory import Memory, distances, reference_map, remember
 from core.evaluate.cache import FeatureCache
 from core.evaluate.datasets import DataClass, MaskSurvey, Sample, read_mask
 from core.evaluate.few_shot import MapStore, judge_of, median_shape, mutual_judge, to_numpy, views
+from core.evaluate.filo_scores import FiloScores
 from core.evaluate.map_cache import MapCache, View
-from core.evaluate.metrics import deciles, image_metrics, operate
-from core.evaluate.plan import Plan
-from core.evaluate.result import ClassResult, Metrics, Picture, Run
-from core.evaluate.setting import Setting, finite
+from core.evaluate.plan import Plan, held_out
+from core.evaluate.result import ClassResult, Picture
+from core.evaluate.setting import FALSE_ALARM_RATE as FALSE_ALARM_RATE
+from core.evaluate.setting import Score, Setting, finite, run_of
+from core.evaluate.texts import VariantTexts
 from core.heatmap import to_frame
 from core.image import ImageError, read
-from core.packs.pack import PromptPack, winclip_prompts
+from core.packs.pack import PromptPack
 from core.printable import encodable
 from core.regions import grown
 from core.tiles import WHOLE, Tiling, TilingError, tiling_of
@@ -32,8 +34,6 @@ from core.vision import Features
 
 CALIBRATION = 50
 """Good training pictures that the operating threshold comes from, at most; none of them is a shot."""
-FALSE_ALARM_RATE = 0.05
-"""What the threshold is to promise."""
 
 
 class ClassEvaluator:
@@ -45,6 +45,7 @@ class ClassEvaluator:
         plan: What to run.
         scored: Called after each picture.
         store: Where the feature maps are, for variants that compare them.
+        filo: What scores in the variants that are FiLo's.
     """
 
     def __init__(
@@ -54,18 +55,20 @@ class ClassEvaluator:
         plan: Plan,
         scored: Callable[[], None],
         store: MapStore | None = None,
+        filo: FiloScores | None = None,
     ) -> None:
         self._scorers = [alfa, *(alfa.with_method(variant.method) for variant in plan.variants[1:])]
         self._cache = cache
         self._plan = plan
         self._scored = scored
         self._store = store
+        self._filo, self._only_filo = filo, all(variant.filo for variant in plan.variants)
         self._maps: MapCache | None = None  # of the class at hand
         self._tiling = WHOLE  # the same
         self._tilings: dict[Path, Tiling] = {}
         self._mutual: dict[str, NDArray[np.float32]] = {}  # maps of pictures that were scored by each other
         self._sizes: dict[Path, tuple[int, int]] = {}
-        self._texts: dict[tuple[str, bool, bool, bool], TextFeatures] = {}
+        self._texts = VariantTexts(self._scorers, plan.variants)
 
     def evaluate(self, data: DataClass, pack: PromptPack, root: Path) -> ClassResult:
         """The result of one class; pictures and masks that cannot be read are named in it and left out."""
@@ -79,7 +82,7 @@ class ClassEvaluator:
         most = max(self._plan.shots)
         notes = list(data.notes)
         if most and not train:
-            train = _held_out(data.name, test, self._plan.shots, notes)
+            train = held_out(data.name, test, self._plan.shots, notes)
             test = [sample for sample in test if sample.path not in set(train)]
         notes += [
             f"Not run with {count} shots: the good pictures for them are only {len(train)}."
@@ -92,8 +95,8 @@ class ClassEvaluator:
         shots = sorted({path for paths in drawn for path in paths})
         rest = [path for path in train if path not in set(shots)]
         normals = sorted(random.Random(f"{data.name}:calibration").sample(rest, min(CALIBRATION, len(rest))))
-        digests = self._cache.encode([*(sample.path for sample in test), *shots, *normals], self._tiling)
-        texts = [self._text(index, pack) for index in range(len(self._scorers))]
+        digests = self._encode([*(sample.path for sample in test), *shots, *normals], pack)
+        texts = self._texts.of(pack, range(len(self._scorers)))
         settings = list(self._settings(drawn, shots))
         plain = any(setting.shots and self._plan.variants[setting.variant].few is None for setting in settings)
         memories = self._remember([digests[path] for path in shots] if plain else [])
@@ -119,7 +122,15 @@ class ClassEvaluator:
             pictures=tuple(pictures),
             broken=tuple(broken),
             notes=(*notes, *survey.notes(root)),
-            runs=tuple(self._run(setting, pictures, shots, root) for setting in settings),
+            runs=tuple(
+                run_of(
+                    setting,
+                    self._plan.variants[setting.variant].name,
+                    pictures,
+                    [name_of(path, root) for path in shots],
+                )
+                for setting in settings
+            ),
         )
 
     def heatmap(
@@ -128,15 +139,22 @@ class ClassEvaluator:
         """The maps [rows, cols] of pictures by a variant, zero-shot or with `shots`; for the report."""
         index = next(place for place, one in enumerate(self._plan.variants) if one.name == variant)
         self._tiling = self._tilings.get(paths[0], WHOLE) if paths else WHOLE
-        digests = {path: self._cache.encode([path], self._tiling)[path] for path in (*paths, *shots)}
+        digests = {path: self._encode([path], pack)[path] for path in (*paths, *shots)}
         if self._plan.variants[index].mutual:
             return [self._mutual[digests[path]] for path in paths]
-        texts = [self._text(index, pack)] * len(self._scorers)
+        texts = self._texts.of(pack, [index])
         setting = Setting(index, tuple(range(len(shots))), 0)
         tests, known = ([View(path, digests[path]) for path in some] for some in (paths, shots))
         self._ready([setting], texts, tests, known)
         memories = self._remember([view.digest for view in known] if not setting.judges else [])
         return [self._score(digests[path], texts, memories, [setting])[0][1] for path in paths]
+
+    def _encode(self, paths: Sequence[Path], pack: PromptPack) -> dict[Path, str]:
+        """Has what the variants score by of all `paths`; returns the SHA-256 of each."""
+        digests = self._cache.digests(paths) if self._only_filo else self._cache.encode(paths, self._tiling)
+        if self._filo is not None:
+            self._filo.inspect(digests, pack)
+        return digests
 
     def _choose_tiling(self, paths: Sequence[Path]) -> Tiling:
         """The tiling of a class: by the shape of most of its pictures."""
@@ -162,7 +180,11 @@ class ClassEvaluator:
         return self._sizes[path]
 
     def _ready(
-        self, settings: Sequence[Setting], texts: Sequence[TextFeatures], tests: Sequence[View], train: Sequence[View]
+        self,
+        settings: Sequence[Setting],
+        texts: Mapping[int, TextFeatures],
+        tests: Sequence[View],
+        train: Sequence[View],
     ) -> None:
         """Has the feature maps of all pictures, and gives each setting that compares them its judge.
 
@@ -184,11 +206,13 @@ class ClassEvaluator:
                 continue
             chosen = [train[index] for index in setting.shots]
             shots = [views(few, one.path, one.digest) for one in chosen]
-            known = [self._cache.load(one.digest, self._tiling) for one in chosen]
+            known = [self._load(one.digest) for one in chosen]
             judges = []
             for place in self._places:
-                here = (features.take([place]) for features in known)
-                said = [self._said(self._zero_shot(setting.variant, one, texts[setting.variant])) for one in here]
+                said = [
+                    self._said(self._zero_shots([setting.variant], place, features, one.digest, texts)[setting.variant])
+                    for one, features in zip(chosen, known, strict=True)
+                ]
                 judges.append(judge_of(few, self._maps, shots, torch.cat(said), place))
             setting.judges = tuple(judges)
 
@@ -202,15 +226,6 @@ class ClassEvaluator:
         """What the text side says of a picture: S_G and, with windows, the largest S~_L; [1, 1] or [1, 2]."""
         s_global, s_local = zero
         return s_global if s_local is None else torch.cat([s_global, s_local.amax(-1, keepdim=True)], -1)
-
-    def _text(self, index: int, pack: PromptPack) -> TextFeatures:
-        """The text features of a variant; those with the same prompts share them."""
-        variant = self._plan.variants[index]
-        key = (pack.sha256, variant.winclip_prompts, variant.method.llm_prompts, variant.method.unit_prompts)
-        if key not in self._texts:
-            prompts = winclip_prompts(pack.class_name) if variant.winclip_prompts else pack.prompts(key[2])
-            self._texts[key] = self._scorers[index].embed(prompts)
-        return self._texts[key]
 
     def _seeds(self, most: int) -> range:
         return range(self._plan.seeds if most else 0)
@@ -251,17 +266,17 @@ class ClassEvaluator:
 
     @torch.inference_mode()
     def _score(
-        self, digest: str, texts: Sequence[TextFeatures], memories: Sequence[Memory], settings: Sequence[Setting]
-    ) -> list[tuple[float, NDArray[np.float32]]]:
+        self, digest: str, texts: Mapping[int, TextFeatures], memories: Sequence[Memory], settings: Sequence[Setting]
+    ) -> list[Score]:
         """S and the patch map [rows, cols] of one picture in each setting; of tiles the largest S, and all maps."""
-        features = self._cache.load(digest, self._tiling)
+        features = self._load(digest)
         maps: tuple[Tensor, ...] = ()
         if self._maps is not None and any(setting.judges for setting in settings):
             maps = self._maps.load(View(Path(), digest))
         by_tile = [
             self._score_tile(
                 place,
-                features.take([place]),
+                features,
                 [one[place : place + 1] for one in maps],
                 digest,
                 texts,
@@ -278,34 +293,55 @@ class ClassEvaluator:
     def _score_tile(
         self,
         place: int,
-        features: Features,
+        features: Features | None,
         maps: Sequence[Tensor],
         digest: str,
-        texts: Sequence[TextFeatures],
+        texts: Mapping[int, TextFeatures],
         memory: Memory | None,
         settings: Sequence[Setting],
-    ) -> list[tuple[float, NDArray[np.float32]]]:
-        needed = sorted({setting.variant for setting in settings})
-        zero = {index: self._zero_shot(index, features, texts[index]) for index in needed}
+    ) -> list[Score]:
+        zero = self._zero_shots({setting.variant for setting in settings}, place, features, digest, texts)
         scored = []
         choices = [setting.shots for setting in settings if setting.shots and not setting.judges]
         reference = None
-        if choices and memory is not None:
-            found = distances(features, memory).nearest(choices)
+        if choices and memory is not None and features is not None:
+            found = distances(features.take([place]), memory).nearest(choices)
             reference = iter(reference_map(found, self._scorers[0].windows)[0].unbind(0))
         for setting in settings:
+            filo = self._filo if self._plan.variants[setting.variant].filo else None
             if setting.judges:
                 score, patch_map = setting.judges[place](maps, self._said(zero[setting.variant]), digest)
-                scored.append((float(score.clamp(0, 1)), to_numpy(patch_map)))
+                found_map = to_numpy(patch_map)
+                scored.append((float(score.clamp(0, 1)), filo.beside(digest, found_map) if filo else found_map))
+                continue
+            if filo is not None:
+                scored.append(filo.zero_shot(digest))
                 continue
             near = next(reference)[None] if setting.shots and reference is not None else None
             scored.append(self._one(setting, zero[setting.variant], near))
         return scored
 
-    def _zero_shot(self, index: int, features: Features, text: TextFeatures) -> tuple[Tensor, Tensor | None]:
-        """S_G [1, 1] and S~_L [1, N] of a variant; without windows there is no S~_L."""
-        found = self._scorers[index].zero_shot(features, text)
-        return found.s_global, found.s_local
+    def _zero_shots(
+        self,
+        variants: Iterable[int],
+        place: int,
+        features: Features | None,
+        digest: str,
+        texts: Mapping[int, TextFeatures],
+    ) -> dict[int, tuple[Tensor, Tensor | None]]:
+        """S_G [1, 1] and, with windows, S~_L [1, N] of a tile by variants; of FiLo what image and map say."""
+        found: dict[int, tuple[Tensor, Tensor | None]] = {}
+        for index in variants:
+            if self._plan.variants[index].filo and self._filo is not None:
+                found[index] = self._filo.parts(digest)
+            elif features is not None:
+                zero_shot = self._scorers[index].zero_shot(features.take([place]), texts[index])
+                found[index] = (zero_shot.s_global, zero_shot.s_local)
+        return found
+
+    def _load(self, digest: str) -> Features | None:
+        """Of a picture; None where FiLo alone scores."""
+        return None if self._only_filo else self._cache.load(digest, self._tiling)
 
     def _one(
         self, setting: Setting, zero: tuple[Tensor, Tensor | None], reference: Tensor | None
@@ -323,7 +359,7 @@ class ClassEvaluator:
         sample: Sample,
         mask: NDArray[np.bool_],
         digest: str,
-        texts: Sequence[TextFeatures],
+        texts: Mapping[int, TextFeatures],
         memories: Sequence[Memory],
         settings: Sequence[Setting],
         root: Path,
@@ -347,39 +383,6 @@ class ClassEvaluator:
             masked=masked,
             area=float(mask.mean()) if mask.any() else None,
         )
-
-    def _run(self, setting: Setting, pictures: Sequence[Picture], shots: Sequence[Path], root: Path) -> Run:
-        labels = np.array([picture.anomalous for picture in pictures], dtype=bool)
-        scores = np.array(setting.scores, dtype=np.float64)
-        auroc, aupr, f1_max = image_metrics(scores, labels)
-        pauroc, pro, pf1_max = setting.pixels.compute()
-        operation = None
-        groups: tuple[object, ...] = ()
-        if setting.normals:
-            operation = operate(scores, labels, np.array(setting.normals, dtype=np.float64), FALSE_ALARM_RATE)
-            sized = [(one.area, score) for one, score in zip(pictures, setting.scores, strict=True) if one.area]
-            if sized:
-                areas, values = (np.array(column, dtype=np.float64) for column in zip(*sized, strict=True))
-                groups = deciles(areas, values >= operation.threshold)
-        return Run(
-            variant=self._plan.variants[setting.variant].name,
-            shots=len(setting.shots),
-            seed=setting.seed,
-            shot_paths=tuple(name_of(shots[index], root) for index in setting.shots),
-            metrics=Metrics(auroc=auroc, aupr=aupr, f1_max=f1_max, pauroc=pauroc, pro=pro, pf1_max=pf1_max),
-            scores=tuple(setting.scores),
-            hits=tuple(setting.hits),
-            operation=operation,
-            deciles=groups,
-        )
-
-
-def _held_out(name: str, test: Sequence[Sample], shots: Sequence[int], notes: list[str]) -> list[Path]:
-    """Half of the good test pictures, or as many as the shots take that leave one to be tested; `notes` says so."""
-    goods = [sample.path for sample in test if not sample.anomalous]
-    count = max(len(goods) // 2, *(count for count in (0, *shots) if count < len(goods)), 0)
-    notes.append(f"Held out of the test, for shots and the threshold: {count} of {len(goods)} good pictures.")
-    return sorted(random.Random(f"{name}:held out").sample(goods, count))
 
 
 def _opens(path: Path, broken: list[str]) -> bool:

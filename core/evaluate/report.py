@@ -146,6 +146,7 @@ def _configuration(evaluation: Evaluation) -> list[tuple[str, str]]:
         ("Window sizes", ", ".join(f"{scale} × {scale} patches" for scale in evaluation.scales)),
         ("Windows", evaluation.windows),
         ("Few-shot", _few_shot(evaluation)),
+        *([("FiLo head", evaluation.head)] if evaluation.head else []),
         ("Variants", ", ".join(method(variant) for variant in evaluation.variants())),
         ("Shots", ", ".join(map(str, evaluation.shots))),
         ("Seeds", str(evaluation.seeds)),

@@ -92,7 +92,7 @@ class Run(Part):
     """One setting on one class."""
 
     variant: str
-    """`alfa`, `winclip`, or what an ablation leaves out, for instance `no aligner`."""
+    """`alfa`, `winclip`, `filo`, or what an ablation leaves out, for instance `no aligner`."""
     shots: int
     seed: int
     shot_paths: tuple[Name, ...]
@@ -159,6 +159,8 @@ class Evaluation(Part):
     augment: str = "none"
     within: int | None = None
     tiles: str = ""
+    head: str | None = None
+    """Fingerprint of FiLo's head, where it scored."""
     """As `2x2@0.2` or `auto@0.2`; empty without."""
     classes: tuple[ClassResult, ...]
     intervals: tuple[Interval, ...] = ()

@@ -217,7 +217,7 @@ class Filo:
 
     def layer_maps(self, decoded: Sequence[Tensor], labels: Tensor) -> list[Tensor]:
         """The map of each decoder at the model's input size, [B, 2, H, W], for labels [B, 2, d]."""
-        return layer_maps(decoded, labels, self.backbone.grid, self.backbone.pixels.size)
+        return layer_maps(decoded, labels, self.backbone.grid, self.backbone.pixels.size, self.head.record.scale)
 
     def inspect(
         self,

@@ -18,6 +18,7 @@ from core.backbone import Backbone
 from core.filo.adapter import Adapter
 from core.filo.context import LENGTH, LearnedContext
 from core.filo.decoders import KERNELS, ConvolutionDecoder, LinearDecoder
+from core.filo.maps import SCALE
 from core.model_error import ModelError, first_line
 from core.remedy import remedy
 
@@ -60,6 +61,11 @@ class HeadRecord(BaseModel):
     """n, vectors of each learned context."""
     kernels: tuple[str, ...] = Field(default=tuple(KERNELS), min_length=1)
     """The parallel convolutions; keys of `decoders.KERNELS`."""
+    bottleneck: int | None = Field(default=None, ge=1)
+    """Dimensions that tokens are taken to before the convolutions; null: their own."""
+    scale: float = Field(default=SCALE, gt=0, le=1000)
+    """What cosines are multiplied by before the softmax over the labels. Where a tower tells the labels well apart, the
+    release's number makes nearly all of a map 0 or 1, and what lies between is lost."""
     released: bool = False
     """Whether it was trained by the release, with all that the release does besides the method."""
     source: str = ""
@@ -126,7 +132,7 @@ class FiloHead(nn.Module):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.decoder_linear = LinearDecoder(width, joint, count)
-            self.decoder_cov = ConvolutionDecoder(width, joint, count - 1, record.kernels)
+            self.decoder_cov = ConvolutionDecoder(width, joint, count - 1, record.kernels, record.bottleneck)
             self.normal_prompt_learner = LearnedContext(joint, record.text_width, record.context)
             self.abnormal_prompt_learner = LearnedContext(joint, record.text_width, record.context)
             self.adapter = Adapter(joint)

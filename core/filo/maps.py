@@ -9,11 +9,17 @@ import torch.nn.functional as F
 from torch import Tensor
 
 SCALE = 100.0
-"""What cosines are multiplied by before the softmax."""
+"""What cosines are multiplied by before the softmax, by the release."""
 _BLUR, _SIGMA = 3, 4.0
 
 
-def layer_maps(decoded: Sequence[Tensor], labels: Tensor, grid: tuple[int, int], size: tuple[int, int]) -> list[Tensor]:
+def layer_maps(
+    decoded: Sequence[Tensor],
+    labels: Tensor,
+    grid: tuple[int, int],
+    size: tuple[int, int],
+    scale: float = SCALE,
+) -> list[Tensor]:
     """The map of each decoder: softmax over the two labels, float32 [B, 2, H, W], entry 1 abnormal.
 
     Args:
@@ -21,10 +27,11 @@ def layer_maps(decoded: Sequence[Tensor], labels: Tensor, grid: tuple[int, int],
         labels: [B, 2, d], as `labels.pair` gives them.
         grid: Rows and columns of patches.
         size: H and W, pixels.
+        scale: What cosines are multiplied by.
     """
     maps = []
     for tokens in decoded:
-        logits = (SCALE * tokens @ labels.transpose(1, 2)).transpose(1, 2).reshape(len(tokens), 2, *grid)
+        logits = (scale * tokens @ labels.transpose(1, 2)).transpose(1, 2).reshape(len(tokens), 2, *grid)
         # Logits, not probabilities, are interpolated: the border between the labels stays sharp.
         maps.append(F.interpolate(logits, size, mode="bilinear", align_corners=True).softmax(1))
     return maps

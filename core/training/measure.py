@@ -76,39 +76,51 @@ def measure(
     """
     alfa, pack = scorers[0], load_pack(name)
     texts = [one.embed(pack.prompts(one.method.llm_prompts)) for one in scorers]
-    scores: list[list[float]] = [[] for _ in scorers]
-    pixels = [PixelMetrics() for _ in scorers]
-    labels: list[bool] = []
-    for seed in range(_SEED, _SEED + lines):
+    tallies = [Tally() for _ in scorers]
+    for seed in lines_of(lines):
         known = [render(name, seed, 10_000 + index, 0.0).image for index in range(shots)]
         memory = remember(_features(alfa, known)) if shots else None
-        for batch in _batches(name, seed, defects, parts):
+        for batch in batches(name, seed, defects, parts):
             features = _features(alfa, [one.image for one in batch])
-            labels += [bool(one.defects) for one in batch]
             reference = None
             if memory is not None:
                 found = distances(features, memory).nearest([range(shots)])
                 reference = reference_map(found, alfa.windows)[:, 0]
-            for place, (one, text) in enumerate(zip(scorers, texts, strict=True)):
-                score, patches = _judge(one, text, features, reference)
-                scores[place] += score.tolist()
-                for row, sample in enumerate(batch):
-                    grid: NDArray[np.float32] = patches[row].reshape(alfa.backbone.grid).numpy()
-                    pixels[place].update(to_frame(grid, (sample.mask.shape[0], sample.mask.shape[1])), sample.mask > 0)
-    return [_figures(np.array(one), np.array(labels), two) for one, two in zip(scores, pixels, strict=True)]
+            for tally, one, text in zip(tallies, scorers, texts, strict=True):
+                scores, maps = judge(one, text, features, reference)
+                for sample, score, patches in zip(batch, scores.tolist(), maps, strict=True):
+                    tally.add(sample, score, patches.reshape(alfa.backbone.grid).numpy())
+    return [tally.figures() for tally in tallies]
+
+
+class Tally:
+    """Scores and maps of parts, until all are there."""
+
+    def __init__(self) -> None:
+        self._scores: list[float] = []
+        self._labels: list[bool] = []
+        self._pixels = PixelMetrics()
+
+    def add(self, sample: Sample, score: float, patch_map: NDArray[np.float32]) -> None:
+        """One part: its score and its map, float32 [rows, cols] in [0, 1], of any grid."""
+        self._scores.append(score)
+        self._labels.append(bool(sample.defects))
+        height, width = sample.mask.shape
+        self._pixels.update(to_frame(patch_map, (height, width)), sample.mask > 0)
+
+    def figures(self) -> Figures:
+        """Of all parts so far; 0 where there is none of one label."""
+        area, pro, _ = self._pixels.compute()
+        image = image_metrics(np.array(self._scores), np.array(self._labels))[0]
+        return Figures(image or 0.0, area or 0.0, pro or 0.0)
 
 
 @torch.inference_mode()
-def _judge(alfa: Alfa, text: TextFeatures, features: Features, reference: Tensor | None) -> tuple[Tensor, Tensor]:
-    """S [B] and the map [B, N]."""
+def judge(alfa: Alfa, text: TextFeatures, features: Features, reference: Tensor | None) -> tuple[Tensor, Tensor]:
+    """S [B] and the map [B, N] of B parts, by one way to score."""
     zero_shot = alfa.zero_shot(features, text)
     score, patches = alfa.fuse(zero_shot.s_global, zero_shot.s_local, reference)
     return score[:, 0], patches
-
-
-def _figures(scores: NDArray[np.float64], labels: NDArray[np.bool_], pixels: PixelMetrics) -> Figures:
-    area, pro, _ = pixels.compute()
-    return Figures(image_metrics(scores, labels)[0] or 0.0, area or 0.0, pro or 0.0)
 
 
 @torch.inference_mode()
@@ -116,7 +128,13 @@ def _features(alfa: Alfa, frames: Sequence[Rgb]) -> Features:
     return alfa.vision(alfa.backbone.pixels(frames))
 
 
-def _batches(name: str, seed: int, defects: Sequence[str], parts: int) -> Iterator[list[Sample]]:
+def lines_of(count: int) -> range:
+    """The seeds of `count` lines that are for measuring."""
+    return range(_SEED, _SEED + count)
+
+
+def batches(name: str, seed: int, defects: Sequence[str], parts: int) -> Iterator[list[Sample]]:
+    """`parts` good parts of a line and as many with defects, a few at a time."""
     samples = [render(name, seed, index, float(index % 2), defects) for index in range(2 * parts)]
     for start in range(0, len(samples), _BATCH):
         yield samples[start : start + _BATCH]

@@ -37,7 +37,11 @@ def evaluate(
     pack: Annotated[str, typer.Option(help="A prompt pack, or auto: each class's own, else generic.")] = "auto",
     shots: Annotated[str, typer.Option(help="Numbers of normal shots, separated by commas.")] = "0",
     seeds: Annotated[int, typer.Option(min=1, max=100, help="Random draws of the shots.")] = 5,
-    method: Annotated[str, typer.Option(help="alfa or winclip.")] = "alfa",
+    method: Annotated[str, typer.Option(help="alfa, winclip or filo.")] = "alfa",
+    checkpoint: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="FiLo's head: a name in the store, or a file."),
+    ] = None,
     ablate: Annotated[bool, typer.Option("--ablate", help="Also run what is left without each part.")] = False,
     model: Annotated[
         Optional[str],  # noqa: UP045
@@ -74,6 +78,8 @@ def evaluate(
     with explained():
         from core.backbone import DEFAULT, load_backbone
         from core.evaluate.compare import compare, load, render_comparison
+        from core.filo.filo import Filo
+        from core.filo.heads import find_head
         from core.tiles import TilingError, parse_tiles
         from core.towers import LITE0, load_tower
         from core.weights.store import Store
@@ -97,6 +103,13 @@ def evaluate(
             cut = parse_tiles(tiles)
         except TilingError as error:
             raise typer.BadParameter(str(error), param_hint="--tiles") from None
+        if checkpoint is not None and method != "filo":
+            raise typer.BadParameter("it is for --method filo", param_hint="--checkpoint")
+        if method == "filo" and checkpoint is None:
+            remedy = "FiLo needs a head: name one, as `alfa-edge filo train` or `filo import` makes it"
+            raise typer.BadParameter(remedy, param_hint="--checkpoint")
+        if method == "filo" and cut != (1, 1):
+            raise typer.BadParameter("FiLo takes whole pictures: leave it at 1x1", param_hint="--tiles")
         few = _few(method, few_shot, scorer, within, augment, numbers)
         if windows == "none" and min(numbers) == 0 and scorer != "mutual":
             raise typer.BadParameter("none needs --shots of 1 or more", param_hint="--windows")
@@ -138,7 +151,8 @@ def evaluate(
         if mapped and second is None and scorer != "evidence":
             words = f"scorer {scorer} needs a tower: efficientnet-lite0, or timm:NAME"
             raise typer.BadParameter(words, param_hint="--tower")
-        evaluator = Evaluator(backbone, choice, out, second)
+        filo = None if checkpoint is None else Filo(backbone, find_head(checkpoint, store))
+        evaluator = Evaluator(backbone, choice, out, second, filo)
         result = evaluator.run()
         if json_file is not None:
             result.write(json_file)
@@ -178,8 +192,10 @@ def _few(
         raise typer.BadParameter("mutual has no shots: leave --shots at 0", param_hint="--scorer")
     if scorer == "mutual" and augment != "none":
         raise typer.BadParameter("mutual has no shots to be mirrored or turned", param_hint="--augment")
-    if few_shot == "evidence" and method == "alfa":
+    if few_shot == "evidence" and method in ("alfa", "filo"):
         return few
+    if method == "filo" and max(shots) > 0:
+        raise typer.BadParameter("FiLo compares shots by evidence alone", param_hint="--few-shot")
     if few != FewShot():
         raise typer.BadParameter("they are for --few-shot evidence", param_hint="--scorer, --within, --augment")
     return None

@@ -8,11 +8,13 @@ from typing import Annotated, Optional
 import typer
 
 from edge.cli.explained import explained
+from edge.cli.filo_train import filo_train
 from edge.cli.terminal import Terminal
 from edge.clock import iso_ms, utc_now
 from edge.settings import store_dir
 
 filo_app = typer.Typer(help="Heads of the method FiLo, which is trained once.", no_args_is_help=True)
+filo_app.command("train")(filo_train)
 out = Terminal()
 
 

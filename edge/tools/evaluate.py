@@ -22,10 +22,12 @@ from core.evaluate.compare import Comparison
 from core.evaluate.datasets import DataClass, find_classes, require_both_labels
 from core.evaluate.evaluator import CALIBRATION, ClassEvaluator, name_of
 from core.evaluate.few_shot import FewShot, MapStore
+from core.evaluate.filo_scores import FiloScores
 from core.evaluate.intervals import with_intervals
 from core.evaluate.plan import Plan, Variant
 from core.evaluate.report import Shown, render
 from core.evaluate.result import METRICS, ClassResult, Evaluation
+from core.filo.filo import Filo
 from core.heatmap import to_frame
 from core.image import anomaly_overlay, encode_jpeg, read
 from core.packs.pack import PromptPack, list_packs, load_pack
@@ -86,6 +88,10 @@ def variants(choice: Choice, tower: bool = False) -> tuple[Variant, ...]:
         return (Variant("winclip", winclip, winclip_prompts=True),)
     alfa = replace(ALFA, **method)  # type: ignore[arg-type]
     few = choice.few
+    if choice.method == "filo":
+        named = Variant(" ".join(filter(None, ("filo", choice.named))), alfa, few=few, filo=True)
+        others = (Variant("alfa", alfa), Variant("winclip", winclip, winclip_prompts=True)) if choice.ablate else ()
+        return (named, *others)
     scorer = "alfa" if few is None or few.scorer == "evidence" else few.scorer
     chosen = [Variant(" ".join(filter(None, (scorer, choice.named))), alfa, few=few)]
     if chosen[0].name != "alfa" and 0 in choice.shots and scorer != "mutual":
@@ -112,6 +118,7 @@ def distinct(chosen: Sequence[Variant], alfa: Alfa) -> tuple[Variant, ...]:
     def same(one: Variant) -> bool:
         methods = (alfa.with_method(variant.method).method for variant in (one, first))
         apart = one.few or one.at == "few" or one.parts != first.parts or one.winclip_prompts != first.winclip_prompts
+        apart = apart or one.filo != first.filo
         return not apart and len(set(methods)) == 1
 
     return (first, *(one for one in chosen[1:] if not same(one)))
@@ -120,7 +127,14 @@ def distinct(chosen: Sequence[Variant], alfa: Alfa) -> tuple[Variant, ...]:
 class Evaluator:
     """One evaluation: its progress bar, its result, its files."""
 
-    def __init__(self, backbone: Backbone, choice: Choice, console: Console, tower: Tower | None = None) -> None:
+    def __init__(
+        self,
+        backbone: Backbone,
+        choice: Choice,
+        console: Console,
+        tower: Tower | None = None,
+        filo: Filo | None = None,
+    ) -> None:
         """Raises DatasetError, PackError, ValueError: the data set, a pack or the windows are not as asked."""
         self._choice = choice
         self._console = console
@@ -135,7 +149,11 @@ class Evaluator:
         shots = tuple(sorted(set(choice.shots)))
         self._plan = Plan(chosen, shots, choice.seeds, resolution, choice.tiles, choice.overlap)
         self._tower = tower
-        self._alfa.warm_up(max(choice.batch, most_tiles(choice.tiles)))
+        if filo is None or choice.ablate:
+            self._alfa.warm_up(max(choice.batch, most_tiles(choice.tiles)))
+        if filo is not None:
+            filo.warm_up(choice.batch)
+        self._head = None if filo is None else filo.head.fingerprint
         self.pace = Pace()
         self._progress: Progress | None = None
         aligners = [self._alfa.with_method(variant.method).method.aligner for variant in chosen]
@@ -144,7 +162,8 @@ class Evaluator:
             self._cache.clear()
         fine = choice.windows != "none"
         store = MapStore(backbone, tower, choice.cache, choice.batch, self._mapped, choice.resume, fine)
-        self._evaluator = ClassEvaluator(self._alfa, self._cache, self._plan, self._advance, store)
+        scores = None if filo is None else FiloScores(filo, choice.batch, self._encoded)
+        self._evaluator = ClassEvaluator(self._alfa, self._cache, self._plan, self._advance, store, scores)
 
     def run(self) -> Evaluation:
         """Evaluates every class, in the data set's order."""
@@ -175,6 +194,7 @@ class Evaluator:
             tower_fingerprint=None if self._tower is None else self._tower.fingerprint,
             augment="none" if few is None else few.augment,
             within=None if few is None else few.within,
+            head=self._head,
             tiles=tiles_name(self._choice.tiles, self._choice.overlap),
             classes=tuple(results),
         )
@@ -195,7 +215,8 @@ class Evaluator:
         """Steps of the bar: each picture is encoded once and scored once."""
         shots = min(max(self._plan.shots) * self._plan.seeds, len(data.train))
         mapped = any(one.few and (one.mutual or max(self._plan.shots)) for one in self._plan.variants)
-        return (2 + mapped) * (len(data.test) + min(CALIBRATION, len(data.train))) + (1 + mapped) * shots
+        passes = 2 + mapped + (self._head is not None and self._choice.ablate)  # by FiLo, and by the others
+        return passes * (len(data.test) + min(CALIBRATION, len(data.train))) + (1 + mapped) * shots
 
     @contextmanager
     def _bar(self) -> Iterator[Progress]:
@@ -302,7 +323,7 @@ def parse_numbers(text: str) -> tuple[int, ...]:
 
 def methods() -> Sequence[str]:
     """What `--method` takes."""
-    return ("alfa", "winclip")
+    return ("alfa", "winclip", "filo")
 
 
 def scales_of(method: Method) -> str:

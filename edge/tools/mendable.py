@@ -12,6 +12,7 @@ _ERRORS = {
     "core.database.error": ("DatabaseError",),
     "core.evaluate.compare": ("EvaluationFileError", "IncomparableError"),
     "core.evaluate.datasets.sample": ("DatasetError",),
+    "core.filo.training.trainer": ("CheckpointError",),
     "core.graph": ("BatchTooLargeError",),
     "core.identity": ("OtherIdentityError",),
     "core.image": ("ImageError",),
