@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub import constants as hub_constants
 from torch import Tensor
 
 from core.filo.positions import position_at
@@ -133,7 +132,7 @@ def load_grounding(source: str | Path = GROUNDING_DINO, device: torch.device | N
     except Exception as error:  # of the hub's client, of configurations, of weights: each library has its own
         raise ModelError(
             f"Grounding DINO {name} cannot be loaded: {first_line(error)}; name a folder that holds it, or fetch it "
-            f"where there is a network into {hub_constants.HF_HUB_CACHE}: hf download {GROUNDING_DINO}"
+            f"where there is a network into the cache of its hub: hf download {GROUNDING_DINO}"
         ) from None
     if missing := sorted(report["missing_keys"]):
         raise ModelError(

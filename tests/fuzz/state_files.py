@@ -163,6 +163,9 @@ def _cut(chance: random.Random, folder: Path) -> None:
 def _sql(chance: random.Random, folder: Path) -> None:
     """Somebody with SQLite's shell; as far as the tables take it."""
     path = _database(chance, folder)
+    beside = (path, *(path.with_name(f"{path.name}-{end}") for end in ("wal", "shm", "journal")))
+    if any(file.exists() and not file.is_file() for file in beside):
+        return  # a pipe of the way before: SQLite's shell, too, would wait for it for ever
     try:
         with closing(sqlite3.connect(path)) as database:
             objects = database.execute("SELECT type, name FROM sqlite_master WHERE name NOT LIKE 'sqlite_%'").fetchall()
