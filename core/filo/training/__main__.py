@@ -28,7 +28,7 @@ from core.training.measure import groups
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m core.filo.training", description=__doc__)
-    parser.add_argument("--head", type=Path, required=True, help="as `alfa-edge filo train` writes it")
+    parser.add_argument("--head", type=Path, required=True, help="as a training of FiLo writes it")
     parser.add_argument("--photographs", type=Path, help="folder of classes in a layout that `evaluate` understands")
     parser.add_argument("--lines", type=int, default=3, help="simulated lines (designs) of each class")
     parser.add_argument("--parts", type=int, default=10, help="good, and as many defective, parts of each line")

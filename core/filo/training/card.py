@@ -22,7 +22,7 @@ def render(name: str, facts: Mapping[str, str], groups: Mapping[str, Sequence[Me
     lines = [f"# {name}", "", "| | |", "| --- | --- |", *(f"| {key} | {value} |" for key, value in facts.items()), ""]
     measured = {group: classes for group, classes in groups.items() if classes}
     if not measured:
-        lines.append("No class was held out, so there are no figures: measure it with `alfa-edge evaluate`.")
+        lines.append("No class was held out, so there are no figures: measure it on a data set with masks.")
         return "\n".join([*lines, ""])
     return "\n".join([*lines, *table(measured), "", *naming_table(measured), ""])
 
