@@ -11,8 +11,10 @@ from pathlib import Path
 
 import jsonschema
 import pytest
+from typer.testing import CliRunner
 
 from core.simline.dataset import Amount, write_dataset
+from edge.cli.app import app
 from edge.messages import json_schemas
 from tests.support.mosquitto import binary
 
@@ -75,24 +77,6 @@ def test_the_demo_judges_two_lines_anybody_can_listen_and_ctrl_c_ends_it_with_co
         assert (out / one["heatmap"]["archive"]).exists()
 
 
-def test_a_data_set_teaches_and_is_judged_with_false_alarms_and_escapes(tmp_path: Path) -> None:
-    for _ in write_dataset(tmp_path, ["metal_plate"], Amount(train=24, good=4, defective=1)):
-        pass
-    folder = tmp_path / "metal_plate"
-    count = len(list(folder.glob("test/*/*.png")))
-    command = [sys.executable, "-u", "-m", "edge.cli", "demo", "--source", str(folder), "--out", str(tmp_path / "out")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=QUICK)
-    assert done.returncode == 0, done.stderr
-    assert re.search(r"4 of 24 good parts enrolled; threshold .*, 5 % false alarms, from 20 good parts", done.stdout)
-    said = re.search(
-        rf"{count} of {count} parts judged: (\d) false alarms of 4 good parts .*; (\d+) escapes", done.stdout
-    )
-    assert said is not None, done.stdout
-    assert int(said[1]) + int(said[2]) <= count // 3, "the bundled model was trained on such parts"
-    assert " provisional" not in done.stdout
-    assert "Traceback" not in done.stderr
-
-
 def test_pictures_that_are_missing_are_refused_with_their_number(tmp_path: Path) -> None:
     for _ in write_dataset(tmp_path, ["wood"], Amount(train=3, good=1, defective=1)):
         pass
@@ -101,6 +85,6 @@ def test_pictures_that_are_missing_are_refused_with_their_number(tmp_path: Path)
         (["--source", str(tmp_path / "wood"), "--good", str(tmp_path / "no")], "no: no such folder"),
         (["--source", "sim:wood", "--good-parts", "4"], "4 good parts are too few"),
     ):
-        done = subprocess.run([*DEMO, *more], capture_output=True, text=True, timeout=60)
-        assert done.returncode == 2
+        done = CliRunner().invoke(app, ["demo", *more])
+        assert done.exit_code == 2
         assert words in done.stderr

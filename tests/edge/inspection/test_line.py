@@ -407,13 +407,13 @@ def test_a_frame_that_comes_after_the_end_is_no_part(
 def test_a_disk_that_is_now_and_then_slow_is_one_alarm(
     backbone: Backbone, mosquitto: Mosquitto, heard: Subscription, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(status, "_STEADY_S", 10.0)  # a part may take longer than usual here
+    monkeypatch.setattr(status, "_STEADY_S", 4.0)  # a part may take longer than usual here
     disk = SlowDisk(monkeypatch)
     with Hall(triggered(deadline_ms=1000), Alfa(backbone), mosquitto, heard, tmp_path) as hall:
         hall.line.trigger("warm", 30_000).answer.result(30)
         eventually(lambda: hall.state()[0] == "running", 10)
         before = len(heard.of("line/one/status"))
-        for number in range(4):
+        for number in range(2):
             disk.seconds = 1.2
             hall.line.trigger(f"slow-{number}", 700).answer.result(10)
             disk.seconds = 0.0
