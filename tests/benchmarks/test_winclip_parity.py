@@ -1,6 +1,7 @@
 """With all parts of ALFA off and WinCLIP's prompts, it is WinCLIP: held against anomalib's, on the same weights."""
 
 import numpy as np
+import pytest
 import torch
 
 from core.alfa import WINCLIP, Alfa
@@ -36,6 +37,7 @@ def test_scores_and_maps_are_the_same(anomalib_model: torch.nn.Module, fp32: Bac
     assert spread > 1e-3, "the maps must vary for their equality to mean something"
 
 
+@pytest.mark.timeout(600)  # anomalib passes each window on its own
 def test_few_shot_scores_and_maps_are_the_same(anomalib_model: torch.nn.Module, fp32: Backbone) -> None:
     alfa = Alfa(fp32, WINCLIP, patches=True)
     text = alfa.embed(winclip_prompts("commutator"))
