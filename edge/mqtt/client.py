@@ -14,13 +14,14 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from edge.clock import monotonic, utc_now
-from edge.mqtt import connection, properties
+from edge.mqtt import connection, properties, property_text
 from edge.ops.alarms import Alarms
 from edge.ops.backoff import Backoff
 from edge.ops.logs import line_log
 from edge.settings import MqttSettings
 from edge.topics import STATUS, Topic
 
+property_text.take_any_text()
 EARLY_S = 5.0
 """A connection that is lost within so many seconds, or twice the last pause, was lost early; several have a cause."""
 EARLY_LOSSES = 3
