@@ -23,9 +23,7 @@ from core.files import replacing
 
 _STRICT = (3, 37, 0)  # the first SQLite that has STRICT tables
 _SHM_BYTES = 32 << 10  # the least that opening one takes
-_WAL_PAGES = (
-    512  # 2 MiB, half of SQLite's: as long as a full disk lets nothing be moved to the file, they take its room
-)
+_WAL_PAGES = 512  # 2 MiB, half of SQLite's: while a full disk takes nothing into the file, they keep its room
 _BUSY = 10.0  # seconds that a writer waits for another
 _PAUSE = 0.02  # seconds between two looks whether it is done
 
