@@ -72,7 +72,7 @@ class PacketLimit:
                 self._suspects.clear()
                 return
             self._suspects.append(suspect)
-            if len(self._suspects) < (_LOSSES if self._learned is None and not told else 1):
+            if len(self._suspects) < (1 if told else _LOSSES):
                 return
             smallest = min(self._suspects)
             self._suspects.clear()

@@ -326,10 +326,10 @@ class Publisher:
             return False
         with self._lock:
             self._in_flight.expect()
+        self._limit.sent(sent.size, topic)  # before: the broker may hang up, and the loss be told, within the next call
         mid = self._client.publish(sent.topic, payload, props)
         if mid is None:
             return False
-        self._limit.sent(sent.size, topic)
         with self._lock:
             code = self._in_flight.note(mid, sent)
         if code is not None:
