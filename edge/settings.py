@@ -12,7 +12,9 @@ from pydantic import AfterValidator, Field, SecretStr, field_validator, model_va
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from core.weights.location import DEFAULT_STORE
-from edge.settings_line import CameraSettings, HealthSettings, Label, LineName, LineSettings, Roi, Section, ShotSettings
+from edge.settings_line import CameraSettings, LineSettings
+from edge.settings_recipe import HealthSettings, RecipeSettings, Roi, ShotSettings
+from edge.settings_section import Label, LineName, Section
 
 __all__ = [
     "ArchiveSettings",
@@ -27,6 +29,7 @@ __all__ = [
     "ModelSettings",
     "MqttSettings",
     "PictureSettings",
+    "RecipeSettings",
     "Roi",
     "Section",
     "ServiceSettings",
