@@ -1,4 +1,4 @@
-"""The settings of one line: its camera, what it looks at, and when it calls a part anomalous."""
+"""The settings of one line: its camera, when parts come, and its first recipe."""
 
 from __future__ import annotations
 
