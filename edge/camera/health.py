@@ -72,9 +72,7 @@ def frame_fault(health: Health, limits: HealthSettings, size: tuple[int, int], l
         wanted = f"{limits.size[0]} x {limits.size[1]}"
         return FrameFault("camera_size", f"the frame has {size[0]} x {size[1]} pixels, not the {wanted} of health.size")
     if live and limits.torn and health.torn:
-        return FrameFault(
-            "camera_torn", "the lower part of the frame is missing; check cable, USB port and network"
-        )
+        return FrameFault("camera_torn", "the lower part of the frame is missing; check cable, USB port and network")
     if live and health.brightness < limits.dark:
         message = f"the picture is black (mean below {limits.dark:g} of 255); check light, lens cap and exposure"
         return FrameFault("camera_black", message)

@@ -61,8 +61,8 @@ def _offline(
     from edge.control.offline import offline_dispatcher
     from edge.control.protocol import ConsoleRequest
 
-    bare, stored_packs = command in ("shots_reembed", "shots_remove"), command != "recipe_reset"
-    with offline_dispatcher(settings, bare, stored_packs) as dispatcher:
+    bare, ready = command in ("shots_reembed", "shots_remove"), not command.startswith("recipe_")
+    with offline_dispatcher(settings, bare, ready) as dispatcher:
         uid, claim = os.getuid(), own_name()
         request = ConsoleRequest(id="offline", command=command, arguments=arguments, who=claim, uid=uid)
         reply, pictures = dispatcher.answer(request, blobs)

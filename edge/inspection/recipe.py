@@ -5,12 +5,13 @@ from __future__ import annotations
 import queue
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from core.image import Rgb
-from core.tiles import OVERLAP, Tiles, Tiling, TilingError, smallest_defect, tiling_of
+from core.tiles import Tiling, TilingError, smallest_defect, tiling_of
 from edge.messages import Bank, Recipe
+from edge.settings_recipe import RecipeSettings
 
 if TYPE_CHECKING:
     from core.adaptation import TextFeatures
@@ -23,14 +24,14 @@ NO_SHOTS = Bank(shots=0, revision=0)
 
 @dataclass(frozen=True, eq=False)
 class LoadedRecipe:
-    """What the line judges by.
+    """All that a part is judged by: it takes this once, so that nothing of another recipe or revision gets in.
 
     Attributes:
+        settings: Region, limits of the frame, tiles and use of the shots, as the recipe's revision says.
+        key: Under which its shots and calibrations are kept, see `edge.storage.recipe_tables.recipe_key`.
         provisional: Whether the threshold is neither calibrated with shots, pack and model as now, nor set by hand.
         from_shots: Whether the threshold comes from the shots alone.
         drift: Whether the line still does what its calibration promised; fed by the line. None without calibration.
-        tiles: Into which the region is cut.
-        overlap: Of them.
         texts_sha256: Of the pack's texts as they were rendered, which another version may render otherwise.
         sees: Height and width of the model's finest input, pixels.
         size: Height and width of the region, pixels; None where no shot and no region tells it.
@@ -40,20 +41,21 @@ class LoadedRecipe:
     threshold: float
     pixel_threshold: float
     wire: Recipe
+    settings: RecipeSettings = field(default_factory=RecipeSettings)
+    key: str = ""
     index: AnyIndex | None = None
     bank: Bank = NO_SHOTS
     provisional: bool = False
     from_shots: bool = False
     drift: DriftTest | None = None
-    tiles: Tiles = (1, 1)
-    overlap: float = OVERLAP
     texts_sha256: str = ""
     sees: tuple[int, int] = (1, 1)
     size: tuple[int, int] | None = None
 
     def tiling(self, size: tuple[int, int]) -> Tiling:
         """How a region of `size` (height, width) is cut: as the shots that it is compared with, whatever its size."""
-        return tiling_of(self.tiles, self.overlap, size) if self.index is None else self.index.tiling
+        settings = self.settings
+        return tiling_of(settings.tiles, settings.overlap, size) if self.index is None else self.index.tiling
 
     def smallest_defect(self, size: tuple[int, int] | None = None) -> int | None:
         """Pixels along each side of the smallest defect that is seen in a region of `size`, an estimate.
@@ -83,13 +85,6 @@ class Seen:
     inspection: Inspection
     recipe: LoadedRecipe
     seq: int
-
-
-class CurrentRecipe:
-    """The recipe of a line, which may be replaced at any time: a part is judged by the one that it began with."""
-
-    def __init__(self, recipe: LoadedRecipe) -> None:
-        self.value = recipe
 
 
 class Watchers:

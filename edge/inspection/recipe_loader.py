@@ -26,7 +26,8 @@ from edge.control.provisional import is_provisional, thresholds
 from edge.inference import Inference
 from edge.inspection.recipe import LoadedRecipe
 from edge.messages import Model, Recipe
-from edge.settings import LineSettings, MethodSettings, ModelSettings, store_dir
+from edge.settings import MethodSettings, ModelSettings, store_dir
+from edge.storage.recipe_tables import StoredRecipe
 
 log = logging.getLogger(__name__)
 
@@ -115,20 +116,23 @@ class Recipes:
         self._texts: dict[str, Future[TextFeatures]] = {}  # by the SHA-256 of the pack's texts
         self._users = 0  # of the text half
 
-    def load(self, line: LineSettings, pack: PromptPack) -> LoadedRecipe:
-        """The recipe of a line with `pack`; waits while that is compiled.
+    def load(self, stored: StoredRecipe, pack: PromptPack) -> LoadedRecipe:
+        """A recipe with its pack, without shots and calibration; waits while the pack is compiled.
 
         Raises:
             ModelError: the pack is not compiled yet, and cannot be.
             InferenceStoppedError: the service is stopping.
         """
+        settings = stored.settings
+        wire = recipe_part(pack, settings.threshold_source, tiles_name(settings.tiles, settings.overlap))
+        named = {"name": stored.name, "number": stored.number, "revision": stored.revision}
         return LoadedRecipe(
             self._text(pack),
-            *thresholds(line),
-            wire=recipe_part(pack, line.threshold_source, tiles_name(line.tiles, line.overlap)),
-            provisional=is_provisional(line),
-            tiles=line.tiles,
-            overlap=line.overlap,
+            *thresholds(settings),
+            wire=wire.model_copy(update=named),
+            settings=settings,
+            key=stored.key,
+            provisional=is_provisional(settings),
             texts_sha256=pack.texts_sha256,
         )
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -106,6 +106,16 @@ class SettingsTables:
         with self.database.transaction():
             row = {"line": line, "at": iso_ms(utc_now()), "who": who} | asdict(calibration)
             self._insert("calibrations", row | {"scores": json.dumps(calibration.scores)})
+
+    def copy_shots(self, key: str, to: str, who: str) -> None:
+        """Gives the recipe of the key `to`, which has none, the active shots and the last calibration of another."""
+        with self.database.transaction():
+            kept, revision = self.calibration(key), self.bank.revision(key)
+            self.bank.copy(key, to, utc_now(), who)
+            if kept is not None:
+                holds = kept.revision == revision  # else the shots of both have changed since
+                copied = replace(kept, revision=self.bank.revision(to) if holds else -1)
+                self.calibrate(to, copied, who)
 
     def shot_scores(
         self, line: str, fingerprint: str, pack_sha256: str, revision: int

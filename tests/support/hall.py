@@ -55,7 +55,7 @@ class Hall:
         self.line = Line(
             "one",
             settings,
-            LoadedRecipe(text, settings.threshold, settings.threshold, recipe_part(pack, "test")),
+            only_recipe("one", settings.recipe, LoadedRecipe(text, *thresholds(settings), recipe_part(pack, "test"))),
             model_part(alfa.backbone, alfa.method, alfa.tower),
             Camera("one", settings.camera, folder, settings.health, self.alarms),
             Services(
