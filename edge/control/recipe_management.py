@@ -243,8 +243,8 @@ class RecipeManagement:
         except PackError as error:
             raise PackError(
                 f"recipe {stored.name} of line {stored.line} judges by the pack {stored.settings.pack}, which cannot "
-                f"be loaded: {error}. Bring it back, or name another with `alfa-edge recipe edit {stored.name} --line "
-                f"{stored.line} --pack PACK`"
+                f"be loaded: {error}. Bring it back, name another one with `alfa-edge recipe edit`, or go back to what "
+                f"is configured with `alfa-edge recipe reset --line {stored.line}`"
             ) from error
         loaded = self._loader.load(stored, pack)
         return loaded if self._bare else self._enrolment.recipe(loaded)
@@ -293,11 +293,22 @@ class RecipeManagement:
 def changed_settings(settings: RecipeSettings, changes: Mapping[str, Any]) -> RecipeSettings:
     """`settings` with other values.
 
+    Args:
+        settings: Of a recipe.
+        changes: Values by their names; `health.blur` names one of a table.
+
     Raises:
         RecipeError: there is no such setting, or a value is not what it takes.
     """
+    given = settings.model_dump()
+    for name, value in changes.items():
+        table, dot, key = name.partition(".")
+        inner = given.get(table) or {}
+        if dot and not isinstance(inner, dict):
+            raise RecipeError(f"{name}: {table} is no table; a recipe has {', '.join(RecipeSettings.model_fields)}")
+        given[table] = {**inner, key: value} if dot else value
     try:
-        return RecipeSettings.model_validate(settings.model_dump() | dict(changes))
+        return RecipeSettings.model_validate(given)
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])

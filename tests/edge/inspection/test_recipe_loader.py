@@ -21,7 +21,8 @@ from core.weights.source import ModelError
 from edge.clock import monotonic
 from edge.inference import Inference, InferenceStoppedError
 from edge.inspection.recipe_loader import Recipes, make_alfa
-from edge.settings import LineSettings, MethodSettings, ModelSettings
+from edge.settings import MethodSettings, ModelSettings
+from tests.support.recipes import stored
 
 PACKS = ("bottle", "tile", "cable", "zipper")
 
@@ -69,10 +70,6 @@ def model(folder: Path) -> ModelSettings:
     return ModelSettings(name="untrained", weights=None, device="cpu", dtype="fp32", store=folder)
 
 
-def line(pack: str) -> LineSettings:
-    return LineSettings(pack=pack, camera={"source": "sim:bottle"})
-
-
 @pytest.fixture
 def alfa(tmp_path: Path) -> Alfa:
     return make_alfa(model(tmp_path), MethodSettings(scales=(3,), stride=3))
@@ -96,7 +93,7 @@ def same(text: TextFeatures, other: TextFeatures) -> bool:
 def test_four_packs_are_compiled_at_once_while_frames_go_on(alfa: Alfa, inference: Inference, tmp_path: Path) -> None:
     """Red on the old code: three of four fail with `'NoneType' object has no attribute 'encode_text'`."""
     recipes = Recipes(alfa, model(tmp_path), inference)
-    words = recipes.load(line("metal_nut"), load_pack("metal_nut")).text
+    words = recipes.load(stored(pack="metal_nut"), load_pack("metal_nut")).text
     assert not recipes.text_loaded
     threads: set[str] = set()
     embed = alfa.backbone.text.embed
@@ -108,7 +105,7 @@ def test_four_packs_are_compiled_at_once_while_frames_go_on(alfa: Alfa, inferenc
     alfa.backbone.text.embed = watched  # type: ignore[method-assign,assignment]
     waits: list[float] = []
     with ThreadPoolExecutor(len(PACKS)) as pool:
-        loads = [pool.submit(recipes.load, line(name), load_pack(name)) for name in PACKS]
+        loads = [pool.submit(recipes.load, stored(pack=name), load_pack(name)) for name in PACKS]
         while not all(load.done() for load in loads):
             begun = monotonic()
             inference.submit(np.zeros((64, 64, 3), np.uint8), words, line="one").result(20)
@@ -137,12 +134,12 @@ def test_the_last_to_need_the_text_half_lets_go_of_it(alfa: Alfa, inference: Inf
     alfa.backbone.text.release()
     with recipes.text_half():
         for name in PACKS:
-            recipes.load(line(name), load_pack(name))
+            recipes.load(stored(pack=name), load_pack(name))
         assert recipes.text_loaded
     assert not recipes.text_loaded
     assert reads == 1
     again = Recipes(alfa, model(tmp_path), inference)
-    again.load(line("bottle"), load_pack("bottle"))  # from its file
+    again.load(stored(pack="bottle"), load_pack("bottle"))  # from its file
     assert reads == 1
 
 
@@ -154,7 +151,7 @@ def test_lines_with_one_pack_compile_it_once_and_share_it(alfa: Alfa, inference:
 
 
 def _load(recipes: Recipes, name: str) -> Any:
-    return recipes.load(line(name), load_pack(name))
+    return recipes.load(stored(pack=name), load_pack(name))
 
 
 def test_a_pack_that_cannot_be_compiled_can_be_later(alfa: Alfa, inference: Inference, tmp_path: Path) -> None:
@@ -163,16 +160,16 @@ def test_a_pack_that_cannot_be_compiled_can_be_later(alfa: Alfa, inference: Infe
     (tmp_path / "models").write_text("in the way of the folder")
     for _ in range(2):
         with pytest.raises(ModelError, match=r"model\.store"):
-            recipes.load(line("bottle"), pack)
+            recipes.load(stored(pack="bottle"), pack)
     assert not recipes.text_loaded
     (tmp_path / "models").unlink()
-    assert recipes.load(line("bottle"), pack).wire.pack == "bottle"
+    assert recipes.load(stored(pack="bottle"), pack).wire.pack == "bottle"
 
 
 def test_a_stop_ends_a_compilation(alfa: Alfa, inference: Inference, tmp_path: Path) -> None:
     recipes = Recipes(alfa, model(tmp_path), inference)
     with ThreadPoolExecutor(1) as pool:
-        load = pool.submit(recipes.load, line("bottle"), load_pack("bottle"))
+        load = pool.submit(recipes.load, stored(pack="bottle"), load_pack("bottle"))
         begun = monotonic()
         inference.stop()
         with pytest.raises(InferenceStoppedError):

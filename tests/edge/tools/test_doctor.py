@@ -235,7 +235,9 @@ def shots_of_another_model(folder: Path, _tables: Tables) -> None:
 
 def set_pack_gone(folder: Path, _tables: Tables) -> None:
     with closing(sqlite3.connect(folder / "state" / "state.db")) as database, database:
-        database.execute("INSERT INTO line_settings VALUES ('one', NULL, '/nowhere/pack.toml', 'bottle')")
+        database.execute(
+            "INSERT INTO line_settings (line, paused_by, pack, configured_pack) VALUES ('one', NULL, '/nowhere/pack.toml', 'bottle')"
+        )
 
 
 def no_windows_and_no_shots(folder: Path, tables: Tables) -> None:
