@@ -311,8 +311,8 @@ class Enrolment:
             share = sum(score == 1 for score, _ in scores) / len(scores)
             raise ValueError(
                 f"line {slot.stored.line}: {100 * share:.3g} % of the good parts score 1, the most that any part can, "
-                f"so that no threshold promises {100 * image.rate:.3g} %; enrol more good parts that differ, or another "
-                "pack"
+                f"so that no threshold promises {100 * image.rate:.3g} %; enrol more good parts that differ, or take "
+                "another pack"
             )
         pixel = pixel_threshold([peak for _, peak in scores], rate)
         worth = f", which count as {image.effective:.3g} independent ones" if image.effective < image.count else ""

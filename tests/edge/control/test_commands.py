@@ -162,7 +162,7 @@ def test_the_same_from_the_command_line(running: Running, tmp_path: Path) -> Non
     run("snapshot", str(tmp_path / "now.png"), "--line", "one")
     assert (tmp_path / "now.png").read_bytes().startswith(b"\x89PNG")
     assert "of the history" in run("calibrate", "--line", "one", "--since", "1h", "--rate", "0.5")
-    assert "line one: tile" in run("recipe", "set", "--pack", "tile", "--line", "one")
+    assert "line one: recipe default (1), pack tile" in run("recipe", "set", "--pack", "tile", "--line", "one")
     assert "tile" in run("recipe", "list")
     assert "state.db" in run("backup", str(tmp_path / "copies"))
     assert '"code": "free_run"' in run("trigger", "part-1", "--line", "one", code=1)
@@ -239,7 +239,7 @@ def test_without_a_service_on_the_state_itself(tmp_path: Path) -> None:
     assert "is not running" in run("calibrate", "--line", "one", "--parts", "19", code=2)
     assert "stopped" in run("status", "--json")
     assert "is not running" in run("pause", "--line", "one", code=2)
-    assert "set lines.one.pack" in run("recipe", "set", "tile", "--line", "one", code=2)
+    assert "no recipe 'tile'" in run("recipe", "set", "tile", "--line", "one", code=2)
 
     database = sqlite3.connect(tmp_path / "state" / "state.db")
     database.execute("UPDATE features SET fingerprint = 'another model'")
