@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from core.backbone import DTYPES, Backbone
-from core.bank.feature_maps import FeatureMaps
-from core.bank.indexer import Indexer
 from core.bank.memory import Index, Memory
 from core.bank.tiled_index import AnyIndex, by_tile
 from core.explain import Likeness
@@ -29,16 +27,15 @@ from core.heatmap import to_frame
 from core.identity import refuse_other_texts
 from core.image import Rgb
 from core.inspection import Inspection, merge, refuse_faults
+from core.inspector import Inspector
 from core.method import ALFA, Method
 from core.model_error import ModelError
 from core.packs.pack import PromptPack
 from core.picture import check_frames
 from core.rows import check_rows
-from core.steps import Steps, finish
 from core.tiles import WHOLE, Tiling
 from core.towers import Tower
 from core.vision import Features
-from core.windows import Windows
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +73,7 @@ class _View:
     texts: FiloTexts
 
 
-class Filo:
+class Filo(Inspector[FiloTexts]):
     """FiLo on one model. Not for several threads at once.
 
     Args:
@@ -91,6 +88,8 @@ class Filo:
         UnsupportedModelError: FiLo cannot run the model.
     """
 
+    name = "filo"
+
     def __init__(
         self,
         backbone: Backbone,
@@ -103,12 +102,8 @@ class Filo:
         check_fits(head, backbone)
         if method.few_shot != "evidence":
             raise ValueError(f"few_shot {method.few_shot!r} averages windows, which FiLo has not; use evidence")
-        self.method = method.on(backbone.traits)
-        self.windows: list[Windows] = []  # as of `Alfa`: none
-        self._indexer = Indexer(backbone, tower, self.method)
-        self.backbone = backbone
+        super().__init__(backbone, method, tower)
         self.grounding = grounding
-        self.tower = tower
         self.head = head.to(backbone.device)
         self.released = head.record.released
         self.vision = TwoStreamPass(
@@ -134,53 +129,21 @@ class Filo:
                 made[id(pack)] = self.texts(pack)
         return [made[id(pack)] for pack in chosen]
 
-    def feature_maps(self, shape: tuple[int, int]) -> FeatureMaps:
-        """As `Indexer.feature_maps`."""
-        return self._indexer.feature_maps(shape)
-
     @torch.inference_mode()
     def remember(self, frame: Rgb, shape: tuple[int, int] | None = None, tiling: Tiling = WHOLE) -> Memory:
-        """The memory of one frame, or of its tiles, on the CPU, without windows; as `Alfa.remember`."""
+        """As `Inspector.remember`, without windows."""
         check_frames([frame])
         tiles, shape = tiling.cut(frame), tiling.tile_size(shape or (frame.shape[0], frame.shape[1]))
         patches = self.vision(self.backbone.pixels(tiles)).ordinary[-1]
         return self._indexer.remember(Features(patches[:, 0], (), (), F.normalize(patches, dim=-1)), tiles, shape)
 
-    def index(
-        self,
-        memories: Sequence[Memory],
-        owners: Sequence[int],
-        shape: tuple[int, int],
-        *,
-        limit: int | None = None,
-        tiling: Tiling = WHOLE,
-    ) -> AnyIndex:
-        """What parts are compared with; as `Indexer.index_in_steps`."""
-        return finish(self.index_in_steps(memories, owners, shape, limit=limit, tiling=tiling))
-
-    def index_in_steps(
-        self,
-        memories: Sequence[Memory],
-        owners: Sequence[int],
-        shape: tuple[int, int],
-        *,
-        limit: int | None = None,
-        tiling: Tiling = WHOLE,
-    ) -> Steps[AnyIndex]:
-        """As `Indexer.index_in_steps`."""
-        return self._indexer.index_in_steps(memories, owners, shape, limit=limit, tiling=tiling)
-
-    def hear(self, index: Index, texts: Sequence[tuple[float, float]]) -> Index:
-        """`index` with the text side, as `text_scores` gives it of the shots that are left out in turn."""
-        return self._indexer.hear(index, texts)
-
-    def text_scores(self, frame: Rgb, texts: FiloTexts) -> tuple[float, float]:
-        """The two parts of a frame's score, without normal shots, each in [0, 1]: of the image, and of the map."""
-        inspection = self.inspect([frame], [texts])[0]
+    def text_scores(self, frame: Rgb, text: FiloTexts) -> tuple[float, float]:
+        """As `Inspector.text_scores`."""
+        inspection = self.inspect([frame], [text])[0]
         return inspection.global_score, inspection.local_score
 
     def warm_up(self, batch: int) -> None:
-        """Readies the device for batches of 1 to `batch` frames."""
+        """As `Inspector.warm_up`."""
         black = np.zeros((64, 64, 3), np.uint8)
         with torch.inference_mode():
             self.decode(self.vision(self.backbone.pixels([black] * batch)))
@@ -235,13 +198,13 @@ class Filo:
             texts: Of each frame.
             indexes: Of each frame its normal shots, or None. With shots the score is what they and both parts of
                 FiLo's have the say for (`core.bank.evidence`), and the map the mean of both maps.
-            tilings: As of `Alfa.inspect`. Position and boxes of a frame are those of its most anomalous tile.
+            tilings: As of `Inspector.inspect`. Position and boxes of a frame are those of its most anomalous tile.
             suspects: Of each frame the score from which on Grounding DINO is asked about it. Default: about all.
 
         Raises:
             ValueError: a frame is something else, there are not as many of each, or an index is not of evidence.
             NotFiniteError: what the model says of a frame is no number.
-            TilingError: as of `Alfa.inspect`.
+            TilingError: as of `Inspector.inspect`.
             OtherIdentityError: a text or an index was made by another model, or for other feature maps.
         """
         check_frames(frames)
