@@ -138,6 +138,14 @@ class Alfa(Inspector[TextFeatures]):
         return TextFeatures(normal.to(device), abnormal.to(device), fingerprint=fingerprint)
 
     @torch.inference_mode()
+    def patches(self, frame: Rgb) -> Tensor:
+        """As `Inspector.patches`; this needs the argument `patches`."""
+        tokens = self.vision(self.backbone.pixels([frame])).patches
+        if tokens is None:
+            raise ValueError("the pass gives no patch tokens; make Alfa with patches = True")
+        return tokens[0].float().cpu().reshape(*self.backbone.grid, -1)
+
+    @torch.inference_mode()
     def remember(self, frame: Rgb, shape: tuple[int, int] | None = None, tiling: Tiling = WHOLE) -> Memory:
         """As `Inspector.remember`."""
         check_frames([frame])

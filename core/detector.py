@@ -248,6 +248,11 @@ class Detector:
         return len(self._basis.shots)
 
     @property
+    def inspector(self) -> Alfa:
+        """The method on the model."""
+        return self._basis.alfa
+
+    @property
     def tower(self) -> Tower | None:
         """The second model; None without normal pictures."""
         return self._basis.alfa.tower

@@ -6,6 +6,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
+from torch import Tensor
+
 from core.backbone import Backbone
 from core.bank.feature_maps import FeatureMaps
 from core.bank.indexer import Indexer
@@ -14,6 +16,7 @@ from core.bank.tiled_index import AnyIndex
 from core.image import Rgb
 from core.inspection import Inspection
 from core.method import Method
+from core.packs.pack import PromptPack
 from core.steps import Steps, finish
 from core.tiles import WHOLE, Tiling
 from core.towers import Tower
@@ -78,9 +81,17 @@ class Inspector(ABC, Generic[AnyTexts]):
         """What of the method is left out, in words; empty where nothing is."""
         return ""
 
+    def texts_sha256(self, pack: PromptPack) -> str:
+        """SHA-256, hexadecimal, of all that it takes from a pack, as it is rendered."""
+        return pack.texts_sha256
+
     def feature_maps(self, shape: tuple[int, int]) -> FeatureMaps:
         """As `Indexer.feature_maps`."""
         return self._indexer.feature_maps(shape)
+
+    @abstractmethod
+    def patches(self, frame: Rgb) -> Tensor:
+        """The patch features of one frame, unit length, float32 [rows, cols, w], on the CPU."""
 
     @abstractmethod
     def remember(self, frame: Rgb, shape: tuple[int, int] | None = None, tiling: Tiling = WHOLE) -> Memory:

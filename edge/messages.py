@@ -141,6 +141,7 @@ class Model(Wire):
     fingerprint: str
     device: str
     dtype: str
+    method: str = Field(default="alfa", description="What judged: alfa or filo.")
     scales: tuple[int, ...]
     windows: str = Field(default="exact", description="How windows were embedded: exact, strided, masked or none.")
     tower: str | None = Field(default=None, description="The second model that normal shots are compared in.")

@@ -172,7 +172,7 @@ class Service:
             from edge.control.dispatcher import Dispatcher
             from edge.control.line_loader import load_lines
             from edge.control.machine_commands import MachineCommands
-            from edge.inspection.recipe_loader import make_alfa, model_part
+            from edge.inspection.methods import Methods
             from edge.inspection.triggers import Triggers
             from edge.storage.settings_database import SettingsDatabase
 
@@ -180,12 +180,12 @@ class Service:
         stack.callback(database.stop)
         stack.callback(outbox.tell_numbers)
         opening = database.begin()
-        alfa = make_alfa(settings.model, settings.method)
+        methods = Methods(settings.model)
         opening.result()
         join_databases(installation, database, outbox)
         outbox.keep_numbers(database)
-        self._loaded = loaded = load_lines(settings, alfa, database, self.lines, workers, stack)
-        model = model_part(alfa.backbone, alfa.method, alfa.tower)
+        self._loaded = loaded = load_lines(settings, methods, database, self.lines, workers, stack)
+        model = next(iter(loaded.of_line.values())).model
         for name, line in settings.lines.items():
             services = Services(
                 loaded.inference,
@@ -198,7 +198,7 @@ class Service:
                 workers,
                 settings.service.stats_interval_s,
             )
-            self.lines[name] = Line(name, line, loaded.of_line[name], model, cameras[name], services)
+            self.lines[name] = Line(name, line, loaded.of_line[name], cameras[name], services)
             metrics.watch(name, self.lines[name].gauges)
             paused_by = loaded.stored[name].paused_by
             if paused_by is not None:

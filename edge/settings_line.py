@@ -6,29 +6,12 @@ import math
 from typing import Annotated, Any, Literal
 from urllib.parse import parse_qsl
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from core.printable import unprintable
+from edge.settings_method import MethodSettings
+from edge.settings_section import Label, Section
 
 LineName = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,64}$")]
-
-
-def _shows_as_itself(text: str) -> str:
-    if found := unprintable(text):
-        raise ValueError(f"holds {found}, which nobody sees; write it in printable characters")
-    return text
-
-
-Label = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_shows_as_itself)]
-"""Text that stands in messages and logs, and at the broker."""
-
-
-class Section(BaseModel):
-    """A table of the file: frozen, no key that is not known, no number that is none."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True, allow_inf_nan=False
-    )
 
 
 class CameraSettings(Section):
@@ -158,6 +141,8 @@ class LineSettings(Section):
     """Where the threshold comes from; every verdict says it. With `uncalibrated` the verdicts are provisional."""
     pixel_threshold: float | None = Field(default=None, ge=0, le=1)
     """Heatmap values at or above it form regions. Default: the threshold."""
+    method: MethodSettings | None = None
+    """The method that judges this line. Default: that of the table `method`."""
     shots: ShotSettings = ShotSettings()
     """Its normal shots."""
     expected_defects: float = Field(default=0.02, ge=0, lt=1)

@@ -129,6 +129,16 @@ class Filo(Inspector[FiloTexts]):
                 made[id(pack)] = self.texts(pack)
         return [made[id(pack)] for pack in chosen]
 
+    def texts_sha256(self, pack: PromptPack) -> str:
+        """As `Inspector.texts_sha256`: of the sentences on normal states and on the pack's `[defects]`."""
+        return wording_of(pack).sha256
+
+    @torch.inference_mode()
+    def patches(self, frame: Rgb) -> Tensor:
+        """As `Inspector.patches`."""
+        tokens = self.vision(self.backbone.pixels([frame])).ordinary[-1][0]
+        return F.normalize(tokens, dim=-1).float().cpu().reshape(*self.backbone.grid, -1)
+
     @torch.inference_mode()
     def remember(self, frame: Rgb, shape: tuple[int, int] | None = None, tiling: Tiling = WHOLE) -> Memory:
         """As `Inspector.remember`, without windows."""

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from core.alfa import Alfa
 from core.bank.augment import turns
 from core.bank.memory_bank import Shot
 from core.bank.shot_checks import Flag, Look, check_shot, look_at
@@ -18,6 +17,7 @@ from core.bank.tiled_index import left_out
 from core.calibration import calibrate, leave_one_out, pixel_threshold
 from core.drift import DriftTest
 from core.image import Rgb
+from core.inspector import AnyInspector
 from edge.clock import utc_now
 from edge.control import provisional
 from edge.control.shot_features import ShotFeatures
@@ -56,17 +56,15 @@ class Enrolment:
 
     def __init__(
         self,
-        alfa: Alfa,
         scorer: Inference,
         database: SettingsDatabase,
         lines: Mapping[str, LineControl],
         settings: Mapping[str, LineSettings],
     ) -> None:
-        self._alfa = alfa
         self._database = database
         self._lines = lines
         self._settings = settings
-        self._features = ShotFeatures(alfa, scorer, database, settings)
+        self._features = ShotFeatures(scorer, database, settings)
         self._looks: dict[int, Look] = {}
         self._drifts: dict[str, tuple[LineCalibration, DriftTest]] = {}
         self._turns = Turns()
@@ -79,14 +77,10 @@ class Enrolment:
         """
         return self._turns.of(line)
 
-    @property
-    def fingerprint(self) -> str:
-        """Of the model."""
-        return self._alfa.backbone.fingerprint
-
     def needs_shots(self, line: str) -> bool:
-        """Whether the line answers every part with an error until it has shots: without windows there is no map."""
-        return self._alfa.method.windows == "none" and self._lines[line].recipe.index is None
+        """Whether the line answers every part with an error until it has shots."""
+        recipe = self._lines[line].recipe
+        return recipe.inspector.needs_shots and recipe.index is None
 
     def recipe(self, line: str, recipe: LoadedRecipe) -> LoadedRecipe:
         """`recipe` with the line's shots and its last calibration, if that is of this pack and all else scores are of.
@@ -102,9 +96,10 @@ class Enrolment:
         )
         basis = self._basis(line, recipe)
         recipe = replace(recipe, wire=recipe.wire.model_copy(update={"basis": basis}))
-        index = self._features.index(line, self._features.views(line))
+        inspector = recipe.inspector
+        index = self._features.index(line, inspector, self._features.views(line, inspector))
         index = self._features.hear(line, recipe, index, (basis, recipe.wire.pack_sha256))
-        sees, size = self._features.sees(index), self._features.size(line)
+        sees, size = self._features.sees(inspector, index), self._features.size(line)
         changed = replace(recipe, index=index, bank=bank, drift=None, sees=sees, size=size)
         if kept is None:
             return self._uncalibrated(line, changed)
@@ -158,10 +153,8 @@ class Enrolment:
         That is model, method, the texts that the file is rendered to, region and its tiles, and how the shots are used.
         """
         roi, shots = self._settings[line].roi, self._settings[line].shots
-        tower = None if self._alfa.tower is None else self._alfa.tower.fingerprint
         tiles, overlap = self._settings[line].tiles, self._settings[line].overlap
-        model = f"{self._alfa.backbone.fingerprint} {tower}"
-        basis = f"{model} {self._alfa.method!r} {recipe.texts_sha256} {roi!r} {shots!r}"
+        basis = f"{recipe.inspector.basis} {recipe.texts_sha256} {roi!r} {shots!r}"
         if tiles != (1, 1):  # of a line without tiles what was calibrated before there were any still holds
             basis += f" {tiles!r} {overlap!r}"
         return hashlib.sha256(basis.encode()).hexdigest()
@@ -218,8 +211,9 @@ class Enrolment:
 
     def _add(self, line: str, image: Rgb, **known: Any) -> Shot:
         """Puts a picture and its features into the bank."""
-        features, encoding = self._features.make(line, image), self._features.encoding(line, image)
-        pack = self._lines[line].recipe.wire.pack
+        inspector, pack = self._lines[line].recipe.inspector, self._lines[line].recipe.wire.pack
+        features = self._features.make(line, inspector, image)
+        encoding = self._features.encoding(line, inspector, image)
         return self._database.run(
             lambda tables: tables.bank.add(line, pack, image, features, encoding, at=utc_now(), **known)
         )
@@ -258,15 +252,17 @@ class Enrolment:
         with self.changing(line):
             self._lines[line].change_recipe(self.recipe(line, recipe))
 
-    def ask(self, work: Callable[[Alfa], T]) -> T:
-        """What `work` makes of the method; safe from any thread, and short, as frames wait meanwhile."""
-        return self._features.ask(work)
+    def ask(self, inspector: AnyInspector, work: Callable[[AnyInspector], T]) -> T:
+        """What `work` makes of a method; safe from any thread, and short, as frames wait meanwhile."""
+        return self._features.ask(inspector, work)
 
     def score(self, image: Rgb, recipe: LoadedRecipe) -> tuple[float, float]:
         """S of a picture and the peak of its heatmap, as the line would find them; safe from any thread."""
         tiling = recipe.tiling((image.shape[0], image.shape[1]))
-        seen = self.ask(lambda alfa: alfa.inspect([image], [recipe.text], [recipe.index], [tiling])[0])
-        return seen.score, float(seen.patch_map.max())
+        inspection = self.ask(
+            recipe.inspector, lambda inspector: inspector.inspect([image], [recipe.text], [recipe.index], [tiling])[0]
+        )
+        return inspection.score, float(inspection.patch_map.max())
 
     def leave_one_out(
         self, line: str, recipe: LoadedRecipe | None = None, most: int | None = None
@@ -286,7 +282,7 @@ class Enrolment:
         if index is not None and index.weights:
             if recipe.bank.shots < 2:
                 raise ValueError(f"leaving one out takes 2 shots or more, not {recipe.bank.shots}; enrol another")
-            return self.ask(lambda _alfa: left_out(index))
+            return self.ask(recipe.inspector, lambda _: left_out(index))
         with self.changing(line):
             shots = self._database.run(lambda tables: tables.bank.shots(line))
             first = max(0, len(shots) - (most or len(shots)))
@@ -295,7 +291,7 @@ class Enrolment:
             def score(place: int, _others: tuple[int, ...]) -> float:
                 if place < first:
                     return 0.0
-                others = self._features.without(line, recipe.index, shots[place].id)
+                others = self._features.without(line, recipe, shots[place].id)
                 found[place] = self.score(self._features.picture(shots[place].id), replace(recipe, index=others))
                 return found[place][0]
 
@@ -362,13 +358,14 @@ class Enrolment:
         """
         line_log(__name__, line).info("shots from %s", folder)
         with self.changing(line):
+            inspector = self._lines[line].recipe.inspector
             try:
                 return import_shots(
                     _BankInItsThread(self._database),
                     folder,
                     line,
-                    lambda image: self._features.encoding(line, image),
-                    lambda image: self._features.make(line, image),
+                    lambda image: self._features.encoding(line, inspector, image),
+                    lambda image: self._features.make(line, inspector, image),
                     at=utc_now(),
                     who=who,
                 )
@@ -378,7 +375,7 @@ class Enrolment:
     def embed_missing(self, line: str) -> list[Shot]:
         """Makes the features of shots that have none of this model, or damaged ones, anew; the line then uses them."""
         with self.changing(line):
-            made = self._features.embed_missing(line)
+            made = self._features.embed_missing(line, self._lines[line].recipe.inspector)
             self.refresh(line)
         return made
 

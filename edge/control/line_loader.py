@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from core.alfa import Alfa
 from core.tiles import most_tiles
 from edge.control.enrolment import Enrolment
 from edge.control.line_control import LineControl
 from edge.control.stored_settings import StoredSettings, load_packs, stored_settings
 from edge.inference import Inference
+from edge.inspection.methods import Methods
 from edge.inspection.recipe import LoadedRecipe
 from edge.inspection.recipe_loader import Recipes
 from edge.ops.worker import Workers
@@ -40,7 +40,7 @@ class LoadedLines:
 
 def load_lines(
     settings: Settings,
-    alfa: Alfa,
+    methods: Methods,
     database: SettingsDatabase,
     lines: Mapping[str, LineControl],
     workers: Workers,
@@ -50,7 +50,7 @@ def load_lines(
 
     Args:
         settings: Of the service.
-        alfa: Its method on its model.
+        methods: On its model.
         database: Is open.
         lines: The lines that run, which may come later.
         workers: Who watches the inference.
@@ -65,13 +65,14 @@ def load_lines(
     packs = load_packs(settings.lines, stored)
     rows = [most_tiles(line.tiles) for line in settings.lines.values()]
     batch = max([min(settings.model.batch, sum(rows)), *rows])  # a frame is not parted between passes
-    inference = Inference(alfa, batch, workers)
+    inference = Inference(batch, workers)
     stack.callback(inference.stop)
     inference.start()
-    recipes = Recipes(alfa, settings.model, inference)
+    recipes = Recipes(settings, methods, inference)
     with recipes.text_half():
         texts = {name: recipes.load(line, packs[name]) for name, line in settings.lines.items()}
-    inference.ask(lambda alfa: alfa.warm_up(batch)).result()
-    enrolment = Enrolment(alfa, inference, database, lines, settings.lines)
+    for inspector in dict.fromkeys(recipe.inspector for recipe in texts.values()):
+        inference.ask(inspector, lambda inspector: inspector.warm_up(batch)).result()
+    enrolment = Enrolment(inference, database, lines, settings.lines)
     of_line = {name: enrolment.recipe(name, recipe) for name, recipe in texts.items()}
     return LoadedLines(inference, recipes, enrolment, stored, of_line)

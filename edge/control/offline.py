@@ -11,8 +11,9 @@ from edge.control.enrolment import Enrolment
 from edge.control.line_control import SeenQueue, TriggeredPart
 from edge.control.stored_settings import load_packs, stored_settings
 from edge.inference import Inference
+from edge.inspection.methods import Methods
 from edge.inspection.recipe import LoadedRecipe
-from edge.inspection.recipe_loader import Recipes, make_alfa
+from edge.inspection.recipe_loader import Recipes
 from edge.messages import LineHealth
 from edge.ops.alarms import Alarms
 from edge.ops.lock import hold_state
@@ -89,18 +90,18 @@ def offline_dispatcher(settings: Settings, bare: bool = False, stored_packs: boo
         stack.callback(database.stop)
         database.start()
         packs = load_packs(settings.lines, stored_settings(database, settings.lines) if stored_packs else {})
-        alfa = make_alfa(settings.model, settings.method)
-        inference = Inference(alfa, 1)
+        methods = Methods(settings.model)
+        inference = Inference(1)
         stack.callback(inference.stop)
         inference.start()
-        recipes = Recipes(alfa, settings.model, inference)
+        recipes = Recipes(settings, methods, inference)
         history = History(folder)
         with recipes.text_half():
             lines = {
                 name: LineAtRest(name, recipes.load(line, packs[name]), history.last_seq(name))
                 for name, line in settings.lines.items()
             }
-        enrolment = Enrolment(alfa, inference, database, lines, settings.lines)
+        enrolment = Enrolment(inference, database, lines, settings.lines)
         for name in () if bare else lines:
             enrolment.refresh(name)
         configured = {name: line.pack for name, line in settings.lines.items()}

@@ -224,7 +224,7 @@ def _from_history(
         arguments.line,
         since=since,
         until=until,
-        fingerprint=dispatcher.enrolment.fingerprint,
+        fingerprint=recipe.model.fingerprint,
         pack_sha256=recipe.wire.pack_sha256,
         bank_revision=recipe.bank.revision,
         basis=recipe.wire.basis,

@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
-from core.alfa import Alfa
 from core.bank.augment import augment, variants
 from core.bank.memory import Index, Memory
 from core.bank.memory_bank import FeaturesOfOthersError, Shot
 from core.bank.tiled_index import AnyIndex, TiledIndex
 from core.encoding import Encoding, encoding_of
 from core.image import Rgb
+from core.inspector import AnyInspector
 from core.steps import Steps
 from core.tiles import WHOLE, Tiling, tiling_of
 from edge.inference import Inference
@@ -34,19 +34,16 @@ class ShotFeatures:
     thread gets jobs that only write.
     """
 
-    def __init__(
-        self, alfa: Alfa, scorer: Inference, database: SettingsDatabase, settings: Mapping[str, LineSettings]
-    ) -> None:
-        self._alfa = alfa
+    def __init__(self, scorer: Inference, database: SettingsDatabase, settings: Mapping[str, LineSettings]) -> None:
         self._scorer = scorer
         self._database = database
         self._settings = settings
 
-    def ask(self, work: Callable[[Alfa], T]) -> T:
-        """What `work` makes of the method in the device's thread; it is short, as parts wait meanwhile."""
-        return self._scorer.ask(work).result()
+    def ask(self, inspector: AnyInspector, work: Callable[[AnyInspector], T]) -> T:
+        """What `work` makes of a method in the device's thread; it is short, as parts wait meanwhile."""
+        return self._scorer.ask(inspector, work).result()
 
-    def make(self, line: str, image: Rgb) -> dict[int, Memory]:
+    def make(self, line: str, inspector: AnyInspector, image: Rgb) -> dict[int, Memory]:
         """Of a picture and, as the line's settings want, of it turned and mirrored; on the CPU.
 
         Raises:
@@ -57,15 +54,16 @@ class ShotFeatures:
         found = {}
         for variant in variants(self._settings[line].shots.augment):
             view = augment(image, variant)
-            found[variant] = self.ask(partial(Alfa.remember, frame=view, shape=shape, tiling=tiling))
+            remember = partial(type(inspector).remember, frame=view, shape=shape, tiling=tiling)
+            found[variant] = self.ask(inspector, remember)
         return found
 
-    def encoding(self, line: str, image: Rgb | None = None) -> Encoding:
+    def encoding(self, line: str, inspector: AnyInspector, image: Rgb | None = None) -> Encoding:
         """What the line's features are made by; for a line that has no shot yet, those of `image`."""
         shape = self._shape(line, image)
-        return encoding_of(self._alfa, shape, self._tiling(line, shape))
+        return encoding_of(inspector, shape, self._tiling(line, shape))
 
-    def views(self, line: str) -> list[ShotView]:
+    def views(self, line: str, inspector: AnyInspector) -> list[ShotView]:
         """The features of the line's shots: those that others made, or that are not there, are made anew first.
 
         So are those of shots that lack a view that the line's settings want; views that they do not are left out.
@@ -73,7 +71,7 @@ class ShotFeatures:
         Raises:
             BankError: a shot's picture or features are damaged.
         """
-        encoding = self.encoding(line)
+        encoding = self.encoding(line, inspector)
         wanted = set(variants(self._settings[line].shots.augment))
 
         try:
@@ -87,20 +85,20 @@ class ShotFeatures:
                 "the shots were embedded by another model or method, or in other tiles, than are used now: "
                 "their features are made anew from the kept pictures, which takes a moment for each, once"
             )
-        self.embed_missing(line)
+        self.embed_missing(line, inspector)
         found = self._database.read(lambda tables: tables.bank.memory(line, encoding))
         return [view for view in found if view[1] in wanted]
 
-    def embed_missing(self, line: str) -> list[Shot]:
+    def embed_missing(self, line: str, inspector: AnyInspector) -> list[Shot]:
         """Makes the features of shots that have none of this model, or damaged ones, anew from the kept pictures."""
-        encoding, wanted = self.encoding(line), variants(self._settings[line].shots.augment)
+        encoding, wanted = self.encoding(line, inspector), variants(self._settings[line].shots.augment)
         missing = self._database.read(lambda tables: tables.bank.missing(line, encoding, wanted))
         for shot in missing:
-            self._embed(line, shot.id, encoding)
+            self._embed(line, inspector, shot.id, encoding)
         return missing
 
-    def _embed(self, line: str, shot: int, encoding: Encoding) -> None:
-        features = self.make(line, self.picture(shot))
+    def _embed(self, line: str, inspector: AnyInspector, shot: int, encoding: Encoding) -> None:
+        features = self.make(line, inspector, self.picture(shot))
         self._database.run(lambda tables: tables.bank.embed(shot, features, encoding))
 
     def picture(self, shot: int) -> Rgb:
@@ -111,7 +109,7 @@ class ShotFeatures:
         """
         return self._database.read(lambda tables: tables.bank.image(shot))
 
-    def index(self, line: str, views: Sequence[ShotView]) -> AnyIndex | None:
+    def index(self, line: str, inspector: AnyInspector, views: Sequence[ShotView]) -> AnyIndex | None:
         """What the line's parts are compared with; None without views."""
         shape = self._shape(line)
         if not views or shape is None:
@@ -119,24 +117,27 @@ class ShotFeatures:
         memories, owners = [memory for _, _, memory in views], [shot.id for shot, _, _ in views]
         limit = self._settings[line].shots.limit
         tiling = self._tiling(line, shape)
-        return self._in_steps(self._alfa.index_in_steps(memories, owners, shape, limit=limit, tiling=tiling))
+        steps = inspector.index_in_steps(memories, owners, shape, limit=limit, tiling=tiling)
+        return self._in_steps(inspector, steps)
 
-    def sees(self, index: AnyIndex | None) -> tuple[int, int]:
+    def sees(self, inspector: AnyInspector, index: AnyIndex | None) -> tuple[int, int]:
         """Height and width of the model's finest input, pixels, where parts are compared with `index`."""
         tile = None if index is None else index.tiles[0].shape
-        return self._alfa.backbone.pixels.size if tile is None else self._alfa.feature_maps(tile).sees
+        return inspector.backbone.pixels.size if tile is None else inspector.feature_maps(tile).sees
 
     def size(self, line: str) -> tuple[int, int] | None:
         """Height and width of the line's pictures, pixels, as its shots or its region tell; else None."""
         roi = self._settings[line].roi
         return self._shape(line) or (None if roi is None else (roi.height, roi.width))
 
-    def without(self, line: str, index: AnyIndex | None, shot: int) -> AnyIndex | None:
-        """The index of the line's other shots, taken from `index` of all of them: nothing is thinned for each anew."""
-        if index is not None and (others := self.ask(lambda _alfa: index.without(shot))) is not None:
+    def without(self, line: str, recipe: LoadedRecipe, shot: int) -> AnyIndex | None:
+        """The index of the line's other shots, taken from that of all of them: nothing is thinned for each anew."""
+        inspector, index = recipe.inspector, recipe.index
+        if index is not None and (others := self.ask(inspector, lambda _: index.without(shot))) is not None:
             return others
         # So few features are kept that all of a kind are the shot's own.
-        return self.index(line, [view for view in self.views(line) if view[0].id != shot])
+        views = [view for view in self.views(line, inspector) if view[0].id != shot]
+        return self.index(line, inspector, views)
 
     def hear(self, line: str, recipe: LoadedRecipe, index: AnyIndex | None, basis: tuple[str, str]) -> AnyIndex | None:
         """`index` with what the text side says of the shots; the database keeps that, as each shot takes a pass.
@@ -157,7 +158,7 @@ class ShotFeatures:
         if tile.evidence is None:
             return tile
         texts = [self._text_scores(shot, place, tiling, recipe, basis) for shot in tile.evidence.owners]
-        return self.ask(lambda alfa: alfa.hear(tile, texts))
+        return self.ask(recipe.inspector, lambda inspector: inspector.hear(tile, texts))
 
     def _text_scores(
         self, shot: int, place: int, tiling: Tiling, recipe: LoadedRecipe, basis: tuple[str, str]
@@ -168,7 +169,7 @@ class ShotFeatures:
         if kept is not None:
             return kept
         tile = tiling.cut(self.picture(shot))[place]
-        scores = self.ask(partial(Alfa.text_scores, frame=tile, text=recipe.text))
+        scores = self.ask(recipe.inspector, lambda inspector: inspector.text_scores(tile, recipe.text))
         self._database.run(lambda tables: tables.keep_shot_texts(shot, *basis, scores))
         return scores
 
@@ -184,17 +185,17 @@ class ShotFeatures:
             shape = (image.shape[0], image.shape[1])
         return shape
 
-    def _in_steps(self, steps: Steps[T]) -> T:
+    def _in_steps(self, inspector: AnyInspector, steps: Steps[T]) -> T:
         """The result of `steps`, each of them done in the device's thread when it is its turn."""
         result: list[Any] = []
 
-        def step(_alfa: Alfa) -> bool:
+        def step(_inspector: AnyInspector) -> bool:
             try:
                 next(steps)
             except StopIteration as end:
                 result.append(end.value)
             return not result
 
-        while self.ask(step):
+        while self.ask(inspector, step):
             pass
         return result[0]  # type: ignore[no-any-return]

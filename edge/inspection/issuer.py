@@ -19,7 +19,7 @@ from edge.inspection.recipe import CurrentRecipe, Seen, Watchers
 from edge.inspection.request import InspectionRequest, Outcome, fault_of
 from edge.inspection.services import Services
 from edge.inspection.verdict import is_anomalous, make_error, make_verdict
-from edge.messages import Decision, Fault, Model, Verdict, uuid7
+from edge.messages import Decision, Fault, Verdict, uuid7
 from edge.ops.logs import line_log
 from edge.ops.worker import STOP_S, Worker
 from edge.settings import LineSettings
@@ -66,7 +66,6 @@ class Issuer:
         self,
         line: str,
         settings: LineSettings,
-        model: Model,
         recipe: CurrentRecipe,
         counters: Counters,
         watchers: Watchers,
@@ -83,7 +82,6 @@ class Issuer:
         self._line = line
         self._log = line_log(__name__, line)
         self._settings = settings
-        self._model = model
         self._recipe = recipe
         self._counters = counters
         self._watchers = watchers
@@ -237,7 +235,6 @@ class Issuer:
                 request,
                 outcome.fault,
                 recipe,
-                self._model,
                 issued=issued,
                 generation=self.generation,
             )
@@ -248,7 +245,6 @@ class Issuer:
             identity,
             request,
             scored,
-            self._model,
             self._settings.roi,
             issued=issued,
             now=monotonic(),

@@ -14,7 +14,7 @@ from edge.inspection.recipe import CurrentRecipe, LoadedRecipe, Seen, Watchers
 from edge.inspection.request import InspectionRequest, fault_of
 from edge.inspection.services import Services
 from edge.inspection.status import Status
-from edge.messages import Fault, LineHealth, LineStats, Model
+from edge.messages import Fault, LineHealth, LineStats
 from edge.ops.alarms import Alarm
 from edge.ops.metrics import Gauges
 from edge.ops.worker import STOP_S
@@ -31,7 +31,6 @@ class Line:
         name: str,
         settings: LineSettings,
         recipe: LoadedRecipe,
-        model: Model,
         camera: Camera,
         services: Services,
     ) -> None:
@@ -41,7 +40,7 @@ class Line:
         self._recipe = CurrentRecipe(recipe)
         self._watchers = Watchers()
         self._services = services
-        self._issuer = Issuer(name, settings, model, self._recipe, self.counters, self._watchers, services)
+        self._issuer = Issuer(name, settings, self._recipe, self.counters, self._watchers, services)
         self._status = Status(name, self.counters, camera, self._recipe, self._issuer, services)
         self._acquisition = Acquisition(
             name, settings, camera, services.inference, self._recipe, self._issuer, services.workers
@@ -199,7 +198,7 @@ class Line:
         if (waiting := self._issuer.open_besides(request)) >= self.settings.queue:
             return Fault(code="queue_full", message=f"{waiting} parts wait already")
         due = float("inf") if request.due is None else request.due - ANSWER_S
-        behind_s = self._services.inference.ready_at(self.line) - due
+        behind_s = self._services.inference.ready_at(self._recipe.value.inspector, self.line) - due
         if behind_s > 0:
             message = f"with the parts of all lines before it, it would be judged {behind_s:.1f} s after its deadline"
             return Fault(code="queue_full", message=message)

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 from core.image import Rgb
 from core.tiles import OVERLAP, Tiles, Tiling, TilingError, smallest_defect, tiling_of
-from edge.messages import Bank, Recipe
+from edge.messages import Bank, Model, Recipe
 
 if TYPE_CHECKING:
-    from core.adaptation import TextFeatures
-    from core.alfa import Inspection
     from core.bank.tiled_index import AnyIndex
     from core.drift import DriftTest
+    from core.inspection import Inspection
+    from core.inspector import AnyInspector, Texts
 
 NO_SHOTS = Bank(shots=0, revision=0)
 
@@ -26,17 +26,22 @@ class LoadedRecipe:
     """What the line judges by.
 
     Attributes:
+        inspector: The method. Only the inference's thread uses it; others ask it for what never changes.
+        model: Model and method as every verdict names them.
+        text: What the method makes of the pack.
         provisional: Whether the threshold is neither calibrated with shots, pack and model as now, nor set by hand.
         from_shots: Whether the threshold comes from the shots alone.
         drift: Whether the line still does what its calibration promised; fed by the line. None without calibration.
         tiles: Into which the region is cut.
         overlap: Of them.
-        texts_sha256: Of the pack's texts as they were rendered, which another version may render otherwise.
+        texts_sha256: Of the texts as they were rendered for the method, which another version may render otherwise.
         sees: Height and width of the model's finest input, pixels.
         size: Height and width of the region, pixels; None where no shot and no region tells it.
     """
 
-    text: TextFeatures
+    inspector: AnyInspector
+    model: Model
+    text: Texts
     threshold: float
     pixel_threshold: float
     wire: Recipe

@@ -10,10 +10,10 @@ from core.regions import find_regions
 from edge import topics
 from edge.inspection.recipe import LoadedRecipe
 from edge.inspection.request import InspectionRequest
-from edge.messages import CameraFrame, Fault, Heatmap, Model, Reason, Region, Scores, Timing, Verdict
+from edge.messages import CameraFrame, Fault, Heatmap, Reason, Region, Scores, Timing, Verdict
 
 if TYPE_CHECKING:
-    from core.alfa import Inspection
+    from core.inspection import Inspection
     from edge.camera.frame import Frame
     from edge.inference import Scored
     from edge.settings import Roi
@@ -30,7 +30,6 @@ def make_verdict(
     identity: str,
     request: InspectionRequest,
     scored: Scored,
-    model: Model,
     roi: Roi | None,
     *,
     issued: datetime,
@@ -91,7 +90,7 @@ def make_verdict(
             peak=(x + peak.x, y + peak.y),
         ),
         recipe=recipe.wire,
-        model=model,
+        model=recipe.model,
         bank=recipe.bank,
         camera=_camera_part(frame),
         timing_ms=Timing(
@@ -112,7 +111,6 @@ def make_error(
     request: InspectionRequest,
     fault: Fault,
     recipe: LoadedRecipe,
-    model: Model,
     *,
     issued: datetime,
     generation: int,
@@ -133,7 +131,7 @@ def make_error(
         threshold=recipe.threshold,
         provisional=recipe.provisional,
         recipe=recipe.wire,
-        model=model,
+        model=recipe.model,
         bank=recipe.bank,
         camera=_camera_part(frame) if frame else None,
         simulated=frame.simulated if frame else False,

@@ -18,7 +18,7 @@ from core.packs.pack import load_pack
 from core.regions import find_regions
 from core.simline import render
 from edge.clock import monotonic
-from edge.inspection.recipe_loader import model_part
+from edge.inspection.methods import model_part
 from edge.messages import Milliseconds, Model, Wire
 
 STAGES = ("decode", "preprocess", "encode", "adapt", "align", "aggregate", "regions")
@@ -88,7 +88,7 @@ def bench(alfa: Alfa, batch: int, rounds: int) -> BenchReport:
         clock.time("total", lambda: alfa.inspect(frames, [text] * batch, indexes))
     total = sorted(clock.taken["total"])
     return BenchReport(
-        model=model_part(alfa.backbone, alfa.method, alfa.tower),
+        model=model_part(alfa),
         batch=batch,
         rounds=rounds,
         frame=(frames[0].shape[1], frames[0].shape[0]),

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
 
 import cv2
 import numpy as np
 import torch
-from torch import Tensor
 
 from core.bank.mutual import mutual, suggest
 from core.bank.scorers import top_mean
@@ -20,9 +19,6 @@ from edge.control.dispatcher import CommandError, Dispatcher
 from edge.control.enrolment import Enrolled
 from edge.control.kept_pictures import KeptPictures
 from edge.storage.settings_database import LineCalibration
-
-if TYPE_CHECKING:
-    from core.alfa import Alfa
 
 PARTS = 24
 """Good parts in all: 4 that are enrolled, and 20 for a threshold, of which 19 suffice for a rate of 5 %."""
@@ -151,9 +147,9 @@ def check_count(count: int, rate: float, sure: bool, what: str) -> None:
 
 
 def rank(
-    dispatcher: Dispatcher, images: Sequence[Rgb], progress: Callable[[str], None] = lambda _words: None
+    dispatcher: Dispatcher, line: str, images: Sequence[Rgb], progress: Callable[[str], None] = lambda _words: None
 ) -> Ranked:
-    """Which of some unlabelled parts to propose as shots: the most typical one, then the most different ones.
+    """Which of some unlabelled parts of a line to propose as shots: the most typical one, then the most different ones.
 
     Only the half that is most typical is looked at, as what is unlike all others may be a defect. The others stay
     for the threshold, which would promise too much if the extreme parts were taken out of its sample.
@@ -161,12 +157,13 @@ def rank(
     Raises:
         ValueError: there are fewer than two.
     """
+    inspector = dispatcher.line(line).recipe.inspector
     maps, wholes = [], []
     for place, image in enumerate(images):
         progress(f"looking at good parts: {place + 1} of {len(images)}")
-        patches, whole = dispatcher.enrolment.ask(lambda alfa, image=image: _features(alfa, image))  # type: ignore[misc]
+        patches = dispatcher.enrolment.ask(inspector, partial(type(inspector).patches, frame=image))
         maps.append(patches)
-        wholes.append(whole)
+        wholes.append(patches.mean((0, 1)))
     unlike = top_mean(mutual(torch.stack(maps)))
     order = suggest(unlike, torch.stack(wholes), (len(images) + 1) // 2)
     return Ranked(order, [float(one) for one in unlike])
@@ -209,7 +206,7 @@ def learn(
     count = min(len(guide.kept), _RANKED)
     looked_at = [place * len(guide.kept) // count for place in range(count)]
     few = guide.kept.images(looked_at)
-    chosen = [looked_at[place] for place in choose(few, rank(dispatcher, few, progress).order)]
+    chosen = [looked_at[place] for place in choose(few, rank(dispatcher, line, few, progress).order)]
     enrolment = dispatcher.enrolment
     with enrolment.changing(line):
         refuse_taught(dispatcher, line)
@@ -243,11 +240,3 @@ def refuse_taught(dispatcher: Dispatcher, line: str) -> None:
 
 def _same(image: Rgb, looks: Sequence[Look]) -> bool:
     return any(flag.code == "near_duplicate" for flag in check_shot(image, looks))
-
-
-def _features(alfa: Alfa, image: Rgb) -> tuple[Tensor, Tensor]:
-    """A picture's patch features [R, C, w] and one feature of all of it [w], on the CPU."""
-    patches = alfa.vision(alfa.backbone.pixels([image])).patches
-    assert patches is not None  # a line's pass gives them
-    found = patches[0].float().cpu().clone()
-    return found.reshape(*alfa.backbone.grid, -1), found.mean(0)

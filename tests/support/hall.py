@@ -13,8 +13,9 @@ from core.packs.pack import load_pack
 from edge.camera import Camera
 from edge.inference import Inference
 from edge.inspection.line import Line
+from edge.inspection.methods import model_part
 from edge.inspection.recipe import LoadedRecipe
-from edge.inspection.recipe_loader import model_part, recipe_part
+from edge.inspection.recipe_loader import recipe_part
 from edge.inspection.services import Services
 from edge.mqtt.delivery import Delivery
 from edge.mqtt.heatmaps import Heatmaps
@@ -46,7 +47,7 @@ class Hall:
         self.alarms, self.workers = Alarms(), Workers()
         self.outbox = Outbox(folder / "state", HistorySettings(), self.workers, self.alarms)
         self.outbox.start()
-        self.inference = Inference(alfa, 1, self.workers)
+        self.inference = Inference(1, self.workers)
         self.archive = Archive(ArchiveSettings(dir=folder / "archive", min_free_gb=0))
         self.heatmaps = Heatmaps(Metrics())
         self.delivery = Delivery(self.workers)
@@ -55,8 +56,9 @@ class Hall:
         self.line = Line(
             "one",
             settings,
-            LoadedRecipe(text, settings.threshold, settings.threshold, recipe_part(pack, "test")),
-            model_part(alfa.backbone, alfa.method, alfa.tower),
+            LoadedRecipe(
+                alfa, model_part(alfa), text, settings.threshold, settings.threshold, recipe_part(pack, "test")
+            ),
             Camera("one", settings.camera, folder, settings.health, self.alarms),
             Services(
                 self.inference,

@@ -1,0 +1,115 @@
+"""The methods that recipes need, each made once, on one model."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from functools import cached_property
+
+from core.alfa import Alfa, Method
+from core.backbone import BUNDLED, load_backbone
+from core.inspector import AnyInspector
+from core.model_error import ModelError
+from core.overrides import Overrides
+from core.towers import LITE0, Tower, load_tower
+from core.weights.store import Store
+from edge.messages import Model
+from edge.settings import LineSettings, MethodSettings, ModelSettings, Settings, store_dir
+
+log = logging.getLogger(__name__)
+
+
+class Methods:
+    """Makes methods, by their settings, on the configured model. Any thread may call it.
+
+    Attributes:
+        backbone: The model.
+    """
+
+    def __init__(self, model: ModelSettings) -> None:
+        """Loads the model.
+
+        Raises:
+            ModelError: model, weights, device or dtype cannot be had.
+        """
+        self._model = model
+        self._store = Store(store_dir(model.store))
+        self._lock = threading.Lock()  # while one is made
+        self._made: dict[MethodSettings, AnyInspector] = {}
+        self.backbone = load_backbone(
+            model.name, model.weights, model.device, model.dtype, self._store, overrides_of(model)
+        )
+        if self.backbone.assumed:
+            log.warning("%s; set model.mean, model.std and model.quick_gelu as their maker says", self.backbone.assumed)
+
+    @cached_property
+    def tower(self) -> Tower | None:
+        """The tower, which all methods share that compare feature maps; None where none is configured.
+
+        Raises:
+            ModelError: it cannot be had as configured.
+        """
+        return make_tower(self._model, self._store)
+
+    def get(self, settings: MethodSettings) -> AnyInspector:
+        """The method of these settings: the same object whenever they are the same.
+
+        Raises:
+            ModelError: its parts do not go together, or do not fit the model: a window is larger than its grid, it has
+                no such blocks; or the tower cannot be had.
+        """
+        with self._lock:
+            if settings not in self._made:
+                self._made[settings] = self._make(settings)
+            return self._made[settings]
+
+    def _make(self, settings: MethodSettings) -> AnyInspector:
+        try:
+            method = Method(**dict(settings))
+        except ValueError as error:
+            raise ModelError(f"the parts of [method] do not go together: {error}") from error
+        tower = None if method.few_shot == "alfa" else self.tower
+        try:
+            return Alfa(self.backbone, method, patches=True, tower=tower)  # shots may come while it runs
+        except ValueError as error:
+            raise ModelError(f"the method does not fit the model: {error}") from error
+
+
+def method_of(settings: Settings, line: LineSettings) -> MethodSettings:
+    """The settings of the method that judges a line: its own, else those of the service."""
+    return settings.method if line.method is None else line.method
+
+
+def overrides_of(model: ModelSettings) -> Overrides:
+    """What is set of the model by hand."""
+    return Overrides(model.image_size, model.mean, model.std, model.quick_gelu)
+
+
+def make_tower(model: ModelSettings, store: Store) -> Tower | None:
+    """The configured tower; None for none.
+
+    Raises:
+        ModelError: it cannot be had as configured.
+    """
+    name = model.tower
+    if name == "auto":
+        name = LITE0 if model.name == BUNDLED else "none"
+    if name == "none":
+        return None
+    return load_tower(name, weights=model.tower_weights, layers=model.tower_layers, device=model.device, store=store)
+
+
+def model_part(inspector: AnyInspector) -> Model:
+    """Model and method as every verdict names them."""
+    backbone, method, tower = inspector.backbone, inspector.method, inspector.tower
+    return Model(
+        name=backbone.name,
+        fingerprint=backbone.fingerprint,
+        device=str(backbone.device),
+        dtype=backbone.dtype,
+        method=inspector.name,
+        scales=method.scales,
+        windows=method.windows,
+        tower=None if tower is None else tower.name,
+        few_shot=method.few_shot,
+    )
