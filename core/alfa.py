@@ -164,8 +164,13 @@ class Alfa(Inspector[TextFeatures]):
         texts: Sequence[TextFeatures],
         indexes: Sequence[AnyIndex | None] | None = None,
         tilings: Sequence[Tiling] | None = None,
+        *,
+        thresholds: Sequence[float] | None = None,
     ) -> list[Inspection]:
-        """As `Inspector.inspect`; an index needs `patches`, and without windows a frame needs an index."""
+        """As `Inspector.inspect`; an index needs `patches`, and without windows a frame needs an index.
+
+        ALFA looks once, whatever the `thresholds`.
+        """
         check_frames(frames)
         check_rows(len(frames), texts, indexes, tilings=tilings)
         indexes = indexes or [None] * len(frames)

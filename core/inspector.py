@@ -81,6 +81,11 @@ class Inspector(ABC, Generic[AnyTexts]):
         """What of the method is left out, in words; empty where nothing is."""
         return ""
 
+    @property
+    def keeps_text_half(self) -> bool:
+        """Whether it needs the model's text half for each frame."""
+        return False
+
     def texts_sha256(self, pack: PromptPack) -> str:
         """SHA-256, hexadecimal, of all that it takes from a pack, as it is rendered."""
         return pack.texts_sha256
@@ -150,11 +155,16 @@ class Inspector(ABC, Generic[AnyTexts]):
         texts: Sequence[AnyTexts],
         indexes: Sequence[AnyIndex | None] | None = None,
         tilings: Sequence[Tiling] | None = None,
+        *,
+        thresholds: Sequence[float] | None = None,
     ) -> Sequence[Inspection]:
         """Inspects frames (uint8 [H, W, 3], RGB, of any sizes), each by its own texts, in one pass.
 
         A frame that has an index of normal shots is also compared with them. Tiles of a frame are rows of the same
         pass. Without `tilings` a frame has that of its index, and none without an index.
+
+        A method may look again at frames that score as much as their `thresholds`, which are those of their recipes.
+        That never makes an anomaly of a frame that scored less. Without `thresholds` it does not.
 
         Raises:
             ValueError: a frame is something else, there are not as many of each, or it needs an index.

@@ -31,6 +31,7 @@ class Job:
         due: When the result has to be there, seconds of `edge.clock.monotonic`; infinite where that does not matter.
         alone: It was in a pass that failed, and now has one of its own: others are not to fail with it.
         tiling: How the frame is cut.
+        threshold: Of the recipe.
     """
 
     inspector: AnyInspector
@@ -43,6 +44,7 @@ class Job:
     result: Future[Scored]
     alone: bool = False
     tiling: Tiling = WHOLE
+    threshold: float = math.inf
 
     @property
     def rows(self) -> int:

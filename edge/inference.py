@@ -125,6 +125,7 @@ class Inference:
         line: str = "",
         due: float | None = None,
         tiling: Tiling = WHOLE,
+        threshold: float = math.inf,
     ) -> Future[Scored]:
         """The inspection of `image` to come; it may be cancelled until its pass begins.
 
@@ -136,6 +137,7 @@ class Inference:
             line: Whose turn it takes.
             due: When the result has to be there, seconds of `edge.clock.monotonic`.
             tiling: How the image is cut; the tiling of `index`.
+            threshold: Of the recipe: from which on a method may look again.
 
         Returns:
             A future, whose exception is `TooLateError` where it cannot be ready when it is due, `NotFiniteError` where
@@ -145,7 +147,18 @@ class Inference:
             InferenceStoppedError: after `stop`.
         """
         now = monotonic()
-        job = Job(inspector, image, text, index, line, math.inf if due is None else due, now, Future(), tiling=tiling)
+        job = Job(
+            inspector,
+            image,
+            text,
+            index,
+            line,
+            math.inf if due is None else due,
+            now,
+            Future(),
+            tiling=tiling,
+            threshold=threshold,
+        )
         with self._lock:
             self._refuse_after_stop()
             begins = now if self._busy_until is None else max(now, self._busy_until)
@@ -239,7 +252,7 @@ class Inference:
         started, inspector = monotonic(), batch[0].inspector
         try:
             rows = ((job.image, job.text, job.index, job.tiling) for job in batch)
-            found = inspector.inspect(*zip(*rows, strict=True))
+            found = inspector.inspect(*zip(*rows, strict=True), thresholds=[job.threshold for job in batch])
         except NotFiniteError as error:  # which has the answers to the other frames too
             found = error.inspections
         except Exception as error:  # the future carries it to the line, which answers `error`
@@ -250,12 +263,12 @@ class Inference:
             if len(batch) == 1:
                 batch[0].result.set_exception(error)
             return
-        ended = monotonic()
+        ended, again = monotonic(), any(inspection.looked_again for inspection in found)
         with self._lock:
             self._last_pass = ended
             if anew:
                 self._pass_times[inspector].forget()
-            self._pass_times[inspector].note(rows_of(batch), ended - started, ended)
+            self._pass_times[inspector].note(rows_of(batch), ended - started, ended, again=again)
         for job, inspection in zip(batch, found, strict=True):
             if (fault := inspection.fault) is not None:
                 job.result.set_exception(NotFiniteError(f"{fault}; {_remedy_of(inspector)}"))

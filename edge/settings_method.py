@@ -9,9 +9,27 @@ from pydantic import Field, model_validator
 from edge.settings_section import Section
 
 
-class MethodSettings(Section):
-    """The parts of ALFA, each of which can be switched. The defaults are the paper's."""
+class FiloSettings(Section):
+    """What FiLo takes besides the model, with `name = "filo"`."""
 
+    checkpoint: str | None = None
+    """The head: the name that `alfa-edge filo import` keeps it under, or the path of what `alfa-edge filo train`
+    wrote."""
+    gate: Literal["off", "suspects", "all"] = "off"
+    """Which parts Grounding DINO looks at, to place a defect and to lower the map elsewhere: none; those whose score
+    without it reaches the threshold; or all. It needs the extra `grounding`, and takes far longer than the rest."""
+    grounding: str = "IDEA-Research/grounding-dino-tiny"
+    """Grounding DINO: a folder, or a repository of the hub that is in its cache. Nothing is downloaded."""
+
+
+class MethodSettings(Section):
+    """The method that judges, and the parts of ALFA, each of which can be switched. The defaults are the paper's."""
+
+    name: Literal["alfa", "filo"] = "alfa"
+    """`alfa` needs no training. `filo` needs a trained head, `method.filo.checkpoint`; of what follows it takes
+    `memory_layers` alone. After a change calibrate anew."""
+    filo: FiloSettings = FiloSettings()
+    """What FiLo takes."""
     scales: tuple[Annotated[int, Field(ge=1, le=16)], ...] = Field(default=(2, 3), min_length=1)
     """Window sizes in patches."""
     stride: int = Field(default=1, ge=1, le=16)
@@ -42,6 +60,17 @@ class MethodSettings(Section):
     memory_gain: float | None = Field(default=None, gt=0, le=1000)
     """Multiplies the distances to normal shots, with `few_shot = "alfa"` only; the paper's is 1. Default: what suits
     the model, 16 for `bundled`, else 1. After a change calibrate anew."""
+
+    @model_validator(mode="after")
+    def _head_of_filo(self) -> MethodSettings:
+        if self.name == "filo" and self.filo.checkpoint is None:
+            raise ValueError(
+                'name = "filo" needs a trained head; set filo.checkpoint to what `alfa-edge filo import` or `alfa-edge '
+                'filo train` made, or name = "alfa", which needs none'
+            )
+        if self.name == "filo" and self.few_shot == "alfa":
+            raise ValueError('few_shot = "alfa" averages windows, which FiLo has not; leave few_shot out')
+        return self
 
     @model_validator(mode="after")
     def _gain_of_the_reference_map(self) -> MethodSettings:

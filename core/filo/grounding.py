@@ -9,9 +9,11 @@ nearly equal boxes is the best; and a box that reaches over the frame's upper or
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +76,15 @@ class Grounding:
         self._device = device
         most = getattr(model.config, "max_text_len", _MOST_TOKENS)
         self._most = min(int(most), _MOST_TOKENS)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256, hexadecimal, of its weights."""
+        digest = hashlib.sha256()
+        for name, value in sorted(self._model.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(value.cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
 
     def boxes(self, frame: Rgb, wording: Wording, *, released: bool = False) -> tuple[Box, ...]:
         """The boxes of a frame (uint8 [H, W, 3], RGB) whose phrase names what was asked for, best first."""

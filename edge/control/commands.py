@@ -71,6 +71,12 @@ def _status(dispatcher: Dispatcher, _arguments: NoArguments, _caller: Caller) ->
             "recipe": recipe.wire.model_dump(mode="json"),
             "threshold": recipe.threshold,
             "provisional": recipe.provisional,
+            "method": {
+                "name": recipe.model.method,
+                "head": recipe.model.head,
+                "remark": recipe.inspector.remark or None,
+                "text_half": recipe.inspector.keeps_text_half,
+            },
             "bank": recipe.bank.model_dump(mode="json"),
             "weights": recipe.weights,
             "smallest_defect": recipe.smallest_defect(),

@@ -185,7 +185,14 @@ class Acquisition:
         due = None if request.due is None else request.due - ANSWER_S
         tiling = recipe.tiling((request.image.shape[0], request.image.shape[1]))
         judging = self._inference.submit(
-            recipe.inspector, request.image, recipe.text, recipe.index, line=self._line, due=due, tiling=tiling
+            recipe.inspector,
+            request.image,
+            recipe.text,
+            recipe.index,
+            line=self._line,
+            due=due,
+            tiling=tiling,
+            threshold=recipe.threshold,
         )
         judging.add_done_callback(scored)
 

@@ -8,6 +8,9 @@ from functools import cached_property
 
 from core.alfa import Alfa, Method
 from core.backbone import BUNDLED, load_backbone
+from core.filo.filo import Filo, Gate
+from core.filo.grounding import Grounding, load_grounding
+from core.filo.heads import find_head
 from core.inspector import AnyInspector
 from core.model_error import ModelError
 from core.overrides import Overrides
@@ -36,6 +39,7 @@ class Methods:
         self._store = Store(store_dir(model.store))
         self._lock = threading.Lock()  # while one is made
         self._made: dict[MethodSettings, AnyInspector] = {}
+        self._grounding: dict[str, Grounding] = {}
         self.backbone = load_backbone(
             model.name, model.weights, model.device, model.dtype, self._store, overrides_of(model)
         )
@@ -56,7 +60,7 @@ class Methods:
 
         Raises:
             ModelError: its parts do not go together, or do not fit the model: a window is larger than its grid, it has
-                no such blocks; or the tower cannot be had.
+                no such blocks, the head is of another; or tower, head or Grounding DINO cannot be had.
         """
         with self._lock:
             if settings not in self._made:
@@ -64,8 +68,10 @@ class Methods:
             return self._made[settings]
 
     def _make(self, settings: MethodSettings) -> AnyInspector:
+        if settings.name == "filo":
+            return self._make_filo(settings)
         try:
-            method = Method(**dict(settings))
+            method = Method(**{name: value for name, value in settings if name not in ("name", "filo")})
         except ValueError as error:
             raise ModelError(f"the parts of [method] do not go together: {error}") from error
         tower = None if method.few_shot == "alfa" else self.tower
@@ -73,6 +79,26 @@ class Methods:
             return Alfa(self.backbone, method, patches=True, tower=tower)  # shots may come while it runs
         except ValueError as error:
             raise ModelError(f"the method does not fit the model: {error}") from error
+
+    def _make_filo(self, settings: MethodSettings) -> Filo:
+        chosen, method = settings.filo, Method(memory_layers=settings.memory_layers)
+        assert chosen.checkpoint is not None  # which the settings see to
+        head = find_head(chosen.checkpoint, self._store)
+        grounding = None if chosen.gate == "off" else self._grounding_of(chosen.grounding)
+        gate: Gate = "suspects" if chosen.gate == "suspects" else "all"
+        try:
+            made = Filo(self.backbone, head, grounding=grounding, gate=gate, method=method, tower=self.tower)
+        except ValueError as error:
+            raise ModelError(f"the method does not fit the model: {error}") from error
+        if made.remark:
+            log.info("FiLo, head %s: %s", chosen.checkpoint, made.remark)
+        return made
+
+    def _grounding_of(self, source: str) -> Grounding:
+        """Grounding DINO, which all heads share that ask the same one."""
+        if source not in self._grounding:
+            self._grounding[source] = load_grounding(source, self.backbone.device)
+        return self._grounding[source]
 
 
 def method_of(settings: Settings, line: LineSettings) -> MethodSettings:
@@ -108,8 +134,9 @@ def model_part(inspector: AnyInspector) -> Model:
         device=str(backbone.device),
         dtype=backbone.dtype,
         method=inspector.name,
-        scales=method.scales,
-        windows=method.windows,
+        head=inspector.head.fingerprint if isinstance(inspector, Filo) else None,
+        scales=() if isinstance(inspector, Filo) else method.scales,
+        windows="none" if isinstance(inspector, Filo) else method.windows,
         tower=None if tower is None else tower.name,
         few_shot=method.few_shot,
     )

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import queue
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from core.image import Rgb
@@ -34,6 +34,7 @@ class LoadedRecipe:
         drift: Whether the line still does what its calibration promised; fed by the line. None without calibration.
         tiles: Into which the region is cut.
         overlap: Of them.
+        kinds: Of the phrases of the pack's `[defects]` the kind of defect.
         texts_sha256: Of the texts as they were rendered for the method, which another version may render otherwise.
         sees: Height and width of the model's finest input, pixels.
         size: Height and width of the region, pixels; None where no shot and no region tells it.
@@ -52,6 +53,7 @@ class LoadedRecipe:
     drift: DriftTest | None = None
     tiles: Tiles = (1, 1)
     overlap: float = OVERLAP
+    kinds: Mapping[str, str] = field(default_factory=dict)
     texts_sha256: str = ""
     sees: tuple[int, int] = (1, 1)
     size: tuple[int, int] | None = None

@@ -55,6 +55,7 @@ class Recipes:
         self._lock = threading.Lock()  # guards what follows
         self._texts: dict[tuple[AnyInspector, str], Future[Texts]] = {}  # by the SHA-256 of the pack's texts
         self._users = 0  # of the text half
+        self._text_half_stays = False
 
     def load(self, line: LineSettings, pack: PromptPack) -> LoadedRecipe:
         """The recipe of a line with `pack`; waits while that is compiled.
@@ -64,6 +65,8 @@ class Recipes:
             InferenceStoppedError: the service is stopping.
         """
         inspector = self._methods.get(method_of(self._settings, line))
+        if inspector.keeps_text_half and self._backbone.device.type == "cpu":
+            self._text_half_stays = True
         return LoadedRecipe(
             inspector,
             model_part(inspector),
@@ -73,12 +76,16 @@ class Recipes:
             provisional=is_provisional(line),
             tiles=line.tiles,
             overlap=line.overlap,
+            kinds={phrase: kind for kind, phrases in pack.defects.items() for phrase in phrases},
             texts_sha256=inspector.texts_sha256(pack),
         )
 
     @contextmanager
     def text_half(self) -> Iterator[None]:
-        """Inside, the text half of the model stays in memory once it was needed; the last to leave lets go of it."""
+        """Inside, the text half of the model stays in memory once it was needed; the last to leave lets go of it.
+
+        Unless a method computes with it: on a CPU that is the very same, and would be read a second time.
+        """
         with self._lock:
             self._users += 1
         try:
@@ -86,7 +93,7 @@ class Recipes:
         finally:
             with self._lock:
                 self._users -= 1
-                if self._users == 0:
+                if self._users == 0 and not self._text_half_stays:
                     self._backbone.text.release()
 
     @property

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from core.explain import describe, reasons
+from core.regions import Region as MapRegion
 from core.regions import find_regions
 from edge import topics
 from edge.inspection.recipe import LoadedRecipe
@@ -61,20 +62,7 @@ def make_verdict(
         threshold=recipe.threshold,
         provisional=recipe.provisional,
         scores=Scores(global_=inspection.global_score, local=inspection.local_score, memory=inspection.memory_score),
-        regions=tuple(
-            Region(
-                x=region.x + x,
-                y=region.y + y,
-                width=region.width,
-                height=region.height,
-                area=region.area,
-                score=region.score,
-                peak=(region.peak[0] + x, region.peak[1] + y),
-                position=region.position,
-                descriptor=describe(likeness, phrases, region.peak, inspection.size) if likeness else None,
-            )
-            for region in found
-        ),
+        regions=tuple(_region_part(region, inspection, recipe, (x, y)) for region in found),
         explanation=tuple(
             Reason(text=reason.text, similarity=reason.similarity)
             for reason in (reasons(likeness, phrases) if likeness else ())
@@ -101,6 +89,24 @@ def make_verdict(
             total=(now - (request.received if request.mode == "trigger" else frame.captured)) * 1000,
         ),
         simulated=frame.simulated,
+    )
+
+
+def _region_part(region: MapRegion, inspection: Inspection, recipe: LoadedRecipe, at: tuple[int, int]) -> Region:
+    """A region of the inspected part of the frame, which begins `at` (x, y), pixels."""
+    likeness, (x, y) = inspection.likeness, at
+    phrase = describe(likeness, recipe.text.phrases, region.peak, inspection.size) if likeness else None
+    return Region(
+        x=region.x + x,
+        y=region.y + y,
+        width=region.width,
+        height=region.height,
+        area=region.area,
+        score=region.score,
+        peak=(region.peak[0] + x, region.peak[1] + y),
+        position=region.position,
+        descriptor=phrase,
+        defect=None if phrase is None else recipe.kinds.get(phrase),
     )
 
 

@@ -232,7 +232,7 @@ class Answering:
         self._answers = answers
         self._pass_s = pass_s
 
-    def inspect(self, frames: Sequence[Rgb], *_: object) -> list[Inspection]:
+    def inspect(self, frames: Sequence[Rgb], *_: object, **__: object) -> list[Inspection]:
         values = [int(image[0, 0, 0]) for image in frames]
         self.passes.append(values)
         time.sleep(self._pass_s)
@@ -352,7 +352,7 @@ def test_it_costs_a_part_next_to_nothing() -> None:
 
 def test_a_thread_that_has_failed_is_told() -> None:
     class Broken:
-        def inspect(self, *_: object) -> None:
+        def inspect(self, *_: object, **__: object) -> None:
             raise SystemExit
 
     workers = Workers()

@@ -32,7 +32,7 @@ class PacedMethod:
         return sum(seconds for _, seconds in self.passes) / len(self.passes)
 
     def inspect(
-        self, frames: Sequence[Any], texts: Sequence[Any], indexes: Sequence[Any], *_: object
+        self, frames: Sequence[Any], texts: Sequence[Any], indexes: Sequence[Any], *_: object, **__: object
     ) -> list[Inspection]:
         begun = monotonic()
         time.sleep(self.pass_s(len(frames)))

@@ -70,7 +70,7 @@ def test_a_line_of_which_a_thread_has_failed_ends_the_service(hall: Hall, monkey
 
 def test_an_inference_that_has_failed_ends_the_service() -> None:
     class Broken:
-        def inspect(self, *_: object) -> None:
+        def inspect(self, *_: object, **__: object) -> None:
             raise SystemExit
 
     workers = Workers()
