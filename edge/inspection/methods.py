@@ -55,6 +55,11 @@ class Methods:
         """
         return make_tower(self._model, self._store)
 
+    @property
+    def keep_text_half(self) -> bool:
+        """Whether a method computes with the very text half that the model has in memory."""
+        return self.backbone.device.type == "cpu" and any(made.keeps_text_half for made in tuple(self._made.values()))
+
     def get(self, settings: MethodSettings) -> AnyInspector:
         """The method of these settings: the same object whenever they are the same.
 

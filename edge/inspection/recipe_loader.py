@@ -55,7 +55,6 @@ class Recipes:
         self._lock = threading.Lock()  # guards what follows
         self._texts: dict[tuple[AnyInspector, str], Future[Texts]] = {}  # by the SHA-256 of the pack's texts
         self._users = 0  # of the text half
-        self._text_half_stays = False
 
     def load(self, line: LineSettings, pack: PromptPack) -> LoadedRecipe:
         """The recipe of a line with `pack`; waits while that is compiled.
@@ -65,8 +64,6 @@ class Recipes:
             InferenceStoppedError: the service is stopping.
         """
         inspector = self._methods.get(method_of(self._settings, line))
-        if inspector.keeps_text_half and self._backbone.device.type == "cpu":
-            self._text_half_stays = True
         return LoadedRecipe(
             inspector,
             model_part(inspector),
@@ -93,7 +90,7 @@ class Recipes:
         finally:
             with self._lock:
                 self._users -= 1
-                if self._users == 0 and not self._text_half_stays:
+                if self._users == 0 and not self._methods.keep_text_half:
                     self._backbone.text.release()
 
     @property
