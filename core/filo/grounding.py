@@ -123,16 +123,23 @@ class Grounding:
         return kept
 
 
+def require_extra() -> None:
+    """Raises ModelError: the extra `grounding` is not installed."""
+    try:
+        from transformers import GroundingDinoForObjectDetection, GroundingDinoProcessor  # noqa: F401
+    except ImportError as error:
+        raise ModelError(f"Grounding DINO needs transformers ({first_line(error)}): {_REMEDY}") from None
+
+
 def load_grounding(source: str | Path = GROUNDING_DINO, device: torch.device | None = None) -> Grounding:
     """Grounding DINO from a folder, or of a repository that the hub's cache holds. Nothing is downloaded.
 
     Raises:
         ModelError: the extra is not installed, or the weights are not there, damaged, or of another model.
     """
-    try:
-        from transformers import GroundingDinoForObjectDetection, GroundingDinoProcessor
-    except ImportError as error:
-        raise ModelError(f"Grounding DINO needs transformers ({first_line(error)}): {_REMEDY}") from None
+    require_extra()
+    from transformers import GroundingDinoForObjectDetection, GroundingDinoProcessor
+
     folder = Path(source).expanduser()
     name = str(folder) if folder.is_dir() else str(source)
     try:

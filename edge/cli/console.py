@@ -45,6 +45,10 @@ def _print_recipe(name: str, line: dict[str, Any]) -> None:
     recipe, shots = line["recipe"], counted(line["bank"]["shots"], "shot")
     threshold = f"threshold {line['threshold']:.4f} ({recipe['threshold_source']})"
     out.print(f"line {name}: pack {recipe['pack']} {recipe['pack_version']}, {shots}, {threshold}", soft_wrap=True)
+    if (method := line["method"])["name"] == "filo":
+        kept = "the model's text half stays in memory" if method["text_half"] else None
+        told = "; ".join(filter(None, (f"line {name}: FiLo, head {method['head'][:12]}", method["remark"], kept)))
+        out.print(told, soft_wrap=True)
 
 
 def _print_health(name: str, line: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ from functools import cached_property
 from core.alfa import Alfa, Method
 from core.backbone import BUNDLED, load_backbone
 from core.filo.filo import Filo, Gate
-from core.filo.grounding import Grounding, load_grounding
+from core.filo.grounding import Grounding, load_grounding, require_extra
 from core.filo.heads import find_head
 from core.inspector import AnyInspector
 from core.model_error import ModelError
@@ -109,6 +109,19 @@ class Methods:
 def method_of(settings: Settings, line: LineSettings) -> MethodSettings:
     """The settings of the method that judges a line: its own, else those of the service."""
     return settings.method if line.method is None else line.method
+
+
+def check_method(settings: MethodSettings, store: Store) -> None:
+    """Looks whether a method's head and extra are here, without the model.
+
+    Raises:
+        ModelError: one is not.
+    """
+    if settings.name == "filo":
+        assert settings.filo.checkpoint is not None  # which the settings see to
+        find_head(settings.filo.checkpoint, store)
+        if settings.filo.gate != "off":
+            require_extra()
 
 
 def overrides_of(model: ModelSettings) -> Overrides:

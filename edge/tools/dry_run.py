@@ -229,8 +229,10 @@ def _judging(
         yield Check(name, "fail", redact(str(error)))
         return None
     for line, recipe in loaded.of_line.items():
-        judged_by = f"{recipe.wire.pack}, {recipe.bank.shots} shots, threshold {recipe.threshold:.4f}"
-        words = f"{judged_by} ({recipe.wire.threshold_source})"
+        judged_by = (
+            f"{recipe.inspector.name}, {recipe.wire.pack}, {recipe.bank.shots} shots, threshold {recipe.threshold:.4f}"
+        )
+        words = "; ".join(filter(None, (f"{judged_by} ({recipe.wire.threshold_source})", recipe.inspector.remark)))
         yield Check(
             f"line {line}: recipe",
             "note" if recipe.provisional else "ok",

@@ -7,6 +7,7 @@ import jsonschema
 import pytest
 
 from core.packs.pack import load_pack
+from core.regions import position
 from edge.control.client import ask
 from edge.messages import json_schemas
 from tests.support.filo_heads import random_head
@@ -14,7 +15,7 @@ from tests.support.mosquitto import Mosquitto, subscribe
 from tests.support.service import Service, toml
 
 PARTS = 4
-PLACES = {f"{row} {column}" for row in ("top", "middle", "bottom") for column in ("left", "center", "right")}
+PLACES = {position((column, row), (3, 3)) for row in range(3) for column in range(3)}
 CAMERA = {"source": "sim:bottle?rate=4&defects=1&seed=3"}
 
 

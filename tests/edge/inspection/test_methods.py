@@ -50,6 +50,8 @@ def test_each_method_is_made_once_on_one_model(methods: Methods, head: Path) -> 
     assert methods.get(filo(head)) is named
     assert methods.get(MethodSettings(scales=(3,))) not in (plain, named)
     assert (model_part(plain).method, model_part(plain).head) == ("alfa", None)
+    other = methods.get(filo(random_head(head.parent, methods.backbone, seed=1)))
+    assert len({plain.basis, named.basis, other.basis}) == 3, "no threshold of the one is another's"
     told = model_part(named)
     assert (told.method, told.head, told.scales, told.windows) == ("filo", named.head.fingerprint, (), "none")
 
