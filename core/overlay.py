@@ -125,7 +125,7 @@ def _positions(heatmap: Map, reached: NDArray[np.bool_], threshold: float) -> ND
     Rounding takes no value to the other side of the threshold.
     """
     scale = np.float32(256 / max(threshold, 1e-6))
-    places = np.clip(heatmap * scale - np.float32(128), 0, 255).astype(np.uint8)
+    places: NDArray[np.uint8] = np.clip(heatmap * scale - np.float32(128), 0, 255).astype(np.uint8)
     np.maximum(places, 128, out=places, where=reached)
     np.minimum(places, 127, out=places, where=~reached)
     return places
@@ -137,7 +137,8 @@ def _tinted(image: Rgb, positions: NDArray[np.uint8]) -> Rgb:
     colours[128:] = _ABOVE
     opacity = (_MOST_OPAQUE * (np.arange(256) / 255) ** 1.5).astype(np.float32)
     cover = cv2.LUT(positions, opacity)
-    return np.asarray(cv2.blendLinear(image, cv2.applyColorMap(positions, colours), 1 - cover, cover), np.uint8)
+    tinted = cv2.blendLinear(image, cv2.applyColorMap(positions, colours), 1 - cover, cover)
+    return np.asarray(tinted, np.uint8)
 
 
 def _draw_outline(image: Rgb, mask: NDArray[np.bool_], *, dashed: bool) -> None:
@@ -148,19 +149,22 @@ def _draw_outline(image: Rgb, mask: NDArray[np.bool_], *, dashed: bool) -> None:
         return
     width = max(1, round(_side(image.shape) / 600))
     left, top, cols, rows = cv2.boundingRect(mask.astype(np.uint8))
-    near = tuple(
-        slice(max(0, start - 2 * width), end + 2 * width) for start, end in ((top, top + rows), (left, left + cols))
+    near = (
+        slice(max(0, top - 2 * width), top + rows + 2 * width),
+        slice(max(0, left - 2 * width), left + cols + 2 * width),
     )
     areas, drawn = mask[near], image[near]
-    inner, outer = (
-        cv2.dilate(areas.astype(np.uint8), np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)) > 0
-        for reach in (width, 2 * width)
-    )
+    inner, outer = _widened(areas, width), _widened(areas, 2 * width)
     if dashed:
-        down, across = np.indices(areas.shape, sparse=True)
-        inner = (down + across) // (6 * width) % 2 == 0
+        along = np.add.outer(np.arange(areas.shape[0]), np.arange(areas.shape[1]))
+        inner = along // (6 * width) % 2 == 0
     drawn[outer & ~inner & ~areas] = 0
     drawn[outer & inner & ~areas] = 255
+
+
+def _widened(areas: NDArray[np.bool_], reach: int) -> NDArray[np.bool_]:
+    kernel = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
+    return np.asarray(cv2.dilate(areas.astype(np.uint8), kernel) > 0)
 
 
 def _side(shape: tuple[int, ...]) -> float:
