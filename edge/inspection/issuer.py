@@ -366,13 +366,14 @@ class Issuer:
         recipe, image, services = request.recipe, request.image, self._services
         if scored is None:
             if image is not None:
-                services.archive.keep(verdict, image, None)
+                services.archive.keep(verdict, image)
             return
         assert image is not None
         assert recipe is not None
         if verdict.heatmap is not None:
             services.heatmaps.send(services.publisher, verdict, scored.inspection, image)
-        services.archive.keep(verdict, image, scored.inspection.heatmap if verdict.verdict == "anomaly" else None)
+        heatmap = scored.inspection.heatmap if verdict.verdict == "anomaly" else None
+        services.archive.keep(verdict, image, heatmap, recipe.pixel_threshold)
         self._watchers.show(Seen(image, scored.inspection, recipe, verdict.seq))
         if recipe.drift is not None:
             recipe.drift.update(scored.inspection.score)
