@@ -17,8 +17,6 @@ from torch import Tensor
 from core.adaptation import Labels, TextFeatures, adapt, keep_all
 from core.aligner import ALIGNERS, Values
 from core.backbone import DTYPES, Backbone
-from core.bank.feature_maps import FeatureMaps
-from core.bank.indexer import Indexer
 from core.bank.memory import Index, Memory, reference_map, search
 from core.bank.tiled_index import AnyIndex, by_tile
 from core.graph import GraphedPass
@@ -26,6 +24,7 @@ from core.identity import refuse_other_texts
 from core.image import Rgb
 from core.inspection import Inspection as Inspection
 from core.inspection import merge, refuse_faults, rows_alike, to_host
+from core.inspector import Inspector
 from core.likeness import compare
 from core.masked import MaskedPass
 from core.method import ALFA as ALFA
@@ -36,7 +35,6 @@ from core.packs.compiled import CompiledPack
 from core.packs.pack import TEMPLATE_PROMPTS, Prompts
 from core.picture import check_frames
 from core.rows import check_rows
-from core.steps import Steps, finish
 from core.tiles import WHOLE, Tiling
 from core.towers import Tower
 from core.vision import Features, VisionPass, lift
@@ -69,8 +67,10 @@ class ZeroShot:
         return torch.cat([self.s_global, self.s_local.amax(-1, keepdim=True)], 1)
 
 
-class Alfa:
-    """The method on one model. Not for several threads at once."""
+class Alfa(Inspector[TextFeatures]):
+    """ALFA on one model. Not for several threads at once."""
+
+    name = "alfa"
 
     def __init__(
         self, backbone: Backbone, method: Method = ALFA, *, patches: bool = False, tower: Tower | None = None
@@ -85,9 +85,7 @@ class Alfa:
         """
         if method.windows == "none" and not patches:
             raise ValueError(_NO_SHOTS)
-        self.backbone = backbone
-        self.tower = tower
-        self._choose(method)
+        super().__init__(backbone, method, tower)
         self.windows = [
             tables.to(backbone.device)
             for tables in windows_of(method.windows, backbone.grid, method.scales, method.stride)
@@ -98,9 +96,8 @@ class Alfa:
         )
 
     def _choose(self, method: Method) -> None:
-        self.method = method.on(self.backbone.traits)
+        super()._choose(method)
         self._aligner = ALIGNERS[self.method.aligner]
-        self._indexer = Indexer(self.backbone, self.tower, self.method)
 
     def with_method(self, method: Method) -> Alfa:
         """The same pass judged by another method, which must have the same windows."""
@@ -111,12 +108,13 @@ class Alfa:
         other._choose(method)
         return other
 
-    def warm_up(self, batch: int) -> None:
-        """Readies the device for batches of 1 to `batch` frames: the first pass allocates, and CUDA captures graphs.
+    @property
+    def needs_shots(self) -> bool:
+        """Without windows the map is that of normal shots."""
+        return self.method.windows == "none"
 
-        Raises:
-            BatchTooLargeError: the device's memory does not take `batch`.
-        """
+    def warm_up(self, batch: int) -> None:
+        """As `Inspector.warm_up`: the first pass allocates, and CUDA captures graphs."""
         if self.backbone.device.type == "cuda" and isinstance(self.vision, VisionPass):
             self.vision = GraphedPass(self.vision, batch)
         self.vision(self.backbone.pixels([np.zeros((64, 64, 3), np.uint8)]))
@@ -139,50 +137,20 @@ class Alfa:
         device, fingerprint = self.backbone.device, self.backbone.fingerprint
         return TextFeatures(normal.to(device), abnormal.to(device), fingerprint=fingerprint)
 
-    def feature_maps(self, shape: tuple[int, int]) -> FeatureMaps:
-        """As `Indexer.feature_maps`."""
-        return self._indexer.feature_maps(shape)
+    @torch.inference_mode()
+    def patches(self, frame: Rgb) -> Tensor:
+        """As `Inspector.patches`; this needs the argument `patches`."""
+        tokens = self.vision(self.backbone.pixels([frame])).patches
+        if tokens is None:
+            raise ValueError("the pass gives no patch tokens; make Alfa with patches = True")
+        return tokens[0].float().cpu().reshape(*self.backbone.grid, -1)
 
     @torch.inference_mode()
     def remember(self, frame: Rgb, shape: tuple[int, int] | None = None, tiling: Tiling = WHOLE) -> Memory:
-        """The memory of one frame, or of its tiles, row by row, on the CPU.
-
-        `shape` is what feature maps are made for, height and width of a frame; by default its own.
-
-        Raises:
-            TilingError: the frame or `shape` is too small for its tiles.
-        """
+        """As `Inspector.remember`."""
         check_frames([frame])
         tiles, shape = tiling.cut(frame), tiling.tile_size(shape or (frame.shape[0], frame.shape[1]))
         return self._indexer.remember(self.vision(self.backbone.pixels(tiles)), tiles, shape)
-
-    def index(
-        self,
-        memories: Sequence[Memory],
-        owners: Sequence[int],
-        shape: tuple[int, int],
-        *,
-        limit: int | None = None,
-        tiling: Tiling = WHOLE,
-    ) -> AnyIndex:
-        """What parts are compared with; as `Indexer.index_in_steps`."""
-        return finish(self.index_in_steps(memories, owners, shape, limit=limit, tiling=tiling))
-
-    def index_in_steps(
-        self,
-        memories: Sequence[Memory],
-        owners: Sequence[int],
-        shape: tuple[int, int],
-        *,
-        limit: int | None = None,
-        tiling: Tiling = WHOLE,
-    ) -> Steps[AnyIndex]:
-        """As `Indexer.index_in_steps`."""
-        return self._indexer.index_in_steps(memories, owners, shape, limit=limit, tiling=tiling)
-
-    def hear(self, index: Index, texts: Sequence[tuple[float, float]]) -> Index:
-        """`index` with the text side, as `text_scores` gives it of the shots that are left out in turn."""
-        return self._indexer.hear(index, texts)
 
     @torch.inference_mode()
     def text_scores(self, frame: Rgb, text: TextFeatures) -> tuple[float, float]:
@@ -196,18 +164,12 @@ class Alfa:
         texts: Sequence[TextFeatures],
         indexes: Sequence[AnyIndex | None] | None = None,
         tilings: Sequence[Tiling] | None = None,
+        *,
+        thresholds: Sequence[float] | None = None,
     ) -> list[Inspection]:
-        """Inspects frames (uint8 [H, W, 3], RGB, of any sizes), each by its own text features, in one pass.
+        """As `Inspector.inspect`; an index needs `patches`, and without windows a frame needs an index.
 
-        A frame that has an index of normal shots is also compared with them; this needs `patches`. Tiles of a frame
-        are rows of the same pass. Without `tilings` a frame has that of its index, and none without an index.
-
-        Raises:
-            ValueError: a frame is something else, texts, indexes or tilings are not as many, or there are no windows
-                and a frame has no index.
-            NotFiniteError: what the model says of a frame is no number.
-            TilingError: a frame is to be cut in another way than the shots of its index, or is too small.
-            OtherIdentityError: a text or an index was made by another model, or for other windows.
+        ALFA looks once, whatever the `thresholds`.
         """
         check_frames(frames)
         check_rows(len(frames), texts, indexes, tilings=tilings)

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from core.backbone import BUNDLED, UNTRAINED, Backbone, load_backbone
+from core.filo.head import FiloHead
 from core.method import Method
 from core.overrides import NONE, Overrides
 from core.packs.pack import PromptPack, load_pack
@@ -75,8 +76,8 @@ def store_of(store: object) -> Store:
 
 def check_kinds(method: object, tower: object) -> None:
     """Raises DetectorError unless these are of the types that `Detector` takes."""
-    if not isinstance(method, Method):
-        raise DetectorError(f"method is {kind_of(method)}; give a core.method.Method")
+    if not isinstance(method, (Method, FiloHead)):
+        raise DetectorError(f"method is {kind_of(method)}; give a core.method.Method, or a head of FiLo")
     if tower is not None and not isinstance(tower, (str, Tower)):
         raise DetectorError(f"tower is {kind_of(tower)}; give the name of one, as 'efficientnet-lite0', or None")
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from core.alfa import Alfa
 from core.bank.memory import Index, Memory
 from core.bank.tiled_index import AnyIndex, TiledIndex, left_out
 from core.calibration import Calibration, pixel_threshold, provisional_threshold
+from core.inspector import AnyInspector
 from core.tiles import Tiling
 
 THRESHOLD = 0.5
@@ -40,7 +40,7 @@ class Basis:
     """What pictures are judged by, replaced as a whole: no picture is judged by halves of two.
 
     Attributes:
-        alfa: The method, with its tower once there are shots.
+        inspector: The method, with its tower once there are shots.
         shape: Height and width of the first shot, which feature maps are made for.
         shots: The normal pictures.
         index: What the method compares with.
@@ -50,7 +50,7 @@ class Basis:
         calibration: What they promise; None where they promise nothing.
     """
 
-    alfa: Alfa
+    inspector: AnyInspector
     shape: tuple[int, int] | None = None
     shots: tuple[Shot, ...] = ()
     index: AnyIndex | None = None
@@ -64,24 +64,26 @@ class Basis:
         """Whether the thresholds are neither calibrated nor set by hand."""
         return self.source in ("default", "shots")
 
-    def with_shots(self, alfa: Alfa, shots: Sequence[Shot], shape: tuple[int, int], tiling: Tiling) -> Basis:
+    def with_shots(
+        self, inspector: AnyInspector, shots: Sequence[Shot], shape: tuple[int, int], tiling: Tiling
+    ) -> Basis:
         """The basis of these shots in the place of its own.
 
         Its thresholds are those set by hand, or just above what the shots score, each against the others.
 
         Args:
-            alfa: What made their memories.
+            inspector: What made their memories.
             shots: At least one.
             shape: What their feature maps are made for.
             tiling: Of them.
         """
         memories = [shot.memory for shot in shots]
-        index = alfa.index(memories, range(len(shots)), shape, limit=_LIMIT, tiling=tiling)
+        index = inspector.index(memories, range(len(shots)), shape, limit=_LIMIT, tiling=tiling)
         tiles = tuple(
-            _heard(alfa, tile, [shot.texts[place] for shot in shots]) for place, tile in enumerate(index.tiles)
+            _heard(inspector, tile, [shot.texts[place] for shot in shots]) for place, tile in enumerate(index.tiles)
         )
         index = tiles[0] if tiling.count == 1 else TiledIndex(tiling, tiles)
-        basis = replace(self, alfa=alfa, shape=shape, shots=tuple(shots), index=index, calibration=None)
+        basis = replace(self, inspector=inspector, shape=shape, shots=tuple(shots), index=index, calibration=None)
         return basis if self.source == "hand" else basis._with_threshold_of_shots(index)
 
     def _with_threshold_of_shots(self, index: AnyIndex) -> Basis:
@@ -96,6 +98,6 @@ class Basis:
         )
 
 
-def _heard(alfa: Alfa, tile: Index, texts: Sequence[tuple[float, float]]) -> Index:
+def _heard(inspector: AnyInspector, tile: Index, texts: Sequence[tuple[float, float]]) -> Index:
     """The index of one place of a tile with the text side, as that scores its shots."""
-    return tile if tile.evidence is None else alfa.hear(tile, [texts[owner] for owner in tile.evidence.owners])
+    return tile if tile.evidence is None else inspector.hear(tile, [texts[owner] for owner in tile.evidence.owners])

@@ -25,7 +25,10 @@ from core.arguments import (
 from core.backbone import BUNDLED, UNTRAINED, Backbone
 from core.basis import Basis, Shot, Source
 from core.calibration import Calibration, calibrate, pixel_threshold
+from core.filo.filo import Filo
+from core.filo.head import FiloHead
 from core.image import Rgb
+from core.inspector import AnyInspector, Texts
 from core.judgement import Judgement
 from core.model_error import ModelError
 from core.packs.compiled import CompiledPack, CompiledPacks, compile_pack
@@ -64,7 +67,7 @@ class Detector:
         overlap: float = OVERLAP,
         threshold: float | None = None,
         colour: str = "rgb",
-        method: Method = ALFA,
+        method: Method | FiloHead = ALFA,
         store: str | os.PathLike[str] | None = None,
     ) -> None:
         """Loads the model. Nothing is downloaded, and nothing is used in the place of what was asked for.
@@ -87,7 +90,7 @@ class Detector:
             overlap: What neighbouring tiles share, in shares of their side, 0 to 0.5.
             threshold: In [0, 1]; an anomaly scores so much or more. Default: as `threshold_source` says.
             colour: Order of the channels of arrays: `rgb`, or `bgr` as cv2 has it.
-            method: The parts of the method.
+            method: The parts of ALFA; or a trained head, by which FiLo judges.
             store: Folder of fetched weights. Default: that of this user.
 
         Raises:
@@ -106,10 +109,10 @@ class Detector:
         self.backbone = backbone_of(model, weights, device, dtype, image_size, self._store)
         self._tower = tower
         self._method = method
-        alfa = Alfa(self.backbone, method, patches=True)
-        self._text = alfa.text(self._compiled())
+        inspector = self._inspector()
+        self._text = self._texts(inspector)
         self._using = threading.RLock()  # the pass is for one thread at a time
-        self._basis = Basis(alfa)
+        self._basis = Basis(inspector)
         if threshold is not None:
             self.threshold = threshold
         if shots is not None:
@@ -248,14 +251,19 @@ class Detector:
         return len(self._basis.shots)
 
     @property
+    def inspector(self) -> AnyInspector:
+        """The method on the model."""
+        return self._basis.inspector
+
+    @property
     def tower(self) -> Tower | None:
         """The second model; None without normal pictures."""
-        return self._basis.alfa.tower
+        return self._basis.inspector.tower
 
     @property
     def method(self) -> Method:
-        """The parts of the method that are used, what suits the model included."""
-        return self._basis.alfa.method
+        """The parts of the method that are used, what suits the model included; FiLo uses its `memory_layers` alone."""
+        return self._basis.inspector.method
 
     def __repr__(self) -> str:
         model = f"{self.backbone.name} on {self.backbone.device} in {self.backbone.dtype}"
@@ -288,33 +296,44 @@ class Detector:
         with self._using:
             count = len(frames)
             tilings = [self._tiling(basis, (frame.shape[0], frame.shape[1])) for frame in frames]
-            found = basis.alfa.inspect(frames, [self._text] * count, [basis.index] * count, tilings)
-        return found
+            found = basis.inspector.inspect(frames, [self._text] * count, [basis.index] * count, tilings)
+        return list(found)
 
     def _enrol(self, pictures: Iterable[tuple[str, object]], colour: str | None = None) -> None:
         with self._using:
             basis = self._basis
             known = {shot.digest: "a normal picture that is enrolled" for shot in basis.shots}
-            alfa, shape, shots = basis.alfa, basis.shape, list(basis.shots)
+            inspector, shape, shots = basis.inspector, basis.shape, list(basis.shots)
             for _, frame, digest in _distinct(self._frames(pictures, colour), known):
                 if shape is None:
                     shape = frame.shape[0], frame.shape[1]
-                    alfa = Alfa(self.backbone, self._method, patches=True, tower=self._load_tower())
+                    inspector = self._inspector(self._load_tower())
                 tiling = self._tiling(basis, shape)
-                texts = tuple(alfa.text_scores(tile, self._text) for tile in tiling.cut(frame))
-                shots.append(Shot(digest, alfa.remember(frame, shape, tiling), texts))
+                texts = tuple(inspector.text_scores(tile, self._text) for tile in tiling.cut(frame))
+                shots.append(Shot(digest, inspector.remember(frame, shape, tiling), texts))
             assert shape is not None  # there is a picture
-            self._basis = basis.with_shots(alfa, shots, shape, tiling)
+            self._basis = basis.with_shots(inspector, shots, shape, tiling)
 
     def _tiling(self, basis: Basis, size: tuple[int, int]) -> Tiling:
         """How a picture of `size` (height, width) is cut: as the normal ones are."""
         return tiling_of(self.tiles, self.overlap, size if basis.shape is None else basis.shape)
 
+    def _inspector(self, tower: Tower | None = None) -> AnyInspector:
+        if isinstance(self._method, FiloHead):
+            return Filo(self.backbone, self._method, tower=tower)
+        return Alfa(self.backbone, self._method, patches=True, tower=tower)
+
+    def _texts(self, inspector: AnyInspector) -> Texts:
+        if isinstance(inspector, Filo):
+            return inspector.texts(self.pack)
+        assert isinstance(inspector, Alfa)
+        return inspector.text(self._compiled())
+
     def _load_tower(self) -> Tower | None:
         name = self._tower
         if name == "auto":
             name = LITE0 if self.backbone.name.startswith(BUNDLED) else None
-        if name in (None, "none") or self._method.few_shot == "alfa":
+        if name in (None, "none") or self.method.few_shot == "alfa":
             return None
         if isinstance(name, Tower):
             return name

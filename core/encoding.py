@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from core.alfa import Alfa
 from core.bank.feature_maps import MapKind
 from core.bank.memory import Memory
+from core.inspector import AnyInspector
 from core.preprocess import VERSION as PREPROCESS_VERSION
 from core.tiles import WHOLE, Tiling
 
@@ -124,22 +124,24 @@ class Encoding:
         return shape if self.tiling.count == 1 else (self.tiling.count, *shape)
 
 
-def encoding_of(alfa: Alfa, shape: tuple[int, int] | None = None, tiling: Tiling = WHOLE) -> Encoding:
+def encoding_of(inspector: AnyInspector, shape: tuple[int, int] | None = None, tiling: Tiling = WHOLE) -> Encoding:
     """What the features of a method's pass are made by, of pictures of about such a height and width, in tiles.
 
     Raises:
         TilingError: the pictures are too small for their tiles.
     """
-    width, joint = alfa.backbone.visual.proj.shape
-    rows, cols = alfa.backbone.grid
-    mode = "" if alfa.method.windows == "exact" else f":{alfa.method.windows}"
-    mode += "" if alfa.method.stride == 1 else f":step{alfa.method.stride}"
-    windows = [(f"window:{one.scale}{mode}", (len(one.index), int(joint))) for one in alfa.windows]
+    width, joint = inspector.backbone.visual.proj.shape
+    rows, cols = inspector.backbone.grid
+    mode = "" if inspector.method.windows == "exact" else f":{inspector.method.windows}"
+    mode += "" if inspector.method.stride == 1 else f":step{inspector.method.stride}"
+    windows = [(f"window:{one.scale}{mode}", (len(one.index), int(joint))) for one in inspector.windows]
     maps: tuple[MapKind, ...] = ()
-    if shape is not None and alfa.method.few_shot == "evidence":
-        maps = alfa.feature_maps(tiling.tile_size(shape)).kinds
+    if shape is not None and inspector.method.few_shot == "evidence":
+        maps = inspector.feature_maps(tiling.tile_size(shape)).kinds
     shapes = (*windows, (_PATCH, (rows * cols, int(width))))
-    return Encoding(alfa.backbone.fingerprint, PREPROCESS_VERSION, shapes, maps, WHOLE if tiling.count == 1 else tiling)
+    return Encoding(
+        inspector.backbone.fingerprint, PREPROCESS_VERSION, shapes, maps, WHOLE if tiling.count == 1 else tiling
+    )
 
 
 def _blob(tensor: Tensor, shape: tuple[int, ...]) -> dict[str, Any]:

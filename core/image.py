@@ -168,15 +168,3 @@ def encode_jpeg(image: Rgb, quality: int = 90) -> bytes:
 def grey(heatmap: Map) -> NDArray[np.uint8]:
     """8-bit grey of a heatmap in [0, 1]: 0..255 = 0..1."""
     return np.asarray(cv2.convertScaleAbs(heatmap, alpha=255.0), np.uint8)
-
-
-def overlay(image: Rgb, heatmap: Map, low: float = 0.0, high: float = 1.0, opacity: float = 0.5) -> Rgb:
-    """`image` under a colour-coded heatmap of its size: blue at and below `low`, red at and above `high`."""
-    scaled = np.clip((heatmap - low) / max(high - low, 1e-6), 0.0, 1.0)
-    colours = cv2.cvtColor(cv2.applyColorMap(grey(scaled.astype(np.float32)), cv2.COLORMAP_JET), cv2.COLOR_BGR2RGB)
-    return np.asarray(cv2.addWeighted(image, 1.0 - opacity, colours, opacity, 0.0), dtype=np.uint8)
-
-
-def anomaly_overlay(image: Rgb, heatmap: Map, threshold: float) -> Rgb:
-    """`image` under its heatmap, from the heatmap's own least value in blue to the threshold, or above it, in red."""
-    return overlay(image, heatmap, low=float(heatmap.min()), high=max(float(heatmap.max()), threshold))

@@ -56,6 +56,11 @@ class Inspection:
         return to_frame(self.patch_map, self.size)
 
     @property
+    def looked_again(self) -> bool:
+        """Whether the method has looked at the frame a second time, which takes longer."""
+        return False
+
+    @property
     def fault(self) -> str | None:
         """What of it is no finite number, in words; None when all is well."""
         numbers = {

@@ -13,8 +13,9 @@ import numpy as np
 
 from core.explain import Reason
 from core.explain import reasons as nearest
-from core.image import Map, Rgb, anomaly_overlay, encode_jpeg
+from core.image import Map, Rgb, encode_jpeg
 from core.inspection import Inspection
+from core.overlay import Caption, overlay
 from core.regions import Region, find_regions
 
 _SHOWN = 480  # pixels of the longer side of what a notebook shows
@@ -68,12 +69,17 @@ class Judgement:
         likeness = self.inspection.likeness if self.verdict == "anomaly" else None
         return () if likeness is None else nearest(likeness, self.phrases)
 
-    def overlay(self) -> Rgb:
-        """The picture under its heatmap in colours, uint8 [H, W, 3], RGB, for you to draw on.
+    def overlay(self, *, caption: bool = True) -> Rgb:
+        """The picture with its heatmap drawn on it and a caption below, uint8 [H + h, W + w, 3], RGB; a new array.
 
-        Blue is the heatmap's least value; red is the threshold, or its largest value where that is larger.
+        The picture is its top left corner: `w` is 0 unless the words need more width. A contour is where the heatmap
+        reaches `region_threshold`. Colours of one threshold are the same in every picture: `core.overlay`.
+
+        Args:
+            caption: Whether to say verdict, score and threshold; without, the array is [H, W, 3].
         """
-        return anomaly_overlay(self.picture, self.heatmap, self.region_threshold)
+        said = Caption(self.verdict, self.score, self.threshold, self.provisional) if caption else None
+        return overlay(self.picture, self.heatmap, self.region_threshold, said)
 
     def __repr__(self) -> str:
         height, width = self.inspection.size
@@ -86,6 +92,8 @@ class Judgement:
         height, width = self.inspection.size
         scale = min(1.0, _SHOWN / max(height, width))
         size = max(1, round(width * scale)), max(1, round(height * scale))
-        small = np.asarray(cv2.resize(self.overlay(), size, interpolation=cv2.INTER_AREA), np.uint8)
+        picture = np.asarray(cv2.resize(self.picture, size, interpolation=cv2.INTER_AREA), np.uint8)
+        heatmap = np.asarray(cv2.resize(self.heatmap, size, interpolation=cv2.INTER_AREA), np.float32)
+        small = overlay(picture, heatmap, self.region_threshold)
         data = base64.b64encode(encode_jpeg(small)).decode()
         return f'<p>{escape(repr(self)[1:-1])}</p><img src="data:image/jpeg;base64,{data}">'

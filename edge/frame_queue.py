@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from bisect import insort
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from core.image import Rgb
@@ -15,8 +15,8 @@ from core.tiles import WHOLE, Tiling
 from edge.pass_times import PassTimes
 
 if TYPE_CHECKING:
-    from core.adaptation import TextFeatures
     from core.bank.tiled_index import AnyIndex
+    from core.inspector import AnyInspector, Texts
     from edge.inference import Scored
 
 _REMEMBERED = 0.99  # of a line's share, with each frame that is begun: shares are those of about the last hundred
@@ -27,13 +27,16 @@ class Job:
     """A frame and its result to come.
 
     Attributes:
+        inspector: The method that it is judged by.
         due: When the result has to be there, seconds of `edge.clock.monotonic`; infinite where that does not matter.
         alone: It was in a pass that failed, and now has one of its own: others are not to fail with it.
         tiling: How the frame is cut.
+        threshold: Of the recipe.
     """
 
+    inspector: AnyInspector
     image: Rgb
-    text: TextFeatures
+    text: Texts
     index: AnyIndex | None
     line: str
     due: float
@@ -41,6 +44,7 @@ class Job:
     result: Future[Scored]
     alone: bool = False
     tiling: Tiling = WHOLE
+    threshold: float = math.inf
 
     @property
     def rows(self) -> int:
@@ -51,14 +55,20 @@ class Job:
 class FrameQueue:
     """Frames by line. Guarded by its owner's lock.
 
+    - A pass is of one method: frames of others wait for the next one.
     - A frame that cannot be ready when it is due is given up, and never begun.
     - While all others can be ready, the one that is due first is next, and those that are never due come last.
     - Where they cannot, as few as possible give way: the oldest of the line that was served most of late. So each line
       has its share whatever the others ask for, and those that are begun have time to spare.
     """
 
-    def __init__(self, batch: int, times: PassTimes) -> None:
-        """`batch`: the most rows in a pass, unless one frame has more."""
+    def __init__(self, batch: int, times: Mapping[AnyInspector, PassTimes]) -> None:
+        """Empty.
+
+        Args:
+            batch: The most rows in a pass, unless one frame has more.
+            times: How long a pass takes by each method.
+        """
         self._batch = batch
         self._times = times
         self._rows: dict[str, int] = {}  # of the latest frame of each line
@@ -98,10 +108,8 @@ class FrameQueue:
         """
         given_up = self._too_late(now, known=not doubt)
         jobs = self._in_order()
-        ready = self._ready(rows_of(jobs), now, pause)
-        ends = accumulate(job.rows for job in jobs)
-        if not doubt and any(job.due < ready[end - 1] for job, end in zip(jobs, ends, strict=True)):
-            jobs, giving_way = self._make_way(jobs, ready)
+        if not doubt and self._any_late(jobs, now, pause):
+            jobs, giving_way = self._make_way(jobs, now, pause)
             given_up += giving_way
         batch = self._choose(jobs, now)
         if not batch and jobs:
@@ -111,27 +119,38 @@ class FrameQueue:
             for line in self._shares:
                 self._shares[line] *= _REMEMBERED
             self._shares[job.line] += 1
-        end = now + self._times.typical(rows_of(batch)) + pause
+        end = now + self.typical(batch) + pause
         return batch, given_up + self._too_late(end)
 
-    def ready_at(self, line: str, start: float, pause: float) -> float:
+    def typical(self, batch: Sequence[Job]) -> float:
+        """What a pass of these frames, all of one method, takes on average, seconds; 0 of none."""
+        return self._times[batch[0].inspector].typical(rows_of(batch)) if batch else 0.0
+
+    def cautious(self, job: Job) -> float:
+        """What a pass of this frame alone seldom exceeds, seconds."""
+        return self._times[job.inspector].cautious(job.rows)
+
+    def ready_at(self, inspector: AnyInspector, line: str, start: float, pause: float) -> float:
         """When a frame of `line` that came now would be ready at the earliest, if the device is free at `start`.
 
         That is after one frame of each line that was served less of late; all others give way where they have to.
         """
         share = self._shares.get(line, 0.0)
-        ahead = sum(rows_of(jobs[:1]) for other, jobs in self._lines.items() if self._shares[other] < share)
-        size = max(1, min(self._batch, sum(map(rows_of, self._lines.values()))))
-        passes = ahead // self._batch
-        rows = self._rows.get(line, 1)
-        return start + passes * (self._times.typical(size) + pause) + self._times.cautious(rows)
+        ahead = [jobs[0] for other, jobs in self._lines.items() if jobs and self._shares[other] < share]
+        waiting = _rows_by_method(job for jobs in self._lines.values() for job in jobs)
+        for other, rows in _rows_by_method(ahead).items():
+            size = max(1, min(self._batch, waiting[other]))
+            alone = other is not inspector  # else the frame joins the last pass
+            passes = -(-rows // self._batch) if alone else rows // self._batch
+            start += passes * (self._times[other].typical(size) + pause)
+        return start + self._times[inspector].cautious(self._rows.get(line, 1))
 
     def _too_late(self, start: float, *, known: bool = True) -> list[Job]:
         """Takes those that are due before a pass from `start` on has ended, as far as its duration is known."""
         given_up: list[Job] = []
         for jobs in self._lines.values():
             count = 0
-            while count < len(jobs) and jobs[count].due < start + known * self._times.cautious(jobs[count].rows):
+            while count < len(jobs) and jobs[count].due < start + known * self.cautious(jobs[count]):
                 count += 1
             given_up += jobs[:count]
             del jobs[:count]
@@ -146,19 +165,27 @@ class FrameQueue:
         ]
         return [job for *_, job in sorted(turns, key=lambda turn: turn[:3])]
 
-    def _ready(self, count: int, now: float, pause: float) -> list[float]:
-        """When so many rows are ready, one after another, in passes as large as can be."""
-        sizes = range(1, min(self._batch, count) + 1)
-        durations = [self._times.typical(size) for size in sizes]
-        return [
-            now + place // self._batch * (durations[-1] + pause) + durations[place % self._batch]
-            for place in range(count)
-        ]
+    def _ready(self, rows: Mapping[AnyInspector, int], now: float, pause: float) -> float:
+        """When so many rows of each method are ready, in passes as large as can be."""
+        ready, passes = now, 0
+        for inspector, count in rows.items():
+            if count:
+                times, full = self._times[inspector], (count - 1) // self._batch
+                ready += full * times.typical(self._batch) + times.typical(count - full * self._batch)
+                passes += full + 1
+        return ready + max(0, passes - 1) * pause
 
-    def _make_way(self, jobs: list[Job], ready: Sequence[float]) -> tuple[list[Job], list[Job]]:
+    def _any_late(self, jobs: Iterable[Job], now: float, pause: float) -> bool:
+        """Whether one of `jobs` cannot be ready in time, one after another."""
+        rows: Counter[AnyInspector] = Counter()
+        for job in jobs:
+            rows[job.inspector] += job.rows
+            if job.due < self._ready(rows, now, pause):
+                return True
+        return False
+
+    def _make_way(self, jobs: list[Job], now: float, pause: float) -> tuple[list[Job], list[Job]]:
         """Parts `jobs` into those that can be ready in time one after another, and as few as possible that give way.
-
-        `ready` is when so many rows are, for one and each further.
 
         Of equal durations that is J. M. Moore's rule (1968): where one would be late, one of those up to it goes.
         """
@@ -168,17 +195,17 @@ class FrameQueue:
         kept: list[Job] = []
         giving_way: list[Job] = []
         counts = dict.fromkeys(self._lines, 0)  # of those that are kept and may give way
-        rows = 0  # of those that are kept
+        rows: Counter[AnyInspector] = Counter()  # of those that are kept
         for job in jobs:
             kept.append(job)
-            rows += job.rows
+            rows[job.inspector] += job.rows
             counts[job.line] += job.due < math.inf
-            while kept and kept[-1].due < ready[rows - 1]:
+            while kept and kept[-1].due < self._ready(rows, now, pause):
                 oldest = [self._lines[line][0] for line in counts if counts[line]]
                 gone = max(oldest, key=lambda job: (self._shares[job.line] + counts[job.line], -job.due))
                 self._lines[gone.line].remove(gone)
                 kept.remove(gone)
-                rows -= gone.rows
+                rows[gone.inspector] -= gone.rows
                 giving_way.append(gone)
                 counts[gone.line] -= 1
         return kept, giving_way
@@ -189,9 +216,12 @@ class FrameQueue:
         earliest = math.inf
         rows = 0
         for job in jobs:
+            if batch and job.inspector is not batch[0].inspector:
+                continue
+            times = self._times[job.inspector]
             size = rows + job.rows
-            ready = now + self._times.cautious(size)
-            if batch and (size > self._batch or earliest < ready or not self._times.gains(size, rows)):
+            ready = now + times.cautious(size)
+            if batch and (size > self._batch or earliest < ready or not times.gains(size, rows)):
                 break
             if job.due < ready or (batch and job.alone):
                 continue
@@ -201,6 +231,13 @@ class FrameQueue:
             if job.alone or size >= self._batch:
                 break
         return batch
+
+
+def _rows_by_method(jobs: Iterable[Job]) -> Counter[AnyInspector]:
+    rows: Counter[AnyInspector] = Counter()
+    for job in jobs:
+        rows[job.inspector] += job.rows
+    return rows
 
 
 def rows_of(jobs: Iterable[Job]) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -19,9 +19,9 @@ from edge.ops.worker import STOP_S, Worker, Workers
 from edge.pass_times import PassTimes
 
 if TYPE_CHECKING:
-    from core.adaptation import TextFeatures
-    from core.alfa import Alfa, Inspection
     from core.bank.tiled_index import AnyIndex
+    from core.inspection import Inspection
+    from core.inspector import AnyInspector, Texts
 
 T = TypeVar("T")
 
@@ -41,7 +41,8 @@ class Scored:
 class _Call:
     """Something else for the thread that owns the device."""
 
-    work: Callable[[Alfa], Any]
+    inspector: AnyInspector
+    work: Callable[[AnyInspector], Any]
     result: Future[Any]
 
 
@@ -56,24 +57,24 @@ class TooLateError(RuntimeError):
 class Inference:
     """Inspects frames that wait, up to `batch` rows in one pass, and lets no line crowd out another.
 
-    It measures how long a pass takes, and begins none whose result would come too late: such a frame gets its
-    `TooLateError` as soon as that is certain. `FrameQueue` says which frames are next. Any thread may call it.
+    Methods share the model: each frame names its own, and a pass is of one method.
+
+    It measures how long a pass takes by each of them, and begins none whose result would come too late: such a frame
+    gets its `TooLateError` as soon as that is certain. `FrameQueue` says which frames are next. Any thread may call it.
     """
 
-    def __init__(self, alfa: Alfa, batch: int, workers: Workers | None = None) -> None:
+    def __init__(self, batch: int, workers: Workers | None = None) -> None:
         """Starts nothing yet.
 
         Args:
-            alfa: The method on the model, which from now on only this thread uses.
             batch: The most rows in a pass: frames, or tiles of them.
             workers: Who watches the thread.
         """
-        self._alfa = alfa
         self._worker = Worker(workers, "inference", self._work)
         self._lock = threading.Lock()  # guards what follows
-        self._pass_times = PassTimes()
+        self._pass_times: defaultdict[AnyInspector, PassTimes] = defaultdict(PassTimes)
         self._call_times = PassTimes()
-        self._frames: FrameQueue = FrameQueue(batch, self._pass_times)
+        self._frames = FrameQueue(batch, self._pass_times)
         self._calls: dict[str, deque[_Call]] = {}  # by line, in the order of their turns
         self._calls_turn = True  # calls and passes alternate
         self._busy_until: float | None = None  # when what is in work will probably end
@@ -102,7 +103,7 @@ class Inference:
         with self._lock:
             return len(self._frames)
 
-    def ready_at(self, line: str) -> float:
+    def ready_at(self, inspector: AnyInspector, line: str) -> float:
         """When a frame that `line` submitted now would be ready, seconds of `edge.clock.monotonic`; an estimate.
 
         Now, while nothing is known: at the start, and after a second without a pass.
@@ -112,27 +113,31 @@ class Inference:
             if self._doubts(now):
                 return now
             pause = self._pause()
-            return self._frames.ready_at(line, max(now, self._busy_until or now) + pause, pause)
+            return self._frames.ready_at(inspector, line, max(now, self._busy_until or now) + pause, pause)
 
     def submit(
         self,
+        inspector: AnyInspector,
         image: Rgb,
-        text: TextFeatures,
+        text: Texts,
         index: AnyIndex | None = None,
         *,
         line: str = "",
         due: float | None = None,
         tiling: Tiling = WHOLE,
+        threshold: float = math.inf,
     ) -> Future[Scored]:
         """The inspection of `image` to come; it may be cancelled until its pass begins.
 
         Args:
+            inspector: The method, which from now on only this thread uses.
             image: RGB, H x W x 3, `uint8`.
             text: Of the pack.
             index: The line's shots.
             line: Whose turn it takes.
             due: When the result has to be there, seconds of `edge.clock.monotonic`.
             tiling: How the image is cut; the tiling of `index`.
+            threshold: Of the recipe: from which on a method may look again.
 
         Returns:
             A future, whose exception is `TooLateError` where it cannot be ready when it is due, `NotFiniteError` where
@@ -142,11 +147,22 @@ class Inference:
             InferenceStoppedError: after `stop`.
         """
         now = monotonic()
-        job: Job = Job(image, text, index, line, math.inf if due is None else due, now, Future(), tiling=tiling)
+        job = Job(
+            inspector,
+            image,
+            text,
+            index,
+            line,
+            math.inf if due is None else due,
+            now,
+            Future(),
+            tiling=tiling,
+            threshold=threshold,
+        )
         with self._lock:
             self._refuse_after_stop()
             begins = now if self._busy_until is None else max(now, self._busy_until)
-            takes = self._pass_times.cautious(job.rows)
+            takes = self._frames.cautious(job)
             too_late = self._busy_until is not None and job.due < begins + takes
             if not too_late:
                 self._frames.add(job)
@@ -156,8 +172,8 @@ class Inference:
             self._worker.wake()
         return job.result
 
-    def ask(self, work: Callable[[Alfa], T], *, line: str = "") -> Future[T]:
-        """What `work` makes of the method. Frames wait meanwhile, so it has to be short.
+    def ask(self, inspector: AnyInspector, work: Callable[[AnyInspector], T], *, line: str = "") -> Future[T]:
+        """What `work` makes of a method. Frames wait meanwhile, so it has to be short.
 
         Between two calls there is a pass where frames wait; calls of several lines take turns, those of one keep their
         order. A thread that waits for the result must not be this one.
@@ -165,7 +181,7 @@ class Inference:
         Raises:
             InferenceStoppedError: after `stop`.
         """
-        call = _Call(work, Future())
+        call = _Call(inspector, work, Future())
         with self._lock:
             self._refuse_after_stop()
             self._calls.setdefault(line, deque()).append(call)
@@ -196,10 +212,10 @@ class Inference:
                 self._busy_until = now + self._call_times.typical(1)
             elif len(self._frames):
                 batch, given_up = self._frames.take(now, self._pause(), doubt=self._doubts(now))
-                self._busy_until = now + self._pass_times.typical(rows_of(batch))
+                self._busy_until = now + self._frames.typical(batch)
             self._calls_turn = call is None
-            busy_s = self._pass_times.typical(rows_of(batch)) if batch else 0.0
-            takes = [self._pass_times.cautious(job.rows) for job in (*given_up, *batch[:1])]
+            busy_s = self._frames.typical(batch)
+            takes = [self._frames.cautious(job) for job in (*given_up, *batch[:1])]
         for job, cautious in zip(given_up, takes, strict=False):
             _give_up(job, now, busy_s, cautious)
         if call is not None:
@@ -223,7 +239,7 @@ class Inference:
             return
         started = monotonic()
         try:
-            value = call.work(self._alfa)
+            value = call.work(call.inspector)
         except Exception as error:  # the future carries it to who asked
             call.result.set_exception(error)
         else:
@@ -233,12 +249,12 @@ class Inference:
             self._call_times.note(1, ended - started, ended)
 
     def _inspect(self, batch: Sequence[Job], *, anew: bool) -> None:
-        started = monotonic()
+        started, inspector = monotonic(), batch[0].inspector
         try:
             rows = ((job.image, job.text, job.index, job.tiling) for job in batch)
-            found = self._alfa.inspect(*zip(*rows, strict=True))
+            found = inspector.inspect(*zip(*rows, strict=True), thresholds=[job.threshold for job in batch])
         except NotFiniteError as error:  # which has the answers to the other frames too
-            found = list(error.inspections)
+            found = error.inspections
         except Exception as error:  # the future carries it to the line, which answers `error`
             with self._lock:
                 self._last_pass = monotonic()
@@ -247,23 +263,24 @@ class Inference:
             if len(batch) == 1:
                 batch[0].result.set_exception(error)
             return
-        ended = monotonic()
+        ended, again = monotonic(), any(inspection.looked_again for inspection in found)
         with self._lock:
             self._last_pass = ended
             if anew:
-                self._pass_times.forget()
-            self._pass_times.note(rows_of(batch), ended - started, ended)
+                self._pass_times[inspector].forget()
+            self._pass_times[inspector].note(rows_of(batch), ended - started, ended, again=again)
         for job, inspection in zip(batch, found, strict=True):
             if (fault := inspection.fault) is not None:
-                job.result.set_exception(NotFiniteError(f"{fault}; {self._remedy()}"))
+                job.result.set_exception(NotFiniteError(f"{fault}; {_remedy_of(inspector)}"))
             else:
                 job.result.set_result(Scored(inspection, (started - job.submitted) * 1000, (ended - started) * 1000))
 
-    def _remedy(self) -> str:
-        backbone = self._alfa.backbone
-        if backbone.dtype != "fp32":
-            return f'the model {backbone.name} may overflow in {backbone.dtype}: set model.dtype = "fp32"'
-        return f"the weights of the model {backbone.name} may be damaged: fetch them again"
+
+def _remedy_of(inspector: AnyInspector) -> str:
+    backbone = inspector.backbone
+    if backbone.dtype != "fp32":
+        return f'the model {backbone.name} may overflow in {backbone.dtype}: set model.dtype = "fp32"'
+    return f"the weights of the model {backbone.name} may be damaged: fetch them again"
 
 
 def _give_up(job: Job, now: float, busy: float, takes: float) -> None:

@@ -96,7 +96,10 @@ class Region(Wire):
     score: Unit = Field(description="The largest heatmap value inside.")
     peak: tuple[int, int] = Field(description="Where that value is: x, y in pixels of the frame.")
     position: str = Field(description="Of the nine words 'top left' to 'bottom right'.")
-    descriptor: str | None = None
+    descriptor: str | None = Field(default=None, description="The pack's phrase that matched best at the peak.")
+    defect: str | None = Field(
+        default=None, description="The kind of defect that the phrase is of, a key of the pack's `[defects]`."
+    )
 
 
 class Reason(Wire):
@@ -145,6 +148,8 @@ class Model(Wire):
     fingerprint: str
     device: str
     dtype: str
+    method: str = Field(default="alfa", description="What judged: alfa or filo.")
+    head: str | None = Field(default=None, description="SHA-256 of FiLo's trained head; none for alfa.")
     scales: tuple[int, ...]
     windows: str = Field(default="exact", description="How windows were embedded: exact, strided, masked or none.")
     tower: str | None = Field(default=None, description="The second model that normal shots are compared in.")

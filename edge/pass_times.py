@@ -36,20 +36,27 @@ class PassTimes:
 
     A size that was not measured is guessed from the others: each further frame costs half as much as the first,
     until it is measured; and fewer frames never take longer.
+
+    Where a method looks again at some frames, nobody knows before of which: a cautious guess is that of a pass in which
+    it did, as far as there were any.
     """
 
     def __init__(self) -> None:
         self._sizes: dict[int, _Recent] = {}
+        self._again: dict[int, _Recent] = {}  # of passes in which a frame was looked at again
 
-    def note(self, frames: int, seconds: float, now: float) -> None:
-        """A pass of `frames` frames has taken `seconds`, and has ended at `now`."""
+    def note(self, frames: int, seconds: float, now: float, *, again: bool = False) -> None:
+        """A pass of `frames` frames has taken `seconds`, and has ended at `now`; `again`: with a second look."""
         for size in [size for size, recent in self._sizes.items() if now - recent.latest > _FORGET_S]:
             del self._sizes[size]
         self._sizes.setdefault(frames, _Recent()).note(seconds, now)
+        if again:
+            self._again.setdefault(frames, _Recent()).note(seconds, now)
 
     def forget(self) -> None:
         """What is known holds no more."""
         self._sizes.clear()
+        self._again.clear()
 
     def typical(self, frames: int) -> float:
         """What a pass of `frames` frames takes on average, without the few slowest."""
@@ -57,7 +64,11 @@ class PassTimes:
 
     def cautious(self, frames: int) -> float:
         """What a pass of `frames` frames seldom exceeds; one pass in sixteen that was slow does not change it."""
-        return self._guess({size: recent.cautious for size, recent in self._sizes.items()}, frames)
+        usual, again = (
+            self._guess({size: recent.cautious for size, recent in sizes.items()}, frames)
+            for sizes in (self._sizes, self._again)
+        )
+        return max(usual, again)
 
     def gains(self, frames: int, before: int) -> bool:
         """Whether each frame costs less in a pass of `frames` frames than in one of `before`, which are fewer; or

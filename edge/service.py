@@ -172,7 +172,7 @@ class Service:
             from edge.control.dispatcher import Dispatcher
             from edge.control.line_loader import load_lines
             from edge.control.machine_commands import MachineCommands
-            from edge.inspection.recipe_loader import make_alfa, model_part
+            from edge.inspection.methods import Methods
             from edge.inspection.triggers import Triggers
             from edge.storage.settings_database import SettingsDatabase
 
@@ -180,12 +180,12 @@ class Service:
         stack.callback(database.stop)
         stack.callback(outbox.tell_numbers)
         opening = database.begin()
-        alfa = make_alfa(settings.model, settings.method)
+        methods = Methods(settings.model)
         opening.result()
         join_databases(installation, database, outbox)
         outbox.keep_numbers(database)
-        loaded = load_lines(settings, alfa, database, workers, alarms, stack)
-        model = model_part(alfa.backbone, alfa.method, alfa.tower)
+        loaded = load_lines(settings, methods, database, workers, alarms, stack)
+        model = next(iter(loaded.recipes.lines.values())).loaded.model
         for name, line in settings.lines.items():
             services = Services(
                 loaded.inference,
@@ -198,7 +198,7 @@ class Service:
                 workers,
                 settings.service.stats_interval_s,
             )
-            self.lines[name] = Line(name, line, loaded.recipes.lines[name], model, cameras[name], services)
+            self.lines[name] = Line(name, line, loaded.recipes.lines[name], cameras[name], services)
             metrics.watch(name, self.lines[name].gauges)
             if name in loaded.paused:
                 self.lines[name].pause(loaded.paused[name])

@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from core.weights.location import DEFAULT_STORE
 from edge.settings_line import CameraSettings, LineSettings
+from edge.settings_method import MethodSettings
 from edge.settings_recipe import HealthSettings, RecipeSettings, Roi, ShotSettings
 from edge.settings_section import Label, LineName, Section
 
@@ -162,50 +163,6 @@ class ModelSettings(Section):
     """Stages or blocks of the tower, as timm counts them. Default: those of strides 8 and 16, or the last block."""
 
 
-class MethodSettings(Section):
-    """The parts of ALFA, each of which can be switched. The defaults are the paper's."""
-
-    scales: tuple[Annotated[int, Field(ge=1, le=16)], ...] = Field(default=(2, 3), min_length=1)
-    """Window sizes in patches."""
-    stride: int = Field(default=1, ge=1, le=16)
-    """Step between windows in patches."""
-    windows: Literal["exact", "strided", "masked", "none"] = "exact"
-    """How windows are embedded. `exact`: the paper's. `strided`: at every second position. `masked`: one token each, a
-    fifth of the tokens. `none`: not at all, for lines with normal shots; a part of a line without any is answered with
-    an `error`. After a change embed the shots and calibrate anew."""
-    adaptation: bool | None = None
-    """Choose the prompts per image by their contextual score (Eq. 4). Default: what suits the model, `false` for
-    `bundled`, else `true`."""
-    weighted: bool = False
-    """Weigh the chosen prompts by their contextual score, not equally. Only where `adaptation` chooses."""
-    llm_prompts: bool = True
-    """Use the sentences of the pack besides the template's prompts."""
-    aligner: Literal["auto", "minimal", "minimal-mean", "ridge", "identity"] = "auto"
-    """How prompts move from global to local semantics; `identity` switches the aligner off, `auto` is what suits
-    the model: `identity` for `bundled`, else `minimal`."""
-    temperature: float = Field(default=0.07, gt=0, le=10)
-    """Divides the cosines of Eq. 10 and 11: a lower one drives scores to 0 and 1, a higher one to 0.5. After a change
-    calibrate anew."""
-    few_shot: Literal["evidence", "alfa"] = "evidence"
-    """How normal shots are used: `evidence` compares feature maps of CLIP and tower, each with the say that the shots
-    give it; `alfa` is the paper's reference map."""
-    memory_layers: tuple[Annotated[int, Field(ge=1)], ...] | None = None
-    """Blocks of the CLIP that parts are compared with normal shots in, counted from 1. Default: those at 1/2, 2/3 and
-    5/6 of its depth: 3, 4 and 5 of `bundled`, 6, 8 and 10 of `ViT-B-16-plus-240`."""
-    memory_gain: float | None = Field(default=None, gt=0, le=1000)
-    """Multiplies the distances to normal shots, with `few_shot = "alfa"` only; the paper's is 1. Default: what suits
-    the model, 16 for `bundled`, else 1. After a change calibrate anew."""
-
-    @model_validator(mode="after")
-    def _gain_of_the_reference_map(self) -> MethodSettings:
-        if self.memory_gain is not None and self.few_shot != "alfa":
-            raise ValueError(
-                f'memory_gain {self.memory_gain} decides nothing with few_shot = "{self.few_shot}"; '
-                'set few_shot = "alfa", or leave memory_gain out'
-            )
-        return self
-
-
 class MqttSettings(Section):
     """The broker."""
 
@@ -284,7 +241,7 @@ class Settings(BaseSettings):
     model: ModelSettings = ModelSettings()
     """The CLIP model."""
     method: MethodSettings = MethodSettings()
-    """The parts of ALFA."""
+    """The method that judges, and its parts."""
     mqtt: MqttSettings = MqttSettings()
     """The broker."""
     heatmap: HeatmapSettings = HeatmapSettings()

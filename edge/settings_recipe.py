@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
+from edge.settings_method import MethodSettings
 from edge.settings_section import Label, Section, shows_as_itself
 
 FIRST = 1
@@ -106,5 +107,7 @@ class RecipeSettings(Section):
     """What neighbouring tiles share, in shares of a tile's side."""
     health: HealthSettings = HealthSettings()
     """When a live camera's frame is not judged."""
+    method: MethodSettings | None = None
+    """The method that judges, all of it. Default: that of the table `method`."""
     note: str = Field(default="", max_length=500)
     """What there is to say of the product."""

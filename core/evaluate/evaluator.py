@@ -104,8 +104,9 @@ class ClassEvaluator:
         self._ready(settings, texts, tests, [View(path, digests[path]) for path in (*shots, *normals)])
         for path in normals:
             scored = finite(path, self._score(digests[path], texts, memories, settings))
-            for setting, (score, _) in zip(settings, scored, strict=True):
+            for setting, (score, patch_map) in zip(settings, scored, strict=True):
                 setting.normals.append(score)
+                setting.peaks.append(float(patch_map.max()))
             self._scored()
         pictures = []
         for sample in test:
@@ -121,6 +122,7 @@ class ClassEvaluator:
             train=len(train),
             pictures=tuple(pictures),
             broken=tuple(broken),
+            masks_inverted=survey.inverted,
             notes=(*notes, *survey.notes(root)),
             runs=tuple(
                 run_of(

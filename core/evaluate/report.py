@@ -33,8 +33,10 @@ class Shown:
     verdict: str
     """In words, for instance `anomalous (missed crack)`."""
     score: float
+    contour: float
+    """The heatmap's value that `overlay` has a contour at."""
     image: bytes
-    """JPEG."""
+    """JPEG, with the outline of the true defect where its place is known."""
     overlay: bytes
     """JPEG of the picture under its heatmap."""
 

@@ -102,6 +102,8 @@ class Run(Part):
     hits: tuple[bool | None, ...]
     """Whether the heatmap's peak lies inside the mask, dilated by one patch; None for good parts and without a mask."""
     operation: Operation | None = None
+    pixel_threshold: float | None = None
+    """An area of the heatmap stands out at and above it, calibrated as `operation` is; None where that is."""
     deciles: tuple[Decile, ...] = ()
 
 
@@ -118,6 +120,8 @@ class ClassResult(Part):
     pictures: tuple[Picture, ...]
     broken: tuple[Name, ...]
     """Pictures or masks that could not be read, each with the reason; they are not in `pictures`."""
+    masks_inverted: bool = False
+    """Whether the masks mark what is no defect."""
     notes: tuple[Name, ...] = ()
     """What is odd in the folders, for instance a defect without a mask."""
     runs: tuple[Run, ...]

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from core.calibration import pixel_threshold
 from core.evaluate.few_shot import Judge
 from core.evaluate.metrics import PixelMetrics, deciles, image_metrics, operate
 from core.evaluate.result import Metrics, Picture, Run
@@ -31,6 +32,9 @@ class Setting:
     seed: int
     scores: list[float] = field(default_factory=list)
     normals: list[float] = field(default_factory=list)
+    """Scores of the good parts that the threshold is calibrated from."""
+    peaks: list[float] = field(default_factory=list)
+    """The largest value of the map of each of `normals`."""
     hits: list[bool | None] = field(default_factory=list)
     pixels: PixelMetrics = field(default_factory=PixelMetrics)
     judges: tuple[Judge, ...] = ()
@@ -67,5 +71,6 @@ def run_of(setting: Setting, variant: str, pictures: Sequence[Picture], shots: S
         scores=tuple(setting.scores),
         hits=tuple(setting.hits),
         operation=operation,
+        pixel_threshold=pixel_threshold(setting.peaks, FALSE_ALARM_RATE) if setting.peaks else None,
         deciles=groups,
     )

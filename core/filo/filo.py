@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -12,8 +15,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from core.backbone import DTYPES, Backbone
-from core.bank.feature_maps import FeatureMaps
-from core.bank.indexer import Indexer
 from core.bank.memory import Index, Memory
 from core.bank.tiled_index import AnyIndex, by_tile
 from core.explain import Likeness
@@ -29,16 +30,17 @@ from core.heatmap import to_frame
 from core.identity import refuse_other_texts
 from core.image import Rgb
 from core.inspection import Inspection, merge, refuse_faults
+from core.inspector import Inspector
 from core.method import ALFA, Method
 from core.model_error import ModelError
 from core.packs.pack import PromptPack
 from core.picture import check_frames
 from core.rows import check_rows
-from core.steps import Steps, finish
 from core.tiles import WHOLE, Tiling
 from core.towers import Tower
 from core.vision import Features
-from core.windows import Windows
+
+Gate: TypeAlias = Literal["suspects", "all"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +58,19 @@ class FiloInspection(Inspection):
     position: str | None = None
     boxes: tuple[Box, ...] | None = None
 
+    @property
+    def looked_again(self) -> bool:
+        """Whether Grounding DINO was asked."""
+        return self.boxes is not None
+
+
+@dataclass(frozen=True, eq=False)
+class _Shots:
+    """The feature maps of one frame, [1, R, C, d] of each kind, and the normal shots that they are compared with."""
+
+    maps: tuple[Tensor, ...]
+    index: Index
+
 
 @dataclass(frozen=True, eq=False)
 class _View:
@@ -67,6 +82,7 @@ class _View:
         adapted: The adapted image embedding [1, d], unit length.
         shift: The embedding [1, d] that shifts the contexts.
         texts: What is said of the part.
+        shots: What it is compared with; None: with nothing.
     """
 
     frame: Rgb
@@ -74,15 +90,18 @@ class _View:
     adapted: Tensor
     shift: Tensor
     texts: FiloTexts
+    shots: _Shots | None
 
 
-class Filo:
+class Filo(Inspector[FiloTexts]):
     """FiLo on one model. Not for several threads at once.
 
     Args:
         backbone: The model.
         head: What was trained on it; goes to its device.
         grounding: Grounding DINO, to place prompts and to gate the map; None: without.
+        gate: What Grounding DINO is asked about: `all` frames, or `suspects`, whose score without it reaches their
+            threshold. What is no suspect is no anomaly, so that a threshold that was calibrated without it holds.
         method: How parts are compared with normal shots: its `memory_layers`. FiLo takes evidence only.
         tower: A second model whose feature maps normal shots are compared in, on the same device.
 
@@ -91,30 +110,36 @@ class Filo:
         UnsupportedModelError: FiLo cannot run the model.
     """
 
+    name = "filo"
+
     def __init__(
         self,
         backbone: Backbone,
         head: FiloHead,
         *,
         grounding: Grounding | None = None,
+        gate: Gate = "all",
         method: Method = ALFA,
         tower: Tower | None = None,
     ) -> None:
         check_fits(head, backbone)
         if method.few_shot != "evidence":
             raise ValueError(f"few_shot {method.few_shot!r} averages windows, which FiLo has not; use evidence")
-        self.method = method.on(backbone.traits)
-        self.windows: list[Windows] = []  # as of `Alfa`: none
-        self._indexer = Indexer(backbone, tower, self.method)
-        self.backbone = backbone
+        super().__init__(backbone, method, tower)
         self.grounding = grounding
-        self.tower = tower
+        self.gate = gate
         self.head = head.to(backbone.device)
         self.released = head.record.released
         self.vision = TwoStreamPass(
             backbone.visual, head.record.layers, dtype=DTYPES[backbone.dtype], released=self.released
         )
         self.encoder = TextEncoder(backbone.text, backbone.device, head.record.context)
+
+    @cached_property
+    def basis(self) -> str:
+        """As `Inspector.basis`; scores of suspects are compared with their threshold before the gate is asked."""
+        gate = f" gate {self.grounding.fingerprint}" if self.grounding is not None and self.gate == "all" else ""
+        return f"{super().basis} filo {self.head.fingerprint}{gate}"
 
     @property
     def remark(self) -> str:
@@ -134,53 +159,36 @@ class Filo:
                 made[id(pack)] = self.texts(pack)
         return [made[id(pack)] for pack in chosen]
 
-    def feature_maps(self, shape: tuple[int, int]) -> FeatureMaps:
-        """As `Indexer.feature_maps`."""
-        return self._indexer.feature_maps(shape)
+    @property
+    def keeps_text_half(self) -> bool:
+        """Prompts depend on the frame."""
+        return True
+
+    def texts_sha256(self, pack: PromptPack) -> str:
+        """As `Inspector.texts_sha256`: of the sentences on normal states and on the pack's `[defects]`."""
+        return wording_of(pack).sha256
+
+    @torch.inference_mode()
+    def patches(self, frame: Rgb) -> Tensor:
+        """As `Inspector.patches`."""
+        tokens = self.vision(self.backbone.pixels([frame])).ordinary[-1][0]
+        return F.normalize(tokens, dim=-1).float().cpu().reshape(*self.backbone.grid, -1)
 
     @torch.inference_mode()
     def remember(self, frame: Rgb, shape: tuple[int, int] | None = None, tiling: Tiling = WHOLE) -> Memory:
-        """The memory of one frame, or of its tiles, on the CPU, without windows; as `Alfa.remember`."""
+        """As `Inspector.remember`, without windows."""
         check_frames([frame])
         tiles, shape = tiling.cut(frame), tiling.tile_size(shape or (frame.shape[0], frame.shape[1]))
         patches = self.vision(self.backbone.pixels(tiles)).ordinary[-1]
         return self._indexer.remember(Features(patches[:, 0], (), (), F.normalize(patches, dim=-1)), tiles, shape)
 
-    def index(
-        self,
-        memories: Sequence[Memory],
-        owners: Sequence[int],
-        shape: tuple[int, int],
-        *,
-        limit: int | None = None,
-        tiling: Tiling = WHOLE,
-    ) -> AnyIndex:
-        """What parts are compared with; as `Indexer.index_in_steps`."""
-        return finish(self.index_in_steps(memories, owners, shape, limit=limit, tiling=tiling))
-
-    def index_in_steps(
-        self,
-        memories: Sequence[Memory],
-        owners: Sequence[int],
-        shape: tuple[int, int],
-        *,
-        limit: int | None = None,
-        tiling: Tiling = WHOLE,
-    ) -> Steps[AnyIndex]:
-        """As `Indexer.index_in_steps`."""
-        return self._indexer.index_in_steps(memories, owners, shape, limit=limit, tiling=tiling)
-
-    def hear(self, index: Index, texts: Sequence[tuple[float, float]]) -> Index:
-        """`index` with the text side, as `text_scores` gives it of the shots that are left out in turn."""
-        return self._indexer.hear(index, texts)
-
-    def text_scores(self, frame: Rgb, texts: FiloTexts) -> tuple[float, float]:
-        """The two parts of a frame's score, without normal shots, each in [0, 1]: of the image, and of the map."""
-        inspection = self.inspect([frame], [texts])[0]
+    def text_scores(self, frame: Rgb, text: FiloTexts) -> tuple[float, float]:
+        """As `Inspector.text_scores`."""
+        inspection = self.inspect([frame], [text])[0]
         return inspection.global_score, inspection.local_score
 
     def warm_up(self, batch: int) -> None:
-        """Readies the device for batches of 1 to `batch` frames."""
+        """As `Inspector.warm_up`."""
         black = np.zeros((64, 64, 3), np.uint8)
         with torch.inference_mode():
             self.decode(self.vision(self.backbone.pixels([black] * batch)))
@@ -226,7 +234,7 @@ class Filo:
         indexes: Sequence[AnyIndex | None] | None = None,
         tilings: Sequence[Tiling] | None = None,
         *,
-        suspects: Sequence[float] | None = None,
+        thresholds: Sequence[float] | None = None,
     ) -> list[FiloInspection]:
         """Inspects frames (uint8 [H, W, 3], RGB, of any sizes), each by its own texts, in one pass.
 
@@ -235,25 +243,26 @@ class Filo:
             texts: Of each frame.
             indexes: Of each frame its normal shots, or None. With shots the score is what they and both parts of
                 FiLo's have the say for (`core.bank.evidence`), and the map the mean of both maps.
-            tilings: As of `Alfa.inspect`. Position and boxes of a frame are those of its most anomalous tile.
-            suspects: Of each frame the score from which on Grounding DINO is asked about it. Default: about all.
+            tilings: As of `Inspector.inspect`. Position and boxes of a frame are those of its most anomalous tile.
+            thresholds: With the gate `suspects`, of each frame the score from which on Grounding DINO is asked about
+                it. Default: about none.
 
         Raises:
             ValueError: a frame is something else, there are not as many of each, or an index is not of evidence.
             NotFiniteError: what the model says of a frame is no number.
-            TilingError: as of `Alfa.inspect`.
+            TilingError: as of `Inspector.inspect`.
             OtherIdentityError: a text or an index was made by another model, or for other feature maps.
         """
         check_frames(frames)
         check_rows(len(frames), texts, indexes, tilings=tilings, kind=FiloTexts)
-        if suspects is not None and len(suspects) != len(frames):
-            raise ValueError(f"{len(frames)} frames and {len(suspects)} suspects; give as many, one for each frame")
+        if thresholds is not None and len(thresholds) != len(frames):
+            raise ValueError(f"{len(frames)} frames and {len(thresholds)} thresholds; give as many, one for each frame")
         indexes = indexes or [None] * len(frames)
         tilings = tilings or [WHOLE if index is None else index.tiling for index in indexes]
         rows = [
-            (tile, text, of_tile, suspect)
-            for frame, text, index, tiling, suspect in zip(
-                frames, texts, indexes, tilings, suspects or [0.0] * len(frames), strict=True
+            (tile, text, of_tile, threshold)
+            for frame, text, index, tiling, threshold in zip(
+                frames, texts, indexes, tilings, thresholds or [math.inf] * len(frames), strict=True
             )
             for tile, of_tile in zip(tiling.cut(frame), by_tile(index, tiling), strict=True)
         ]
@@ -276,30 +285,35 @@ class Filo:
         shift = self.shifting(streams.image, adapted)
         maps = self._indexer.maps_of(indexes, frames)
         found = []
-        for row, (frame, text, index, suspect) in enumerate(rows):
+        for row, (frame, text, index, threshold) in enumerate(rows):
             tokens = [one[row : row + 1] for one in decoded]
-            inspection = self._judge(_View(frame, tokens, adapted[row : row + 1], shift[row : row + 1], text), suspect)
-            found.append(inspection if index is None else self._beside_shots(inspection, maps[row], index))
+            shots = None if index is None else _Shots(maps[row], index)
+            view = _View(frame, tokens, adapted[row : row + 1], shift[row : row + 1], text, shots)
+            found.append(self._judge(view, threshold))
         return found
 
-    def _beside_shots(self, inspection: FiloInspection, maps: tuple[Tensor, ...], index: Index) -> FiloInspection:
-        if index.evidence is None:
+    def _beside(self, shots: _Shots | None, inspection: FiloInspection) -> FiloInspection:
+        """An inspection without normal shots, with the say of those."""
+        if shots is None:
+            return inspection
+        evidence = shots.index.evidence
+        if evidence is None:
             raise ValueError("these normal shots are of few_shot = alfa; FiLo takes them as evidence")
         heard = torch.tensor([[inspection.global_score, inspection.local_score]], device=self.backbone.device)
-        score, shots = index.evidence.judge(maps, heard)
+        score, shot_map = evidence.judge(shots.maps, heard)
         height, width = inspection.patch_map.shape
-        s_map = inspection.patch_map + to_frame(shots[0].cpu().numpy(), (height, width))
+        s_map = inspection.patch_map + to_frame(shot_map[0].cpu().numpy(), (height, width))
         return replace(
-            inspection, score=float(score[0]), patch_map=s_map / np.float32(2), memory_score=float(shots.max())
+            inspection, score=float(score[0]), patch_map=s_map / np.float32(2), memory_score=float(shot_map.max())
         )
 
-    def _judge(self, view: _View, suspect: float) -> FiloInspection:
+    def _judge(self, view: _View, threshold: float) -> FiloInspection:
         everywhere = None
-        if self.grounding is None or suspect > 0:
+        if self.grounding is None or self.gate == "suspects":
             everywhere = self.prompts(view.shift, view.texts)
             own = self._own_position(anomaly_map(self.layer_maps(view.decoded, everywhere.labels)))
             inspection = self._score(view, everywhere if own is None else everywhere.at(own), own, None)
-            if self.grounding is None or inspection.score < suspect:
+            if self.grounding is None or inspection.score < threshold:
                 return inspection
         boxes = self.grounding.boxes(view.frame, view.texts.wording, released=self.released)
         position = place(boxes, released=self.released)
@@ -316,7 +330,7 @@ class Filo:
         s_map = anomaly_map(self.layer_maps(view.decoded, labels))
         score, similarity = image_score(view.adapted, labels, s_map)
         patch_map = s_map[0] if boxes is None else gate(s_map[0], boxes)
-        return FiloInspection(
+        inspection = FiloInspection(
             score=_unit(float(score)),
             global_score=_unit(float(similarity)),
             local_score=_unit(float(s_map.max())),
@@ -328,6 +342,7 @@ class Filo:
             position=None if position is None else POSITIONS[position],
             boxes=boxes,
         )
+        return self._beside(view.shots, inspection)
 
     def _own_position(self, s_map: Tensor) -> int | None:
         """The position of the map's [1, H, W] largest value."""

@@ -9,9 +9,11 @@ nearly equal boxes is the best; and a box that reaches over the frame's upper or
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +77,15 @@ class Grounding:
         most = getattr(model.config, "max_text_len", _MOST_TOKENS)
         self._most = min(int(most), _MOST_TOKENS)
 
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256, hexadecimal, of its weights."""
+        digest = hashlib.sha256()
+        for name, value in sorted(self._model.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(value.cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
     def boxes(self, frame: Rgb, wording: Wording, *, released: bool = False) -> tuple[Box, ...]:
         """The boxes of a frame (uint8 [H, W, 3], RGB) whose phrase names what was asked for, best first."""
         found = [box for caption in self._captions(wording) for box in self._ask(frame, caption)]
@@ -112,16 +123,23 @@ class Grounding:
         return kept
 
 
+def require_extra() -> None:
+    """Raises ModelError: the extra `grounding` is not installed."""
+    try:
+        from transformers import GroundingDinoForObjectDetection, GroundingDinoProcessor  # noqa: F401
+    except ImportError as error:
+        raise ModelError(f"Grounding DINO needs transformers ({first_line(error)}): {_REMEDY}") from None
+
+
 def load_grounding(source: str | Path = GROUNDING_DINO, device: torch.device | None = None) -> Grounding:
     """Grounding DINO from a folder, or of a repository that the hub's cache holds. Nothing is downloaded.
 
     Raises:
         ModelError: the extra is not installed, or the weights are not there, damaged, or of another model.
     """
-    try:
-        from transformers import GroundingDinoForObjectDetection, GroundingDinoProcessor
-    except ImportError as error:
-        raise ModelError(f"Grounding DINO needs transformers ({first_line(error)}): {_REMEDY}") from None
+    require_extra()
+    from transformers import GroundingDinoForObjectDetection, GroundingDinoProcessor
+
     folder = Path(source).expanduser()
     name = str(folder) if folder.is_dir() else str(source)
     try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -37,6 +39,12 @@ class Wording:
     abnormal: tuple[str, ...]
     descriptions: tuple[str, ...]
     defects: tuple[str, ...]
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256, hexadecimal, of all of it."""
+        said = json.dumps([self.normal, self.abnormal, self.descriptions, self.defects])
+        return hashlib.sha256(said.encode()).hexdigest()
 
     @property
     def phrases(self) -> tuple[str, ...]:

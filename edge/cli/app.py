@@ -27,6 +27,7 @@ from edge.cli.filo import filo_app
 from edge.cli.generate import generate
 from edge.cli.history import history
 from edge.cli.model import model_app
+from edge.cli.model_options import Checkpoint, MethodName, head_of
 from edge.cli.packs import packs_app
 from edge.cli.recipe import recipe_app
 from edge.cli.score import score
@@ -203,6 +204,8 @@ def bench_command(
     dtype: Dtype = "auto",
     scales: Annotated[str, typer.Option(help="Window sizes in patches, separated by commas.")] = "2,3",
     windows: Annotated[str, typer.Option(help="exact, strided, masked or none.")] = "exact",
+    method_name: MethodName = "alfa",
+    checkpoint: Checkpoint = None,
     batch: Annotated[int, typer.Option(min=1, max=64, help="Frames in one pass.")] = 1,
     rounds: Annotated[int, typer.Option(min=1, help="Passes that are timed.")] = 20,
     as_json: Json = False,
@@ -211,6 +214,7 @@ def bench_command(
     with _explained():
         from core.alfa import Alfa, Method
         from core.backbone import DEFAULT, load_backbone
+        from core.filo.filo import Filo
         from core.weights.store import Store
         from edge.tools.bench import bench
 
@@ -219,8 +223,12 @@ def bench_command(
             method = Method(scales=tuple(int(one) for one in scales.split(",")), windows=windows)
         except ValueError as error:
             raise typer.BadParameter(f"{scales}, {windows}: {error}", param_hint="--scales, --windows") from None
+        head = head_of(method_name, checkpoint)
         backbone = load_backbone(name, weights, device, dtype, Store(store_dir()))
-        report = bench(Alfa(backbone, method, patches=windows == "none"), batch, rounds)
+        if head is not None:
+            report = bench(Filo(backbone, head), batch, rounds)
+        else:
+            report = bench(Alfa(backbone, method, patches=windows == "none"), batch, rounds)
     if as_json:
         show_json(report.model_dump(mode="json", exclude_none=True))
         return
@@ -231,9 +239,8 @@ def bench_command(
     memory = f"host {report.peak_host_mib:.0f} MiB"
     if report.peak_device_mib is not None:
         memory += f", device {report.peak_device_mib:.0f} MiB"
-    used = (
-        f"{report.model.name}, {report.model.device}, {report.model.dtype}, scales {scales}, {windows}, batch {batch}"
-    )
+    parts = "filo" if method_name == "filo" else f"scales {scales}, {windows}"
+    used = f"{report.model.name}, {report.model.device}, {report.model.dtype}, {parts}, batch {batch}"
     out.print(f"{used}: {report.images_per_s:.1f} images/s; peak memory {memory}", soft_wrap=True)
 
 
@@ -272,12 +279,15 @@ def _check_files(settings: Settings) -> None:
     from core.packs.pack import load_pack
     from core.weights.source import find
     from core.weights.store import Store
+    from edge.inspection.methods import check_method, method_of
 
+    store = Store(store_dir(settings.model.store))
     for line in settings.lines.values():
         load_pack(line.pack)
+        check_method(method_of(settings, line), store)
     resolve_dtype(settings.model.dtype, resolve_device(settings.model.device))
     if settings.model.name not in (BUNDLED, UNTRAINED):
-        find(settings.model.name, settings.model.weights or "", Store(store_dir(settings.model.store)))
+        find(settings.model.name, settings.model.weights or "", store)
 
 
 @config_app.command("show")

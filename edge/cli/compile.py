@@ -37,7 +37,7 @@ def compile_packs(
         from core.packs.compiled import CompiledPacks
         from core.packs.pack import list_packs, load_pack
         from core.weights.store import Store
-        from edge.inspection.recipe_loader import overrides_of
+        from edge.inspection.methods import overrides_of
 
         packs = [load_pack(name) for name in names or list_packs()]
         chosen = ModelSettings(

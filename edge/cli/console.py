@@ -45,6 +45,10 @@ def _print_recipe(name: str, line: dict[str, Any]) -> None:
     threshold = f"threshold {line['threshold']:.4f} ({recipe['threshold_source']})"
     judged_by = f"recipe {recipe['name']} ({recipe['number']}), pack {recipe['pack']} {recipe['pack_version']}"
     out.print(f"line {name}: {judged_by}, {shots}, {threshold}", soft_wrap=True)
+    if (method := line["method"]) is not None and method["name"] == "filo":
+        kept = "the model's text half stays in memory" if method["text_half"] else None
+        told = "; ".join(filter(None, (f"line {name}: FiLo, head {method['head'][:12]}", method["remark"], kept)))
+        out.print(told, soft_wrap=True)
 
 
 def _print_health(name: str, line: dict[str, Any]) -> None:

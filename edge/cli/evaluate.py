@@ -14,7 +14,7 @@ from rich.text import Text
 
 from core.printable import encodable
 from edge.cli.explained import explained
-from edge.cli.model_options import overrides, say_assumed
+from edge.cli.model_options import Checkpoint, check_head, overrides, say_assumed
 from edge.cli.terminal import Terminal, counted
 from edge.settings import ModelSettings, store_dir
 from edge.settings_file import ConfigError, Problem
@@ -38,10 +38,7 @@ def evaluate(
     shots: Annotated[str, typer.Option(help="Numbers of normal shots, separated by commas.")] = "0",
     seeds: Annotated[int, typer.Option(min=1, max=100, help="Random draws of the shots.")] = 5,
     method: Annotated[str, typer.Option(help="alfa, winclip or filo.")] = "alfa",
-    checkpoint: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(help="FiLo's head: a name in the store, or a file."),
-    ] = None,
+    checkpoint: Checkpoint = None,
     ablate: Annotated[bool, typer.Option("--ablate", help="Also run what is left without each part.")] = False,
     model: Annotated[
         Optional[str],  # noqa: UP045
@@ -103,11 +100,7 @@ def evaluate(
             cut = parse_tiles(tiles)
         except TilingError as error:
             raise typer.BadParameter(str(error), param_hint="--tiles") from None
-        if checkpoint is not None and method != "filo":
-            raise typer.BadParameter("it is for --method filo", param_hint="--checkpoint")
-        if method == "filo" and checkpoint is None:
-            remedy = "FiLo needs a head: name one, as `alfa-edge filo train` or `filo import` makes it"
-            raise typer.BadParameter(remedy, param_hint="--checkpoint")
+        check_head(method, checkpoint)
         if method == "filo" and cut != (1, 1):
             raise typer.BadParameter("FiLo takes whole pictures: leave it at 1x1", param_hint="--tiles")
         few = _few(method, few_shot, scorer, within, augment, numbers)

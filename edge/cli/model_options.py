@@ -1,17 +1,25 @@
-"""What commands on pictures say of a model: its input size, and what is assumed of its weights."""
+"""What commands on pictures say of model and method: its input size, what is assumed of its weights, FiLo's head."""
 
 from __future__ import annotations
 
 import re
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
+from edge.settings import store_dir
+
 if TYPE_CHECKING:
     from core.backbone import Backbone
+    from core.filo.head import FiloHead
     from core.overrides import Overrides
 
+MethodName = Annotated[str, typer.Option("--method", help="alfa or filo.")]
+Checkpoint = Annotated[
+    Optional[str],  # noqa: UP045 - typer reads it at run time on Python 3.10 too
+    typer.Option(help="FiLo's head: a name in the store, or a file."),
+]
 _SIZE = re.compile(r"(\d{1,5})(?:x(\d{1,5}))?")
 
 
@@ -27,6 +35,31 @@ def overrides(image_size: str | None) -> Overrides:
         )
     height, width = found.groups()
     return Overrides(image_size=int(height) if width is None else (int(height), int(width)))
+
+
+def check_head(method: str, checkpoint: str | None) -> None:
+    """Raises BadParameter unless `--checkpoint` names a head where `--method` is filo, and none elsewhere."""
+    if checkpoint is not None and method != "filo":
+        raise typer.BadParameter("it is for --method filo", param_hint="--checkpoint")
+    if method == "filo" and checkpoint is None:
+        remedy = "FiLo needs a head: name one, as `alfa-edge filo train` or `filo import` makes it"
+        raise typer.BadParameter(remedy, param_hint="--checkpoint")
+
+
+def head_of(method: str, checkpoint: str | None) -> FiloHead | None:
+    """FiLo's head as `--method` and `--checkpoint` name it; None for alfa.
+
+    Raises:
+        BadParameter: there is another method, or no head where one is needed.
+        ModelError: the head cannot be had.
+    """
+    from core.filo.heads import find_head
+    from core.weights.store import Store
+
+    if method not in ("alfa", "filo"):
+        raise typer.BadParameter(f"{method}: use alfa or filo", param_hint="--method")
+    check_head(method, checkpoint)
+    return None if checkpoint is None else find_head(checkpoint, Store(store_dir()))
 
 
 def say_assumed(backbone: Backbone) -> None:

@@ -11,7 +11,7 @@ import typer
 from rich.table import Table
 
 from edge.cli.explained import explained
-from edge.cli.model_options import overrides
+from edge.cli.model_options import Checkpoint, MethodName, head_of, overrides
 from edge.cli.terminal import Terminal, show_json, styled
 from edge.settings import store_dir
 
@@ -30,6 +30,8 @@ def score(
         typer.Option(help="A model of open_clip. Default: ViT-B-16-plus-240 with --weights, else bundled."),
     ] = None,
     weights: Annotated[Optional[str], typer.Option(help="A weights file, or a tag that was fetched.")] = None,  # noqa: UP045
+    method: MethodName = "alfa",
+    checkpoint: Checkpoint = None,
     device: Annotated[str, typer.Option(help="cuda, cuda:N or cpu; used or refused.")] = "cpu",
     dtype: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = "auto",
     image_size: Annotated[
@@ -54,6 +56,7 @@ def score(
     with explained():
         from core.backbone import UNTRAINED
         from core.detector import Detector
+        from core.method import ALFA
         from edge.tools.score import (
             find_normal,
             find_pictures,
@@ -65,6 +68,7 @@ def score(
 
         if threshold is not None and not math.isfinite(threshold):
             raise typer.BadParameter(f"{threshold}: it is a number from 0 to 1", param_hint="--threshold")
+        head = head_of(method, checkpoint)
         if normal is None and tower not in ("auto", "none"):
             raise typer.BadParameter("a tower compares with good parts: name them with --normal", param_hint="--tower")
         shots = [] if normal is None else find_normal(normal)
@@ -81,6 +85,7 @@ def score(
             tiles=tiles,
             overlap=overlap,
             threshold=threshold,
+            method=head or ALFA,
             store=store_dir(),
         )
         scored = list(score_pictures(detector, pictures, heatmaps, batch))

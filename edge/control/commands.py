@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 from dataclasses import asdict
+from typing import Any
 
 from pydantic import Field
 
@@ -16,6 +17,7 @@ from edge.control.learn_commands import LEARN_COMMANDS
 from edge.control.next_parts import next_parts
 from edge.control.recipe_commands import RECIPE_COMMANDS
 from edge.control.shot_commands import SHOT_COMMANDS, score_and_peak
+from edge.inspection.recipe import LoadedRecipe
 from edge.messages import RecipeChoice
 from edge.storage.backup import write_backup
 from edge.topics import line_name
@@ -60,7 +62,8 @@ class Backup(Arguments):
 def _status(dispatcher: Dispatcher, _arguments: NoArguments, _caller: Caller) -> Result:
     lines = {}
     for name, line in dispatcher.lines.items():
-        judged_by, recipe = line.recipes.active.judged_by, line.recipes.active.loaded
+        active = line.recipes.active
+        judged_by, recipe = line.recipes.judged_by(active), active.loaded
         drift = recipe.drift if recipe is not None else None
         lines[name] = line.health().model_dump(mode="json") | {
             "seq": line.seq,
@@ -68,12 +71,22 @@ def _status(dispatcher: Dispatcher, _arguments: NoArguments, _caller: Caller) ->
             "recipe": judged_by.wire.model_dump(mode="json"),
             "threshold": judged_by.threshold,
             "provisional": judged_by.provisional,
+            "method": _method_part(recipe) if recipe is not None else None,
             "bank": judged_by.bank.model_dump(mode="json"),
             "weights": recipe.weights if recipe is not None else {},
             "smallest_defect": recipe.smallest_defect() if recipe is not None else None,
             "drift": asdict(drift.state) if drift is not None else None,
         }
     return {"lines": lines}, ()
+
+
+def _method_part(recipe: LoadedRecipe) -> dict[str, Any]:
+    return {
+        "name": recipe.model.method,
+        "head": recipe.model.head,
+        "remark": recipe.inspector.remark or None,
+        "text_half": recipe.inspector.keeps_text_half,
+    }
 
 
 def _snapshot(dispatcher: Dispatcher, arguments: OfLine, _caller: Caller) -> Result:

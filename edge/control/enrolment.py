@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from core.alfa import Alfa
 from core.bank.augment import turns
 from core.bank.memory_bank import Shot
 from core.bank.shot_checks import Flag, Look, check_shot, look_at
@@ -18,6 +17,7 @@ from core.bank.tiled_index import left_out
 from core.calibration import calibrate, leave_one_out, pixel_threshold
 from core.drift import DriftTest
 from core.image import Rgb
+from core.inspector import AnyInspector
 from edge.clock import utc_now
 from edge.control import provisional
 from edge.control.shot_features import ShotFeatures
@@ -56,16 +56,14 @@ class Enrolment:
 
     def __init__(
         self,
-        alfa: Alfa,
         scorer: Inference,
         database: SettingsDatabase,
         lines: Mapping[str, LineRecipes],
     ) -> None:
         """`lines`: the recipes of each line."""
-        self._alfa = alfa
         self._database = database
         self._lines = lines
-        self._features = ShotFeatures(alfa, scorer, database)
+        self._features = ShotFeatures(scorer, database)
         self._looks: dict[int, Look] = {}
         self._drifts: dict[str, tuple[LineCalibration, DriftTest]] = {}
         self._turns = Turns()
@@ -78,14 +76,10 @@ class Enrolment:
         """
         return self._turns.of(slot.stored.key)
 
-    @property
-    def fingerprint(self) -> str:
-        """Of the model."""
-        return self._alfa.backbone.fingerprint
-
     def needs_shots(self, slot: RecipeSlot) -> bool:
-        """Whether every part is answered with an error until there are shots: without windows there is no map."""
-        return self._alfa.method.windows == "none" and slot.ready.index is None
+        """Whether every part is answered with an error until there are shots."""
+        recipe = slot.ready
+        return recipe.inspector.needs_shots and recipe.index is None
 
     def recipe(self, recipe: LoadedRecipe) -> LoadedRecipe:
         """`recipe` with its shots and its last calibration, if that is of this pack and all else scores are of.
@@ -104,7 +98,7 @@ class Enrolment:
         recipe = replace(recipe, wire=recipe.wire.model_copy(update={"basis": basis}))
         index = self._features.index(recipe, self._features.views(recipe))
         index = self._features.hear(recipe, index, (basis, recipe.wire.pack_sha256))
-        sees, size = self._features.sees(index), self._features.size(recipe)
+        sees, size = self._features.sees(recipe.inspector, index), self._features.size(recipe)
         changed = replace(recipe, index=index, bank=bank, drift=None, sees=sees, size=size)
         if kept is None:
             return self._uncalibrated(changed)
@@ -158,10 +152,8 @@ class Enrolment:
         That is model, method, the texts that the file is rendered to, region and its tiles, and how the shots are used.
         """
         roi, shots = recipe.settings.roi, recipe.settings.shots
-        tower = None if self._alfa.tower is None else self._alfa.tower.fingerprint
         tiles, overlap = recipe.settings.tiles, recipe.settings.overlap
-        model = f"{self._alfa.backbone.fingerprint} {tower}"
-        basis = f"{model} {self._alfa.method!r} {recipe.texts_sha256} {roi!r} {shots!r}"
+        basis = f"{recipe.inspector.basis} {recipe.texts_sha256} {roi!r} {shots!r}"
         if tiles != (1, 1):  # of one without tiles what was calibrated before there were any still holds
             basis += f" {tiles!r} {overlap!r}"
         return hashlib.sha256(basis.encode()).hexdigest()
@@ -257,15 +249,17 @@ class Enrolment:
             if loaded is not None:
                 slot.settle(self.recipe(loaded))
 
-    def ask(self, work: Callable[[Alfa], T]) -> T:
-        """What `work` makes of the method; safe from any thread, and short, as frames wait meanwhile."""
-        return self._features.ask(work)
+    def ask(self, inspector: AnyInspector, work: Callable[[AnyInspector], T]) -> T:
+        """What `work` makes of a method; safe from any thread, and short, as frames wait meanwhile."""
+        return self._features.ask(inspector, work)
 
     def score(self, image: Rgb, recipe: LoadedRecipe) -> tuple[float, float]:
         """S of a picture and the peak of its heatmap, as a line would find them; safe from any thread."""
         tiling = recipe.tiling((image.shape[0], image.shape[1]))
-        seen = self.ask(lambda alfa: alfa.inspect([image], [recipe.text], [recipe.index], [tiling])[0])
-        return seen.score, float(seen.patch_map.max())
+        inspection = self.ask(
+            recipe.inspector, lambda inspector: inspector.inspect([image], [recipe.text], [recipe.index], [tiling])[0]
+        )
+        return inspection.score, float(inspection.patch_map.max())
 
     def leave_one_out(self, slot: RecipeSlot) -> list[tuple[float, float]]:
         """What each of the recipe's shots scores against the others: S and the peak of the heatmap.
@@ -282,7 +276,7 @@ class Enrolment:
         if index is not None and index.weights:
             if recipe.bank.shots < 2:
                 raise ValueError(f"leaving one out takes 2 shots or more, not {recipe.bank.shots}; enrol another")
-            return self.ask(lambda _alfa: left_out(index))
+            return self.ask(recipe.inspector, lambda _: left_out(index))
         shots = self._database.run(lambda tables: tables.bank.shots(recipe.key))
         first = max(0, len(shots) - (most or len(shots)))
         found: dict[int, tuple[float, float]] = {}
@@ -290,7 +284,7 @@ class Enrolment:
         def score(place: int, _others: tuple[int, ...]) -> float:
             if place < first:
                 return 0.0
-            others = self._features.without(recipe, recipe.index, shots[place].id)
+            others = self._features.without(recipe, shots[place].id)
             found[place] = self.score(self._features.picture(shots[place].id), replace(recipe, index=others))
             return found[place][0]
 

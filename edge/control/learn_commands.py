@@ -102,7 +102,7 @@ def _suggest(dispatcher: Dispatcher, arguments: Suggest, caller: Caller) -> Resu
             kept.append(f"line {arguments.line}, verdict {seen.seq}", seen.image)
             seqs.append(seen.seq)
             scores.append(seen.inspection.score)
-    ranked = rank(dispatcher, kept.images())
+    ranked = rank(dispatcher, slot, kept.images())
     chosen = choose(kept.images(), ranked.order, arguments.count)
     found: list[Enrolled] = []
     if arguments.enrol:

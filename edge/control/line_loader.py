@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from core.alfa import Alfa
 from core.tiles import most_tiles
 from edge.control.enrolment import Enrolment
 from edge.control.recipe_management import RecipeManagement
 from edge.inference import Inference
+from edge.inspection.methods import Methods
 from edge.inspection.recipe_loader import Recipes
 from edge.ops.alarms import Alarms
 from edge.ops.worker import Workers
@@ -37,7 +37,7 @@ class LoadedLines:
 
 def load_lines(
     settings: Settings,
-    alfa: Alfa,
+    methods: Methods,
     database: SettingsDatabase,
     workers: Workers,
     alarms: Alarms,
@@ -47,7 +47,7 @@ def load_lines(
 
     Args:
         settings: Of the service.
-        alfa: Its method on its model.
+        methods: On its model.
         database: Is open.
         workers: Who watches the threads.
         alarms: Where it is told what the disk does not take.
@@ -61,16 +61,15 @@ def load_lines(
     recipes = RecipeManagement(settings.lines, database, workers, alarms)
     rows = [max(map(most_tiles, recipes.tiles(line))) for line in settings.lines]
     batch = max([min(settings.model.batch, sum(rows)), *rows])  # a frame is not parted between passes
-    inference = Inference(alfa, batch, workers)
+    inference = Inference(batch, workers)
     stack.callback(inference.stop)
     inference.start()
-    loader = Recipes(alfa, settings.model, inference)
-    enrolment = Enrolment(alfa, inference, database, recipes.lines)
+    loader = Recipes(settings, methods, inference)
+    enrolment = Enrolment(inference, database, recipes.lines)
     stack.callback(recipes.stop)
-    recipes.start(loader, enrolment)
+    recipes.start(loader, enrolment, batch=batch)
     with loader.text_half():
         for line in recipes.lines.values():
             recipes.load(line.active)
-    inference.ask(lambda alfa: alfa.warm_up(batch)).result()
     paused = database.run(lambda tables: {name: tables.paused(name) for name in settings.lines})
     return LoadedLines(inference, recipes, enrolment, {name: who for name, who in paused.items() if who is not None})

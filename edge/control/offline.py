@@ -12,8 +12,9 @@ from edge.control.line_control import SeenQueue, TriggeredPart
 from edge.control.recipe_management import RecipeManagement
 from edge.inference import Inference
 from edge.inspection.line_recipes import LineRecipes
+from edge.inspection.methods import Methods
 from edge.inspection.recipe import LoadedRecipe
-from edge.inspection.recipe_loader import Recipes, make_alfa
+from edge.inspection.recipe_loader import Recipes
 from edge.messages import LineHealth
 from edge.ops.alarms import Alarms
 from edge.ops.lock import hold_state
@@ -92,13 +93,13 @@ def offline_dispatcher(settings: Settings, bare: bool = False, ready: bool = Tru
         database.start()
         alarms = Alarms()
         recipes = RecipeManagement(settings.lines, database, alarms=alarms)
-        alfa = make_alfa(settings.model, settings.method)
-        inference = Inference(alfa, 1)
+        methods = Methods(settings.model)
+        inference = Inference(1)
         stack.callback(inference.stop)
         inference.start()
-        loader = Recipes(alfa, settings.model, inference)
+        loader = Recipes(settings, methods, inference)
         history = History(folder)
-        enrolment = Enrolment(alfa, inference, database, recipes.lines)
+        enrolment = Enrolment(inference, database, recipes.lines)
         stack.callback(recipes.stop)
         recipes.start(loader, enrolment, bare=bare)
         stack.enter_context(loader.text_half())

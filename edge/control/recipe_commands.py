@@ -120,7 +120,7 @@ def _list(dispatcher: Dispatcher, _arguments: NoArguments, _caller: Caller) -> R
             }
             for slot in line.recipes.slots
         ]
-    judged_by = {name: line.recipes.active.judged_by.wire for name, line in dispatcher.lines.items()}
+    judged_by = {name: line.recipes.active.wire for name, line in dispatcher.lines.items()}
     return {
         "packs": list_packs(),
         "lines": {name: wire.model_dump(mode="json") for name, wire in judged_by.items()},
@@ -289,8 +289,8 @@ def changed_part(before: StoredRecipe | None, after: StoredRecipe) -> dict[str, 
 
 
 def _judges_by(slot: RecipeSlot) -> dict[str, Any]:
-    judged_by = slot.judged_by
-    return {"recipe": judged_by.wire.model_dump(mode="json"), "threshold": judged_by.threshold}
+    recipe = slot.ready
+    return {"recipe": recipe.wire.model_dump(mode="json"), "threshold": recipe.threshold}
 
 
 RECIPE_COMMANDS: dict[str, Command] = {

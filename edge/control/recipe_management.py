@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from core.database.database import DatabaseError
+from core.inspector import AnyInspector
 from core.packs.pack import PackError, load_pack
 from core.tiles import Tiles
 from edge.clock import monotonic
@@ -63,7 +64,8 @@ class RecipeManagement:
         self._alarms = alarms or Alarms()
         self._loader: Recipes | None = None
         self._enrolment: Enrolment | None = None
-        self._bare = False
+        self._batch, self._bare = 0, False
+        self._warm: set[AnyInspector] = set()  # methods that were warmed up
         self._lock = threading.Lock()  # guards what follows
         self._wanted: deque[RecipeSlot] = deque()
         self._unkept: dict[str, int] = {}  # by line, the active recipe that the disk has not taken
@@ -71,9 +73,16 @@ class RecipeManagement:
         self.lines = {line: self._read(line, settings) for line, settings in configured.items()}
         self._worker = Worker(workers, "recipes", self._work, patience_s=_PATIENCE_S, vital=False)
 
-    def start(self, loader: Recipes, enrolment: Enrolment, *, bare: bool = False) -> None:
-        """From now on recipes can be made ready; `bare`: without their shots, which are to be mended."""
-        self._loader, self._enrolment, self._bare = loader, enrolment, bare
+    def start(self, loader: Recipes, enrolment: Enrolment, *, batch: int = 0, bare: bool = False) -> None:
+        """From now on recipes can be made ready.
+
+        Args:
+            loader: Of packs and methods.
+            enrolment: Of shots and calibrations.
+            batch: The rows of the largest pass, for which a method is warmed up; 0: it is not.
+            bare: Without their shots, which are to be mended.
+        """
+        self._loader, self._enrolment, self._batch, self._bare = loader, enrolment, batch, bare
         self._worker.start()
 
     def stop(self) -> None:
@@ -247,6 +256,10 @@ class RecipeManagement:
                 f"is configured with `alfa-edge recipe reset --line {stored.line}`"
             ) from error
         loaded = self._loader.load(stored, pack)
+        inspector, batch = loaded.inspector, self._batch
+        if batch and inspector not in self._warm:  # else its first part would wait
+            self._enrolment.ask(inspector, lambda method: method.warm_up(batch))
+            self._warm.add(inspector)
         return loaded if self._bare else self._enrolment.recipe(loaded)
 
     def _read(self, line: str, settings: LineSettings) -> LineRecipes:

@@ -228,7 +228,7 @@ def _from_history(
         arguments.line,
         since=since,
         until=until,
-        fingerprint=dispatcher.enrolment.fingerprint,
+        fingerprint=recipe.model.fingerprint,
         pack_sha256=recipe.wire.pack_sha256,
         bank_revision=recipe.bank.revision,
         basis=recipe.wire.basis,
@@ -288,11 +288,11 @@ def _feedback(dispatcher: Dispatcher, arguments: Feedback, caller: Caller) -> Re
         "feedback": kept,
         "score": entry.score,
         "threshold": entry.threshold,
-        "threshold_now": slot.judged_by.threshold,
+        "threshold_now": line.recipes.judged_by(slot).threshold,
         "picture": picture is not None,
         "missing": missing,
         "pictures": [enrolled_part(enrolled) for enrolled in found],
-        "bank": slot.judged_by.bank.model_dump(),
+        "bank": line.recipes.judged_by(slot).bank.model_dump(),
     }, ()
 
 

@@ -6,13 +6,13 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
-from core.alfa import Alfa
 from core.bank.augment import augment, variants
 from core.bank.memory import Index, Memory
 from core.bank.memory_bank import FeaturesOfOthersError, Shot
 from core.bank.tiled_index import AnyIndex, TiledIndex
 from core.encoding import Encoding, encoding_of
 from core.image import Rgb
+from core.inspector import AnyInspector
 from core.steps import Steps
 from core.tiles import WHOLE, Tiling, tiling_of
 from edge.inference import Inference
@@ -34,14 +34,13 @@ class ShotFeatures:
     thread gets jobs that only write.
     """
 
-    def __init__(self, alfa: Alfa, scorer: Inference, database: SettingsDatabase) -> None:
-        self._alfa = alfa
+    def __init__(self, scorer: Inference, database: SettingsDatabase) -> None:
         self._scorer = scorer
         self._database = database
 
-    def ask(self, work: Callable[[Alfa], T]) -> T:
-        """What `work` makes of the method in the device's thread; it is short, as parts wait meanwhile."""
-        return self._scorer.ask(work).result()
+    def ask(self, inspector: AnyInspector, work: Callable[[AnyInspector], T]) -> T:
+        """What `work` makes of a method in the device's thread; it is short, as parts wait meanwhile."""
+        return self._scorer.ask(inspector, work).result()
 
     def make(self, recipe: LoadedRecipe, image: Rgb) -> dict[int, Memory]:
         """Of a picture and, as the recipe's settings want, of it turned and mirrored; on the CPU.
@@ -54,13 +53,14 @@ class ShotFeatures:
         found = {}
         for variant in variants(recipe.settings.shots.augment):
             view = augment(image, variant)
-            found[variant] = self.ask(partial(Alfa.remember, frame=view, shape=shape, tiling=tiling))
+            remember = partial(type(recipe.inspector).remember, frame=view, shape=shape, tiling=tiling)
+            found[variant] = self.ask(recipe.inspector, remember)
         return found
 
     def encoding(self, recipe: LoadedRecipe, image: Rgb | None = None) -> Encoding:
         """What the recipe's features are made by; for one that has no shot yet, those of `image`."""
         shape = self._shape(recipe, image)
-        return encoding_of(self._alfa, shape, self._tiling(recipe, shape))
+        return encoding_of(recipe.inspector, shape, self._tiling(recipe, shape))
 
     def views(self, recipe: LoadedRecipe) -> list[ShotView]:
         """The features of the recipe's shots: those that others made, or that are not there, are made anew first.
@@ -116,21 +116,24 @@ class ShotFeatures:
         memories, owners = [memory for _, _, memory in views], [shot.id for shot, _, _ in views]
         limit = recipe.settings.shots.limit
         tiling = self._tiling(recipe, shape)
-        return self._in_steps(self._alfa.index_in_steps(memories, owners, shape, limit=limit, tiling=tiling))
+        inspector = recipe.inspector
+        steps = inspector.index_in_steps(memories, owners, shape, limit=limit, tiling=tiling)
+        return self._in_steps(inspector, steps)
 
-    def sees(self, index: AnyIndex | None) -> tuple[int, int]:
+    def sees(self, inspector: AnyInspector, index: AnyIndex | None) -> tuple[int, int]:
         """Height and width of the model's finest input, pixels, where parts are compared with `index`."""
         tile = None if index is None else index.tiles[0].shape
-        return self._alfa.backbone.pixels.size if tile is None else self._alfa.feature_maps(tile).sees
+        return inspector.backbone.pixels.size if tile is None else inspector.feature_maps(tile).sees
 
     def size(self, recipe: LoadedRecipe) -> tuple[int, int] | None:
         """Height and width of the recipe's pictures, pixels, as its shots or its region tell; else None."""
         roi = recipe.settings.roi
         return self._shape(recipe) or (None if roi is None else (roi.height, roi.width))
 
-    def without(self, recipe: LoadedRecipe, index: AnyIndex | None, shot: int) -> AnyIndex | None:
-        """The index of the other shots, taken from `index` of all of them: nothing is thinned for each anew."""
-        if index is not None and (others := self.ask(lambda _alfa: index.without(shot))) is not None:
+    def without(self, recipe: LoadedRecipe, shot: int) -> AnyIndex | None:
+        """The index of the recipe's other shots, taken from that of all of them: nothing is thinned for each anew."""
+        index = recipe.index
+        if index is not None and (others := self.ask(recipe.inspector, lambda _: index.without(shot))) is not None:
             return others
         # So few features are kept that all of a kind are the shot's own.
         return self.index(recipe, [view for view in self.views(recipe) if view[0].id != shot])
@@ -153,7 +156,7 @@ class ShotFeatures:
         if tile.evidence is None:
             return tile
         texts = [self._text_scores(shot, place, tiling, recipe, basis) for shot in tile.evidence.owners]
-        return self.ask(lambda alfa: alfa.hear(tile, texts))
+        return self.ask(recipe.inspector, lambda inspector: inspector.hear(tile, texts))
 
     def _text_scores(
         self, shot: int, place: int, tiling: Tiling, recipe: LoadedRecipe, basis: tuple[str, str]
@@ -164,7 +167,7 @@ class ShotFeatures:
         if kept is not None:
             return kept
         tile = tiling.cut(self.picture(shot))[place]
-        scores = self.ask(partial(Alfa.text_scores, frame=tile, text=recipe.text))
+        scores = self.ask(recipe.inspector, lambda inspector: inspector.text_scores(tile, recipe.text))
         self._database.run(lambda tables: tables.keep_shot_texts(shot, *basis, scores))
         return scores
 
@@ -180,17 +183,17 @@ class ShotFeatures:
             shape = (image.shape[0], image.shape[1])
         return shape
 
-    def _in_steps(self, steps: Steps[T]) -> T:
+    def _in_steps(self, inspector: AnyInspector, steps: Steps[T]) -> T:
         """The result of `steps`, each of them done in the device's thread when it is its turn."""
         result: list[Any] = []
 
-        def step(_alfa: Alfa) -> bool:
+        def step(_inspector: AnyInspector) -> bool:
             try:
                 next(steps)
             except StopIteration as end:
                 result.append(end.value)
             return not result
 
-        while self.ask(step):
+        while self.ask(inspector, step):
             pass
         return result[0]  # type: ignore[no-any-return]

@@ -207,7 +207,14 @@ class Acquisition:
         tiling = recipe.tiling((request.image.shape[0], request.image.shape[1]))
         try:
             judging = self._inference.submit(
-                request.image, recipe.text, recipe.index, line=self._line, due=due, tiling=tiling
+                recipe.inspector,
+                request.image,
+                recipe.text,
+                recipe.index,
+                line=self._line,
+                due=due,
+                tiling=tiling,
+                threshold=recipe.threshold,
             )
         except InferenceStoppedError:
             self._issuer.put(fault_of(request, "stopping", "the service is stopping"))

@@ -20,7 +20,7 @@ from edge.inspection.recipe import Seen, Watchers
 from edge.inspection.request import InspectionRequest, Outcome, fault_of
 from edge.inspection.services import Services
 from edge.inspection.verdict import is_anomalous, make_error, make_verdict
-from edge.messages import Decision, Fault, Model, Verdict, uuid7
+from edge.messages import Decision, Fault, Verdict, uuid7
 from edge.ops.logs import line_log
 from edge.ops.worker import STOP_S, Worker
 from edge.settings import LineSettings
@@ -67,7 +67,6 @@ class Issuer:
         self,
         line: str,
         settings: LineSettings,
-        model: Model,
         recipes: LineRecipes,
         counters: Counters,
         watchers: Watchers,
@@ -84,7 +83,6 @@ class Issuer:
         self._line = line
         self._log = line_log(__name__, line)
         self._settings = settings
-        self._model = model
         self._recipes = recipes
         self._counters = counters
         self._watchers = watchers
@@ -236,8 +234,7 @@ class Issuer:
                 identity,
                 request,
                 outcome.fault,
-                judged_by(recipe) if recipe is not None else slot.judged_by,
-                self._model,
+                judged_by(recipe) if recipe is not None else self._recipes.judged_by(slot),
                 issued=issued,
                 generation=self.generation,
             )
@@ -248,7 +245,6 @@ class Issuer:
             identity,
             request,
             scored,
-            self._model,
             issued=issued,
             now=monotonic(),
             archive=self._place(issued, seq, identity, "anomaly" if anomalous else "normal"),
@@ -369,13 +365,14 @@ class Issuer:
         recipe, image, services = request.recipe, request.image, self._services
         if scored is None:
             if image is not None:
-                services.archive.keep(verdict, image, None)
+                services.archive.keep(verdict, image)
             return
         assert image is not None
         assert recipe is not None
         if verdict.heatmap is not None:
             services.heatmaps.send(services.publisher, verdict, scored.inspection, image)
-        services.archive.keep(verdict, image, scored.inspection.heatmap if verdict.verdict == "anomaly" else None)
+        heatmap = scored.inspection.heatmap if verdict.verdict == "anomaly" else None
+        services.archive.keep(verdict, image, heatmap, recipe.pixel_threshold)
         self._watchers.show(Seen(image, scored.inspection, recipe, verdict.seq))
         if recipe.drift is not None:
             recipe.drift.update(scored.inspection.score)

@@ -15,7 +15,7 @@ from edge.inspection.recipe import LoadedRecipe, Seen, Watchers
 from edge.inspection.request import InspectionRequest, fault_of
 from edge.inspection.services import Services
 from edge.inspection.status import Status
-from edge.messages import Fault, LineHealth, LineStats, Model
+from edge.messages import Fault, LineHealth, LineStats
 from edge.ops.alarms import Alarm
 from edge.ops.metrics import Gauges
 from edge.ops.worker import STOP_S
@@ -32,7 +32,6 @@ class Line:
         name: str,
         settings: LineSettings,
         recipes: LineRecipes,
-        model: Model,
         camera: Camera,
         services: Services,
     ) -> None:
@@ -42,7 +41,7 @@ class Line:
         self.recipes = recipes
         self._watchers = Watchers()
         self._services = services
-        self._issuer = Issuer(name, settings, model, recipes, self.counters, self._watchers, services)
+        self._issuer = Issuer(name, settings, recipes, self.counters, self._watchers, services)
         self._status = Status(name, self.counters, camera, recipes, self._issuer, services)
         self._acquisition = Acquisition(
             name, settings, camera, services.inference, recipes, self._issuer, services.workers
@@ -216,7 +215,10 @@ class Line:
         if (waiting := self._issuer.open_besides(request)) >= self.settings.queue:
             return Fault(code="queue_full", message=f"{waiting} parts wait already")
         due = float("inf") if request.due is None else request.due - ANSWER_S
-        behind_s = self._services.inference.ready_at(self.line) - due
+        recipe = None if request.slot is None else request.slot.loaded
+        if recipe is None:  # it waits for its recipe first
+            return None
+        behind_s = self._services.inference.ready_at(recipe.inspector, self.line) - due
         if behind_s > 0:
             message = f"with the parts of all lines before it, it would be judged {behind_s:.1f} s after its deadline"
             return Fault(code="queue_full", message=message)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from edge.inspection.recipe import NO_SHOTS, LoadedRecipe
-from edge.messages import ActiveRecipe, Bank, Recipe
+from edge.messages import ActiveRecipe, Bank, Model, Recipe
 from edge.settings_recipe import FIRST
 from edge.storage.recipe_tables import StoredRecipe
 
@@ -30,11 +30,12 @@ class JudgedBy:
     threshold: float
     provisional: bool
     bank: Bank
+    model: Model
 
 
 def judged_by(recipe: LoadedRecipe) -> JudgedBy:
     """What a verdict says of a recipe that is ready."""
-    return JudgedBy(recipe.wire, recipe.threshold, recipe.provisional, recipe.bank)
+    return JudgedBy(recipe.wire, recipe.threshold, recipe.provisional, recipe.bank, recipe.model)
 
 
 class RecipeSlot:
@@ -67,21 +68,20 @@ class RecipeSlot:
         return loaded
 
     @property
-    def judged_by(self) -> JudgedBy:
-        """What an `error` says of it, ready or not."""
-        loaded, settings = self.loaded, self.stored.settings
+    def wire(self) -> Recipe:
+        """As verdicts name it, ready or not."""
+        loaded, stored = self.loaded, self.stored
         if loaded is not None:
-            return judged_by(loaded)
-        wire = Recipe(
-            pack=settings.pack,
+            return loaded.wire
+        return Recipe(
+            pack=stored.settings.pack,
             pack_version="",
             pack_sha256="",
             threshold_source="the recipe is not ready",
-            name=self.stored.name,
-            number=self.stored.number,
-            revision=self.stored.revision,
+            name=stored.name,
+            number=stored.number,
+            revision=stored.revision,
         )
-        return JudgedBy(wire, settings.threshold, True, NO_SHOTS)
 
     @property
     def active_part(self) -> ActiveRecipe:
@@ -157,6 +157,7 @@ class LineRecipes:
         self._active = self._slots[active]
         self._used = [self._active]  # in the order of their last use
         self._changed_over = False  # since the start
+        self._model = None if self._active.loaded is None else self._active.loaded.model  # of the last that was ready
 
     @property
     def active(self) -> RecipeSlot:
@@ -214,6 +215,19 @@ class LineRecipes:
             UnknownRecipeError: there is none.
         """
         return self.find(str(number), retired=True)
+
+    def judged_by(self, slot: RecipeSlot) -> JudgedBy:
+        """What an `error` says of a recipe, ready or not.
+
+        Raises:
+            RecipeNotReadyError: no recipe of the line was ever ready, so that nobody knows the model.
+        """
+        loaded = slot.loaded
+        if loaded is not None:
+            return judged_by(loaded)
+        if self._model is None:
+            raise RecipeNotReadyError(f"line {self.line} has no recipe that is ready")
+        return JudgedBy(slot.wire, slot.stored.settings.threshold, True, NO_SHOTS, self._model)
 
     def add(self, slot: RecipeSlot) -> None:
         """One more recipe."""
@@ -278,3 +292,5 @@ class LineRecipes:
 
     def _note_use(self, slot: RecipeSlot) -> None:
         self._used = [used for used in self._used if used is not slot] + [slot]
+        loaded = slot.loaded
+        self._model = self._model if loaded is None else loaded.model

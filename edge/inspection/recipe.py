@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import queue
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from core.image import Rgb
 from core.tiles import Tiling, TilingError, smallest_defect, tiling_of
-from edge.messages import Bank, Recipe
+from edge.messages import Bank, Model, Recipe
 from edge.settings_recipe import RecipeSettings
 
 if TYPE_CHECKING:
-    from core.adaptation import TextFeatures
-    from core.alfa import Inspection
     from core.bank.tiled_index import AnyIndex
     from core.drift import DriftTest
+    from core.inspection import Inspection
+    from core.inspector import AnyInspector, Texts
 
 NO_SHOTS = Bank(shots=0, revision=0)
 
@@ -27,17 +27,23 @@ class LoadedRecipe:
     """All that a part is judged by: it takes this once, so that nothing of another recipe or revision gets in.
 
     Attributes:
+        inspector: The method. Only the inference's thread uses it; others ask it for what never changes.
+        model: Model and method as every verdict names them.
+        text: What the method makes of the pack.
         settings: Region, limits of the frame, tiles and use of the shots, as the recipe's revision says.
         key: Under which its shots and calibrations are kept, see `edge.storage.recipe_tables.recipe_key`.
         provisional: Whether the threshold is neither calibrated with shots, pack and model as now, nor set by hand.
         from_shots: Whether the threshold comes from the shots alone.
         drift: Whether the line still does what its calibration promised; fed by the line. None without calibration.
-        texts_sha256: Of the pack's texts as they were rendered, which another version may render otherwise.
+        kinds: Of the phrases of the pack's `[defects]` the kind of defect.
+        texts_sha256: Of the texts as they were rendered for the method, which another version may render otherwise.
         sees: Height and width of the model's finest input, pixels.
         size: Height and width of the region, pixels; None where no shot and no region tells it.
     """
 
-    text: TextFeatures
+    inspector: AnyInspector
+    model: Model
+    text: Texts
     threshold: float
     pixel_threshold: float
     wire: Recipe
@@ -48,6 +54,7 @@ class LoadedRecipe:
     provisional: bool = False
     from_shots: bool = False
     drift: DriftTest | None = None
+    kinds: Mapping[str, str] = field(default_factory=dict)
     texts_sha256: str = ""
     sees: tuple[int, int] = (1, 1)
     size: tuple[int, int] | None = None

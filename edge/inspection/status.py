@@ -140,7 +140,7 @@ class Status:
     def gauges(self) -> Gauges:
         """The figures for Prometheus."""
         camera, depth, broker = self._camera.status, self._outbox.depth(self._line), self._publisher.state
-        recipe, health = self._recipes.active.judged_by, self.health()
+        recipe, health = self._recipes.judged_by(self._recipes.active), self.health()
         loaded = self._recipes.active.loaded
         drift = loaded.drift if loaded is not None else None
         return Gauges(

@@ -6,14 +6,15 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from core.explain import describe, reasons
+from core.regions import Region as MapRegion
 from core.regions import find_regions
 from edge import topics
 from edge.inspection.recipe import LoadedRecipe
 from edge.inspection.request import InspectionRequest
-from edge.messages import CameraFrame, Fault, Heatmap, Model, Reason, Region, Scores, Timing, Verdict
+from edge.messages import CameraFrame, Fault, Heatmap, Reason, Region, Scores, Timing, Verdict
 
 if TYPE_CHECKING:
-    from core.alfa import Inspection
+    from core.inspection import Inspection
     from edge.camera.frame import Frame
     from edge.inference import Scored
     from edge.inspection.line_recipes import JudgedBy
@@ -30,7 +31,6 @@ def make_verdict(
     identity: str,
     request: InspectionRequest,
     scored: Scored,
-    model: Model,
     *,
     issued: datetime,
     now: float,
@@ -62,20 +62,7 @@ def make_verdict(
         threshold=recipe.threshold,
         provisional=recipe.provisional,
         scores=Scores(global_=inspection.global_score, local=inspection.local_score, memory=inspection.memory_score),
-        regions=tuple(
-            Region(
-                x=region.x + x,
-                y=region.y + y,
-                width=region.width,
-                height=region.height,
-                area=region.area,
-                score=region.score,
-                peak=(region.peak[0] + x, region.peak[1] + y),
-                position=region.position,
-                descriptor=describe(likeness, phrases, region.peak, inspection.size) if likeness else None,
-            )
-            for region in found
-        ),
+        regions=tuple(_region_part(region, inspection, recipe, (x, y)) for region in found),
         explanation=tuple(
             Reason(text=reason.text, similarity=reason.similarity)
             for reason in (reasons(likeness, phrases) if likeness else ())
@@ -91,7 +78,7 @@ def make_verdict(
             peak=(x + peak.x, y + peak.y),
         ),
         recipe=recipe.wire,
-        model=model,
+        model=recipe.model,
         bank=recipe.bank,
         camera=_camera_part(frame),
         timing_ms=Timing(
@@ -105,6 +92,24 @@ def make_verdict(
     )
 
 
+def _region_part(region: MapRegion, inspection: Inspection, recipe: LoadedRecipe, at: tuple[int, int]) -> Region:
+    """A region of the inspected part of the frame, which begins `at` (x, y), pixels."""
+    likeness, (x, y) = inspection.likeness, at
+    phrase = describe(likeness, recipe.text.phrases, region.peak, inspection.size) if likeness else None
+    return Region(
+        x=region.x + x,
+        y=region.y + y,
+        width=region.width,
+        height=region.height,
+        area=region.area,
+        score=region.score,
+        peak=(region.peak[0] + x, region.peak[1] + y),
+        position=region.position,
+        descriptor=phrase,
+        defect=None if phrase is None else recipe.kinds.get(phrase),
+    )
+
+
 def make_error(
     line: str,
     seq: int,
@@ -112,7 +117,6 @@ def make_error(
     request: InspectionRequest,
     fault: Fault,
     judged_by: JudgedBy,
-    model: Model,
     *,
     issued: datetime,
     generation: int,
@@ -133,7 +137,7 @@ def make_error(
         threshold=judged_by.threshold,
         provisional=judged_by.provisional,
         recipe=judged_by.wire,
-        model=model,
+        model=judged_by.model,
         bank=judged_by.bank,
         camera=_camera_part(frame) if frame else None,
         simulated=frame.simulated if frame else False,

@@ -16,7 +16,7 @@ from edge.ops.worker import Worker, Workers
 from edge.settings import HeatmapSettings, PictureSettings
 
 if TYPE_CHECKING:
-    from core.alfa import Inspection
+    from core.inspection import Inspection
 
 _NEWEST = 2  # of each line; an older one gives way
 

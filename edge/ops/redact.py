@@ -5,14 +5,23 @@ from __future__ import annotations
 import re
 from urllib.parse import urlsplit
 
-# A password may hold a slash or an @, though none should: all goes to the last @, more of it than need be.
-_USERINFO = re.compile(r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]*://)\S*@")
+_WORD = re.compile(r"\S+")
 _SECRET_QUERY = re.compile(r"(?i)(?P<key>[?&](?:password|passwd|pwd|token|secret|key|auth)=)[^&\s]+")
 
 
 def redact(text: str) -> str:
     """`text` with the user and password of every URL, and secret-looking query values, replaced by `***`."""
-    return _SECRET_QUERY.sub(r"\g<key>***", _USERINFO.sub(r"\g<scheme>***@", text))
+    return _SECRET_QUERY.sub(r"\g<key>***", _WORD.sub(_without_user, text))
+
+
+def _without_user(word: re.Match[str]) -> str:
+    """A word without what may be the user and password of a URL in it, in a time that grows as the word does.
+
+    A password may hold a slash or an @, though none should: all goes to the last @, more of it than need be.
+    """
+    before, scheme, rest = word[0].partition("://")
+    _, at, host = rest.rpartition("@")
+    return f"{before}{scheme}***@{host}" if at else word[0]
 
 
 def is_url(source: str) -> bool:

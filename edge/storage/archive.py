@@ -1,6 +1,6 @@
 """Pictures on disk: of each kept part what people look at, and the picture itself; one folder a line and day.
 
-<line>/<day>/<seq>-<id>.jpg             an anomaly under its heatmap, or the picture of an error
+<line>/<day>/<seq>-<id>.jpg             an anomaly under its heatmap, or the picture of an error; a caption below
 <line>/<day>/<seq>-<id>.picture.jpg     the inspected region as the camera took it
 <line>/<day>/ok/...                     the same of normal parts
 """
@@ -21,7 +21,8 @@ from pathlib import Path
 from PIL import Image
 
 from core.files import replacing
-from core.image import ImageError, Map, Rgb, anomaly_overlay, encode_jpeg, read
+from core.image import ImageError, Map, Rgb, encode_jpeg, read
+from core.overlay import Caption, overlay
 from edge.clock import monotonic
 from edge.messages import Decision, Verdict
 from edge.ops.alarms import Alarms
@@ -81,12 +82,13 @@ class _Kept:
     path: str
     image: Rgb
     heatmap: Map | None
-    threshold: float
+    pixel_threshold: float
+    caption: Caption
 
     def encode(self) -> dict[str, bytes]:
         """The files by what ends their names; the overlay last, whose being there says that all are."""
-        seen = self.image if self.heatmap is None else anomaly_overlay(self.image, self.heatmap, self.threshold)
-        return {PICTURE: _encode_picture(self.image), OVERLAY: encode_jpeg(seen)}
+        overlaid = overlay(self.image, self.heatmap, self.pixel_threshold, self.caption)
+        return {PICTURE: _encode_picture(self.image), OVERLAY: encode_jpeg(overlaid)}
 
 
 class Archive:
@@ -166,13 +168,14 @@ class Archive:
                 self._unkept[line] = 0
         return overlay_path(line, day, seq, identity, normal=normal)
 
-    def keep(self, verdict: Verdict, image: Rgb, heatmap: Map | None) -> bool:
+    def keep(self, verdict: Verdict, image: Rgb, heatmap: Map | None = None, pixel_threshold: float = 1.0) -> bool:
         """Takes the pictures of a part whose verdict names a place for them, or is an error; False if not.
 
         Args:
             verdict: As issued. An error without a heatmap names no place: its own follows from its line, day, seq, id.
             image: The inspected region. It is not copied, and must stay as it is.
             heatmap: Of its size; drawn over anomalies.
+            pixel_threshold: That of the heatmap's regions.
         """
         path = verdict.heatmap.archive if verdict.heatmap is not None else None
         if path is None and verdict.verdict == "error":
@@ -188,7 +191,7 @@ class Archive:
                 self._count(skipped=1)
                 return False
             shown = None if verdict.verdict == "normal" else heatmap
-            self._waiting.append(_Kept(part_path(path), image, shown, verdict.threshold))
+            self._waiting.append(_Kept(part_path(path), image, shown, pixel_threshold, _caption(verdict)))
         if self._worker is not None:
             self._worker.wake()
         return True
@@ -316,6 +319,19 @@ def archive_fault(root: Path, settings: ArchiveSettings) -> str | None:
 
 def _takes_none(fault: str) -> str:
     return f"the archive takes no pictures: {fault}"
+
+
+def _caption(verdict: Verdict) -> Caption:
+    """What people read below the picture; the time is that of this machine's zone."""
+    return Caption(
+        verdict=verdict.verdict,
+        score=verdict.score,
+        threshold=None if verdict.error is not None else verdict.threshold,
+        provisional=verdict.provisional,
+        reason="" if verdict.error is None else verdict.error.code,
+        line=verdict.line,
+        time=(verdict.captured_at or verdict.issued_at).astimezone(),
+    )
 
 
 def _encode_picture(image: Rgb) -> bytes:

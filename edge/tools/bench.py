@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import resource
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 
 from core.adaptation import TextFeatures
 from core.alfa import Alfa
 from core.bank.memory import Index, make_index, reference_map, remember, search
+from core.filo.filo import Filo
 from core.heatmap import to_frame
 from core.image import Rgb, decode, encode_jpeg
+from core.inspector import AnyInspector
 from core.packs.compiled import compile_pack
 from core.packs.pack import load_pack
 from core.regions import find_regions
 from core.simline import render
 from edge.clock import monotonic
-from edge.inspection.recipe_loader import model_part
+from edge.inspection.methods import model_part
 from edge.messages import Milliseconds, Model, Wire
 
 STAGES = ("decode", "preprocess", "encode", "adapt", "align", "aggregate", "regions")
@@ -67,28 +69,34 @@ class _Clock:
         return monotonic()
 
 
-def bench(alfa: Alfa, batch: int, rounds: int) -> BenchReport:
+def bench(inspector: AnyInspector, batch: int, rounds: int) -> BenchReport:
     """Times `rounds` batches of simulated parts, 480 x 480, after a warm-up.
 
-    Without windows the parts are compared with one normal shot, as the stage `aggregate`.
+    Without windows ALFA compares the parts with one normal shot, as the stage `aggregate`. FiLo is timed as a whole.
     """
     pack = load_pack("magnetic_tile")
-    text = alfa.text(compile_pack(alfa.backbone, pack))
+    text: Any
+    if isinstance(inspector, Filo):
+        text = inspector.texts(pack)
+    else:
+        assert isinstance(inspector, Alfa)
+        text = inspector.text(compile_pack(inspector.backbone, pack))
     files = [encode_jpeg(render("tile", 1, index, 0.5, size=480).image) for index in range(batch)]
-    device = alfa.backbone.device
+    device = inspector.backbone.device
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    alfa.warm_up(batch)
+    inspector.warm_up(batch)
     frames = [decode(file) for file in files]
-    indexes = [None if alfa.windows else _one_shot(alfa)] * batch
-    alfa.inspect(frames, [text] * batch, indexes)
+    indexes = [_one_shot(inspector) if isinstance(inspector, Alfa) and inspector.needs_shots else None] * batch
+    inspector.inspect(frames, [text] * batch, indexes)
     clock = _Clock(device, batch)
     for _ in range(rounds):
-        _round(alfa, clock, files, text, indexes[0])
-        clock.time("total", lambda: alfa.inspect(frames, [text] * batch, indexes))
+        if isinstance(inspector, Alfa):
+            _round(inspector, clock, files, text, indexes[0])
+        clock.time("total", lambda: inspector.inspect(frames, [text] * batch, indexes))
     total = sorted(clock.taken["total"])
     return BenchReport(
-        model=model_part(alfa.backbone, alfa.method, alfa.tower),
+        model=model_part(inspector),
         batch=batch,
         rounds=rounds,
         frame=(frames[0].shape[1], frames[0].shape[0]),

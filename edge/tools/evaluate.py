@@ -17,9 +17,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from core.alfa import ALFA, WINCLIP, Alfa, Method
 from core.backbone import Backbone
+from core.basis import THRESHOLD
 from core.evaluate.cache import FeatureCache
 from core.evaluate.compare import Comparison
-from core.evaluate.datasets import DataClass, find_classes, require_both_labels
+from core.evaluate.datasets import DataClass, find_classes, read_mask, require_both_labels
 from core.evaluate.evaluator import CALIBRATION, ClassEvaluator, name_of
 from core.evaluate.few_shot import FewShot, MapStore
 from core.evaluate.filo_scores import FiloScores
@@ -29,7 +30,8 @@ from core.evaluate.report import Shown, render
 from core.evaluate.result import METRICS, ClassResult, Evaluation
 from core.filo.filo import Filo
 from core.heatmap import to_frame
-from core.image import anomaly_overlay, encode_jpeg, read
+from core.image import encode_jpeg, read
+from core.overlay import outlined, overlay
 from core.packs.pack import PromptPack, list_packs, load_pack
 from core.printable import shown
 from core.tiles import OVERLAP, Tiles, most_tiles, tiles_name
@@ -141,6 +143,7 @@ class Evaluator:
         self._classes = find_classes(choice.root, choice.classes)
         require_both_labels(self._classes, choice.root)
         self._packs = {data.name: self._pack(data.name) for data in self._classes}
+        self._samples = {name_of(one.path, choice.root): one for data in self._classes for one in data.test}
         self._files = {data.name: {name_of(path, choice.root): path for path in data.files()} for data in self._classes}
         chosen = variants(choice, tower is not None)
         resolution = backbone.pixels.size
@@ -271,7 +274,8 @@ class Evaluator:
         order = np.argsort(run.scores, kind="stable")
         good = [int(index) for index in order if not result.pictures[index].anomalous]
         bad = [int(index) for index in order if result.pictures[index].anomalous]
-        threshold = run.operation.threshold if run.operation else 0.5
+        threshold = run.operation.threshold if run.operation else THRESHOLD
+        contour = THRESHOLD if run.pixel_threshold is None else run.pixel_threshold
         groups = (
             ("highest score of a defect", bad[::-1][:_SHOWN]),
             ("lowest score of a defect", bad[:_SHOWN]),
@@ -283,17 +287,21 @@ class Evaluator:
         maps = iter(self._evaluator.heatmap(paths, pack, run.variant, shots))
         for caption, indices in groups:
             for index in indices:
-                image = read(files[result.pictures[index].path])
-                scale = max(1, -(-max(image.shape[:2]) // _WIDEST))
+                path = result.pictures[index].path
+                image = read(files[path])
+                height, width = image.shape[:2]
+                scale = max(1, -(-max(height, width) // _WIDEST))
                 small = np.ascontiguousarray(image[::scale, ::scale])
-                heatmap = to_frame(next(maps), (small.shape[0], small.shape[1]))
+                size = small.shape[0], small.shape[1]
+                mask = read_mask(self._samples[path], size, (height, width), result.masks_inverted)
                 yield Shown(
-                    path=result.pictures[index].path,
+                    path=path,
                     caption=caption,
                     verdict="anomaly" if run.scores[index] >= threshold else "normal",
                     score=run.scores[index],
-                    image=encode_jpeg(small),
-                    overlay=encode_jpeg(anomaly_overlay(small, heatmap, threshold)),
+                    contour=contour,
+                    image=encode_jpeg(outlined(small, mask)),
+                    overlay=encode_jpeg(overlay(small, to_frame(next(maps), size), contour)),
                 )
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
 
 import cv2
 import numpy as np
 import torch
-from torch import Tensor
 
 from core.bank.mutual import mutual, suggest
 from core.bank.scorers import top_mean
@@ -19,11 +18,8 @@ from core.image import Rgb
 from edge.control.dispatcher import CommandError, Dispatcher
 from edge.control.enrolment import Enrolled
 from edge.control.kept_pictures import KeptPictures
+from edge.inspection.line_recipes import RecipeSlot
 from edge.storage.settings_database import LineCalibration
-
-if TYPE_CHECKING:
-    from core.alfa import Alfa
-    from edge.inspection.line_recipes import RecipeSlot
 
 PARTS = 24
 """Good parts in all: 4 that are enrolled, and 20 for a threshold, of which 19 suffice for a rate of 5 %."""
@@ -152,7 +148,10 @@ def check_count(count: int, rate: float, sure: bool, what: str) -> None:
 
 
 def rank(
-    dispatcher: Dispatcher, images: Sequence[Rgb], progress: Callable[[str], None] = lambda _words: None
+    dispatcher: Dispatcher,
+    slot: RecipeSlot,
+    images: Sequence[Rgb],
+    progress: Callable[[str], None] = lambda _words: None,
 ) -> Ranked:
     """Which of some unlabelled parts to propose as shots: the most typical one, then the most different ones.
 
@@ -162,12 +161,13 @@ def rank(
     Raises:
         ValueError: there are fewer than two.
     """
+    inspector = slot.ready.inspector
     maps, wholes = [], []
     for place, image in enumerate(images):
         progress(f"looking at good parts: {place + 1} of {len(images)}")
-        patches, whole = dispatcher.enrolment.ask(lambda alfa, image=image: _features(alfa, image))  # type: ignore[misc]
+        patches = dispatcher.enrolment.ask(inspector, partial(type(inspector).patches, frame=image))
         maps.append(patches)
-        wholes.append(whole)
+        wholes.append(patches.mean((0, 1)))
     unlike = top_mean(mutual(torch.stack(maps)))
     order = suggest(unlike, torch.stack(wholes), (len(images) + 1) // 2)
     return Ranked(order, [float(one) for one in unlike])
@@ -210,7 +210,7 @@ def learn(
     count = min(len(guide.kept), _RANKED)
     looked_at = [place * len(guide.kept) // count for place in range(count)]
     few = guide.kept.images(looked_at)
-    chosen = [looked_at[place] for place in choose(few, rank(dispatcher, few, progress).order)]
+    chosen = [looked_at[place] for place in choose(few, rank(dispatcher, slot, few, progress).order)]
     enrolment = dispatcher.enrolment
     with enrolment.changing(slot):
         refuse_taught(slot)
@@ -246,11 +246,3 @@ def refuse_taught(slot: RecipeSlot) -> None:
 
 def _same(image: Rgb, looks: Sequence[Look]) -> bool:
     return any(flag.code == "near_duplicate" for flag in check_shot(image, looks))
-
-
-def _features(alfa: Alfa, image: Rgb) -> tuple[Tensor, Tensor]:
-    """A picture's patch features [R, C, w] and one feature of all of it [w], on the CPU."""
-    patches = alfa.vision(alfa.backbone.pixels([image])).patches
-    assert patches is not None  # a line's pass gives them
-    found = patches[0].float().cpu().clone()
-    return found.reshape(*alfa.backbone.grid, -1), found.mean(0)

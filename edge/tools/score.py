@@ -18,7 +18,8 @@ from core.picture_files import HEATMAP, OVERLAY, pictures_of
 from core.printable import encodable
 from core.tiles import TilingError
 from edge.clock import monotonic
-from edge.inspection.recipe_loader import model_part, recipe_part
+from edge.inspection.methods import model_part
+from edge.inspection.recipe_loader import recipe_part
 from edge.messages import Decision, Model, Recipe, Region, Scores, Wire
 
 Text = Annotated[str, AfterValidator(encodable)]
@@ -171,7 +172,7 @@ def report(detector: Detector, pictures: Sequence[ScoredPicture], normal: Sequen
     """The judgements with what they were made by."""
     return ScoreReport(
         recipe=recipe_part(detector.pack, threshold_source(detector)),
-        model=model_part(detector.backbone, detector.method, detector.tower),
+        model=model_part(detector.inspector),
         provisional=detector.provisional,
         normal=tuple(str(path) for path in normal),
         pictures=tuple(pictures),

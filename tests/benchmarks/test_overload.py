@@ -19,10 +19,10 @@ SECONDS = 15.0
 @pytest.mark.parametrize("lines", [1, 4])
 def test_overload_costs_no_capacity(lines: int, load: float) -> None:
     method = PacedMethod(lambda frames: PASS_S)
-    inference = Inference(method, 1)  # type: ignore[arg-type]
+    inference = Inference(1)
     inference.start()
     rates = {f"line-{line}": load / PASS_S / lines for line in range(lines)}
-    trial = overload(inference, rates, DEADLINE_S, SECONDS)
+    trial = overload(inference, method, rates, DEADLINE_S, SECONDS)
     inference.stop()
     capacity = 1 / method.mean_s
     parts = sum(map(len, trial.outcomes.values()))

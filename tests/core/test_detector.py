@@ -22,8 +22,9 @@ from core.backbone import CLIP_MEAN, CLIP_STD, Backbone, wrap_model
 from core.bank.tiled_index import TiledIndex, left_out
 from core.calibration import calibrate, provisional_threshold
 from core.clip import CLIP, open_clip
-from core.image import Rgb, anomaly_overlay
+from core.image import Rgb
 from core.model_error import NotFiniteError
+from core.overlay import Caption, overlay
 from core.packs.compiled import compile_pack
 from core.packs.pack import load_pack
 from core.simline import render
@@ -85,7 +86,12 @@ def test_a_judgement_is_what_the_method_says(detector: Detector, backbone: Backb
     assert judgement.heatmap.shape == picture.shape[:2]
     assert judgement.verdict == ("anomaly" if expected.score >= 0.5 else "normal")
     assert (judgement.threshold, judgement.provisional) == (0.5, True)
-    assert np.array_equal(judgement.overlay(), anomaly_overlay(picture, expected.heatmap, 0.5))
+    drawn = judgement.overlay(caption=False)
+    assert np.array_equal(drawn, overlay(picture, expected.heatmap, 0.5))
+    captioned = judgement.overlay()
+    said = Caption(judgement.verdict, expected.score, 0.5, provisional=True)
+    assert np.array_equal(captioned, overlay(picture, expected.heatmap, 0.5, said))
+    assert np.array_equal(captioned[: picture.shape[0], : picture.shape[1]], drawn)
 
 
 def test_all_ways_to_hand_a_picture_in_give_one_answer(detector: Detector, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@ import random
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from core.tiles import Tiling
 from edge.frame_queue import FrameQueue, Job
 from edge.pass_times import PassTimes
 
+METHOD: Any = "method"
 IMAGE = np.zeros((2, 2, 3), np.uint8)
 TEXT = TextFeatures(*[np.zeros((1, 1))] * 2)  # type: ignore[arg-type]
 
@@ -24,11 +26,11 @@ def times(pass_s: float = 0.3, further_s: float = 0.3, batch: int = 1) -> PassTi
 
 
 def job(due: float = math.inf, line: str = "one") -> Job:
-    return Job(IMAGE, TEXT, None, line, due, 0.0, Future())
+    return Job(METHOD, IMAGE, TEXT, None, line, due, 0.0, Future())
 
 
 def queue(jobs: Iterable[Job], batch: int = 1, further_s: float = 0.3) -> FrameQueue:
-    waiting = FrameQueue(batch, times(0.3, further_s, batch))
+    waiting = FrameQueue(batch, {METHOD: times(0.3, further_s, batch)})
     for one in jobs:
         waiting.add(one)
     return waiting
@@ -87,7 +89,7 @@ def test_overload_in_the_long_run(rates: tuple[float, ...], load: float) -> None
     arrivals.sort(reverse=True)
     asked = [sum(line == f"line-{number}" for _, line in arrivals) for number in range(len(rates))]
     measured = PassTimes()
-    waiting = FrameQueue(1, measured)
+    waiting = FrameQueue(1, {METHOD: measured})
     now, judged, late = 0.0, [0] * len(rates), 0
     while arrivals or waiting:
         if not waiting:
@@ -191,10 +193,10 @@ def test_it_says_when_a_frame_would_be_ready() -> None:
     waiting = queue([job(9.0, "two"), job(9.1, "two")])
     waiting.take(0.0, 0.0, doubt=False)
     waiting.add(job(9.0, "one"))
-    assert waiting.ready_at("one", 1.0, 0.0) == pytest.approx(1.3), "its own give way"
-    assert waiting.ready_at("two", 1.0, 0.1) == pytest.approx(1.7), "`one` was served less"
-    assert waiting.ready_at("three", 1.0, 0.1) == pytest.approx(1.3)
-    assert queue([]).ready_at("one", 1.0, 0.0) == pytest.approx(1.3)
+    assert waiting.ready_at(METHOD, "one", 1.0, 0.0) == pytest.approx(1.3), "its own give way"
+    assert waiting.ready_at(METHOD, "two", 1.0, 0.1) == pytest.approx(1.7), "`one` was served less"
+    assert waiting.ready_at(METHOD, "three", 1.0, 0.1) == pytest.approx(1.3)
+    assert queue([]).ready_at(METHOD, "one", 1.0, 0.0) == pytest.approx(1.3)
 
 
 def test_a_crowd_costs_little() -> None:
@@ -209,7 +211,7 @@ def test_a_crowd_costs_little() -> None:
 
 
 def tiled(due: float, line: str, rows: int) -> Job:
-    return Job(IMAGE, TEXT, None, line, due, 0.0, Future(), tiling=Tiling(1, rows))
+    return Job(METHOD, IMAGE, TEXT, None, line, due, 0.0, Future(), tiling=Tiling(1, rows))
 
 
 def test_tiles_are_rows_of_the_batch() -> None:
@@ -234,5 +236,43 @@ def test_a_frame_in_tiles_takes_the_time_of_its_rows() -> None:
     waiting = queue([], batch=4)
     waiting.add(tiled(9.0, "one", 4))
     waiting.take(0.0, 0.0, doubt=False)
-    assert waiting.ready_at("one", 1.0, 0.0) == pytest.approx(2.2), "the line's parts are in tiles"
-    assert waiting.ready_at("two", 1.0, 0.0) == pytest.approx(1.3)
+    assert waiting.ready_at(METHOD, "one", 1.0, 0.0) == pytest.approx(2.2), "the line's parts are in tiles"
+    assert waiting.ready_at(METHOD, "two", 1.0, 0.0) == pytest.approx(1.3)
+
+
+SLOW: Any = "a slow method"
+
+
+def by(inspector: Any, due: float = math.inf, line: str = "one") -> Job:
+    return Job(inspector, IMAGE, TEXT, None, line, due, 0.0, Future())
+
+
+def mixed(jobs: Iterable[Job], batch: int = 4) -> FrameQueue:
+    """A pass takes 0.1 s and 0.01 s more for each further frame; by the slow method 1 s, and 0.1 s more."""
+    waiting = FrameQueue(batch, {METHOD: times(0.1, 0.01, batch), SLOW: times(1.0, 0.1, batch)})
+    for waiting_job in jobs:
+        waiting.add(waiting_job)
+    return waiting
+
+
+def test_a_pass_is_of_one_method() -> None:
+    fast, slow = [by(METHOD, 9.0), by(METHOD, 9.2)], [by(SLOW, 9.1, "two"), by(SLOW, 9.3, "two")]
+    waiting = mixed([*fast, *slow])
+    assert waiting.take(0.0, 0.0, doubt=False) == (fast, [])
+    assert waiting.take(0.2, 0.0, doubt=False) == (slow, [])
+
+
+def test_each_frame_is_held_against_the_times_of_its_own_method() -> None:
+    fast, late = by(METHOD, 0.5), by(SLOW, 0.5, "two")
+    assert mixed([fast, late]).take(0.0, 0.0, doubt=False) == ([fast], [late])
+    early, behind = by(METHOD, 0.5), by(SLOW, 1.05, "two")
+    assert mixed([early, behind]).take(0.0, 0.0, doubt=False) == ([behind], [early]), "both take 1.1 s"
+    assert mixed([early, by(SLOW, 1.2, "two")]).take(0.0, 0.0, doubt=False) == ([early], [])
+
+
+def test_a_line_waits_for_a_pass_of_another_method_and_joins_one_of_its_own() -> None:
+    waiting = mixed([by(METHOD, line="served")])
+    waiting.take(0.0, 0.0, doubt=False)
+    waiting.add(by(METHOD, line="other"))
+    assert waiting.ready_at(METHOD, "served", 1.0, 0.0) == pytest.approx(1.1), "in one pass with the other"
+    assert waiting.ready_at(SLOW, "served", 1.0, 0.0) == pytest.approx(1.1 + 1.0)

@@ -36,8 +36,8 @@ def frame(value: int) -> Rgb:
 
 
 def test_what_waits_is_scored_together_and_answered_one_by_one(backbone: Backbone) -> None:
-    inference, words = Inference(Alfa(backbone), 8), text()
-    futures = [inference.submit(frame(value), words) for value in (0, 100, 200)]
+    alfa, inference, words = Alfa(backbone), Inference(8), text()
+    futures = [inference.submit(alfa, frame(value), words) for value in (0, 100, 200)]
     inference.start()
     scored = [future.result(20) for future in futures]
     inference.stop()
@@ -48,9 +48,9 @@ def test_what_waits_is_scored_together_and_answered_one_by_one(backbone: Backbon
 
 
 def test_a_bad_frame_costs_the_others_nothing(backbone: Backbone) -> None:
-    inference, words = Inference(Alfa(backbone), 8), text()
+    alfa, inference, words = Alfa(backbone), Inference(8), text()
     bad = np.zeros((5, 5), np.uint8)
-    futures = [inference.submit(one, words) for one in (frame(1), bad, frame(2))]
+    futures = [inference.submit(alfa, one, words) for one in (frame(1), bad, frame(2))]
     inference.start()
     assert futures[0].result(20).inspection.score >= 0
     assert futures[2].result(20).inspection.score >= 0
@@ -60,42 +60,42 @@ def test_a_bad_frame_costs_the_others_nothing(backbone: Backbone) -> None:
 
 
 def test_stopping_answers_what_waits_and_refuses_what_comes(backbone: Backbone) -> None:
-    inference, words = Inference(Alfa(backbone), 1), text()
+    alfa, inference, words = Alfa(backbone), Inference(1), text()
     inference.start()
-    futures = [inference.submit(frame(value), words) for value in range(3)]
+    futures = [inference.submit(alfa, frame(value), words) for value in range(3)]
     inference.stop()
     assert all(future.done() for future in futures)
     with pytest.raises(InferenceStoppedError):
-        inference.submit(frame(0), words)
+        inference.submit(alfa, frame(0), words)
 
 
 def test_calls_are_done_between_passes_in_their_order(backbone: Backbone) -> None:
-    inference, words = Inference(Alfa(backbone), 8), text()
-    first = inference.submit(frame(1), words)
-    grid = inference.ask(lambda alfa: alfa.backbone.grid)
-    broken = inference.ask(lambda alfa: 1 / 0)
-    rest = [inference.submit(frame(value), words) for value in (2, 3)]
+    alfa, inference, words = Alfa(backbone), Inference(8), text()
+    first = inference.submit(alfa, frame(1), words)
+    grid = inference.ask(alfa, lambda alfa: alfa.backbone.grid)
+    broken = inference.ask(alfa, lambda alfa: 1 / 0)
+    rest = [inference.submit(alfa, frame(value), words) for value in (2, 3)]
     inference.start()
     assert first.result(20).inspection.score >= 0
     assert grid.result(20) == (15, 15)
     with pytest.raises(ZeroDivisionError):
         broken.result(20)
     assert len({one.result(20).score_ms for one in rest}) == 1, "one pass"
-    last = inference.ask(lambda alfa: alfa.backbone.name)
+    last = inference.ask(alfa, lambda alfa: alfa.backbone.name)
     inference.stop(60)
     assert last.result(0) == "untrained"
     with pytest.raises(InferenceStoppedError):
-        inference.ask(lambda alfa: None)
+        inference.ask(alfa, lambda alfa: None)
 
 
 def test_lines_take_turns_however_much_one_of_them_asks(backbone: Backbone) -> None:
-    inference, words = Inference(Alfa(backbone), 2), text()
+    alfa, inference, words = Alfa(backbone), Inference(2), text()
     order: list[str] = []
     for number in range(4):
-        future = inference.submit(frame(number), words, line="busy")
+        future = inference.submit(alfa, frame(number), words, line="busy")
         future.add_done_callback(lambda _, name=f"busy {number}": order.append(name))  # type: ignore[misc]
     for line in ("calm", "quiet"):
-        future = inference.submit(frame(9), words, line=line)
+        future = inference.submit(alfa, frame(9), words, line=line)
         future.add_done_callback(lambda _, name=line: order.append(name))  # type: ignore[misc]
     assert inference.waiting == 6
     inference.start()
@@ -106,9 +106,9 @@ def test_lines_take_turns_however_much_one_of_them_asks(backbone: Backbone) -> N
 
 
 def test_a_frame_whose_answer_is_due_costs_no_pass(backbone: Backbone) -> None:
-    inference, words = Inference(Alfa(backbone), 4), text()
-    late = inference.submit(frame(1), words, line="one", due=monotonic() - 0.1)
-    fresh = inference.submit(frame(2), words, line="one", due=monotonic() + 60)
+    alfa, inference, words = Alfa(backbone), Inference(4), text()
+    late = inference.submit(alfa, frame(1), words, line="one", due=monotonic() - 0.1)
+    fresh = inference.submit(alfa, frame(2), words, line="one", due=monotonic() + 60)
     inference.start()
     with pytest.raises(TooLateError):
         late.result(20)
@@ -119,14 +119,14 @@ def test_a_frame_whose_answer_is_due_costs_no_pass(backbone: Backbone) -> None:
 def paced(pass_s: Callable[[int], float], batch: int = 1) -> tuple[Inference, PacedMethod]:
     """Inference whose passes take so long."""
     method = PacedMethod(pass_s)
-    inference = Inference(method, batch)  # type: ignore[arg-type]
+    inference = Inference(batch)
     inference.start()
     return inference, method
 
 
-def ask_for(inference: Inference, line: str = "one", deadline_s: float | None = None) -> Any:
+def ask_for(inference: Inference, method: Any, line: str = "one", deadline_s: float | None = None) -> Any:
     due = None if deadline_s is None else monotonic() + deadline_s
-    return inference.submit(IMAGE, None, line=line, due=due)  # type: ignore[arg-type]
+    return inference.submit(method, IMAGE, None, line=line, due=due)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("load", [1.2, 2.0, 5.0])
@@ -134,7 +134,7 @@ def ask_for(inference: Inference, line: str = "one", deadline_s: float | None = 
 def test_overload_costs_the_parts_beyond_capacity_and_never_the_capacity(lines: int, load: float) -> None:
     pass_s = 0.06  # of the deadline as much as of a pass of 300 ms and a deadline of 1 s
     inference, method = paced(lambda frames: pass_s)
-    trial = overload(inference, {f"line-{line}": load / pass_s / lines for line in range(lines)}, 0.2, 2.0)
+    trial = overload(inference, method, {f"line-{line}": load / pass_s / lines for line in range(lines)}, 0.2, 2.0)
     inference.stop()
     capacity = 1 / method.mean_s
     assert trial.share(capacity) >= 0.9
@@ -146,7 +146,7 @@ def test_overload_costs_the_parts_beyond_capacity_and_never_the_capacity(lines: 
 
 def test_a_line_that_asks_for_too_much_costs_the_others_nothing() -> None:
     inference, method = paced(lambda frames: 0.03)
-    trial = overload(inference, {"busy": 100.0, "calm": 5.0}, 0.15, 3.0)
+    trial = overload(inference, method, {"busy": 100.0, "calm": 5.0}, 0.15, 3.0)
     inference.stop()
     assert trial.judged("calm") >= 0.9 * len(trial.outcomes["calm"])
     assert trial.share(1 / method.mean_s) >= 0.9
@@ -156,7 +156,7 @@ def test_a_line_that_asks_for_too_much_costs_the_others_nothing() -> None:
 def test_batches_grow_where_that_gains_and_make_nobody_late(further: float, usual: int) -> None:
     inference, method = paced(lambda frames: 0.05 * (1 + further * (frames - 1)), batch=4)
     most = max(frames / method.pass_s(frames) for frames in (1, 4))
-    trial = overload(inference, {f"line-{line}": 2 * most / 4 for line in range(4)}, 0.2, 3.0)
+    trial = overload(inference, method, {f"line-{line}": 2 * most / 4 for line in range(4)}, 0.2, 3.0)
     inference.stop()
     assert trial.share(most) >= 0.9
     assert statistics.mode(frames for frames, _ in method.passes) == usual
@@ -164,11 +164,11 @@ def test_batches_grow_where_that_gains_and_make_nobody_late(further: float, usua
 
 def test_what_cannot_be_ready_in_time_is_answered_at_once() -> None:
     inference, method = paced(lambda frames: 0.2)
-    assert ask_for(inference).result(5).inspection.score == 0.25
+    assert ask_for(inference, method).result(5).inspection.score == 0.25
     begun = monotonic()
-    first, hopeless = ask_for(inference, deadline_s=1.0), None
+    first, hopeless = ask_for(inference, method, deadline_s=1.0), None
     eventually(lambda: first.running(), 5)
-    hopeless = ask_for(inference, deadline_s=0.3)  # the pass before it takes 0.2 s, and its own as long
+    hopeless = ask_for(inference, method, deadline_s=0.3)  # the pass before it takes 0.2 s, and its own as long
     with pytest.raises(TooLateError, match=r"due in \d+ ms.*a pass takes 2\d\d ms"):
         hopeless.result(0.05)
     assert monotonic() - begun < 0.15
@@ -180,43 +180,43 @@ def test_what_cannot_be_ready_in_time_is_answered_at_once() -> None:
 def test_a_pass_that_was_slow_once_locks_nobody_out() -> None:
     durations = iter([0.5])
     inference, method = paced(lambda frames: next(durations, 0.01))
-    assert ask_for(inference).result(5)  # nothing else is known yet
+    assert ask_for(inference, method).result(5)  # nothing else is known yet
     with pytest.raises(TooLateError):
-        ask_for(inference, deadline_s=0.2).result(5)
+        ask_for(inference, method, deadline_s=0.2).result(5)
     time.sleep(1.05)
-    assert inference.ready_at("one") <= monotonic()
-    assert ask_for(inference, deadline_s=0.2).result(5), "tried all the same"
-    assert ask_for(inference, deadline_s=0.2).result(5), "and believed"
+    assert inference.ready_at(method, "one") <= monotonic()
+    assert ask_for(inference, method, deadline_s=0.2).result(5), "tried all the same"
+    assert ask_for(inference, method, deadline_s=0.2).result(5), "and believed"
     for _ in range(16):
-        ask_for(inference).result(5)
+        ask_for(inference, method).result(5)
     durations = iter([0.5])
-    assert ask_for(inference).result(5).score_ms > 400
-    assert ask_for(inference, deadline_s=0.2).result(5), "one of many says nothing"
+    assert ask_for(inference, method).result(5).score_ms > 400
+    assert ask_for(inference, method, deadline_s=0.2).result(5), "one of many says nothing"
     inference.stop()
     assert len(method.passes) == 21
 
 
 def test_it_says_when_a_frame_would_be_ready() -> None:
-    inference, _ = paced(lambda frames: 0.1)
-    assert inference.ready_at("one") <= monotonic(), "nothing is known"
-    assert ask_for(inference).result(5)
-    assert inference.ready_at("one") - monotonic() == pytest.approx(0.1, abs=0.02)
+    inference, method = paced(lambda frames: 0.1)
+    assert inference.ready_at(method, "one") <= monotonic(), "nothing is known"
+    assert ask_for(inference, method).result(5)
+    assert inference.ready_at(method, "one") - monotonic() == pytest.approx(0.1, abs=0.02)
     begun = monotonic()
-    futures = [ask_for(inference, line) for line in ("two", "two", "three", "three")]
+    futures = [ask_for(inference, method, line) for line in ("two", "two", "three", "three")]
     eventually(lambda: inference.waiting == 3, 5)
-    assert inference.ready_at("two") - begun == pytest.approx(
+    assert inference.ready_at(method, "two") - begun == pytest.approx(
         0.3, abs=0.05
     )  # one is in work, and `three` was served less
-    assert inference.ready_at("four") - begun == pytest.approx(0.2, abs=0.05)  # nobody was served less
+    assert inference.ready_at(method, "four") - begun == pytest.approx(0.2, abs=0.05)  # nobody was served less
     assert wait(futures, 5).done
     inference.stop()
 
 
 def test_a_frame_whose_caller_has_given_up_costs_no_pass() -> None:
     inference, method = paced(lambda frames: 0.1)
-    first = ask_for(inference)
+    first = ask_for(inference, method)
     eventually(lambda: first.running(), 5)
-    second, third = ask_for(inference), ask_for(inference)
+    second, third = ask_for(inference, method), ask_for(inference, method)
     assert second.cancel()
     assert third.result(5).inspection.score == 0.25
     inference.stop()
@@ -232,7 +232,7 @@ class Answering:
         self._answers = answers
         self._pass_s = pass_s
 
-    def inspect(self, frames: Sequence[Rgb], *_: object) -> list[Inspection]:
+    def inspect(self, frames: Sequence[Rgb], *_: object, **__: object) -> list[Inspection]:
         values = [int(image[0, 0, 0]) for image in frames]
         self.passes.append(values)
         time.sleep(self._pass_s)
@@ -257,8 +257,9 @@ def test_what_is_no_number_is_refused_and_costs_the_others_nothing(
     backbone: Backbone, bad: dict[str, Any], words: str
 ) -> None:
     half = replace(backbone, dtype="fp16")
-    inference = Inference(Answering(half, {1: replace(inspection(), **bad)}), 8)  # type: ignore[arg-type]
-    futures = [inference.submit(frame(value), text()) for value in (0, 1, 2)]
+    method: Any = Answering(half, {1: replace(inspection(), **bad)})
+    inference = Inference(8)
+    futures = [inference.submit(method, frame(value), text()) for value in (0, 1, 2)]
     inference.start()
     assert futures[0].result(20).inspection.score == futures[2].result(20).inspection.score == 0.25
     with pytest.raises(NotFiniteError, match=words + r' is not a finite number; .*in fp16: set model.dtype = "fp32"'):
@@ -268,10 +269,10 @@ def test_what_is_no_number_is_refused_and_costs_the_others_nothing(
 
 def test_a_model_that_overflows_is_refused(backbone: Backbone) -> None:
     """The method itself does not hide it: neither what is infinite nor what is no number becomes a score."""
-    inference = Inference(Alfa(backbone), 8)
+    alfa, inference = Alfa(backbone), Inference(8)
     words = text()
     broken = replace(words, abnormal=words.abnormal * float("inf"))
-    futures = [inference.submit(frame(1), one) for one in (words, broken)]
+    futures = [inference.submit(alfa, frame(1), one) for one in (words, broken)]
     inference.start()
     assert futures[0].result(20).inspection.score >= 0
     with pytest.raises(NotFiniteError, match="fetch them again"):
@@ -282,12 +283,12 @@ def test_a_model_that_overflows_is_refused(backbone: Backbone) -> None:
 def test_a_pass_that_fails_is_repeated_frame_by_frame_for_whom_there_is_time(backbone: Backbone) -> None:
     bad = ValueError("a bad frame")
     method = Answering(backbone, {1: bad, 4: bad}, pass_s=0.2)
-    inference = Inference(method, 4)  # type: ignore[arg-type]
+    inference = Inference(4)
     inference.start()
-    assert inference.submit(frame(9), text()).result(5)
-    inference.ask(lambda alfa: time.sleep(0.1))  # so that all of them wait
+    assert inference.submit(method, frame(9), text()).result(5)
+    inference.ask(method, lambda alfa: time.sleep(0.1))  # so that all of them wait
     futures = [
-        inference.submit(frame(value), text(), line=str(value), due=due and monotonic() + due)
+        inference.submit(method, frame(value), text(), line=str(value), due=due and monotonic() + due)
         for value, due in enumerate((None, 0.44, 0.47, 10.0, None))
     ]
     assert futures[0].result(5).inspection.score == futures[3].result(5).inspection.score == 0.25
@@ -304,12 +305,12 @@ def test_a_pass_that_fails_is_repeated_frame_by_frame_for_whom_there_is_time(bac
 def test_calls_and_passes_alternate_and_lines_take_turns_with_their_calls() -> None:
     order: list[str] = []
     method = PacedMethod(lambda frames: 0.0)
-    inference = Inference(method, 1)  # type: ignore[arg-type]
+    inference = Inference(1)
     for number in range(3):
-        inference.ask(lambda alfa, name=f"a{number}": order.append(name), line="a")  # type: ignore[misc]
-    inference.ask(lambda alfa: order.append("b0"), line="b")
+        inference.ask(method, lambda alfa, name=f"a{number}": order.append(name), line="a")  # type: ignore[misc]
+    inference.ask(method, lambda alfa: order.append("b0"), line="b")
     for number in range(3):
-        future = ask_for(inference)
+        future = ask_for(inference, method)
         future.add_done_callback(lambda _, name=f"pass {number}": order.append(name))
     inference.start()
     inference.stop()
@@ -317,9 +318,9 @@ def test_calls_and_passes_alternate_and_lines_take_turns_with_their_calls() -> N
 
 
 def test_frames_go_on_while_one_asks_and_asks() -> None:
-    inference, _ = paced(lambda frames: 0.01)
-    calls = [inference.ask(lambda alfa: time.sleep(0.02)) for _ in range(200)]
-    trial = overload(inference, {"one": 20.0}, 0.2, 2.0)
+    inference, method = paced(lambda frames: 0.01)
+    calls = [inference.ask(method, lambda alfa: time.sleep(0.02)) for _ in range(200)]
+    trial = overload(inference, method, {"one": 20.0}, 0.2, 2.0)
     assert trial.judged() >= 0.95 * 40
     assert sum(call.done() for call in calls) > 50, "calls go on, too"
     for call in calls:
@@ -328,8 +329,9 @@ def test_frames_go_on_while_one_asks_and_asks() -> None:
 
 
 def test_what_waits_for_a_thread_that_never_ran_is_answered_at_the_end() -> None:
-    inference = Inference(PacedMethod(lambda frames: 0.0), 1)  # type: ignore[arg-type]
-    futures = [ask_for(inference), inference.ask(lambda alfa: None)]
+    method: Any = PacedMethod(lambda frames: 0.0)
+    inference = Inference(1)
+    futures = [ask_for(inference, method), inference.ask(method, lambda alfa: None)]
     inference.stop()
     for future in futures:
         with pytest.raises(InferenceStoppedError):
@@ -337,12 +339,12 @@ def test_what_waits_for_a_thread_that_never_ran_is_answered_at_the_end() -> None
 
 
 def test_it_costs_a_part_next_to_nothing() -> None:
-    inference, _ = paced(lambda frames: 0.0)
+    inference, method = paced(lambda frames: 0.0)
     costs = []
     for number in range(500):
         begun = monotonic()
-        inference.ready_at(f"line-{number % 4}")
-        assert isinstance(ask_for(inference, f"line-{number % 4}", 1.0).result(5), Scored)
+        inference.ready_at(method, f"line-{number % 4}")
+        assert isinstance(ask_for(inference, method, f"line-{number % 4}", 1.0).result(5), Scored)
         costs.append(monotonic() - begun)
     inference.stop()
     assert statistics.median(costs) < 0.0005  # both hand-overs between threads and the stand-in's own work are in it
@@ -350,12 +352,13 @@ def test_it_costs_a_part_next_to_nothing() -> None:
 
 def test_a_thread_that_has_failed_is_told() -> None:
     class Broken:
-        def inspect(self, *_: object) -> None:
+        def inspect(self, *_: object, **__: object) -> None:
             raise SystemExit
 
     workers = Workers()
-    inference = Inference(Broken(), 1, workers)  # type: ignore[arg-type]
+    method: Any = Broken()
+    inference = Inference(1, workers)
     inference.start()
-    ask_for(inference)
+    ask_for(inference, method)
     assert workers.failed.wait(5)
     assert workers.failure == "the thread inference has failed: SystemExit: "

@@ -26,7 +26,7 @@ from core.encoding import encoding_of
 from core.image import encode_png
 from edge.control.offline import offline_dispatcher
 from edge.control.protocol import Reply, Request
-from edge.inspection.recipe_loader import make_alfa
+from edge.inspection.methods import Methods
 from edge.settings_file import load_settings
 from edge.storage.settings_database import FILE, STATE_TABLES
 from tests.support.mosquitto import Mosquitto, eventually
@@ -116,7 +116,7 @@ class Ordeal:
     def __post_init__(self) -> None:
         settings = load_settings(self.config)
         self._path = self.config.parent / "state" / FILE
-        self._encoding = encoding_of(make_alfa(settings.model, settings.method))
+        self._encoding = encoding_of(Methods(settings.model).get(settings.method))
         self._processes = multiprocessing.get_context("forkserver")
         self._processes.set_forkserver_preload([__name__])  # so that each process starts at once
         self._next = 1  # the number of the next picture

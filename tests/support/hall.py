@@ -14,8 +14,9 @@ from edge.camera import Camera
 from edge.control.provisional import thresholds
 from edge.inference import Inference
 from edge.inspection.line import Line
+from edge.inspection.methods import model_part
 from edge.inspection.recipe import LoadedRecipe
-from edge.inspection.recipe_loader import model_part, recipe_part
+from edge.inspection.recipe_loader import recipe_part
 from edge.inspection.services import Services
 from edge.mqtt.delivery import Delivery
 from edge.mqtt.heatmaps import Heatmaps
@@ -48,7 +49,7 @@ class Hall:
         self.alarms, self.workers = Alarms(), Workers()
         self.outbox = Outbox(folder / "state", HistorySettings(), self.workers, self.alarms)
         self.outbox.start()
-        self.inference = Inference(alfa, 1, self.workers)
+        self.inference = Inference(1, self.workers)
         self.archive = Archive(ArchiveSettings(dir=folder / "archive", min_free_gb=0))
         self.heatmaps = Heatmaps(Metrics())
         self.delivery = Delivery(self.workers)
@@ -57,8 +58,11 @@ class Hall:
         self.line = Line(
             "one",
             settings,
-            only_recipe("one", settings.recipe, LoadedRecipe(text, *thresholds(settings), recipe_part(pack, "test"))),
-            model_part(alfa.backbone, alfa.method, alfa.tower),
+            only_recipe(
+                "one",
+                settings.recipe,
+                LoadedRecipe(alfa, model_part(alfa), text, *thresholds(settings), recipe_part(pack, "test")),
+            ),
             Camera("one", settings.camera, folder, settings.health, self.alarms),
             Services(
                 self.inference,

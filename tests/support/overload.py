@@ -32,7 +32,7 @@ class PacedMethod:
         return sum(seconds for _, seconds in self.passes) / len(self.passes)
 
     def inspect(
-        self, frames: Sequence[Any], texts: Sequence[Any], indexes: Sequence[Any], *_: object
+        self, frames: Sequence[Any], texts: Sequence[Any], indexes: Sequence[Any], *_: object, **__: object
     ) -> list[Inspection]:
         begun = monotonic()
         time.sleep(self.pass_s(len(frames)))
@@ -88,7 +88,9 @@ class Trial:
         return self.judged() / (capacity * self.seconds)
 
 
-def overload(inference: Any, rates: Mapping[str, float], deadline_s: float, seconds: float, seed: int = 0) -> Trial:
+def overload(
+    inference: Any, method: Any, rates: Mapping[str, float], deadline_s: float, seconds: float, seed: int = 0
+) -> Trial:
     """Has each line submit so many frames a second, at moments that vary by a fifth, until all are answered."""
     trial = Trial(seconds, {line: [] for line in rates})
     futures: list[Future[Any]] = []
@@ -100,7 +102,7 @@ def overload(inference: Any, rates: Mapping[str, float], deadline_s: float, seco
             at = begun + (number + chance.uniform(-0.2, 0.2)) / rate
             time.sleep(max(0.0, at - monotonic()))
             due = max(at, monotonic()) + deadline_s
-            future = inference.submit(IMAGE, None, line=line, due=due)
+            future = inference.submit(method, IMAGE, None, line=line, due=due)
             futures.append(future)
             future.add_done_callback(
                 lambda done, due=due: trial.outcomes[line].append(Outcome(due, monotonic(), done.exception()))

@@ -70,13 +70,13 @@ def test_a_line_of_which_a_thread_has_failed_ends_the_service(hall: Hall, monkey
 
 def test_an_inference_that_has_failed_ends_the_service() -> None:
     class Broken:
-        def inspect(self, *_: object) -> None:
+        def inspect(self, *_: object, **__: object) -> None:
             raise SystemExit
 
     workers = Workers()
-    inference = Inference(Broken(), 1, workers)  # type: ignore[arg-type]
+    inference = Inference(1, workers)
     inference.start()
     eventually(lambda: workers.stalled() is None)
-    inference.submit(None, None)  # type: ignore[arg-type]
+    inference.submit(Broken(), None, None)  # type: ignore[arg-type]
     assert workers.failed.wait(10)
     eventually(lambda: workers.stalled() == "inference: its thread has ended")

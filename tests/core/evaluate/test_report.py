@@ -61,7 +61,7 @@ class Page(HTMLParser):
 
 def shown(path: str = "cap/test/crack/001.png") -> Shown:
     jpeg = encode_jpeg(np.zeros((12, 12, 3), np.uint8))
-    return Shown(path, "highest score of a good part", "anomalous (false alarm)", 0.7312, jpeg, jpeg)
+    return Shown(path, "highest score of a good part", "anomalous (false alarm)", 0.7312, 0.25, jpeg, jpeg)
 
 
 def page(of: Evaluation, **options: object) -> Page:

@@ -139,8 +139,8 @@ def test_as_many_texts_as_frames(clean: Filo, pack: PromptPack) -> None:
         clean.inspect([frame()] * 2, [texts])
     with pytest.raises(ValueError, match="1 frames and 2 indexes"):
         clean.inspect([frame()], [texts], [None, None])
-    with pytest.raises(ValueError, match="1 frames and 0 suspects"):
-        clean.inspect([frame()], [texts], suspects=[])
+    with pytest.raises(ValueError, match="1 frames and 0 thresholds"):
+        clean.inspect([frame()], [texts], thresholds=[])
     with pytest.raises(ValueError, match="there is no frame; give one or more"):
         clean.inspect([], [])
     with pytest.raises(ValueError, match=r"texts\[0\] is .*; give FiloTexts"):

@@ -102,12 +102,37 @@ def test_it_places_prompts_and_gates_the_map(grounding: Grounding, clean: Filo, 
 
 
 def test_suspects_only_are_asked_about(grounding: Grounding, clean: Filo, pack: PromptPack) -> None:
-    filo, texts = Filo(clean.backbone, clean.head, grounding=grounding), clean.texts(pack)
+    filo = Filo(clean.backbone, clean.head, grounding=grounding, gate="suspects")
+    texts = clean.texts(pack)
     plain = clean.inspect([frame()], [texts])[0]
-    above, below = filo.inspect([frame()] * 2, [texts] * 2, suspects=[plain.score + 0.01, plain.score - 0.01])
+    above, below = filo.inspect([frame()] * 2, [texts] * 2, thresholds=[plain.score + 0.01, plain.score - 0.01])
     assert (above.boxes, above.position) == (None, plain.position)
     np.testing.assert_allclose(above.patch_map, plain.patch_map, atol=1e-5)
     assert below.boxes is not None
+    assert (above.looked_again, below.looked_again) == (False, True)
+    assert filo.inspect([frame()], [texts])[0].boxes is None, "without a threshold nothing is a suspect"
+
+
+def test_beside_shots_a_suspect_is_one_by_the_score_with_them(
+    grounding: Grounding, clean: Filo, pack: PromptPack
+) -> None:
+    filo = Filo(clean.backbone, clean.head, grounding=grounding, gate="suspects")
+    texts, shape = clean.texts(pack), (150, 210)
+    index = clean.index([clean.remember(frame(seed=seed)) for seed in (1, 2, 3)], (1, 2, 3), shape)
+    alone = clean.inspect([frame()], [texts])[0].score
+    beside = clean.inspect([frame()], [texts], [index])[0].score
+    assert beside != pytest.approx(alone, abs=0.01)
+    between = (alone + beside) / 2
+    found = filo.inspect([frame()], [texts], [index], thresholds=[between])[0]
+    assert found.looked_again is (beside > between)
+
+
+def test_a_threshold_holds_whether_suspects_are_asked_about_or_not(grounding: Grounding, clean: Filo) -> None:
+    """Calibrated without the gate, it promises no less with it: what is no suspect is no anomaly."""
+    suspects = Filo(clean.backbone, clean.head, grounding=grounding, gate="suspects")
+    everything = Filo(clean.backbone, clean.head, grounding=grounding)
+    assert suspects.basis == clean.basis != everything.basis
+    assert clean.head.fingerprint in clean.basis
 
 
 def test_without_it_the_maps_peak_is_the_position_and_nothing_is_gated(clean: Filo, pack: PromptPack) -> None:

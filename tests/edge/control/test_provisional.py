@@ -34,7 +34,7 @@ FROM_TWO = "provisional: from 2 shots, each against the others"
 def recipe(shots: int = 0) -> LoadedRecipe:
     """As a calibration has left it."""
     wire = RECIPE.model_copy(update={"threshold_source": "5 % false alarms", "false_alarm_rate": 0.05})
-    return LoadedRecipe(cast(Any, None), 0.9, 0.8, wire, bank=Bank(shots=shots, revision=shots))
+    return LoadedRecipe(*[cast(Any, None)] * 3, 0.9, 0.8, wire, bank=Bank(shots=shots, revision=shots))
 
 
 @pytest.mark.parametrize(
@@ -198,7 +198,7 @@ def test_the_device_is_free_between_two_shots(
     most: list[int] = []
     ask = Inference.ask
 
-    def counted(self: Inference, work: Callable[[Alfa], Any], **named: Any) -> Any:
+    def counted(self: Inference, inspector: Alfa, work: Callable[[Alfa], Any], **named: Any) -> Any:
         def count(alfa: Alfa) -> Any:
             before = len(passes)
             try:
@@ -206,7 +206,7 @@ def test_the_device_is_free_between_two_shots(
             finally:
                 most.append(len(passes) - before)
 
-        return ask(self, count, **named)
+        return ask(self, inspector, count, **named)  # type: ignore[arg-type]
 
     with at_rest(tmp_path, few_shot="alfa") as one:
         enrol(one, 0, 1, 2, 3)

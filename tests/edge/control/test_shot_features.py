@@ -40,7 +40,9 @@ def test_each_view_and_each_comparison_is_a_turn_of_its_own(tmp_path: Path, monk
         enrolling = threading.Thread(
             target=dispatcher.enrolment.enrol, args=(dispatcher.ready("one"), pictures), kwargs=named
         )
-        thread = dispatcher.enrolment.ask(lambda _alfa: threading.current_thread().name)
+        thread = dispatcher.enrolment.ask(
+            dispatcher.line("one").recipe.inspector, lambda _: threading.current_thread().name
+        )
         text = dispatcher.line("two").recipe.text
         enrolling.start()
         while enrolling.is_alive():

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.inspection.recipe_loader import make_alfa
+from edge.inspection.methods import Methods
 from edge.settings import MethodSettings, ModelSettings
 from tests.support import tiny_clip
 
@@ -20,14 +20,14 @@ def test_what_is_assumed_is_in_the_log_until_it_is_set(
 ) -> None:
     chosen = {"name": tiny_clip.TINY, "weights": str(weights), "device": "cpu", "dtype": "fp32", "store": tmp_path}
     with caplog.at_level(logging.WARNING):
-        plain = make_alfa(ModelSettings(**chosen), METHOD)
+        plain = Methods(ModelSettings(**chosen)).get(METHOD)
     (said,) = [record.getMessage() for record in caplog.records]
     assert "assumed: mean [0.4815, 0.4578, 0.4082], std [0.2686, 0.2613, 0.2758], activation GELU" in said
     assert said.endswith("set model.mean, model.std and model.quick_gelu as their maker says")
     caplog.clear()
     half = (0.5, 0.5, 0.5)
     with caplog.at_level(logging.WARNING):
-        known = make_alfa(ModelSettings(**chosen, mean=half, std=half, quick_gelu=True, image_size=160), METHOD)
+        known = Methods(ModelSettings(**chosen, mean=half, std=half, quick_gelu=True, image_size=160)).get(METHOD)
     assert not caplog.records
     assert known.backbone.fingerprint != plain.backbone.fingerprint
     assert (known.backbone.pixels.mean, known.backbone.grid) == (half, (10, 10))

@@ -10,7 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from PIL import Image
 
@@ -134,7 +133,8 @@ def test_overlays_are_where_the_verdict_says(
         found = hall.verdicts(2)
     for one in found:
         with Image.open(tmp_path / "archive" / one["heatmap"]["archive"]) as overlay:
-            assert np.asarray(overlay).shape == (480, 480, 3)
+            assert overlay.width == 480
+            assert overlay.height > 480, "the picture, and a caption below"
 
 
 def test_each_trigger_is_answered_once_and_in_sequence(

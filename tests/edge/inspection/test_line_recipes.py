@@ -10,11 +10,14 @@ import pytest
 from edge.inspection.line_recipes import LineRecipes, RecipeNotReadyError, RecipeSlot, UnknownRecipeError
 from edge.inspection.recipe import LoadedRecipe
 from tests.support.recipes import Keeper, stored
-from tests.support.verdicts import RECIPE
+from tests.support.verdicts import MODEL, RECIPE
 
 
 def loaded(slot: RecipeSlot) -> LoadedRecipe:
-    return LoadedRecipe(cast(Any, None), 0.5, 0.5, RECIPE, settings=slot.stored.settings, key=slot.stored.key)
+    nothing = [cast(Any, None)] * 2
+    return LoadedRecipe(
+        nothing[0], MODEL, nothing[1], 0.5, 0.5, RECIPE, settings=slot.stored.settings, key=slot.stored.key
+    )
 
 
 def made(*names: str) -> tuple[LineRecipes, Keeper]:
@@ -96,6 +99,6 @@ def test_the_recipe_that_was_not_used_for_longest_is_let_go_of_and_never_the_act
 
 def test_an_error_names_the_recipe_of_its_part_though_it_is_not_ready() -> None:
     recipes, _ = made("default", "B")
-    told = recipes.find("B").judged_by
+    told = recipes.judged_by(recipes.find("B"))
     assert (told.wire.name, told.wire.number, told.wire.revision) == ("B", 2, 1)
-    assert (told.wire.pack, told.provisional, told.bank.shots) == ("generic", True, 0)
+    assert (told.wire.pack, told.provisional, told.bank.shots, told.model) == ("generic", True, 0, MODEL)

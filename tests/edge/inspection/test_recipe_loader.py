@@ -20,8 +20,9 @@ from core.traits import CLIP_TRAITS
 from core.weights.source import ModelError
 from edge.clock import monotonic
 from edge.inference import Inference, InferenceStoppedError
-from edge.inspection.recipe_loader import Recipes, make_alfa
-from edge.settings import MethodSettings, ModelSettings
+from edge.inspection.methods import Methods
+from edge.inspection.recipe_loader import Recipes
+from edge.settings import LineSettings, MethodSettings, ModelSettings, Settings
 from tests.support.recipes import stored
 
 PACKS = ("bottle", "tile", "cable", "zipper")
@@ -39,7 +40,7 @@ def test_a_method_that_does_not_fit_the_model_is_refused_in_words(
     tmp_path: Path, method: dict[str, Any], words: str
 ) -> None:
     with pytest.raises(ModelError, match=rf"the method does not fit the model: .*{words}"):
-        make_alfa(model(tmp_path), MethodSettings(**method))
+        Methods(model(tmp_path)).get(MethodSettings(**method))
 
 
 def test_every_switch_of_the_method_can_be_set_but_for_those_that_make_it_winclip(tmp_path: Path) -> None:
@@ -61,23 +62,41 @@ def test_every_switch_of_the_method_can_be_set_but_for_those_that_make_it_wincli
         "memory_layers": (2, 3),
     }
     assert set(asked) == names
-    made = make_alfa(model(tmp_path), MethodSettings(**asked)).method
+    made = Methods(model(tmp_path)).get(MethodSettings(**asked)).method
     assert {name: getattr(made, name) for name in names} == asked
-    assert make_alfa(model(tmp_path), MethodSettings()).method == Method().on(CLIP_TRAITS)
+    assert Methods(model(tmp_path)).get(MethodSettings()).method == Method().on(CLIP_TRAITS)
 
 
 def model(folder: Path) -> ModelSettings:
     return ModelSettings(name="untrained", weights=None, device="cpu", dtype="fp32", store=folder)
 
 
-@pytest.fixture
-def alfa(tmp_path: Path) -> Alfa:
-    return make_alfa(model(tmp_path), MethodSettings(scales=(3,), stride=3))
+def line(pack: str) -> LineSettings:
+    return LineSettings(pack=pack, camera={"source": "sim:bottle"})
+
+
+METHOD = MethodSettings(scales=(3,), stride=3)
+
+
+def settings(folder: Path) -> Settings:
+    return Settings(model=model(folder), method=METHOD, lines={"one": line("bottle")})
 
 
 @pytest.fixture
-def inference(alfa: Alfa) -> Iterator[Inference]:
-    running = Inference(alfa, 1)
+def methods(tmp_path: Path) -> Methods:
+    return Methods(model(tmp_path))
+
+
+@pytest.fixture
+def alfa(methods: Methods) -> Alfa:
+    made = methods.get(METHOD)
+    assert isinstance(made, Alfa)
+    return made
+
+
+@pytest.fixture
+def inference() -> Iterator[Inference]:
+    running = Inference(1)
     running.start()
     yield running
     running.stop()
@@ -90,9 +109,11 @@ def same(text: TextFeatures, other: TextFeatures) -> bool:
     return all(torch.allclose(found, expected, atol=1e-5) for found, expected in pairs)
 
 
-def test_four_packs_are_compiled_at_once_while_frames_go_on(alfa: Alfa, inference: Inference, tmp_path: Path) -> None:
+def test_four_packs_are_compiled_at_once_while_frames_go_on(
+    alfa: Alfa, methods: Methods, inference: Inference, tmp_path: Path
+) -> None:
     """Red on the old code: three of four fail with `'NoneType' object has no attribute 'encode_text'`."""
-    recipes = Recipes(alfa, model(tmp_path), inference)
+    recipes = Recipes(settings(tmp_path), methods, inference)
     words = recipes.load(stored(pack="metal_nut"), load_pack("metal_nut")).text
     assert not recipes.text_loaded
     threads: set[str] = set()
@@ -108,7 +129,7 @@ def test_four_packs_are_compiled_at_once_while_frames_go_on(alfa: Alfa, inferenc
         loads = [pool.submit(recipes.load, stored(pack=name), load_pack(name)) for name in PACKS]
         while not all(load.done() for load in loads):
             begun = monotonic()
-            inference.submit(np.zeros((64, 64, 3), np.uint8), words, line="one").result(20)
+            inference.submit(alfa, np.zeros((64, 64, 3), np.uint8), words, line="one").result(20)
             waits.append(monotonic() - begun)
     alfa.backbone.text.embed = embed  # type: ignore[method-assign]
     for name, load in zip(PACKS, loads, strict=True):
@@ -119,8 +140,10 @@ def test_four_packs_are_compiled_at_once_while_frames_go_on(alfa: Alfa, inferenc
     alfa.backbone.text.release()
 
 
-def test_the_last_to_need_the_text_half_lets_go_of_it(alfa: Alfa, inference: Inference, tmp_path: Path) -> None:
-    recipes = Recipes(alfa, model(tmp_path), inference)
+def test_the_last_to_need_the_text_half_lets_go_of_it(
+    alfa: Alfa, methods: Methods, inference: Inference, tmp_path: Path
+) -> None:
+    recipes = Recipes(settings(tmp_path), methods, inference)
     reads = 0
     reload = alfa.backbone.text._reload
     assert reload is not None
@@ -138,13 +161,15 @@ def test_the_last_to_need_the_text_half_lets_go_of_it(alfa: Alfa, inference: Inf
         assert recipes.text_loaded
     assert not recipes.text_loaded
     assert reads == 1
-    again = Recipes(alfa, model(tmp_path), inference)
-    again.load(stored(pack="bottle"), load_pack("bottle"))  # from its file
+    again = Recipes(settings(tmp_path), methods, inference)
+    again.load(line("bottle"), load_pack("bottle"))  # from its file
     assert reads == 1
 
 
-def test_lines_with_one_pack_compile_it_once_and_share_it(alfa: Alfa, inference: Inference, tmp_path: Path) -> None:
-    recipes = Recipes(alfa, model(tmp_path), inference)
+def test_lines_with_one_pack_compile_it_once_and_share_it(
+    alfa: Alfa, methods: Methods, inference: Inference, tmp_path: Path
+) -> None:
+    recipes = Recipes(settings(tmp_path), methods, inference)
     with ThreadPoolExecutor(4) as pool:
         texts = {id(recipe.text) for recipe in pool.map(partial(_load, recipes), ["bottle"] * 4)}
     assert len(texts) == 1
@@ -154,8 +179,10 @@ def _load(recipes: Recipes, name: str) -> Any:
     return recipes.load(stored(pack=name), load_pack(name))
 
 
-def test_a_pack_that_cannot_be_compiled_can_be_later(alfa: Alfa, inference: Inference, tmp_path: Path) -> None:
-    recipes = Recipes(alfa, model(tmp_path / "models"), inference)
+def test_a_pack_that_cannot_be_compiled_can_be_later(
+    alfa: Alfa, methods: Methods, inference: Inference, tmp_path: Path
+) -> None:
+    recipes = Recipes(settings(tmp_path / "models"), methods, inference)
     pack: PromptPack = load_pack("bottle")
     (tmp_path / "models").write_text("in the way of the folder")
     for _ in range(2):
@@ -166,8 +193,8 @@ def test_a_pack_that_cannot_be_compiled_can_be_later(alfa: Alfa, inference: Infe
     assert recipes.load(stored(pack="bottle"), pack).wire.pack == "bottle"
 
 
-def test_a_stop_ends_a_compilation(alfa: Alfa, inference: Inference, tmp_path: Path) -> None:
-    recipes = Recipes(alfa, model(tmp_path), inference)
+def test_a_stop_ends_a_compilation(methods: Methods, inference: Inference, tmp_path: Path) -> None:
+    recipes = Recipes(settings(tmp_path), methods, inference)
     with ThreadPoolExecutor(1) as pool:
         load = pool.submit(recipes.load, stored(pack="bottle"), load_pack("bottle"))
         begun = monotonic()

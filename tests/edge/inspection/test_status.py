@@ -56,7 +56,9 @@ def status(
         outbox=SimpleNamespace(depth=lambda _: Depth(0, None, 0), keeps=lambda _: True, look=lambda: None),
         alarms=raised,
     )
-    recipe = LoadedRecipe(cast(Any, None), 0.5, 0.5, RECIPE, provisional=provisional, drift=cast(DriftTest, drift))
+    recipe = LoadedRecipe(
+        *[cast(Any, None)] * 3, 0.5, 0.5, RECIPE, provisional=provisional, drift=cast(DriftTest, drift)
+    )
     counters = Counters()
     found = Observed(
         "one",

@@ -31,6 +31,7 @@ from tests.support.mosquitto import eventually
 
 NOON = datetime(2026, 6, 15, 12, tzinfo=timezone.utc)
 SIZE = 96
+PIXEL_THRESHOLD = 0.6
 RECIPE = Recipe(pack="generic", pack_version="1", pack_sha256="00", threshold_source="test")
 MODEL = Model(name="untrained", fingerprint="f", device="cpu", dtype="fp32", scales=(2, 3))
 
@@ -115,7 +116,7 @@ def offer(
     """What a line does with a part: the path that its verdict names, and whether the archive took it."""
     identity = uuid7()
     path = archive.plan(line, day, seq, identity, kind)
-    return path, archive.keep(judged(path, seq, identity, kind, line), image, heatmap())
+    return path, archive.keep(judged(path, seq, identity, kind, line), image, heatmap(), PIXEL_THRESHOLD)
 
 
 def store(archive: Archive, image: Rgb, seq: int = 1, kind: Decision = "anomaly", day: str = "2026-06-15") -> str:
@@ -158,8 +159,11 @@ def test_an_anomaly_is_kept_under_its_heatmap_and_as_it_was(
     assert path.startswith("one/2026-06-15/00000007-")
     assert files(root) == sorted([path, path.replace(".jpg", ".picture.jpg")])
     with Image.open(root / path) as overlay:
-        assert overlay.size == (SIZE, SIZE)
-        assert np.abs(np.asarray(overlay, np.int16) - picture).mean() > 20
+        drawn = np.asarray(overlay, np.int16)
+    apart = np.abs(drawn[:SIZE, :SIZE] - picture).mean((1, 2))
+    assert apart[: SIZE // 4].max() < 8, "where the heatmap is low, the picture is as it was"
+    assert apart[-SIZE // 5 :].min() > 20
+    assert drawn[SIZE:].max() > 200, "a caption below"
     original = archive.picture(path)
     assert original.shape == picture.shape
     assert np.abs(original.astype(np.int16) - picture).mean() < 3
@@ -193,7 +197,7 @@ def test_of_normal_parts_one_in_so_many_of_each_line_is_kept_apart_and_without_a
     ]
     eventually(lambda: archive.status.kept == 4, 30)
     with Image.open(tmp_path / kept[0]) as file:
-        assert np.abs(np.asarray(file, np.int16) - picture).mean() < 8
+        assert np.abs(np.asarray(file, np.int16)[:SIZE, :SIZE] - picture).mean() < 8
     assert archive.picture(kept[0]).shape == picture.shape
     assert opened(tmp_path / "none").plan("one", "2026-06-15", 1, uuid7(), "normal") is None
 
@@ -204,8 +208,10 @@ def test_an_error_with_a_picture_is_kept_where_its_verdict_s_own_fields_say(
     archive, verdict = opened(tmp_path), failed(8)
     path = archive.plan("one", "2026-06-15", 8, verdict.id, "error")
     assert path == f"one/2026-06-15/00000008-{verdict.id}.jpg"
-    assert archive.keep(verdict, picture, None)
+    assert archive.keep(verdict, picture)
     eventually(lambda: archive.status.kept == 1, 30)
+    with Image.open(tmp_path / path) as file:
+        assert np.asarray(file)[SIZE:].max() > 200, "its caption"
     assert archive.picture(path).shape == picture.shape
 
 
@@ -215,7 +221,7 @@ def test_without_a_folder_nothing_is_kept_and_no_thread_runs(picture: Rgb) -> No
     archive.start()
     assert threading.active_count() == before
     assert [offer(archive, picture, kind=kind) for kind in ("anomaly", "normal")] == [(None, False)] * 2
-    assert not archive.keep(failed(1), picture, None)
+    assert not archive.keep(failed(1), picture)
     assert archive.status == Archive(ArchiveSettings()).status
     with pytest.raises(ArchiveError, match=r"archive\.dir"):
         archive.picture("one/2026-06-15/00000001-00000000-0000-0000-0000-000000000000.jpg")
@@ -408,10 +414,10 @@ def undeletable(path: Path) -> None:
 def test_a_file_that_cannot_be_deleted_is_passed_over_and_tried_again(
     opened: Callable[..., Archive], tmp_path: Path, picture: Rgb, alarms: Alarms, which: str
 ) -> None:
-    old = [lay(tmp_path, "2026-06-01", seq) for seq in range(1, 5)]
+    old = [lay(tmp_path, "2026-06-01", seq, size=10_000) for seq in range(1, 5)]
     stuck = old[0].with_suffix(which)
     undeletable(stuck)
-    archive = opened(tmp_path, max_gb=12_000 / 1e9)
+    archive = opened(tmp_path, max_gb=27_000 / 1e9)
     eventually(lambda: archive.status.undeletable == 1, 30)
     eventually(lambda: archive.status.deleted >= 1, 30)
     assert stuck.exists()
@@ -611,7 +617,7 @@ def test_a_file_in_the_folder_s_place_is_a_fault_until_it_is_moved(
     assert f"{root}: File exists; a file stands where a folder should be" in str(archive.status.fault)
     assert offer(archive, picture) == (None, False)
     assert offer(archive, picture, kind="normal") == (None, False)
-    assert not archive.keep(failed(2), picture, None)
+    assert not archive.keep(failed(2), picture)
     assert archive.status.failed == 2
     eventually(lambda: len(tried) > 3, 30)
     root.unlink()

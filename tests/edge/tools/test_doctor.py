@@ -395,7 +395,7 @@ def test_what_is_well_is_green_in_both_and_nothing_is_left_or_disturbed(broker: 
     assert list(folder.iterdir()) == [], "not even a folder"
     assert (found["line one: camera"].result, found["line one: topics"].result) == ("ok", "ok")
     assert "the smallest defect that is seen has about 2 pixels along each side" in found["line one: camera"].detail
-    assert found["line one: recipe"].detail.startswith("bottle, 0 shots, threshold 0.5")
+    assert found["line one: recipe"].detail.startswith("alfa, bottle, 0 shots, threshold 0.5")
     with running(settings) as service:
         line = service.lines["one"]
         eventually(lambda: judged(line), PATIENCE_S)

@@ -1,0 +1,88 @@
+"""A line that FiLo judges beside one of ALFA's, over one model: a camera in, defects by name and place out."""
+
+import json
+from typing import Any
+
+import jsonschema
+import pytest
+
+from core.packs.pack import load_pack
+from core.regions import position
+from edge.control.client import ask
+from edge.messages import json_schemas
+from tests.support.filo_heads import random_head
+from tests.support.mosquitto import Mosquitto, subscribe
+from tests.support.service import Service, toml
+
+PARTS = 4
+PLACES = {position((column, row), (3, 3)) for row in range(3) for column in range(3)}
+CAMERA = {"source": "sim:bottle?rate=4&defects=1&seed=3"}
+
+
+@pytest.fixture(scope="module")
+def heard(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """One run: verdicts by line, what `status` said, and the log."""
+    folder = tmp_path_factory.mktemp("filo")
+    head = random_head(folder)
+    with Mosquitto() as broker, subscribe(broker.port, "line/#") as messages:
+        config = folder / "edge.toml"
+        config.write_text(
+            toml(
+                {
+                    "service": {"node": "box-1", "state_dir": str(folder / "state"), "runtime_dir": str(folder)},
+                    "model": {"name": "bundled", "device": "cpu", "dtype": "fp32", "tower": "none"},
+                    "mqtt": {"host": broker.host, "port": broker.port},
+                    # A threshold of 0 calls every part anomalous, and the whole picture one region.
+                    "lines.plain": {"pack": "bottle", "threshold": 0.0},
+                    "lines.plain.camera": CAMERA,
+                    "lines.named": {"pack": "bottle", "threshold": 0.0},
+                    "lines.named.camera": CAMERA,
+                    "lines.named.method": {"name": "filo"},
+                    "lines.named.method.filo": {"checkpoint": str(head)},
+                }
+            )
+        )
+        with Service(config) as service:
+            for line in ("plain", "named"):
+                service.until(
+                    lambda line=line: len(messages.of(f"line/{line}/anomaly")) >= PARTS, f"{PARTS} parts of {line}"
+                )
+            status = ask(folder / "console.sock", "status", {}, timeout_s=30)[0]
+            assert service.stop() == 0
+        found = {
+            line: [json.loads(message.payload) for message in messages.of(f"line/{line}/anomaly")]
+            for line in ("plain", "named")
+        }
+    return {"verdicts": found, "status": status, "log": service.log.read_text()}
+
+
+def test_each_line_is_judged_by_its_method(heard: dict[str, Any]) -> None:
+    for line, method in (("plain", "alfa"), ("named", "filo")):
+        for verdict in heard["verdicts"][line]:
+            assert verdict["model"]["method"] == method
+            assert verdict["verdict"] == "anomaly"
+    alfa, filo = (heard["verdicts"][line][0] for line in ("plain", "named"))
+    assert alfa["model"]["fingerprint"] == filo["model"]["fingerprint"], "one model"
+    assert alfa["recipe"]["basis"] != filo["recipe"]["basis"], "no threshold of the one is the other's"
+
+
+def test_a_defect_has_a_name_and_a_place(heard: dict[str, Any]) -> None:
+    defects = load_pack("bottle").defects
+    for verdict in heard["verdicts"]["named"]:
+        jsonschema.validate(verdict, json_schemas()["verdict"])
+        assert verdict["regions"]
+        for region in verdict["regions"]:
+            assert region["descriptor"] in defects[region["defect"]]
+            assert region["position"] in PLACES
+        assert {reason["text"] for reason in verdict["explanation"]} <= {
+            phrase for phrases in defects.values() for phrase in phrases
+        }
+
+
+def test_what_is_left_out_is_said(heard: dict[str, Any]) -> None:
+    method = heard["status"]["lines"]["named"]["method"]
+    assert (method["name"], method["text_half"]) == ("filo", True)
+    assert method["remark"].startswith("without Grounding DINO")
+    assert "without Grounding DINO" in heard["log"]
+    plain = heard["status"]["lines"]["plain"]["method"]
+    assert plain == {"name": "alfa", "head": None, "remark": None, "text_half": False}
