@@ -73,7 +73,7 @@ class Recipes:
             provisional=is_provisional(line),
             tiles=line.tiles,
             overlap=line.overlap,
-            kinds={phrase: kind for kind, phrases in pack.defects.items() for phrase in phrases},
+            kinds=pack.kinds,
             texts_sha256=inspector.texts_sha256(pack),
         )
 
