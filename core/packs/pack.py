@@ -133,6 +133,11 @@ class PromptPack(_Table):
         return self._sha256
 
     @property
+    def kinds(self) -> dict[str, str]:
+        """Of each phrase of `[defects]` the kind of defect."""
+        return {phrase: kind for kind, phrases in self.defects.items() for phrase in phrases}
+
+    @property
     def texts_sha256(self) -> str:
         """SHA-256, hexadecimal, of all that a model embeds of the pack: its prompts as rendered, and its descriptors.
 
