@@ -225,7 +225,8 @@ class Filo(Inspector[FiloTexts]):
 
     def layer_maps(self, decoded: Sequence[Tensor], labels: Tensor) -> list[Tensor]:
         """The map of each decoder at the model's input size, [B, 2, H, W], for labels [B, 2, d]."""
-        return layer_maps(decoded, labels, self.backbone.grid, self.backbone.pixels.size, self.head.record.scale)
+        size, scale = self.backbone.pixels.size, self.head.record.scale
+        return layer_maps(decoded, labels, self.backbone.grid, size, scale, released=self.released)
 
     def inspect(
         self,

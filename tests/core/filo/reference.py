@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from scipy.special import erf
 
 Array = NDArray[np.float64]
-HABITS = frozenset({"first layer overwritten", "values overwritten", "attention added", "shift after adapter"})
+HABITS = frozenset(
+    {"first layer overwritten", "values overwritten", "attention added", "shift after adapter", "corners aligned"}
+)
 """What the release does besides, where it changes tensors."""
 KERNELS = {"11": (1, 1), "33": (3, 3), "55": (5, 5), "77": (7, 7), "15": (1, 5), "51": (5, 1)}
 
@@ -172,14 +174,13 @@ class Plain:
             total += self.h(f"decoder_cov.fc_{name}.{number}.bias")
         return total.reshape(side * side, -1)
 
-    @staticmethod
-    def layer_map(decoded: Array, labels: list[Array], size: int) -> Array:
+    def layer_map(self, decoded: Array, labels: list[Array], size: int) -> Array:
         """The abnormal probability [H, W]."""
         side = round(math.sqrt(len(decoded)))
         cosines = []
         for label in labels:
             values = [100 * float(unit(token) @ label) for token in decoded]
-            cosines.append(enlarged(np.array(values).reshape(side, side), size))
+            cosines.append(enlarged(np.array(values).reshape(side, side), size, "corners aligned" in self.habits))
         normal, abnormal = cosines
         return 1 / (1 + np.exp(normal - abnormal))
 
@@ -217,12 +218,13 @@ def attention(q: Array, k: Array, v: Array, heads: int, *, causal: bool = False)
     return np.concatenate(found, 1)
 
 
-def enlarged(small: Array, size: int) -> Array:
-    """Bilinear, the corners of both pictures on each other."""
+def enlarged(small: Array, size: int, corners: bool) -> Array:
+    """Bilinear: the corners of both pictures on each other, or each value at the centre of what it covers."""
     side = len(small)
     lines = np.zeros((size, side))
     for pixel in range(size):
-        place = pixel * (side - 1) / (size - 1)
+        place = pixel * (side - 1) / (size - 1) if corners else (pixel + 0.5) * side / size - 0.5
+        place = min(max(place, 0.0), side - 1.0)
         low = min(int(place), side - 2)
         lines[pixel, low], lines[pixel, low + 1] = 1 - (place - low), place - low
     return lines @ small @ lines.T
