@@ -130,8 +130,9 @@ class Filo(Inspector[FiloTexts]):
         self.gate = gate
         self.head = head.to(backbone.device)
         self.released = head.record.released
+        layers, start = head.record.layers, head.record.start
         self.vision = TwoStreamPass(
-            backbone.visual, head.record.layers, dtype=DTYPES[backbone.dtype], released=self.released
+            backbone.visual, layers, start, dtype=DTYPES[backbone.dtype], released=self.released
         )
         self.encoder = TextEncoder(backbone.text, backbone.device, head.record.context)
 

@@ -40,6 +40,9 @@ def filo_train(
         Optional[str],  # noqa: UP045
         typer.Option(help="Blocks that are decoded, separated by commas. Default: a quarter of the depth apart."),
     ] = None,
+    start: Annotated[
+        int, typer.Option(min=0, help="Block behind which the value-value stream starts; 0: the first decoded.")
+    ] = 0,
     bottleneck: Annotated[int, typer.Option(min=0, help="Width before the convolutions; 0: the tokens' own.")] = 0,
     kernels: Annotated[
         Optional[str],  # noqa: UP045
@@ -89,6 +92,7 @@ def filo_train(
             cache_bytes=int(cache * _GIGABYTE),
             record={"scale": scale}
             | ({"layers": tuple(layers.split(","))} if layers else {})
+            | ({"start": start} if start else {})
             | ({"bottleneck": bottleneck} if bottleneck else {})
             | ({"kernels": tuple(kernels.split(","))} if kernels else {}),
         )

@@ -32,6 +32,8 @@ class Plain:
     layers: tuple[int, ...]
     patch: int
     habits: frozenset[str] = HABITS
+    start: int = 0
+    """Block behind which the value-value stream starts; 0: the first of the layers."""
 
     def judge(self, pixels: Array, normal: NDArray[np.int64], abnormal: NDArray[np.int64]) -> tuple[float, Array, int]:
         """The image score, the map [H, W] and the position, 0 to 8, of pixels [3, H, W].
@@ -75,6 +77,7 @@ class Plain:
         x = self.patches(pixels)
         x = norm(x, self.w("visual.ln_pre.weight"), self.w("visual.ln_pre.bias"))
         depth = 1 + max(int(key.split(".")[3]) for key in self.clip if key.startswith("visual.transformer.resblocks"))
+        start = self.start or self.layers[0]
         stream, ordinary, values = x, {}, {}
         for number in range(1, depth + 1):
             name = f"visual.transformer.resblocks.{number - 1}."
@@ -82,11 +85,11 @@ class Plain:
             added = self.out(name, attention(q, k, v, self.heads))
             if number - 1 in ordinary and "attention added" in self.habits:
                 ordinary[number - 1] = ordinary[number - 1] + added
-            if number > self.layers[0]:
+            if number > start:
                 stream = stream + self.out(name, attention(v, v, v, self.heads))
             x = x + added
             x = x + self.mlp(name, norm(x, self.w(name + "ln_2.weight"), self.w(name + "ln_2.bias")))
-            if number == self.layers[0]:
+            if number == start:
                 stream = x
             if number in self.layers:
                 ordinary[number], values[number] = x, stream
@@ -99,7 +102,7 @@ class Plain:
         return (
             image,
             [ordinary[number][1:] for number in self.layers],
-            [values[number][1:] for number in self.layers[1:]],
+            [values[number][1:] for number in self.layers if number > start],
         )
 
     def patches(self, pixels: Array) -> Array:
