@@ -319,7 +319,7 @@ def _problem(text: str | None, content: Mapping[str, Any], error: ErrorDetails) 
     return words if text is None else f"line {line_of(text, content, at)}: {words}"
 
 
-_WINCLIP_NORMAL = (
+NORMAL_STATES = (
     "{}",
     "flawless {}",
     "perfect {}",
@@ -328,6 +328,7 @@ _WINCLIP_NORMAL = (
     "{} without defect",
     "{} without damage",
 )
+"""Of a class, by WinCLIP; FiLo has the same."""
 _WINCLIP_ABNORMAL = ("damaged {}", "{} with flaw", "{} with defect", "{} with damage")
 _WINCLIP_TEMPLATES = (
     "a cropped photo of the {}.",
@@ -360,4 +361,4 @@ def winclip_prompts(class_name: str) -> Prompts:
     def ensemble(states: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(template.format(state.format(class_name)) for state in states for template in _WINCLIP_TEMPLATES)
 
-    return Prompts(ensemble(_WINCLIP_NORMAL), ensemble(_WINCLIP_ABNORMAL))
+    return Prompts(ensemble(NORMAL_STATES), ensemble(_WINCLIP_ABNORMAL))
