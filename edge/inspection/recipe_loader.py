@@ -77,7 +77,7 @@ class Recipes:
             settings=settings,
             key=stored.key,
             provisional=is_provisional(settings),
-            kinds={phrase: kind for kind, phrases in pack.defects.items() for phrase in phrases},
+            kinds=pack.kinds,
             texts_sha256=inspector.texts_sha256(pack),
         )
 
