@@ -242,7 +242,7 @@ class Service:
                 started_line.start()
         self._router.open(triggers, MachineCommands(commands, self._publishers), self._publishers)
         self.dispatcher = dispatcher
-        log.info("%d lines on %s (%s, %s)", len(self.lines), model.name, model.device, model.dtype)
+        log.info("judging %s on %s (%s, %s)", ", ".join(self.lines), model.name, model.device, model.dtype)
 
     def change_pack(self, line: str, name: str) -> None:
         """The line judges by another pack from its next frame on, with its shots, and by the configured threshold

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
-from rich.table import Table
 
 from core.printable import shown
 from edge import __version__
@@ -19,6 +18,7 @@ from edge.cli import console as cli_console
 from edge.cli import learn as cli_learn
 from edge.cli import shots as cli_shots
 from edge.cli import state as cli_state
+from edge.cli.ask import ConfigFile, Json, OptionalConfigFile
 from edge.cli.compile import compile_packs
 from edge.cli.evaluate import evaluate
 from edge.cli.explained import BAD_INPUT
@@ -32,6 +32,7 @@ from edge.cli.packs import packs_app
 from edge.cli.score import score
 from edge.cli.signals import end, end_at_once, on_signals, stop_on_signals
 from edge.cli.simulate import simulate
+from edge.cli.table import Column, Table, number
 from edge.cli.terminal import Terminal, counted, show_json, styled
 from edge.ops.logs import LogFormat, setup_logs
 from edge.ops.worker import ServiceFailedError
@@ -40,7 +41,6 @@ from edge.settings_file import load_settings
 
 app = typer.Typer(
     name="alfa-edge",
-    help="Visual anomaly detection beside a camera line.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -81,10 +81,23 @@ log = logging.getLogger(__name__)
 
 out = Terminal()
 
-ConfigFile = Annotated[Path, typer.Option("--config", "-c", help="The TOML file.", dir_okay=False)]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Device = Annotated[str, typer.Option(help="cuda, cuda:N or cpu; used or refused.")]
 Dtype = Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(__version__)  # noqa: T201
+        raise typer.Exit
+
+
+@app.callback()
+def program(
+    _version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    """Visual anomaly detection beside a camera line."""
 
 
 @app.command()
@@ -171,7 +184,7 @@ def demo(
 
 @app.command()
 def doctor(
-    config: Annotated[Path | None, typer.Option("--config", "-c", help="Also check what it configures.")] = None,
+    config: OptionalConfigFile,
     as_json: Json = False,
 ) -> None:
     """Say what works here. Exit code 1 when the configured service could not run."""
@@ -183,7 +196,7 @@ def doctor(
     if as_json:
         show_json([vars(check) for check in checks])
     else:
-        table = Table("check", "", "detail")
+        table = Table("check", Column("result", 9), Column("detail", 8, wraps=True))
         colours = {"ok": "green", "note": "yellow", "fail": "bold red"}
         for check in checks:
             table.add_row(check.name, styled(check.result, colours[check.result]), check.detail)
@@ -231,7 +244,7 @@ def bench_command(
     if as_json:
         show_json(report.model_dump(mode="json", exclude_none=True))
         return
-    table = Table("stage", *(f"{name} ms" for name in ("p50", "p95", "p99")))
+    table = Table("stage", *(number(f"{name} ms") for name in ("p50", "p95", "p99")))
     for stage, times in report.stages.items():
         table.add_row(stage, f"{times.p50:.2f}", f"{times.p95:.2f}", f"{times.p99:.2f}")
     out.print(table)
@@ -246,7 +259,7 @@ def bench_command(
 @app.command()
 def version() -> None:
     """Print the version."""
-    print(__version__)  # noqa: T201
+    _print_version(True)
 
 
 @app.command()

@@ -8,9 +8,9 @@ from typing import Annotated, Optional
 
 import typer
 from rich.progress import Progress
-from rich.table import Table
 
 from edge.cli.explained import explained
+from edge.cli.table import Column, Table, number
 from edge.cli.terminal import Terminal
 from edge.settings import ModelSettings, store_dir
 from edge.settings_file import load_settings
@@ -51,7 +51,7 @@ def compile_packs(
         backbone = load_backbone(chosen.name, chosen.weights, store=Store(folder), overrides=overrides_of(chosen))
         compiled = CompiledPacks(folder / "compiled")
         sentences = {pack.name: sum(map(len, (*vars(pack.prompts()).values(), pack.descriptors))) for pack in packs}
-        table = Table("pack", "version", "sentences", "file")
+        table = Table("pack", Column("version", 2), number("sentences"), Column("file", 0))
         with Progress(console=out, transient=True) as progress:
             task = progress.add_task(f"compiling for {backbone.name}", total=sum(sentences.values()))
             for place, pack in enumerate(packs):

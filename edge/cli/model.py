@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
-from rich.table import Table
-from rich.text import Text
 
 from edge.cli.explained import explained
+from edge.cli.table import Column, Table, lines, number
 from edge.cli.terminal import Terminal, counted, show_json
 from edge.clock import iso_ms, utc_now
 from edge.settings import store_dir
@@ -107,7 +106,15 @@ def model_list(
     if not entries:
         out.print(f"no weights in {here.root}", soft_wrap=True)
         return
-    table = Table("model", "tag", "MiB", "SHA-256", "source", "verified", "")
+    table = Table(
+        "model",
+        Column("tag", 9),
+        number("MiB", 3),
+        Column("SHA-256", 2),
+        Column("source", 1, wraps=True),
+        Column("verified", 4),
+        Column("state", 8, wraps=True),
+    )
     for entry in entries:
         record = entry.record
         known = ["", "", "", ""]
@@ -124,13 +131,11 @@ def _list_architectures(as_json: bool) -> None:
     if as_json:
         show_json([asdict(model) | {"reason": model.reason or None} for model in known])
         return
-    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)  # so that names can be read whole in 80 columns
-    for heading in ("model", "input", "patch", "activation", "tags"):
-        table.add_column(heading, no_wrap=heading == "model", overflow="fold")
+    table = Table("model", number("input"), number("patch", 0), Column("activation", 0), Column("tags", 9), tight=True)
     for model in known:
         if not model.reason:
-            size, activation = " x ".join(map(str, model.size)), "QuickGELU" if model.quick_gelu else "GELU"
-            table.add_row(model.name, size, str(model.patch), activation, Text("\n".join(model.tags)))
+            size, activation = "x".join(map(str, model.size)), "QuickGELU" if model.quick_gelu else "GELU"
+            table.add_row(model.name, size, str(model.patch), activation, lines(*model.tags))
     out.print(table)
     reasons = Counter(model.reason.partition(", ")[0] for model in known if model.reason)
     for reason, count in reasons.most_common():

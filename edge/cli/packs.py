@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
-from rich.table import Table
 
 from core.printable import encodable, shown
 from edge.cli.explained import BAD_INPUT, explained
+from edge.cli.table import Column, Table, number
 from edge.cli.terminal import Terminal, counted, show_json
 from edge.settings import ModelSettings, store_dir
 
@@ -204,12 +204,8 @@ def _summary(pack: PromptPack) -> dict[str, Any]:
 
 
 def _table(packs: Sequence[PromptPack]) -> Table:
-    table = Table()
-    table.add_column("name", no_wrap=True)  # what is typed elsewhere; a class may wrap
-    table.add_column("class")
-    table.add_column("version", no_wrap=True)
-    for column in ("normal", "abnormal", "defects"):
-        table.add_column(column, justify="right")
+    counted_columns = (number(heading) for heading in ("normal", "abnormal", "defects"))
+    table = Table("name", Column("class", 3, wraps=True), Column("version", 2), *counted_columns)
     for pack in packs:
         known = _summary(pack)
         counts = (known["normal"], known["abnormal"], len(known["defects"]))
@@ -273,9 +269,7 @@ def _print_changes(packs: Sequence[PromptPack], changes: Mapping[str, Mapping[st
 def _print_moves(backbone: Backbone, moves: Sequence[Mapping[str, Any]], mean: float | None) -> None:
     from core.backbone import UNTRAINED
 
-    table = Table("picture")
-    for column in ("old", "new", "change"):
-        table.add_column(column, justify="right", no_wrap=True)
+    table = Table(Column("picture", wraps=True), *(number(heading) for heading in ("old", "new", "change")))
     for one in moves:
         if one["change"] is None:
             table.add_row(f"{one['path']}: {one['error']}", "", "", "")

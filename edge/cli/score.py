@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
-from rich.table import Table
 
 from edge.cli.explained import explained
 from edge.cli.model_options import Checkpoint, MethodName, head_of, overrides
+from edge.cli.table import Column, Table, number
 from edge.cli.terminal import Terminal, show_json, styled
 from edge.settings import store_dir
 
@@ -115,17 +115,21 @@ def _print_scores(scored: list[ScoredPicture], compared: bool) -> None:
     The scores of text are left out where pictures are `compared` with good parts: the score is then not made of them.
     """
     root = Path(os.path.commonpath([Path(one.path).resolve().parent for one in scored]))
-    table = Table("picture", "verdict")
-    for column in ("score",) if compared else ("score", "global", "local"):
-        table.add_column(column, justify="right", no_wrap=True)
-    table.add_column("where")
+    by_text = () if compared else (number("global"), number("local"))
+    table = Table(
+        Column("picture", wraps=True),
+        Column("verdict", 9),
+        number("score", 8),
+        *by_text,
+        Column("where", 7, wraps=True),
+    )
     for one in scored:
         name = str(Path(one.path).resolve().relative_to(root))
         verdict = styled(one.verdict, _COLOURS[one.verdict])
         if one.scores is None:
-            table.add_row(name, verdict, *[""] * (len(table.columns) - 3), one.error)
+            table.add_row(name, verdict, "", *[""] * len(by_text), one.error or "")
         else:
             where = one.regions[0].position if one.regions else ""
-            by_text = () if compared else (f"{one.scores.global_:.4f}", f"{one.scores.local:.4f}")
-            table.add_row(name, verdict, f"{one.score:.4f}", *by_text, where)
+            parts = () if compared else (f"{one.scores.global_:.4f}", f"{one.scores.local:.4f}")
+            table.add_row(name, verdict, f"{one.score:.4f}", *parts, where)
     out.print(table)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import concurrent.futures
 from dataclasses import asdict
+from typing import Literal
 
 from pydantic import Field
 
 from core.database.database import DatabaseError
-from core.image import encode_png
+from core.image import encode_jpeg, encode_png, outlined
 from core.packs.pack import is_path, list_packs, path_of
 from edge.control.arguments import Arguments, Folder, Moment, NoArguments, OfLine
 from edge.control.command_queue import LIMIT_S
@@ -27,6 +28,15 @@ class Trigger(OfLine):
     """What its verdict will name."""
     deadline_ms: int | None = Field(default=None, ge=10, le=600_000)
     """By when, milliseconds from now; the line's own without it."""
+
+
+class Snapshot(OfLine):
+    """The picture of the next part."""
+
+    crop: bool = False
+    """Only the inspected region, as it is judged; without it the whole frame, with the region drawn."""
+    format: Literal["jpeg", "png"] = "jpeg"
+    """Of the picture; a PNG is without loss."""
 
 
 class SetRecipe(OfLine):
@@ -85,11 +95,17 @@ def _status(dispatcher: Dispatcher, _arguments: NoArguments, _caller: Caller) ->
     return {"lines": lines}, ()
 
 
-def _snapshot(dispatcher: Dispatcher, arguments: OfLine, _caller: Caller) -> Result:
+def _snapshot(dispatcher: Dispatcher, arguments: Snapshot, _caller: Caller) -> Result:
     with next_parts(dispatcher, arguments.line, 1, 10.0) as parts:
         seen = parts.next(0)
     score, peak = score_and_peak(seen)
-    return {"score": score, "peak": peak}, [encode_png(seen.image, {})]
+    image = seen.image
+    if not arguments.crop:
+        is_part = seen.image.shape != seen.frame.shape
+        image = outlined(seen.frame, seen.corner, seen.image.shape[:2]) if is_part else seen.frame
+    height, width = image.shape[:2]
+    picture = encode_png(image) if arguments.format == "png" else encode_jpeg(image)
+    return {"seq": seen.seq, "score": score, "peak": peak, "width": width, "height": height}, [picture]
 
 
 def _trigger(dispatcher: Dispatcher, arguments: Trigger, _caller: Caller) -> Result:
@@ -196,7 +212,7 @@ def _backup(dispatcher: Dispatcher, arguments: Backup, _caller: Caller) -> Resul
 
 COMMANDS: dict[str, Command] = {
     "status": Command(NoArguments, _status, machines=True, quick=True),
-    "snapshot": Command(OfLine, _snapshot),
+    "snapshot": Command(Snapshot, _snapshot),
     "trigger": Command(Trigger, _trigger, limit_s=WORK_S + LIMIT_S),
     "pause": Command(OfLine, _pause, changes=True, machines=True, quick=True),
     "resume": Command(OfLine, _resume, changes=True, machines=True, quick=True),

@@ -84,12 +84,20 @@ class LoadedRecipe:
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """An inspected picture, what was found, what it was judged by, and its verdict's number."""
+    """An inspected picture, what was found, what it was judged by, and its verdict's number.
+
+    Attributes:
+        image: The inspected region, a view of `frame`.
+        frame: All that the camera saw.
+        corner: x and y of the region in the frame, pixels.
+    """
 
     image: Rgb
     inspection: Inspection
     recipe: LoadedRecipe
     seq: int
+    frame: Rgb
+    corner: tuple[int, int] = (0, 0)
 
 
 class CurrentRecipe:
