@@ -37,7 +37,7 @@ from edge.cli.terminal import Terminal, counted, show_json, styled
 from edge.ops.logs import LogFormat, setup_logs
 from edge.ops.worker import ServiceFailedError
 from edge.settings import ModelSettings, Settings, store_dir
-from edge.settings_file import load_settings
+from edge.settings_file import ConfigError, Problem, load_settings
 
 app = typer.Typer(
     name="alfa-edge",
@@ -157,7 +157,7 @@ def demo(
         from edge.tools.demo import run_demo, summary
 
         out.print(f"model {DEFAULT}: small, and trained on simulated parts only; the service is the real one")
-        host, _, port = (broker or "").partition(":")
+        address = _address(broker)
         seen = run_demo(
             out,
             stop_on_signals(),
@@ -166,7 +166,7 @@ def demo(
             pack=pack,
             rate=rate,
             out=folder,
-            broker=(host, int(port or 1883)) if broker else None,
+            broker=address,
             seconds=seconds,
             parts=parts,
             good=good,
@@ -180,6 +180,16 @@ def demo(
             out.print(words, soft_wrap=True)
     if not seen.counts:
         raise typer.Exit(1)
+
+
+def _address(broker: str | None) -> tuple[str, int] | None:
+    """`HOST` or `HOST:PORT`."""
+    if not broker:
+        return None
+    host, _, port = broker.partition(":")
+    if not host or not (port or "1").isdecimal() or not 0 < int(port or 1883) < 65536:
+        raise typer.BadParameter(f"{broker!r}: write HOST or HOST:PORT", param_hint="--broker")
+    return host, int(port or 1883)
 
 
 @app.command()
@@ -282,21 +292,27 @@ def config_check(config: ConfigFile) -> None:
     """Validate the file, the packs and the weights it names. Exit code 2 when something is wrong."""
     with _explained():
         settings = load_settings(config)
-        _check_files(settings)
+        _check_files(config, settings)
     out.print(f"{config}: fine, {counted(len(settings.lines), 'line')}", soft_wrap=True)
 
 
-def _check_files(settings: Settings) -> None:
+def _check_files(config: Path, settings: Settings) -> None:
     from core.backbone import BUNDLED, UNTRAINED, resolve_device, resolve_dtype
     from core.packs.pack import load_pack
     from core.weights.source import find
     from core.weights.store import Store
+    from edge.camera.errors import SourceError
+    from edge.camera.source import check_source
     from edge.inspection.methods import check_method, method_of
 
     store = Store(store_dir(settings.model.store))
-    for line in settings.lines.values():
+    for name, line in settings.lines.items():
         load_pack(line.pack)
         check_method(method_of(settings, line), store)
+        try:
+            check_source(line.camera)
+        except SourceError as error:
+            raise ConfigError([Problem(str(config), f"lines.{name}.camera.source", "", str(error))]) from None
     resolve_dtype(settings.model.dtype, resolve_device(settings.model.device))
     if settings.model.name not in (BUNDLED, UNTRAINED):
         find(settings.model.name, settings.model.weights or "", store)

@@ -36,6 +36,7 @@ def compile_packs(
         from core.backbone import DEFAULT, load_backbone
         from core.packs.compiled import CompiledPacks
         from core.packs.pack import list_packs, load_pack
+        from core.weights.location import COMPILED
         from core.weights.store import Store
         from edge.inspection.methods import overrides_of
 
@@ -49,7 +50,7 @@ def compile_packs(
             chosen = load_settings(config).model
         folder = store_dir(chosen.store)
         backbone = load_backbone(chosen.name, chosen.weights, store=Store(folder), overrides=overrides_of(chosen))
-        compiled = CompiledPacks(folder / "compiled")
+        compiled = CompiledPacks(folder / COMPILED)
         sentences = {pack.name: sum(map(len, (*vars(pack.prompts()).values(), pack.descriptors))) for pack in packs}
         table = Table("pack", Column("version", 2), number("sentences"), Column("file", 0))
         with Progress(console=out, transient=True) as progress:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from core.printable import encodable
+from core.remedy import extra
 from edge.cli.explained import explained
 from edge.cli.model_options import Checkpoint, check_head, overrides, say_assumed
 from edge.cli.table import Column, Table, lines
@@ -83,7 +84,7 @@ def evaluate(
         from edge.tools.evaluate import Choice, Evaluator, methods, parse_numbers, write_csv
 
         if importlib.util.find_spec("sklearn") is None:
-            remedy = "evaluate needs scikit-learn: pip install 'alfa-edge[evaluate]'"
+            remedy = f"evaluate needs scikit-learn: {extra('evaluate')}"
             raise ConfigError([Problem("this installation", "", "", remedy)])
         if method not in methods():
             raise typer.BadParameter(f"{method}: use one of {', '.join(methods())}", param_hint="--method")

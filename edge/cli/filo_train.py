@@ -9,6 +9,7 @@ from typing import Annotated, Optional
 
 import typer
 
+from core.remedy import extra
 from edge.cli.explained import explained
 from edge.cli.terminal import Terminal
 from edge.settings import ModelSettings, store_dir
@@ -64,7 +65,7 @@ def filo_train(
         from edge.tools.filo_train import CARD, HEAD, Choice, Training, data_of, parse_names
 
         if importlib.util.find_spec("sklearn") is None:
-            remedy = "filo train needs scikit-learn: pip install 'alfa-edge[evaluate]'"
+            remedy = f"filo train needs scikit-learn: {extra('evaluate')}"
             raise ConfigError([Problem("this installation", "", "", remedy)])
         if dtype not in ("fp32", "bf16"):
             raise typer.BadParameter(f"{dtype}: training computes in fp32 or bf16", param_hint="--dtype")

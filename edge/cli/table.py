@@ -6,9 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from rich import table as rich_table
+from rich import console, table
 from rich.cells import cell_len
-from rich.console import Console, ConsoleOptions, RenderableType
 from rich.text import Text
 
 from core.printable import shown
@@ -66,15 +65,17 @@ class Table:
             raise ValueError(f"{len(cells)} cells for {len(self._columns)} columns")
         self._rows.append([cell if isinstance(cell, Text) else Text(shown(cell)) for cell in cells])
 
-    def __rich_console__(self, _console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
+    def __rich_console__(
+        self, _console: console.Console, options: console.ConsoleOptions
+    ) -> Iterator[console.RenderableType]:
         chosen, left_out = self._fitting(options.max_width)
-        table = rich_table.Table(padding=(0, self._border - 2, 0, 1))
+        shown_table = table.Table(padding=(0, self._border - 2, 0, 1))
         for place, width in zip(chosen, self._widths(chosen, options.max_width), strict=True):
             column = self._columns[place]
-            table.add_column(Text(shown(column.heading)), justify=column.justify, width=width, overflow="fold")
+            shown_table.add_column(Text(shown(column.heading)), justify=column.justify, width=width, overflow="fold")
         for row in self._rows:
-            table.add_row(*(row[place] for place in chosen))
-        yield table
+            shown_table.add_row(*(row[place] for place in chosen))
+        yield shown_table
         if left_out:
             names = ", ".join(shown(self._columns[place].heading) for place in left_out)
             yield Text(f"not shown in {options.max_width} columns: {names}", style="dim")

