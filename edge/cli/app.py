@@ -28,6 +28,7 @@ from edge.cli.generate import generate
 from edge.cli.history import history
 from edge.cli.model import model_app
 from edge.cli.model_options import Checkpoint, MethodName, head_of
+from edge.cli.new_pack import new
 from edge.cli.packs import packs_app
 from edge.cli.score import score
 from edge.cli.signals import end, end_at_once, on_signals, stop_on_signals
@@ -75,6 +76,7 @@ app.add_typer(cli_console.recipe_app, name="recipe")
 app.add_typer(cli_console.line_app, name="line")
 packs_app.command("compile")(compile_packs)
 packs_app.command("generate")(generate)
+packs_app.command("new")(new)
 app.add_typer(packs_app, name="packs")
 
 log = logging.getLogger(__name__)

@@ -41,12 +41,12 @@ def generate(
     What came is kept where a question fails, and the same command goes on there.
     """
     noun = " ".join(noun.split())
-    _check("--class", noun, r"[^\W_][\w /'-]{0,59}", "letters, digits, blanks and hyphens")
-    _check("--plural", plural or noun, r"[^\W_][\w /'-]{0,59}", "letters, digits, blanks and hyphens")
+    check_words("--class", noun, r"[^\W_][\w /'-]{0,59}", "letters, digits, blanks and hyphens")
+    check_words("--plural", plural or noun, r"[^\W_][\w /'-]{0,59}", "letters, digits, blanks and hyphens")
     name = name or re.sub(r"[^a-z0-9]+", "_", noun.lower()).strip("_")
-    _check("--name", name, r"[a-z0-9][a-z0-9_-]{0,59}", "small ASCII letters, digits, _ and -")
-    _check("--licence", licence, r"[\w.+() -]{1,60}", "an SPDX identifier")
-    _check("--model", model, r"[!-~]{1,200}", "the name of a model, without blanks")
+    check_words("--name", name, r"[a-z0-9][a-z0-9_-]{0,59}", "small ASCII letters, digits, _ and -")
+    check_words("--licence", licence, r"[\w.+() -]{1,60}", "an SPDX identifier")
+    check_words("--model", model, r"[!-~]{1,200}", "the name of a model, without blanks")
     with explained():
         if importlib.util.find_spec("openai") is None:
             remedy = f"packs generate needs the openai client: {extra('generate')}"
@@ -95,6 +95,7 @@ def plural_of(noun: str) -> str:
     return f"{noun}es" if re.search(r"(s|x|z|ch|sh)$", noun) else f"{noun}s"
 
 
-def _check(option: str, value: str, pattern: str, wanted: str) -> None:
+def check_words(option: str, value: str, pattern: str, wanted: str) -> None:
+    """Raises BadParameter unless all of `value` fits `pattern`, which is `wanted` in words."""
     if not re.fullmatch(pattern, value):
         raise typer.BadParameter(f"{value!r}: give {wanted}", param_hint=option)
