@@ -11,7 +11,7 @@ from rich.progress import Progress
 
 from edge.cli.explained import explained
 from edge.cli.table import Column, Table, number
-from edge.cli.terminal import Terminal
+from edge.cli.terminal import Terminal, counted
 from edge.settings import ModelSettings, store_dir
 from edge.settings_file import load_settings
 
@@ -61,4 +61,4 @@ def compile_packs(
                 path = compiled.path(backbone, pack)
                 table.add_row(pack.name, pack.version, str(sentences[pack.name]), path.name)
     out.print(table)
-    out.print(f"{len(packs)} packs for {backbone.name} in {compiled.folder}", soft_wrap=True)
+    out.print(f"{counted(len(packs), 'pack')} for {backbone.name} in {compiled.folder}", soft_wrap=True)

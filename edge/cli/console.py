@@ -155,7 +155,7 @@ def recipe_list(config: ConfigFile, as_json: Json = False) -> None:
     if as_json:
         show_json(found)
         return
-    table = Table("line", "pack", "version", "threshold from")
+    table = Table("line", "pack", Column("version", 0), Column("threshold from", wraps=True))
     for name, recipe in found["lines"].items():
         table.add_row(name, recipe["pack"], recipe["pack_version"], recipe["threshold_source"])
     out.print(table)

@@ -94,12 +94,17 @@ class Table:
         return bool(self._rows) and not any(row[place].plain for row in self._rows)
 
     def _widths(self, chosen: Sequence[int], width: int) -> list[int]:
-        """Cells of the columns: what each needs, and the rest for those that would like more of it, in proportion."""
+        """Cells of the columns: what each needs; and of the rest as much as it likes, as long as the others have it."""
         room = width - _FRAME - self._border * len(chosen)
-        least = [min(self._least(place), max(1, room)) for place in chosen]
-        wished = [max(0, self._most(place) - cells) for place, cells in zip(chosen, least, strict=True)]
-        share = min(1.0, max(0, room - sum(least)) / max(1, sum(wished)))
-        return [cells + int(share * more) for cells, more in zip(least, wished, strict=True)]
+        widths = [min(self._least(place), max(1, room)) for place in chosen]
+        wished = [max(0, self._most(place) - cells) for place, cells in zip(chosen, widths, strict=True)]
+        rest = max(0, room - sum(widths))
+        modest_first = sorted(range(len(chosen)), key=lambda index: wished[index])
+        for served, index in enumerate(modest_first):
+            more = min(wished[index], rest // (len(chosen) - served))
+            widths[index] += more
+            rest -= more
+        return widths
 
     def _least(self, place: int) -> int:
         """The cells that a column needs."""

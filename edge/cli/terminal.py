@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,8 +20,8 @@ class Terminal(Console):
     out.print(f"part {part_id}", soft_wrap=True)
     table.add_row(part_id, styled("anomaly", "bold red"))
 
-    With `soft_wrap` lines end between words where there is a terminal, or COLUMNS says how wide one is; a word that is
-    longer, such as a path, stays in one piece. In a pipe lines are not wrapped, for programs that read them.
+    With `soft_wrap` lines end between words where there is a terminal; a word that is longer, such as a path, stays in
+    one piece. In a pipe lines are not wrapped, for programs that read them.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -33,15 +32,11 @@ class Terminal(Console):
 
     def print(self, *objects: Any, soft_wrap: bool | None = None, **options: Any) -> None:
         """As of `Console`."""
-        if not soft_wrap or len(objects) != 1 or not isinstance(objects[0], str) or not self._is_wide_as_known:
+        if not soft_wrap or len(objects) != 1 or not isinstance(objects[0], str) or not self.is_terminal:
             super().print(*objects, soft_wrap=soft_wrap, **options)
             return
         for line in wrapped(shown(objects[0]), self.width):
             super().print(line, soft_wrap=True, **options)
-
-    @property
-    def _is_wide_as_known(self) -> bool:
-        return self.is_terminal or "COLUMNS" in os.environ
 
     def render_str(self, text: str, **options: Any) -> Text:
         """All that is printed as a string, and each cell of a table, goes through here."""
@@ -49,13 +44,14 @@ class Terminal(Console):
 
 
 def wrapped(text: str, width: int) -> Iterator[str]:
-    """`text` in lines of at most `width` cells that end between words, each indented as the first one is.
+    """`text` in lines of at most `width` cells that end between words; of an indented one the next are indented more.
 
     A longer word has a line of its own, and is not broken.
     """
     words = text.split()
-    indent = text[: len(text) - len(text.lstrip())]
-    line = indent + (words.pop(0) if words else "")
+    first = text[: len(text) - len(text.lstrip())]
+    indent = first and f"{first}  "
+    line = first + (words.pop(0) if words else "")
     for word in words:
         if cell_len(line) + 1 + cell_len(word) <= width:
             line += f" {word}"

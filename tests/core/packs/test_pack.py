@@ -132,7 +132,7 @@ def test_a_file_is_read_by_its_path_and_hashed(tmp_path: Path) -> None:
         ('    "damaged",\n', '    "intact",\n', "stands in both labels", '"intact"'),
         ('date = "2026', 'date = "26', "is no date; write year, month and day", "date = "),
         ("plural = ", "plural = []\n# ", "plural: is no text; put it in quotes", "plural = []"),
-        ('"cropped",', '"",', "template.domains.1: is empty; say something", '"",'),
+        ('"cropped",', '"", #', "template.domains.1: is empty; say something", '"", #'),
         ('    "dirt on the inner wall",\n]', "", "the end of the file", ""),
     ],
 )
