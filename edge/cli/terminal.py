@@ -12,6 +12,8 @@ from rich.text import Text
 
 from core.printable import shown
 
+_UNITS = frozenset({"%", "ms", "s", "px", "MB", "MiB", "GiB"})
+
 
 class Terminal(Console):
     """A console on which nothing is markup, and what is no printable text is a visible escape, in tables too.
@@ -46,9 +48,14 @@ class Terminal(Console):
 def wrapped(text: str, width: int) -> Iterator[str]:
     """`text` in lines of at most `width` cells that end between words; of an indented one the next are indented more.
 
-    A longer word has a line of its own, and is not broken.
+    A longer word has a line of its own, and is not broken; a unit stays with its number.
     """
-    words = text.split()
+    words: list[str] = []
+    for word in text.split():
+        if words and word.rstrip(".,;:)") in _UNITS:
+            words[-1] += f" {word}"
+        else:
+            words.append(word)
     first = text[: len(text) - len(text.lstrip())]
     indent = first and f"{first}  "
     line = first + (words.pop(0) if words else "")
