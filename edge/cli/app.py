@@ -14,6 +14,7 @@ import typer
 
 from core.printable import shown
 from edge import __version__
+from edge.cli import completion
 from edge.cli import console as cli_console
 from edge.cli import learn as cli_learn
 from edge.cli import shots as cli_shots
@@ -27,7 +28,7 @@ from edge.cli.filo import filo_app
 from edge.cli.generate import generate
 from edge.cli.history import history
 from edge.cli.model import model_app
-from edge.cli.model_options import Checkpoint, MethodName, head_of
+from edge.cli.model_options import Checkpoint, MethodName, Model, Weights, head_of
 from edge.cli.new_pack import new
 from edge.cli.packs import packs_app
 from edge.cli.score import score
@@ -132,7 +133,7 @@ def demo(
     seconds: Annotated[float | None, typer.Option(min=1, help="End after so long. Default: on Ctrl-C.")] = None,
     parts: Annotated[int | None, typer.Option(min=1, help="End after so many parts.")] = None,
     source: Annotated[str | None, typer.Option(help="A camera source. Default: two simulated lines.")] = None,
-    pack: Annotated[str, typer.Option(help="Prompt pack for --source.")] = "generic",
+    pack: Annotated[str, typer.Option(help="Prompt pack for --source.", autocompletion=completion.packs)] = "generic",
     good: Annotated[Path | None, typer.Option(help="Good parts for --source, as a folder of pictures.")] = None,
     good_parts: Annotated[
         int, typer.Option(min=0, max=1000, help="Good parts that --source begins with, or of --good. 0: no first run.")
@@ -219,11 +220,8 @@ def doctor(
 
 @app.command("bench")
 def bench_command(
-    model: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(help="A model of open_clip. Default: ViT-B-16-plus-240 with --weights, else bundled."),
-    ] = None,
-    weights: Annotated[Optional[str], typer.Option(help="A weights file, or a tag that was fetched.")] = None,  # noqa: UP045
+    model: Model = None,
+    weights: Weights = None,
     device: Device = "cpu",
     dtype: Dtype = "auto",
     scales: Annotated[str, typer.Option(help="Window sizes in patches, separated by commas.")] = "2,3",

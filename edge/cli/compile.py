@@ -9,7 +9,9 @@ from typing import Annotated, Optional
 import typer
 from rich.progress import Progress
 
+from edge.cli import completion
 from edge.cli.explained import explained
+from edge.cli.model_options import Model, Weights
 from edge.cli.table import Column, Table, number
 from edge.cli.terminal import Terminal, counted
 from edge.settings import ModelSettings, store_dir
@@ -19,12 +21,12 @@ out = Terminal()
 
 
 def compile_packs(
-    names: Annotated[Optional[list[str]], typer.Argument(metavar="[NAME]...", help="Packs. Default: all.")] = None,  # noqa: UP045
-    model: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(help="A model of open_clip. Default: ViT-B-16-plus-240 with --weights, else bundled."),
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[NAME]...", help="Packs. Default: all.", autocompletion=completion.packs),
     ] = None,
-    weights: Annotated[Optional[str], typer.Option(help="A weights file, or a tag that was fetched.")] = None,  # noqa: UP045
+    model: Model = None,
+    weights: Weights = None,
     store: Annotated[Optional[Path], typer.Option(help="The folder of the weights, as in model.store.")] = None,  # noqa: UP045
     config: Annotated[
         Optional[Path],  # noqa: UP045

@@ -33,9 +33,9 @@ def packs(incomplete: str) -> list[str]:
 
 def models(ctx: typer.Context, incomplete: str) -> list[str]:
     """The model that comes along, and those with weights in the store."""
-    from core.backbone import DEFAULT
+    from core.model_name import BUNDLED
 
-    return _beginning({DEFAULT, *(model for model, _ in _weights(ctx))}, incomplete)
+    return _beginning({BUNDLED, *(model for model, _ in _weights(ctx))}, incomplete)
 
 
 def stored_models(ctx: typer.Context, incomplete: str) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Optional
 
 import typer
 
-from edge.cli.ask import ConfigFile, Json, Line, Wait, ask_service, is_service_there, out, say_smallest
+from edge.cli.ask import ConfigFile, Json, Line, Pack, Wait, ask_service, is_service_there, out, say_smallest
 from edge.cli.explained import explained
 from edge.cli.table import Column, Table, number
 from edge.cli.terminal import counted, show_json, styled
@@ -166,7 +166,7 @@ def recipe_list(config: ConfigFile, as_json: Json = False) -> None:
 def recipe_set(
     config: ConfigFile,
     line: Line,
-    pack: Annotated[str, typer.Argument(help="Name of a pack, or path of a pack file.")],
+    pack: Pack,
     timeout: Wait = 120.0,
 ) -> None:
     """Have a line judge by another pack from its next part on, until the configuration names another one."""

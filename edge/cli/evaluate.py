@@ -12,8 +12,9 @@ import typer
 
 from core.printable import encodable
 from core.remedy import extra
+from edge.cli import completion
 from edge.cli.explained import explained
-from edge.cli.model_options import Checkpoint, check_head, overrides, say_assumed
+from edge.cli.model_options import Checkpoint, Model, Weights, check_head, overrides, say_assumed
 from edge.cli.table import Column, Table, lines
 from edge.cli.terminal import Terminal, counted
 from edge.settings import ModelSettings, store_dir
@@ -34,17 +35,17 @@ def default_cache() -> Path:
 def evaluate(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A data set, or a folder with good/ and bad/.")],
     classes: Annotated[Optional[str], typer.Option(help="Some of its classes, separated by commas.")] = None,  # noqa: UP045
-    pack: Annotated[str, typer.Option(help="A prompt pack, or auto: each class's own, else generic.")] = "auto",
+    pack: Annotated[
+        str,
+        typer.Option(help="A prompt pack, or auto: each class's own, else generic.", autocompletion=completion.packs),
+    ] = "auto",
     shots: Annotated[str, typer.Option(help="Numbers of normal shots, separated by commas.")] = "0",
     seeds: Annotated[int, typer.Option(min=1, max=100, help="Random draws of the shots.")] = 5,
     method: Annotated[str, typer.Option(help="alfa, winclip or filo.")] = "alfa",
     checkpoint: Checkpoint = None,
     ablate: Annotated[bool, typer.Option("--ablate", help="Also run what is left without each part.")] = False,
-    model: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(help="A model of open_clip. Default: ViT-B-16-plus-240 with --weights, else bundled."),
-    ] = None,
-    weights: Annotated[Optional[str], typer.Option(help="A weights file, or a tag that was fetched.")] = None,  # noqa: UP045
+    model: Model = None,
+    weights: Weights = None,
     device: Annotated[str, typer.Option(help="cuda, cuda:N or cpu; used or refused.")] = "cpu",
     dtype: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = "auto",
     image_size: Annotated[

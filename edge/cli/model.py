@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
+from edge.cli import completion
 from edge.cli.explained import explained
 from edge.cli.table import Column, Table, lines, number
 from edge.cli.terminal import Terminal, counted, show_json
@@ -144,8 +145,12 @@ def _list_architectures(as_json: bool) -> None:
 
 @model_app.command("verify")
 def model_verify(
-    name: Annotated[Optional[str], typer.Argument(help="A model. Default: all.")] = None,  # noqa: UP045
-    tag: Annotated[Optional[str], typer.Argument(help="One of its tags. Default: all.")] = None,  # noqa: UP045
+    name: Annotated[
+        str | None, typer.Argument(help="A model. Default: all.", autocompletion=completion.stored_models)
+    ] = None,
+    tag: Annotated[
+        str | None, typer.Argument(help="One of its tags. Default: all.", autocompletion=completion.tags)
+    ] = None,
     store: StoreDir = None,
 ) -> None:
     """Read the weights that are here again and hold them against their records. Exit code 1 when one differs."""
@@ -170,8 +175,10 @@ def model_verify(
 
 @model_app.command("remove")
 def model_remove(
-    name: Annotated[str, typer.Argument(help="A model.")],
-    tag: Annotated[Optional[str], typer.Argument(help="One of its tags. timm:NAME may hold it.")] = None,  # noqa: UP045
+    name: Annotated[str, typer.Argument(help="A model.", autocompletion=completion.stored_models)],
+    tag: Annotated[
+        str | None, typer.Argument(help="One of its tags. timm:NAME may hold it.", autocompletion=completion.tags)
+    ] = None,
     store: StoreDir = None,
 ) -> None:
     """Delete weights and their record."""

@@ -8,7 +8,20 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
+from edge.cli import completion
 from edge.settings import store_dir
+
+Model = Annotated[
+    Optional[str],  # noqa: UP045 - typer reads it at run time on Python 3.10 too
+    typer.Option(
+        help="A model of open_clip. Default: ViT-B-16-plus-240 with --weights, else bundled.",
+        autocompletion=completion.models,
+    ),
+]
+Weights = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(help="A weights file, or a tag that was fetched.", autocompletion=completion.tags),
+]
 
 if TYPE_CHECKING:
     from core.backbone import Backbone

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 import typer
 
 from core.printable import encodable, shown
+from edge.cli import completion
 from edge.cli.explained import BAD_INPUT, explained
+from edge.cli.model_options import Model, Weights
 from edge.cli.table import Column, Table, number
 from edge.cli.terminal import Terminal, counted, show_json
 from edge.settings import ModelSettings, store_dir
@@ -30,12 +32,11 @@ class Side(str, Enum):
     ABNORMAL = "abnormal"
 
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="A bundled pack, or the path of a pack file.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Weights = Annotated[
-    Optional[str],  # noqa: UP045 - typer reads it at run time on Python 3.10 too
-    typer.Option(help="A weights file, or a tag that was fetched."),
+Name = Annotated[
+    str,
+    typer.Argument(metavar="NAME", help="A bundled pack, or the path of a pack file.", autocompletion=completion.packs),
 ]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Device = Annotated[str, typer.Option(help="cuda, cuda:N or cpu; used or refused.")]
 
 
@@ -78,7 +79,11 @@ def packs_show(name: Name, as_json: Json = False) -> None:
 def packs_lint(
     names: Annotated[
         Optional[list[str]],  # noqa: UP045
-        typer.Argument(metavar="NAME", help="Bundled packs, or paths of pack files. Default: all that are bundled."),
+        typer.Argument(
+            metavar="NAME",
+            help="Bundled packs, or paths of pack files. Default: all that are bundled.",
+            autocompletion=completion.packs,
+        ),
     ] = None,
     model: Annotated[
         Optional[str],  # noqa: UP045
@@ -137,16 +142,20 @@ def packs_render(
 
 @packs_app.command("diff")
 def packs_diff(
-    old: Annotated[str, typer.Argument(metavar="OLD", help="A bundled pack, or the path of a pack file.")],
-    new: Annotated[str, typer.Argument(metavar="NEW", help="The same, of another version.")],
+    old: Annotated[
+        str,
+        typer.Argument(
+            metavar="OLD", help="A bundled pack, or the path of a pack file.", autocompletion=completion.packs
+        ),
+    ],
+    new: Annotated[
+        str, typer.Argument(metavar="NEW", help="The same, of another version.", autocompletion=completion.packs)
+    ],
     images: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option(metavar="FOLDER", help="Also score the pictures of this folder with both."),
     ] = None,
-    model: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(help="A model of open_clip. Default: ViT-B-16-plus-240 with --weights, else bundled."),
-    ] = None,
+    model: Model = None,
     weights: Weights = None,
     device: Device = "cpu",
     as_json: Json = False,

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
+from edge.cli import completion
 from edge.cli.explained import explained
-from edge.cli.model_options import Checkpoint, MethodName, head_of, overrides
+from edge.cli.model_options import Checkpoint, MethodName, Model, Weights, head_of, overrides
 from edge.cli.table import Column, Table, number
 from edge.cli.terminal import Terminal, show_json, styled
 from edge.settings import store_dir
@@ -24,12 +25,11 @@ out = Terminal()
 
 def score(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Pictures, or folders of pictures.")],
-    pack: Annotated[str, typer.Option(help="Name of a prompt pack, or the path of a pack file.")],
-    model: Annotated[
-        Optional[str],  # noqa: UP045 - typer reads it at run time on Python 3.10 too
-        typer.Option(help="A model of open_clip. Default: ViT-B-16-plus-240 with --weights, else bundled."),
-    ] = None,
-    weights: Annotated[Optional[str], typer.Option(help="A weights file, or a tag that was fetched.")] = None,  # noqa: UP045
+    pack: Annotated[
+        str, typer.Option(help="Name of a prompt pack, or the path of a pack file.", autocompletion=completion.packs)
+    ],
+    model: Model = None,
+    weights: Weights = None,
     method: MethodName = "alfa",
     checkpoint: Checkpoint = None,
     device: Annotated[str, typer.Option(help="cuda, cuda:N or cpu; used or refused.")] = "cpu",

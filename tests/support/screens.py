@@ -90,7 +90,7 @@ RUNNING = (
     "backup copy",
 )
 """Commands that ask a running service, in this order."""
-WITH_PARTS = ("snapshot part.jpg", "suggest --parts 4 --count 2")
+WITH_PARTS = ("snapshot part.jpg", "suggest --parts 3 --count 2")
 """Commands that wait for parts, which come meanwhile."""
 STOPPED = ("restore copy --check", "restore copy")
 """Commands for a service that has stopped."""
@@ -290,10 +290,10 @@ def _prepare(folder: Path, broker: Mosquitto) -> None:
     tables["lines.press-1.camera"]["source"] = "sim:bottel"
     (folder / "wrong.toml").write_text(toml(tables))
     _keep_weights(folder)
-    for name, first, count in (("good", 100, 8), ("parts", 200, 4)):
+    for name, first, count in (("good", 100, 8), ("parts", 200, 2)):
         (folder / name).mkdir()
         for index in range(count):
-            picture = render("bottle", 1, first + index, 1.0 if name == "parts" and index == 3 else 0.0)
+            picture = render("bottle", 1, first + index, 1.0 if name == "parts" and index == 1 else 0.0)
             Image.fromarray(picture.image).save(folder / name / f"{index}.png")
 
 
