@@ -237,3 +237,11 @@ def test_where_the_weights_are(monkeypatch: pytest.MonkeyPatch, models: Path, tm
     monkeypatch.delenv("XDG_DATA_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert store_dir() == tmp_path / ".local" / "share" / "alfa-edge" / "models"
+
+
+def test_compiled_packs_beside_the_weights_are_no_weights(models: Path) -> None:
+    (models / "compiled").mkdir(parents=True)
+    (models / "compiled" / "bottle-0123456789abcdef-0123456789abcdef.safetensors").write_bytes(b"x")
+    assert runner.invoke(app, ["model", "list", "--json"]).stdout == "[]\n"
+    verified = runner.invoke(app, ["model", "verify"])
+    assert (verified.exit_code, "no weights in" in verified.stdout) == (0, True)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from core.image import encode_png
+from core.image import decode, encode_png
 from core.simline import render
 from edge.cli.app import app
 from edge.control.client import NoAnswerError, RefusedError, ask
@@ -206,6 +206,10 @@ def test_a_calibration_holds_for_the_region_that_it_was_made_of(mosquitto: Mosqu
         running.ask("calibrate", line="one", parts=3, sure=True)
     with service(mosquitto, tmp_path, roi={"x": 10, "y": 10, "width": 200, "height": 200}) as running:
         assert source().startswith("uncalibrated; the last calibration was with another")
+        (whole,), (part,) = (ask(running.socket, "snapshot", {"line": "one", "crop": crop})[1] for crop in (False, True))
+        assert (decode(whole).shape, decode(part).shape) == ((240, 240, 3), (200, 200, 3))
+        lossless = ask(running.socket, "snapshot", {"line": "one", "format": "png"})[1][0]
+        assert (decode(lossless)[9, 10:210] == (255, 221, 0)).all(), "the region is drawn around"
     with service(mosquitto, tmp_path) as running:
         assert "parts declared good" in source()
 
@@ -238,11 +242,11 @@ def test_without_a_service_on_the_state_itself(tmp_path: Path) -> None:
     run = partial(typed, config)
     assert "line one has 2 shots, revision 2" in run("enroll", "--line", "one", "--yes", *map(str, parts))
     assert "2 good parts promise 33.3 %" in run("calibrate", "--line", "one", code=2)
-    assert "is not calibrated: show it good parts with `alfa-edge learn`" in run("status")
+    assert "is not calibrated: show it good parts with `alfa-edge learn`" in run("status", code=1)
     assert "from 2 shots" in run("calibrate", "--line", "one", "--yes")
-    assert "not calibrated" not in run("status")
+    assert "not calibrated" not in run("status", code=1)
     assert "is not running" in run("calibrate", "--line", "one", "--parts", "19", code=2)
-    assert "stopped" in run("status", "--json")
+    assert "stopped" in run("status", "--json", code=1)
     assert "is not running" in run("pause", "--line", "one", code=2)
     assert "set lines.one.pack" in run("recipe", "set", "tile", "--line", "one", code=2)
 
