@@ -95,13 +95,13 @@ def _table(found: list[Entry]) -> Table:
         Column("verdict", 8, wraps=True),
         number("score", 6),
         number("threshold", 3),
-        number("ms", 2),
+        number("took", 2),
     )
     for entry in found:
         code = f" {entry.error_code}" if entry.error_code else ""
         what = Text.assemble(styled(entry.verdict, _COLOURS[entry.verdict]), shown(code))
         score = "" if entry.score is None else f"{entry.score:.4f}"
-        took = "" if entry.total_ms is None else f"{entry.total_ms:.0f}"
+        took = "" if entry.total_ms is None else f"{entry.total_ms:.0f} ms"
         threshold = f"{entry.threshold:.4f}"
         table.add_row(local(entry.issued_at), str(entry.seq), entry.part_id or "", what, score, threshold, took)
     return table

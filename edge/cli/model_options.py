@@ -36,6 +36,13 @@ Checkpoint = Annotated[
 _SIZE = re.compile(r"(\d{1,5})(?:x(\d{1,5}))?")
 
 
+def threshold_value(value: float | None) -> float | None:
+    """A threshold as it was typed; BadParameter unless it is one."""
+    if value is not None and not 0 <= value <= 1:  # as is nothing of what is no number
+        raise typer.BadParameter(f"{value:g}: a threshold is a number from 0 to 1")
+    return value
+
+
 def overrides(image_size: str | None) -> Overrides:
     """What `--image-size` sets: `336`, or height and width as `240x480`."""
     from core.overrides import Overrides

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
@@ -11,7 +10,7 @@ import typer
 
 from edge.cli import completion
 from edge.cli.explained import explained
-from edge.cli.model_options import Checkpoint, MethodName, Model, Weights, head_of, overrides
+from edge.cli.model_options import Checkpoint, MethodName, Model, Weights, head_of, overrides, threshold_value
 from edge.cli.table import Column, Table, number
 from edge.cli.terminal import Terminal, show_json, styled
 from edge.settings import store_dir
@@ -40,7 +39,9 @@ def score(
     ] = None,
     threshold: Annotated[
         Optional[float],  # noqa: UP045
-        typer.Option(min=0, max=1, help="Anomalous at and above it. Default: 0.5, or from --normal; provisional."),
+        typer.Option(
+            callback=threshold_value, help="Anomalous at and above it. Default: 0.5, or from --normal; provisional."
+        ),
     ] = None,
     normal: Annotated[
         Path | None, typer.Option(help="Folder with good parts, which the others are compared with.")
@@ -66,8 +67,6 @@ def score(
             without_normal,
         )
 
-        if threshold is not None and not math.isfinite(threshold):
-            raise typer.BadParameter(f"{threshold}: it is a number from 0 to 1", param_hint="--threshold")
         head = head_of(method, checkpoint)
         if normal is None and tower not in ("auto", "none"):
             raise typer.BadParameter("a tower compares with good parts: name them with --normal", param_hint="--tower")

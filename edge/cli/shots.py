@@ -11,6 +11,7 @@ import typer
 from core.printable import shown
 from edge.cli.ask import ConfigFile, Json, Line, Wait, ask_service, out, say_smallest
 from edge.cli.explained import explained
+from edge.cli.model_options import threshold_value
 from edge.cli.table import Column, Table, number
 from edge.cli.terminal import show_json
 from edge.cli.when import local, parse_when
@@ -183,7 +184,9 @@ def calibrate(
 
 
 def threshold(
-    config: ConfigFile, line: Line, value: Annotated[float, typer.Argument(min=0, max=1, help="The threshold.")]
+    config: ConfigFile,
+    line: Line,
+    value: Annotated[float, typer.Argument(callback=threshold_value, help="The threshold.")],
 ) -> None:
     """Set a line's threshold by hand; it promises nothing."""
     kept = ask_service(config, "threshold", {"line": line, "threshold": value})["calibration"]

@@ -58,7 +58,7 @@ AT_REST = (
     "packs diff ./oil_seal.toml ./shaft_seal.toml",
     "packs compile bottle --model untrained",
     "simulate --out lab --classes tile --train 4 --count 3 --defective 1",
-    "score parts --pack bottle --model untrained --threshold 0.4",
+    "score parts --pack bottle --model untrained --dtype fp32 --threshold 0.4",
     "history",
 )
 """Commands that need no service; where one would be of use, none runs."""

@@ -206,7 +206,9 @@ def test_a_calibration_holds_for_the_region_that_it_was_made_of(mosquitto: Mosqu
         running.ask("calibrate", line="one", parts=3, sure=True)
     with service(mosquitto, tmp_path, roi={"x": 10, "y": 10, "width": 200, "height": 200}) as running:
         assert source().startswith("uncalibrated; the last calibration was with another")
-        (whole,), (part,) = (ask(running.socket, "snapshot", {"line": "one", "crop": crop})[1] for crop in (False, True))
+        (whole,), (part,) = (
+            ask(running.socket, "snapshot", {"line": "one", "crop": crop})[1] for crop in (False, True)
+        )
         assert (decode(whole).shape, decode(part).shape) == ((240, 240, 3), (200, 200, 3))
         lossless = ask(running.socket, "snapshot", {"line": "one", "format": "png"})[1][0]
         assert (decode(lossless)[9, 10:210] == (255, 221, 0)).all(), "the region is drawn around"
