@@ -165,30 +165,6 @@ def encode_jpeg(image: Rgb, quality: int = 90) -> bytes:
     return buffer.getvalue()
 
 
-def outlined(image: Rgb, corner: tuple[int, int], size: tuple[int, int]) -> Rgb:
-    """A copy of `image` with a frame around a region, yellow beside black, to be seen on bright and on dark.
-
-    Args:
-        image: uint8 [H, W, 3], RGB.
-        corner: x and y of the region, pixels; it lies inside the image.
-        size: Its height and width, pixels. The frame is drawn around it where there is room, so that it covers nothing.
-    """
-    drawn = image.copy()
-    width = max(1, round(max(image.shape[:2]) / 500))
-    (x, y), (height, across) = corner, size
-    for distance, colour in ((2 * width, (0, 0, 0)), (width, (255, 221, 0))):
-        left, top = max(0, x - distance), max(0, y - distance)
-        bottom, right = min(image.shape[0], y + height + distance), min(image.shape[1], x + across + distance)
-        for rows, columns in (
-            (slice(top, top + width), slice(left, right)),
-            (slice(bottom - width, bottom), slice(left, right)),
-            (slice(top, bottom), slice(left, left + width)),
-            (slice(top, bottom), slice(right - width, right)),
-        ):
-            drawn[rows, columns] = colour
-    return drawn
-
-
 def grey(heatmap: Map) -> NDArray[np.uint8]:
     """8-bit grey of a heatmap in [0, 1]: 0..255 = 0..1."""
     return np.asarray(cv2.convertScaleAbs(heatmap, alpha=255.0), np.uint8)

@@ -9,7 +9,8 @@ from typing import Literal
 from pydantic import Field
 
 from core.database.database import DatabaseError
-from core.image import encode_jpeg, encode_png, outlined
+from core.image import encode_jpeg, encode_png
+from core.overlay import outlined
 from core.packs.pack import is_path, list_packs, path_of
 from edge.control.arguments import Arguments, Folder, Moment, NoArguments, OfLine
 from edge.control.command_queue import LIMIT_S
@@ -99,10 +100,7 @@ def _snapshot(dispatcher: Dispatcher, arguments: Snapshot, _caller: Caller) -> R
     with next_parts(dispatcher, arguments.line, 1, 10.0) as parts:
         seen = parts.next(0)
     score, peak = score_and_peak(seen)
-    image = seen.image
-    if not arguments.crop:
-        is_part = seen.image.shape != seen.frame.shape
-        image = outlined(seen.frame, seen.corner, seen.image.shape[:2]) if is_part else seen.frame
+    image = seen.image if arguments.crop else outlined(seen.frame, seen.region)
     height, width = image.shape[:2]
     picture = encode_png(image) if arguments.format == "png" else encode_jpeg(image)
     return {"seq": seen.seq, "score": score, "peak": peak, "width": width, "height": height}, [picture]

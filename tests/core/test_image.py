@@ -19,7 +19,6 @@ from core.image import (
     encode_png,
     from_opencv,
     grey,
-    outlined,
     read,
 )
 
@@ -137,23 +136,3 @@ def test_a_heatmaps_png_is_read_by_others(shape: tuple[int, int]) -> None:
 
 def test_heatmaps_scale_to_255() -> None:
     assert grey(np.array([[0.0, 0.5, 1.0, 2.0]], np.float32)).tolist() == [[0, 128, 255, 255]]
-
-
-@pytest.mark.parametrize("shade", [0, 128, 255])
-def test_an_outline_stands_around_its_region_and_covers_none_of_it(shade: int) -> None:
-    frame = np.full((100, 200, 3), shade, np.uint8)
-    drawn = outlined(frame, (30, 20), (40, 50))
-    assert (drawn[20:60, 30:80] == shade).all()
-    ring = drawn[18:62, 28:82]
-    assert (ring == (255, 221, 0)).all(axis=2).any()
-    assert (ring == (0, 0, 0)).all(axis=2).any()
-    drawn[18:62, 28:82] = shade
-    assert (drawn == frame).all(), "nothing is drawn elsewhere"
-    assert (frame == shade).all(), "the frame itself stays"
-
-
-def test_an_outline_of_all_of_a_frame_lies_at_its_edge() -> None:
-    drawn = outlined(np.full((30, 40, 3), 128, np.uint8), (0, 0), (30, 40))
-    assert (drawn[0] != 128).any()
-    assert (drawn[-1] != 128).any()
-    assert (drawn[2:-2, 2:-2] == 128).all()

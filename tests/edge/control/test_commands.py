@@ -206,12 +206,10 @@ def test_a_calibration_holds_for_the_region_that_it_was_made_of(mosquitto: Mosqu
         running.ask("calibrate", line="one", parts=3, sure=True)
     with service(mosquitto, tmp_path, roi={"x": 10, "y": 10, "width": 200, "height": 200}) as running:
         assert source().startswith("uncalibrated; the last calibration was with another")
-        (whole,), (part,) = (
-            ask(running.socket, "snapshot", {"line": "one", "crop": crop})[1] for crop in (False, True)
-        )
-        assert (decode(whole).shape, decode(part).shape) == ((240, 240, 3), (200, 200, 3))
+        pictures = [ask(running.socket, "snapshot", {"line": "one", "crop": crop})[1] for crop in (False, True)]
+        assert [decode(picture).shape[:2] for (picture,) in pictures] == [(240, 240), (200, 200)]
         lossless = ask(running.socket, "snapshot", {"line": "one", "format": "png"})[1][0]
-        assert (decode(lossless)[9, 10:210] == (255, 221, 0)).all(), "the region is drawn around"
+        assert set(decode(lossless)[9, 10:210].ravel()) == {0, 255}, "a line is drawn around the region"
     with service(mosquitto, tmp_path) as running:
         assert "parts declared good" in source()
 
