@@ -40,7 +40,7 @@ def new(
 ) -> None:
     """Write a pack for a class that has none, from its name and its defects; no language model is asked."""
     check_words("NAME", name, r"[a-z0-9][a-z0-9_-]{0,59}", "small ASCII letters, digits, _ and -")
-    if noun is None and sys.stdin.isatty():
+    if noun is None and _can_ask():
         usual = name.replace("_", " ").replace("-", " ")
         noun = typer.prompt("Class of object, a noun in the singular", default=usual)
         plural = plural or typer.prompt("In the plural", default=plural_of(noun))
@@ -72,6 +72,10 @@ def new(
     counts = f"{len(prompts.normal)} normal and {len(prompts.abnormal)} abnormal prompts"
     out.print(f"{path}: {counts}, {counted(len(findings), 'finding')}", soft_wrap=True)
     out.print(f"Read it, and mend what is not so; then a line's `pack` can be {path.absolute()}.", soft_wrap=True)
+
+
+def _can_ask() -> bool:
+    return sys.stdin.isatty()
 
 
 def _asked_for() -> list[str]:

@@ -145,9 +145,10 @@ def run_demo(
             _teach_from(console, settings, teach)
         console.print(
             f"broker {broker[0]}:{broker[1]} - listen with: mosquitto_sub -h {broker[0]} -p {broker[1]} "
-            f"-t '{topics.EVERY_ANOMALY}'\noverlays of anomalies in {out}",
+            f"-t '{topics.EVERY_ANOMALY}'",
             soft_wrap=True,
         )
+        console.print(f"overlays of anomalies in {out}", soft_wrap=True)
         labels = plays.samples if plays is not None else None
         seen = Seen(
             SimulatedScore(_PARTS if source is None else {}) if labels is None else FolderScore(_CAMERA, labels)

@@ -66,3 +66,12 @@ def test_a_file_that_is_there_is_not_overwritten(tmp_path: Path) -> None:
     assert said.exit_code == 2
     assert "is there already" in said.output
     assert (tmp_path / "oil_seal.toml").read_text() == "mine"
+
+
+def test_on_a_terminal_it_asks_for_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge.cli.new_pack._can_ask", lambda: True)
+    answers = "\n\ncut lip: a straight cut across the lip\n\n"
+    said = CliRunner().invoke(app, ["packs", "new", "oil_seal", "--out", str(tmp_path)], input=answers)
+    assert said.exit_code == 0, said.output
+    pack = load_pack(str(tmp_path / "oil_seal.toml"))
+    assert (pack.class_name, pack.plural, list(pack.defects)) == ("oil seal", "oil seals", ["cut_lip"])
