@@ -132,7 +132,7 @@ def _list_architectures(as_json: bool) -> None:
     if as_json:
         show_json([asdict(model) | {"reason": model.reason or None} for model in known])
         return
-    table = Table("model", number("input"), number("patch", 0), Column("activation", 0), Column("tags", 9), tight=True)
+    table = Table("model", number("input"), number("patch", 0), Column("activation", 0), Column("tags", 9))
     for model in known:
         if not model.reason:
             size, activation = "x".join(map(str, model.size)), "QuickGELU" if model.quick_gelu else "GELU"
