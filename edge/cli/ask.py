@@ -71,7 +71,10 @@ Line = Annotated[
     ),
 ]
 """A line that is configured, and after the parsing never empty."""
-Pack = Annotated[str, typer.Argument(help="Name of a pack, or path of a pack file.", autocompletion=completion.packs)]
+Recipe = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(help="Name or number of a recipe. Default: the one that the line judges by."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Wait = Annotated[float, typer.Option(min=1, max=86_400, help="Seconds to wait for the service and its parts.")]
 _NO_CONSOLE = "a service is still loading, or another command is at work; ask again in a while"
@@ -119,8 +122,8 @@ def _offline(
     from edge.control.offline import offline_dispatcher
     from edge.control.protocol import ConsoleRequest
 
-    bare, stored_packs = command in ("shots_reembed", "shots_remove"), command != "recipe_reset"
-    with offline_dispatcher(settings, bare, stored_packs) as dispatcher:
+    bare, ready = command in ("shots_reembed", "shots_remove"), not command.startswith("recipe_")
+    with offline_dispatcher(settings, bare, ready) as dispatcher:
         uid, claim = os.getuid(), own_name()
         request = ConsoleRequest(id="offline", command=command, arguments=arguments, who=claim, uid=uid)
         reply, pictures = dispatcher.answer(request, blobs)

@@ -20,6 +20,7 @@ from core.database.files import is_there
 from core.files import remove_drafts, replacing
 from core.remedy import extra
 from edge.clock import iso_ms
+from edge.settings_recipe import FIRST
 from edge.storage.facts import mark_copy
 from edge.storage.verdict_tables import FILE, stamp
 
@@ -157,24 +158,29 @@ class History:
         bank_revision: int,
         basis: str | None = None,
         tiles: str | None = None,
+        number: int = FIRST,
         kinds: Collection[str] = ("normal", "anomaly"),
     ) -> list[tuple[float, float]]:
         """Score and peak of the parts that this model judged by this pack and bank in these tiles, the oldest first.
 
-        `basis` is that of the recipe: what the model judged them by besides, such as windows and region.
+        `basis` is that of the recipe: what the model judged them by besides, such as windows and region; `number` is
+        the recipe's. Parts of before there were recipes are of the first one.
         """
         where, values = _where(line, since, until, kinds)
         return self._rows(
             f"SELECT score, peak FROM verdicts WHERE {where} AND score IS NOT NULL AND peak IS NOT NULL"
             " AND fingerprint = ? AND pack_sha256 = ? AND bank_revision = ?"
             " AND json_extract(payload, '$.recipe.basis') IS ?"
-            " AND coalesce(json_extract(payload, '$.recipe.tiles'), '') = ? ORDER BY seq",
+            " AND coalesce(json_extract(payload, '$.recipe.tiles'), '') = ?"
+            " AND coalesce(json_extract(payload, '$.recipe.number'), ?) = ? ORDER BY seq",
             *values,
             fingerprint,
             pack_sha256,
             bank_revision,
             basis,
             tiles or "",
+            FIRST,
+            number,
         )
 
     def export(self, target: Path, line: str, *, since: datetime | None = None, until: datetime | None = None) -> int:

@@ -37,14 +37,14 @@ def test_each_view_and_each_comparison_is_a_turn_of_its_own(tmp_path: Path, monk
         monkeypatch.setattr(evidence, "nearest_each_way", noted)
         pictures = [(str(number), render("bottle", 1, 5000 + number, 0.0).image) for number in range(SHOTS)]
         named = {"who": "eva", "note": "", "sure": True}
-        enrolling = threading.Thread(target=dispatcher.enrolment.enrol, args=("one", pictures), kwargs=named)
-        thread = dispatcher.enrolment.ask(
-            dispatcher.line("one").recipe.inspector, lambda _: threading.current_thread().name
+        enrolling = threading.Thread(
+            target=dispatcher.enrolment.enrol, args=(dispatcher.ready("one"), pictures), kwargs=named
         )
-        text = dispatcher.line("two").recipe.text
+        recipe = dispatcher.line("two").recipe
+        thread = dispatcher.enrolment.ask(recipe.inspector, lambda _: threading.current_thread().name)
         enrolling.start()
         while enrolling.is_alive():
-            device.submit(pictures[0][1], text, line="two").result()
+            device.submit(recipe.inspector, pictures[0][1], recipe.text, line="two").result()
             frames += 1
         enrolling.join()
     assert dispatcher.line("one").recipe.bank.shots == SHOTS
