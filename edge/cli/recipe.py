@@ -49,8 +49,8 @@ def recipe_list(config: ConfigFile, as_json: Json = False) -> None:
         for recipe in recipes:
             states = [state for state in ("active", "ready", "retired") if recipe[state]]
             state = "active" if recipe["active"] else ", ".join(states)
-            number, revision = str(recipe["number"]), str(recipe["revision"])
-            table.add_row(line, recipe["name"], number, revision, recipe["pack"], state)
+            numbers = (str(recipe["number"]), str(recipe["revision"]))
+            table.add_row(line, recipe["name"], *numbers, recipe["pack"], state)
     out.print(table)
     out.print("packs: " + ", ".join(found["packs"]), soft_wrap=True)
 
