@@ -12,6 +12,7 @@ from edge.cli.ask import ConfigFile, Json, Line, Wait, ask_service, out
 from edge.cli.explained import explained
 from edge.cli.table import Column, Table, number
 from edge.cli.terminal import counted, show_json
+from edge.cli.when import local
 
 recipe_app = typer.Typer(help="The recipes of a line: its products.", no_args_is_help=True)
 
@@ -73,7 +74,7 @@ def recipe_show(
         out.print(f"  {name} = {_written(value)}", soft_wrap=True)
     for entry in found["revisions"]:
         reason = f": {entry['reason']}" if entry["reason"] else ""
-        out.print(f"revision {entry['revision']} by {entry['who']} at {entry['at']}{reason}", soft_wrap=True)
+        out.print(f"revision {entry['revision']} by {entry['who']} at {local(entry['at'])}{reason}", soft_wrap=True)
 
 
 @recipe_app.command("new")

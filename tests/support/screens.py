@@ -141,7 +141,7 @@ _FIXED = (
 )
 """What differs from run to run in its width."""
 _FOLDER = re.compile(r"alfa-edge-[a-z0-9_]{8}(?=[/ .,;:│]|$)")
-_VOLATILE = re.compile(r"(?<![\d.])\d+\.\d{2,}(?!\.)|[0-9a-f]{12,}")
+_VOLATILE = re.compile(r"\d{4}-\d\d-\d\d|(?<![\d.])\d+\.\d{2,}(?!\.)|[0-9a-f]{12,}")
 """What differs from machine to machine, and keeps its width."""
 
 
