@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field, model_validator
 
 from core.packs.pack import is_path, list_packs, path_of
-from edge.control.arguments import Folder, NoArguments, OfLine, OfRecipe
+from edge.control.arguments import Folder, NoArguments, Number, OfLine, OfRecipe
 from edge.control.dispatcher import ALL_S, WORK_S, Caller, Command, CommandError, Dispatcher, Result, unless_kept
 from edge.control.recipe_management import changed_settings
 from edge.control.shot_commands import calibration_part
@@ -51,7 +51,7 @@ class NamedRecipe(OfLine):
 class ShowRecipe(OfRecipe):
     """A revision of a recipe."""
 
-    revision: int | None = Field(default=None, ge=1)
+    revision: Number | None = None
     """By default the newest."""
 
 
@@ -101,9 +101,9 @@ class CompareRecipes(OfRecipe):
 
     other: RecipeChoice | None = None
     """The other recipe; by default the same."""
-    revision: int | None = Field(default=None, ge=1)
+    revision: Number | None = None
     """Of the first; by default the newest, or with the same recipe the one before the newest."""
-    other_revision: int | None = Field(default=None, ge=1)
+    other_revision: Number | None = None
     """Of the other; by default the newest."""
 
 

@@ -211,7 +211,7 @@ def test_a_stretch_of_the_history_gives_the_threshold_of_its_scores(mosquitto: M
         recipe = running.ask("status")["lines"]["one"]["recipe"]
         assert (recipe["threshold_source"], recipe["false_alarm_rate"]) == (kept["source"], 0.2)
 
-        nothing = f"judged no part from {began} to {until} with the model, pack, shots and tiles of now"
+        nothing = f"judged no part from {began} to {until} with the recipe, model, pack and shots of now"
         running.ask("recipe_set", line="one", pack="tile")
         with pytest.raises(RefusedError, match=nothing):
             running.ask("calibrate", **stretch)

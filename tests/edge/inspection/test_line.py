@@ -285,8 +285,8 @@ def test_a_score_that_is_no_number_costs_that_part_only(
     alfa = Alfa(backbone)
     inspect = alfa.inspect
 
-    def no_number(*arguments: Any) -> Any:
-        return [replace(found, score=float("nan")) for found in inspect(*arguments)]
+    def no_number(*arguments: Any, **named: Any) -> Any:
+        return [replace(found, score=float("nan")) for found in inspect(*arguments, **named)]
 
     with Hall(triggered(deadline_ms=30_000), alfa, mosquitto, heard, tmp_path) as hall:
         with monkeypatch.context() as patch:
@@ -364,7 +364,7 @@ def test_a_message_that_is_no_text_costs_that_part_only(
 ) -> None:
     alfa = Alfa(backbone)
 
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise OSError("cannot read weights\udcff.bin")
 
     with Hall(triggered(deadline_ms=30_000), alfa, mosquitto, heard, tmp_path) as hall:
