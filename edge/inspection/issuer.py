@@ -288,8 +288,7 @@ class Issuer:
             message = f"the disk took the verdict {(now - due) * 1000:.0f} ms after the deadline; {self._remedy}"
             self._issue_without_disk(answer, message, slow=True)
             return
-        if answer.request.message is not None:
-            answer.request.message.acknowledge()  # of a trigger that the disk had refused; else it is long done
+        answer.request.acknowledge()  # of a trigger that the disk had refused; else it is long done
         self._issue(answer, verdict)
 
     @property
@@ -327,7 +326,7 @@ class Issuer:
         alarm = f"the disk is too slow for the deadline; {self._remedy}" if slow else message
         services.alarms.raise_("state_disk", alarm, self._line)
         services.publisher.note_number(verdict.seq, verdict.generation)  # a killed process would give it again
-        then = None if request.message is None else request.message.acknowledge
+        then = None if request.message is None else request.acknowledge
         if not self._issue(answer, verdict, then) and not kept:
             self._log.error("a verdict is lost: neither disk nor broker takes it", extra={"seq": verdict.seq})
 

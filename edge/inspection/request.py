@@ -53,6 +53,16 @@ class InspectionRequest:
     image: Rgb | None = None
     """The inspected region of its frame."""
 
+    def acknowledge(self, trigger: int | None = None) -> None:
+        """Tells the broker that its message is taken, as soon as the recipe that it names is kept, too."""
+        message = self.message
+        if message is None:
+            return
+        if self.kept is None:
+            message.acknowledge(trigger)
+        else:
+            self.kept.add_done_callback(lambda _: message.acknowledge(trigger))
+
     def left(self) -> float:
         """Seconds until it is due."""
         return float("inf") if self.due is None else self.due - monotonic()

@@ -98,13 +98,9 @@ class Triggers:
 
 def _acknowledge(request: InspectionRequest, done: Future[Accepted]) -> None:
     """Once it is on disk, and the recipe that it names; one that the disk has refused is when it is answered."""
-    accepted, message = _accepted(done), request.message
-    if accepted is None or message is None:
-        return
-    if request.kept is None:
-        message.acknowledge(accepted.trigger)
-    else:
-        request.kept.add_done_callback(lambda _: message.acknowledge(accepted.trigger))
+    accepted = _accepted(done)
+    if accepted is not None:
+        request.acknowledge(accepted.trigger)
 
 
 def _accepted(done: Future[Accepted]) -> Accepted | None:

@@ -140,7 +140,7 @@ def test_a_trigger_that_changes_the_recipe_is_acknowledged_once_that_is_on_disk_
 def test_a_repetition_changes_the_recipe_only_where_the_service_was_killed_before_it_was_kept(bench: Bench) -> None:
     recipes, keeper = bench.hall.line.recipes, cast(Keeper, bench.hall.line.recipes._keeper)
     recipes.add(RecipeSlot(stored("B", 2)))
-    bench.hall.outbox.accept("one", "part", utc_now(), MessageIdentity("one", "c1", 7, "part")).future.result(30)
+    bench.hall.outbox.accept("one", "part", utc_now(), MessageIdentity("one", "c1", 7, "part", False)).future.result(30)
     bench.send("part", 7, "c2", again=True, recipe="B")  # to the run before it was new
     eventually(lambda: keeper.kept == ["B"])
     assert bench.connection.acknowledged == []
