@@ -70,7 +70,7 @@ def borders_by_escape_rate(
 
     Args:
         good: As of `borders_by_review_rate`.
-        bad: Scores of m >= 1 bad parts, each in [0, 1], as different as those that are to come. Their order says nothing.
+        bad: Scores of m >= 1 bad parts, each in [0, 1], as different as those to come, in any order.
         false_alarm_rate: Of good parts that nobody looks at; in (0, 1).
         escape_rate: Of bad parts that nobody looks at; in (0, 1).
 

@@ -15,6 +15,7 @@ from rich.table import Table
 
 from core.printable import shown
 from edge import __version__
+from edge.cli import candidates as cli_candidates
 from edge.cli import console as cli_console
 from edge.cli import learn as cli_learn
 from edge.cli import shots as cli_shots
@@ -60,7 +61,7 @@ for ask in (
     cli_console.resume,
     cli_learn.learn,
     cli_learn.suggest,
-    cli_shots.enroll,
+    cli_candidates.enroll,
     cli_shots.calibrate,
     cli_shots.threshold,
     cli_shots.feedback,

@@ -22,6 +22,11 @@ Line = Annotated[str, typer.Option(help="Name of the line.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Wait = Annotated[float, typer.Option(min=1, max=86_400, help="Seconds to wait for the service and its parts.")]
 _NO_CONSOLE = "a service is still loading, or another command is at work; ask again in a while"
+WORK_S = 600.0
+"""How long a command that uses the model may take beyond the wait for its parts, as `edge.control.dispatcher` has it
+without its imports."""
+ALL_S = 3600.0
+"""The same of one that goes through all that there is of a line."""
 _REST_S = 5.0  # beyond what the service waits for, for the way there and back
 
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.table import Table
 
 from core.printable import shown
-from edge.cli.ask import ConfigFile, Json, Line, Wait, ask_service, out, say_smallest
+from edge.cli.ask import WORK_S, ConfigFile, Json, Line, Wait, ask_service, out, say_smallest
+from edge.cli.candidates import say_picture, write_candidates
 from edge.cli.explained import explained
 from edge.cli.terminal import show_json
-
-_WORK_S = 600.0  # beyond the wait for the parts: what is made of them; the service itself takes no longer
 
 
 def learn(
@@ -40,7 +39,7 @@ def learn(
     arguments = {"line": line, "parts": parts, "rate": rate, "names": names, "sure": yes, "timeout_s": timeout}
     if not as_json and good is None:
         out.print(f"show line {line} {parts} good parts; `alfa-edge status` says how far it is", soft_wrap=True)
-    found = ask_service(config, "learn", arguments, blobs, timeout + _WORK_S)
+    found = ask_service(config, "learn", arguments, blobs, timeout + WORK_S)
     if as_json:
         show_json(found)
         return
@@ -65,24 +64,22 @@ def suggest(
     as_json: Json = False,
 ) -> None:
     """Propose shots from parts that nobody has sorted: the most typical one, and the most different ones."""
-    arguments: dict[str, Any] = {"line": line, "count": count, "parts": parts, "enrol": enrol, "timeout_s": timeout}
-    pictures: list[bytes] = []
-    found = ask_service(config, "suggest", arguments, timeout=timeout + _WORK_S, received=pictures)
+    arguments = {"line": line, "count": count, "parts": parts, "timeout_s": timeout}
+    found = ask_service(config, "suggest", arguments, timeout=timeout + WORK_S)
+    numbers = [part["candidate"] for part in found["suggested"]]
     if folder is not None:
-        with explained():
-            folder.mkdir(parents=True, exist_ok=True)
-            for part, picture in zip(found["suggested"], pictures, strict=True):
-                (folder / f"{line}-{part['seq']}.png").write_bytes(picture)
+        write_candidates(config, line, numbers, folder)
+    if enrol:  # that one scores high is no news: it was not sorted
+        take = {"line": line, "candidates": numbers, "yes": ["anomalous"]}
+        found |= ask_service(config, "shots_take", take, timeout=WORK_S)
     if as_json:
         show_json(found)
         return
-    table = Table("seq", "score", "unlike the others")
+    table = Table("candidate", "seq", "score", "unlike the others")
     for part in found["suggested"]:
-        table.add_row(str(part["seq"]), f"{part['score']:.4f}", f"{part['unlike']:.4f}")
+        table.add_row(str(part["candidate"]), str(part["seq"]), f"{part['score']:.4f}", f"{part['unlike']:.4f}")
     out.print(table)
     for picture in found["pictures"]:
-        flags = "; ".join(f"{flag['code']}: {flag['message']}" for flag in picture["flags"])
-        what, colour = (f"shot {picture['shot']}", None) if picture["shot"] else ("not enrolled", "yellow")
-        out.print(f"{picture['name']}: {what}{f' ({flags})' if flags else ''}", style=colour, soft_wrap=True)
+        say_picture(picture)
     if not enrol:
-        out.print("if they are good: the same command with --enrol, or `alfa-edge enroll` with pictures of --out")
+        out.print(f"if they are good: `alfa-edge shots take --line {line}`; else `shots drop`", soft_wrap=True)

@@ -1,62 +1,20 @@
-"""`alfa-edge enroll | shots | calibrate | threshold | feedback`: normal shots, and what comes of them."""
+"""`alfa-edge shots | calibrate | threshold | feedback`: normal shots, and what comes of them."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import Annotated, Optional
 
 import typer
 from rich.table import Table
 
-from core.printable import shown
-from edge.cli.ask import ConfigFile, Json, Line, Wait, ask_service, out, say_smallest
+from edge.cli.ask import ConfigFile, Json, Line, Wait, ask_service, out
 from edge.cli.explained import explained
 from edge.cli.terminal import show_json
 from edge.cli.when import parse_when
 
 shots_app = typer.Typer(help="The normal shots of a line.", no_args_is_help=True)
-
-
-def enroll(
-    config: ConfigFile,
-    line: Line,
-    files: Annotated[
-        list[Path] | None, typer.Argument(metavar="[PATH]...", help="Pictures of normal parts, or folders of them.")
-    ] = None,
-    shots: Annotated[int, typer.Option(min=0, max=64, help="Instead of files: the line's next so many parts.")] = 0,
-    note: Annotated[str, typer.Option(help="What there is to say of them.")] = "",
-    yes: Annotated[bool, typer.Option("--yes", help="Enrol also what is flagged.")] = False,
-    timeout: Wait = 600.0,
-    as_json: Json = False,
-) -> None:
-    """Enrol normal parts: the line compares its parts with them from the next one on. Exit code 1 when one was not."""
-    with explained():
-        from core.picture_files import pictures_of
-        from edge.control.protocol import batches, sendable
-
-        paths = pictures_of(files or [])
-        blobs = [sendable(path) for path in paths]
-    arguments = {"line": line, "shots": shots, "note": note, "sure": yes, "timeout_s": timeout}
-    pictures: list[dict[str, Any]] = []
-    for some in batches(blobs) or [[]]:  # each no larger than one request may be
-        first = len(pictures)
-        names = [shown(path.name) for path in paths[first : first + len(some)]]
-        found = ask_service(config, "enroll", arguments | {"names": names}, some, timeout)
-        pictures += found["pictures"]
-    found["pictures"] = pictures
-    if as_json:
-        show_json(found)
-    else:
-        for picture in found["pictures"]:
-            flags = "; ".join(f"{flag['code']}: {flag['message']}" for flag in picture["flags"])
-            what = f"shot {picture['shot']}" if picture["shot"] else "not enrolled, --yes enrols it"
-            colour = None if picture["shot"] else "yellow"
-            out.print(f"{picture['name']}: {what}{f' ({flags})' if flags else ''}", style=colour, soft_wrap=True)
-        out.print(f"line {line} has {found['bank']['shots']} shots, revision {found['bank']['revision']}")
-        say_smallest(line, found)
-    if any(picture["shot"] is None for picture in found["pictures"]):
-        raise typer.Exit(1)
 
 
 @shots_app.command("list")

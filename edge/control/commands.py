@@ -11,6 +11,7 @@ from core.database.database import DatabaseError
 from core.image import encode_png
 from core.packs.pack import is_path, list_packs, path_of
 from edge.control.arguments import Arguments, Folder, Moment, NoArguments, OfLine
+from edge.control.candidate_commands import CANDIDATE_COMMANDS
 from edge.control.command_queue import LIMIT_S
 from edge.control.dispatcher import ALL_S, WORK_S, Caller, Command, CommandError, Dispatcher, Result
 from edge.control.learn_commands import LEARN_COMMANDS
@@ -204,6 +205,7 @@ COMMANDS: dict[str, Command] = {
     "recipe_set": Command(SetRecipe, _set_recipe, changes=True, machines=True, limit_s=WORK_S),
     "recipe_reset": Command(OfLine, _reset_recipe, changes=True, limit_s=WORK_S),
     "line_forget": Command(OfLine, _forget_line, changes=True),
+    **CANDIDATE_COMMANDS,
     **SHOT_COMMANDS,
     **LEARN_COMMANDS,
     "history": Command(ReadHistory, _history),

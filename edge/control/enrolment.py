@@ -119,7 +119,7 @@ class Enrolment:
             pixel_threshold=kept.pixel_threshold,
             wire=wire,
             provisional=not holds and kept.rate is not None,  # what a person has set stays so
-            from_shots=False,
+            uncalibrated=False,
             drift=drift,
         )
 
@@ -177,10 +177,9 @@ class Enrolment:
         *,
         who: str,
         note: str,
-        sure: bool,
         accepted: Set[str] = frozenset(),
     ) -> list[Enrolled]:
-        """Enrols named pictures one by one; one that is flagged only if `sure`, or if the flags are `accepted` ones.
+        """Enrols named pictures one by one; one that is flagged only if all its flags are `accepted` ones.
 
         The line uses them when this returns.
 
@@ -191,23 +190,24 @@ class Enrolment:
         with self.changing(line):
             try:
                 for name, image in pictures:
-                    flags = self._flags(line, image)
+                    flags, _ = self.check(line, image)
                     shot = None
-                    if sure or all(flag.code in accepted for flag in flags):
+                    if all(flag.code in accepted for flag in flags):
                         shot = self._add(line, image, who=who, source=name, note=note, flags=flags)
                     found.append(Enrolled(name, shot, flags))
             finally:
                 self.refresh(line)
         return found
 
-    def _flags(self, line: str, image: Rgb) -> tuple[Flag, ...]:
-        """What speaks against enrolling a picture."""
+    def check(self, line: str, image: Rgb) -> tuple[tuple[Flag, ...], float | None]:
+        """What speaks against enrolling a picture, and its score; None without a shot to compare it with."""
         recipe, settings = self._lines[line].recipe, self._settings[line]
-        others = [self._look(shot) for shot in self._database.run(lambda tables: tables.bank.shots(line))]
+        shots = self._database.run(lambda tables: tables.bank.shots(line))
+        others = [self._look(shot) for shot in shots]
         score = self.score(image, recipe)[0] if recipe.index is not None else None
-        # Of few shots many a good part is above the rest.
-        limit = settings.threshold if recipe.from_shots else recipe.threshold
-        return tuple(check_shot(image, others, score, limit, turns(settings.shots.augment)))
+        limit = None if recipe.uncalibrated else recipe.threshold  # which says nothing of good parts
+        size = _inspected_size(settings) or ((shots[0].height, shots[0].width) if shots else None)
+        return check_shot(image, others, score, limit, turns(settings.shots.augment), size), score
 
     def _add(self, line: str, image: Rgb, **known: Any) -> Shot:
         """Puts a picture and its features into the bank."""
@@ -384,6 +384,13 @@ class Enrolment:
         if shot.id not in self._looks:
             self._looks[shot.id] = look_at(self._features.picture(shot.id), f"shot {shot.id}")
         return self._looks[shot.id]
+
+
+def _inspected_size(settings: LineSettings) -> tuple[int, int] | None:
+    """Height and width of the pictures that a line inspects, as far as its settings tell."""
+    if settings.roi is not None:
+        return settings.roi.height, settings.roi.width
+    return settings.health.size[::-1] if settings.health.size is not None else None
 
 
 class _BankInItsThread:

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from core.image import encode_png
 from edge.control.arguments import Names, OfLine
+from edge.control.candidate_commands import (
+    candidate_part,
+    enrolled_part,
+    hold,
+    require_room,
+    sent_pictures,
+)
 from edge.control.dispatcher import WORK_S, Caller, Command, Dispatcher, Result
-from edge.control.enrolment import Enrolled
 from edge.control.kept_pictures import KeptPictures
 from edge.control.next_parts import next_parts
-from edge.control.shot_commands import calibration_part, enrolled_part, sent_pictures
+from edge.control.shot_commands import calibration_part
+from edge.storage.candidates import MOST
 from edge.tools.first_run import (
     PARTS,
     RATE,
@@ -43,12 +49,10 @@ class Learn(OfLine):
 class Suggest(OfLine):
     """Parts that would make good shots."""
 
-    count: int = Field(default=SHOTS, ge=1, le=64)
-    """How many are proposed."""
+    count: int = Field(default=SHOTS, ge=1, le=MOST)
+    """How many are proposed, and held."""
     parts: int = Field(default=PARTS, ge=2, le=200)
     """Of how many of the line's next parts."""
-    enrol: bool = False
-    """Enrol them, but for those that are flagged."""
     timeout_s: float = Field(default=600.0, gt=0, le=86_400)
     """How long to wait for the line's parts."""
 
@@ -88,12 +92,12 @@ def _watch(dispatcher: Dispatcher, arguments: Learn, guide: Guide) -> None:
 
 
 def _suggest(dispatcher: Dispatcher, arguments: Suggest, caller: Caller) -> Result:
-    line = dispatcher.line(arguments.line)
     if arguments.count > (arguments.parts + 1) // 2:
         raise FirstRunError(
             f"{arguments.count} of {arguments.parts} parts: only the half that is most typical is proposed; "
             f"ask for {2 * arguments.count} parts, or for fewer proposals"
         )
+    require_room(dispatcher, arguments.line, arguments.count)  # before anybody waits for the parts
     kept, seqs, scores = KeptPictures(), list[int](), list[float]()
     with next_parts(dispatcher, arguments.line, arguments.parts, arguments.timeout_s) as parts:
         while len(kept) < arguments.parts:
@@ -103,23 +107,13 @@ def _suggest(dispatcher: Dispatcher, arguments: Suggest, caller: Caller) -> Resu
             scores.append(seen.inspection.score)
     ranked = rank(dispatcher, arguments.line, kept.images())
     chosen = choose(kept.images(), ranked.order, arguments.count)
-    found: list[Enrolled] = []
-    if arguments.enrol:
-        found = dispatcher.enrolment.enrol(
-            arguments.line,
-            (kept[place] for place in chosen),
-            who=caller.who,
-            note="suggested",
-            sure=False,
-            accepted={"anomalous"},
-        )
-    suggested = [{"seq": seqs[place], "score": scores[place], "unlike": ranked.unlike[place]} for place in chosen]
-    return {
-        "suggested": suggested,
-        "parts": len(kept),
-        "pictures": [enrolled_part(enrolled) for enrolled in found],
-        "bank": line.recipe.bank.model_dump(),
-    }, [encode_png(image, {}) for image in kept.images(chosen)]
+    held = hold(dispatcher, arguments.line, (kept[place] for place in chosen), caller, "suggested")
+    suggested = [
+        {"seq": seqs[place], "score": scores[place], "unlike": ranked.unlike[place], "candidate": candidate.id}
+        for place, candidate in zip(chosen, held, strict=True)
+    ]
+    pictures = [candidate_part(candidate) for candidate in held]
+    return {"suggested": suggested, "parts": len(kept), "pictures": pictures}, ()
 
 
 LEARN_COMMANDS: dict[str, Command] = {

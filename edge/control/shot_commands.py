@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
@@ -12,12 +11,12 @@ from pydantic import Field
 from core.autocorrelation import autocorrelation_time
 from core.bank.shot_folder import export_shots
 from core.calibration import Promise, promise
-from core.image import Rgb, decode, encode_png
+from core.image import Rgb, encode_png
 from edge.clock import iso_ms, utc_now
-from edge.control.arguments import Arguments, Folder, Moment, Names, Number, OfLine
+from edge.control.arguments import Arguments, Flags, Folder, Moment, Number, OfLine
+from edge.control.candidate_commands import enrolled_part
 from edge.control.dispatcher import ALL_S, WORK_S, Caller, Command, CommandError, Dispatcher, Result
 from edge.control.enrolment import Enrolled
-from edge.control.kept_pictures import KeptPictures
 from edge.control.next_parts import next_parts
 from edge.storage.retention import ArchiveError
 from edge.storage.settings_database import LineCalibration
@@ -40,21 +39,6 @@ class ListShots(OfLine):
 
     all: bool = False
     """Removed ones too."""
-
-
-class Enrol(OfLine):
-    """Pictures to enrol: those sent along, or the next ones of the line."""
-
-    shots: int = Field(default=0, ge=0, le=64)
-    """How many of the line's next parts; 0 with pictures sent along."""
-    names: Names = ()
-    """Of the pictures sent along."""
-    note: str = Field(default="", max_length=500)
-    """What there is to say of them."""
-    sure: bool = False
-    """Enrol pictures that are flagged, too."""
-    timeout_s: float = Field(default=30.0, gt=0, le=600)
-    """How long to wait for the line's parts."""
 
 
 class OfFolder(OfLine):
@@ -97,44 +81,8 @@ class Feedback(OfLine):
     """`false_alarm`: the part was good, its picture is enrolled; `missed`: it was defective, evidence is kept."""
     note: str = Field(default="", max_length=500)
     """What there is to say of it."""
-    sure: bool = False
-    """Enrol the picture even if it is flagged as blurred, badly exposed or a near-duplicate."""
-
-
-def _enrol(dispatcher: Dispatcher, arguments: Enrol, caller: Caller) -> Result:
-    line = dispatcher.line(arguments.line)
-    if bool(arguments.shots) == bool(caller.blobs):
-        raise CommandError("enroll takes pictures, or a number of the line's next parts; one of the two")
-    pictures: Iterator[tuple[str, Rgb]]
-    if arguments.shots:
-        kept = KeptPictures()
-        with next_parts(dispatcher, arguments.line, arguments.shots, arguments.timeout_s) as parts:
-            while len(kept) < arguments.shots:
-                kept.append(f"line {arguments.line}", parts.next_by_now(len(kept)).image)
-        pictures = iter(kept)
-    else:
-        for _ in sent_pictures(caller.blobs, arguments.names):  # all of them, before the first is enrolled
-            pass
-        pictures = sent_pictures(caller.blobs, arguments.names)
-    found = dispatcher.enrolment.enrol(
-        arguments.line, pictures, who=caller.who, note=arguments.note, sure=arguments.sure
-    )
-    return {
-        "pictures": [enrolled_part(enrolled) for enrolled in found],
-        "bank": line.recipe.bank.model_dump(),
-        "smallest_defect": line.recipe.smallest_defect(),
-    }, ()
-
-
-def sent_pictures(blobs: Sequence[bytes], names: Sequence[str]) -> Iterator[tuple[str, Rgb]]:
-    """The pictures that were sent along, and their names, one by one: decoded, all of them may be gigabytes.
-
-    Raises:
-        ImageError: one is no picture.
-    """
-    for place, blob in enumerate(blobs):
-        name = names[place] if place < len(names) else f"picture {place + 1}"
-        yield name, decode(blob, name)
+    yes: Flags = ()
+    """The flags in spite of which the picture is enrolled; that it is anomalous is what the feedback is about."""
 
 
 def _shots(dispatcher: Dispatcher, arguments: ListShots, _caller: Caller) -> Result:
@@ -259,8 +207,7 @@ def _feedback(dispatcher: Dispatcher, arguments: Feedback, caller: Caller) -> Re
                 [(name, picture)],
                 who=caller.who,
                 note=arguments.note,
-                sure=arguments.sure,
-                accepted={"anomalous"},  # that it looks so is what the feedback is about
+                accepted={"anomalous", *arguments.yes},
             )
         shot = next((enrolled.shot.id for enrolled in found if enrolled.shot is not None), None)
         png = encode_png(picture, {}) if arguments.kind == "missed" and picture is not None else None
@@ -319,19 +266,12 @@ def score_and_peak(seen: Seen) -> tuple[float, float]:
     return seen.inspection.score, float(seen.inspection.patch_map.max())
 
 
-def enrolled_part(enrolled: Enrolled) -> dict[str, Any]:
-    """A picture that was shown, and what became of it, as a reply says it."""
-    shot = enrolled.shot.id if enrolled.shot else None
-    return {"name": enrolled.name, "shot": shot, "flags": [asdict(flag) for flag in enrolled.flags]}
-
-
 def _shot_part(shot: Shot) -> dict[str, Any]:
     known = asdict(shot) | {"added_at": iso_ms(shot.added_at)}
     return known | {"removed_at": iso_ms(shot.removed_at) if shot.removed_at else None}
 
 
 SHOT_COMMANDS: dict[str, Command] = {
-    "enroll": Command(Enrol, _enrol, changes=True, limit_s=WORK_S),
     "shots_list": Command(ListShots, _shots),
     "shots_show": Command(OfShot, _show_shot),
     "shots_remove": Command(OfShot, _remove, changes=True, limit_s=WORK_S),

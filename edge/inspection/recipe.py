@@ -30,7 +30,7 @@ class LoadedRecipe:
         model: Model and method as every verdict names them.
         text: What the method makes of the pack.
         provisional: Whether the threshold is neither calibrated with shots, pack and model as now, nor set by hand.
-        from_shots: Whether the threshold comes from the shots alone.
+        uncalibrated: Whether nobody has calibrated the threshold, nor set it by hand.
         drift: Whether the line still does what its calibration promised; fed by the line. None without calibration.
         tiles: Into which the region is cut.
         overlap: Of them.
@@ -49,7 +49,7 @@ class LoadedRecipe:
     index: AnyIndex | None = None
     bank: Bank = NO_SHOTS
     provisional: bool = False
-    from_shots: bool = False
+    uncalibrated: bool = False
     drift: DriftTest | None = None
     tiles: Tiles = (1, 1)
     overlap: float = OVERLAP

@@ -17,6 +17,7 @@ from core.database.error import restore_remedy
 from edge.clock import iso_ms, utc_now
 from edge.ops.alarms import Alarms
 from edge.ops.worker import Workers
+from edge.storage.candidates import Candidates
 from edge.storage.facts import COPIED_AT, join, mark_copy, read_facts, set_fact
 from edge.storage.line_number import LineNumber
 from edge.storage.state_tables import ALL_TABLES
@@ -59,6 +60,7 @@ class SettingsTables:
     def __init__(self, database: Database) -> None:
         self.database = database
         self.bank = Bank(database)
+        self.candidates = Candidates(database)
 
     def transaction(self) -> AbstractContextManager[None]:
         """As `edge.storage.writer.Tables`; so are the next two."""

@@ -85,6 +85,23 @@ STATE_TABLES = migrations(
         generation INTEGER NOT NULL
     ) STRICT, WITHOUT ROWID;
     """,
+    """
+    CREATE TABLE candidates (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        line TEXT NOT NULL,
+        held_at TEXT NOT NULL,
+        who TEXT NOT NULL,
+        source TEXT NOT NULL,
+        note TEXT NOT NULL,
+        width INTEGER NOT NULL,
+        height INTEGER NOT NULL,
+        score REAL,
+        flags TEXT NOT NULL,
+        sha256 TEXT NOT NULL,
+        picture BLOB NOT NULL,
+        UNIQUE (line, sha256)
+    ) STRICT;
+    """,
 )
 ALL_TABLES = [BANK_TABLES, STATE_TABLES]
 """All migrations of the file."""

@@ -21,6 +21,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from core.bank.shot_checks import FLAGS
 from core.image import read
 from core.printable import shown
 from core.simline import render
@@ -236,7 +237,7 @@ def _teach(dispatcher: Dispatcher, line: str, simulated: SimulatedLine) -> LineC
     good = [render(simulated.part, simulated.seed, _FIRST_NORMAL + index, 0.0).image for index in range(_NORMALS)]
     shots = [(f"simulated normal {index + 1}", image) for index, image in enumerate(good[:_SHOTS])]
     enrolment = dispatcher.enrolment
-    enrolment.enrol(line, shots, who="demo", note="", sure=True)
+    enrolment.enrol(line, shots, who="demo", note="", accepted=set(FLAGS))
     recipe = dispatcher.line(line).recipe
     scores = [enrolment.score(image, recipe) for image in good[_SHOTS:]]
     return enrolment.calibrate(line, scores, _FALSE_ALARMS, "simulated normals", "demo")

@@ -12,7 +12,7 @@ import torch
 
 from core.bank.mutual import mutual, suggest
 from core.bank.scorers import top_mean
-from core.bank.shot_checks import Look, check_shot, look_at
+from core.bank.shot_checks import FLAGS, Look, check_shot, look_at
 from core.calibration import calibrate, fewest
 from core.image import Rgb
 from edge.control.dispatcher import CommandError, Dispatcher
@@ -211,7 +211,7 @@ def learn(
     with enrolment.changing(line):
         refuse_taught(dispatcher, line)
         shots = (guide.kept[place] for place in chosen)
-        found = enrolment.enrol(line, shots, who=who, note="first run", sure=True)
+        found = enrolment.enrol(line, shots, who=who, note="first run", accepted=set(FLAGS))
     recipe = dispatcher.line(line).recipe
     rest = guide.kept.images([place for place in range(len(guide.kept)) if place not in chosen])
     scores = []
@@ -222,7 +222,13 @@ def learn(
         now = dispatcher.line(line).recipe
         if (now.bank, now.wire.pack_sha256) != (recipe.bank, recipe.wire.pack_sha256):
             raise FirstRunError(f"the shots or the pack of line {line} changed meanwhile; calibrate it anew")
-        kept = enrolment.calibrate(line, scores, rate, "good parts of the first run", who)
+        try:
+            kept = enrolment.calibrate(line, scores, rate, "good parts of the first run", who)
+        except ValueError as error:
+            for enrolled in found:  # so that the first run can be repeated
+                if enrolled.shot is not None:
+                    enrolment.remove(enrolled.shot.id, who)
+            raise FirstRunError(f"{error}; the shots of this first run are put aside again") from error
     worth = calibrate([score for score, _ in scores], rate)
     alike = worth.effective < worth.count and worth.note  # else `check_count` has asked
     notes = guide.notes() + ((f"{worth.note}: `alfa-edge calibrate` takes more of them",) if alike else ())

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from core.bank.shot_checks import FLAGS
 from core.image import encode_png
 from core.simline import render
 from edge.cli.app import app
@@ -34,7 +35,7 @@ def picture(index: int) -> bytes:
 
 def test_shots_count_from_the_next_frame_on_and_go_again(running: Running) -> None:
     before = time.monotonic()
-    found = running.ask("enroll", *(picture(index) for index in range(4)), line="one", sure=True, note="Monday")
+    found = running.ask("enroll", *(picture(index) for index in range(4)), line="one", yes=FLAGS, note="Monday")
     assert [one["shot"] for one in found["pictures"]] == [1, 2, 3, 4]
     assert found["bank"] == {"shots": 4, "revision": 4}
     first = running.until(4)
@@ -55,14 +56,14 @@ def test_shots_count_from_the_next_frame_on_and_go_again(running: Running) -> No
 
 
 def test_the_lines_own_parts_are_enrolled_and_calibrated_on(running: Running) -> None:
-    assert len(running.ask("enroll", line="one", shots=2, sure=True)["pictures"]) == 2
+    assert len(running.ask("enroll", line="one", shots=2, yes=FLAGS)["pictures"]) == 2
     kept = running.ask("calibrate", line="one", rate=0.1, parts=9)["calibration"]
     assert kept["count"] == 9
     assert kept["rate"] == pytest.approx(0.1)
     recipe = running.ask("status")["lines"]["one"]["recipe"]
     assert recipe["threshold_source"] == "10 % false alarms, from 9 parts declared good"
     assert recipe["false_alarm_rate"] == pytest.approx(0.1)
-    running.ask("enroll", picture(1), line="one", sure=True)
+    running.ask("enroll", picture(1), line="one", yes=FLAGS)
     changed = running.ask("status")["lines"]["one"]["recipe"]
     assert changed["threshold_source"].endswith("the shots have changed since")
     assert "false_alarm_rate" not in {key for key, value in changed.items() if value is not None}
@@ -79,7 +80,7 @@ def test_what_is_flagged_needs_a_yes(running: Running) -> None:
     assert found["shot"] is None
     assert "under_exposed" in {flag["code"] for flag in found["flags"]}
     assert running.ask("shots_list", line="one")["shots"] == []
-    [found] = running.ask("enroll", black, line="one", names=["black.png"], sure=True)["pictures"]
+    [found] = running.ask("enroll", black, line="one", names=["black.png"], yes=FLAGS)["pictures"]
     assert found["shot"] == 1
 
 
@@ -117,7 +118,7 @@ def test_a_second_service_does_not_get_the_state(running: Running) -> None:
 def test_shots_and_threshold_outlive_the_service(mosquitto: Mosquitto, tmp_path: Path) -> None:
     with service(mosquitto, tmp_path) as one:
         one.until(0)
-        one.ask("enroll", picture(0), picture(1), line="one", sure=True)
+        one.ask("enroll", picture(0), picture(1), line="one", yes=FLAGS)
         one.ask("threshold", line="one", threshold=0.75)
     with service(mosquitto, tmp_path) as one:
         found = one.until(2)
@@ -172,7 +173,7 @@ def test_the_same_from_the_command_line(running: Running, tmp_path: Path) -> Non
 
 
 def test_another_pack_keeps_the_shots_and_takes_the_promise_back(running: Running) -> None:
-    running.ask("enroll", picture(0), picture(1), line="one", sure=True)
+    running.ask("enroll", picture(0), picture(1), line="one", yes=FLAGS)
     running.ask("calibrate", line="one", parts=3, sure=True)
     running.service.change_pack("one", "tile")
     one = running.ask("status")["lines"]["one"]

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from core.bank.shot_checks import FLAGS
 from core.bank import evidence
 from core.simline import render
 from edge.control.dispatcher import CommandError, Dispatcher
@@ -37,7 +38,7 @@ def at_rest(folder: Path, **line: Any) -> Iterator[Dispatcher]:
 
 
 def enrol(one: Dispatcher) -> None:
-    one.enrolment.enrol("one", SHOTS, who="eva", note="", sure=True)
+    one.enrolment.enrol("one", SHOTS, who="eva", note="", accepted=set(FLAGS))
 
 
 def calibrate(one: Dispatcher, **arguments: Any) -> Any:
@@ -86,7 +87,7 @@ def test_without_windows_parts_cannot_be_waited_for_before_there_are_shots(tmp_p
             next_parts(dispatcher, "one", 1, 600.0).__enter__()
         assert dispatcher.enrolment.needs_shots("one")
         pictures = [(str(one), render("bottle", 1, 5000 + one, 0.0).image) for one in range(2)]
-        dispatcher.enrolment.enrol("one", pictures, who="eva", note="", sure=True)
+        dispatcher.enrolment.enrol("one", pictures, who="eva", note="", accepted=set(FLAGS))
         assert not dispatcher.enrolment.needs_shots("one")
 
 
