@@ -20,6 +20,7 @@ from edge.cli import console as cli_console
 from edge.cli import learn as cli_learn
 from edge.cli import shots as cli_shots
 from edge.cli import state as cli_state
+from edge.cli.calibrate import calibrate
 from edge.cli.compile import compile_packs
 from edge.cli.evaluate import evaluate
 from edge.cli.explained import BAD_INPUT
@@ -62,7 +63,7 @@ for ask in (
     cli_learn.learn,
     cli_learn.suggest,
     cli_candidates.enroll,
-    cli_shots.calibrate,
+    calibrate,
     cli_shots.threshold,
     cli_shots.feedback,
     cli_console.audit,

@@ -9,15 +9,11 @@ import typer
 from rich.table import Table
 
 from core.printable import shown
-from edge.cli.ask import WORK_S, ConfigFile, Json, Line, Wait, ask_service, out, say_smallest
+from edge.cli.ask import WORK_S, ConfigFile, Json, Line, Wait, Yes, ask_service, out, say_smallest
 from edge.cli.explained import explained
 from edge.cli.shots import shots_app
 from edge.cli.terminal import show_json
 
-Yes = Annotated[
-    list[str] | None,
-    typer.Option("--yes", metavar="FLAG", help="Enrol in spite of this flag, as `blurred`; may be given again."),
-]
 Numbers = Annotated[list[int] | None, typer.Argument(metavar="[CANDIDATE]...", help="Their numbers.")]
 
 

@@ -23,7 +23,9 @@ def learn(
         Path | None, typer.Option(help="Instead: so many pictures of this folder, evenly spread by name, all good.")
     ] = None,
     rate: Annotated[float, typer.Option(min=0.0001, max=0.9999, help="The false-alarm rate to promise.")] = 0.05,
-    yes: Annotated[bool, typer.Option("--yes", help="Accept a higher rate, where the parts are too few.")] = False,
+    accept: Annotated[
+        float | None, typer.Option(min=0.0001, max=1, help="The highest rate to set, where the parts are too few.")
+    ] = None,
     timeout: Wait = 600.0,
     as_json: Json = False,
 ) -> None:
@@ -36,7 +38,7 @@ def learn(
 
             paths = good_pictures(good, parts)
             names, blobs = [shown(path.name) for path in paths], [sendable(path) for path in paths]
-    arguments = {"line": line, "parts": parts, "rate": rate, "names": names, "sure": yes, "timeout_s": timeout}
+    arguments = {"line": line, "parts": parts, "rate": rate, "names": names, "accept": accept, "timeout_s": timeout}
     if not as_json and good is None:
         out.print(f"show line {line} {parts} good parts; `alfa-edge status` says how far it is", soft_wrap=True)
     found = ask_service(config, "learn", arguments, blobs, timeout + WORK_S)

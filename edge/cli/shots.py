@@ -1,18 +1,16 @@
-"""`alfa-edge shots | calibrate | threshold | feedback`: normal shots, and what comes of them."""
+"""`alfa-edge shots | threshold | feedback`: normal shots, and what comes of them."""
 
 from __future__ import annotations
 
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
 from rich.table import Table
 
-from edge.cli.ask import ConfigFile, Json, Line, Wait, ask_service, out
+from edge.cli.ask import ALL_S, WORK_S, ConfigFile, Json, Line, Wait, Yes, ask_service, out
 from edge.cli.explained import explained
 from edge.cli.terminal import show_json
-from edge.cli.when import parse_when
 
 shots_app = typer.Typer(help="The normal shots of a line.", no_args_is_help=True)
 
@@ -72,7 +70,7 @@ def shots_restore(config: ConfigFile, shot: Annotated[int, typer.Argument(help="
 
 
 @shots_app.command("reembed")
-def shots_reembed(config: ConfigFile, line: Line, timeout: Wait = 600.0) -> None:
+def shots_reembed(config: ConfigFile, line: Line, timeout: Wait = ALL_S) -> None:
     """Make the features of shots anew from their pictures, where those of the model are missing or damaged."""
     made = ask_service(config, "shots_reembed", {"line": line}, timeout=timeout)["shots"]
     out.print(f"line {line}: features of {len(made)} shots made anew")
@@ -85,7 +83,7 @@ def shots_export(
     folder: Annotated[Path, typer.Argument(help="A new or empty folder that the service can write.")],
 ) -> None:
     """Write the shots' pictures, and what is known of them, into a folder: for another box, or to keep."""
-    found = ask_service(config, "shots_export", {"line": line, "folder": str(folder.absolute())}, timeout=600)
+    found = ask_service(config, "shots_export", {"line": line, "folder": str(folder.absolute())}, timeout=ALL_S)
     out.print(f"{len(found['shots'])} shots of line {line} in {folder}", soft_wrap=True)
 
 
@@ -94,41 +92,11 @@ def shots_import(
     config: ConfigFile,
     line: Line,
     folder: Annotated[Path, typer.Argument(help="What `shots export` wrote, of whichever line.")],
-    timeout: Wait = 600.0,
+    timeout: Wait = ALL_S,
 ) -> None:
     """Enrol the shots of an exported folder; those that the line has already are passed over."""
     found = ask_service(config, "shots_import", {"line": line, "folder": str(folder.absolute())}, timeout=timeout)
     out.print(f"{len(found['shots'])} new shots; line {line} has {found['bank']['shots']}")
-
-
-def calibrate(
-    config: ConfigFile,
-    line: Line,
-    rate: Annotated[float, typer.Option(min=0.0001, max=0.9999, help="The false-alarm rate to promise.")] = 0.05,
-    parts: Annotated[
-        int, typer.Option(min=0, help="From the line's next so many parts, all good. 0: from its shots.")
-    ] = 0,
-    since: Annotated[
-        Optional[datetime],  # noqa: UP045
-        typer.Option(parser=parse_when, help="From the history since then, all good: 2026-01-31T06:00, or 2h, 3d ago."),
-    ] = None,
-    until: Annotated[
-        Optional[datetime],  # noqa: UP045
-        typer.Option(parser=parse_when, help="And until then; without it, until now."),
-    ] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Accept a higher rate, where the parts are too few.")] = False,
-    timeout: Wait = 600.0,
-) -> None:
-    """Set a line's threshold from good parts, with the false-alarm rate that they can promise."""
-    stretch = {name: when.isoformat() for name, when in (("since", since), ("until", until)) if when is not None}
-    arguments = {"line": line, "rate": rate, "parts": parts, "sure": yes, "timeout_s": timeout} | stretch
-    found = ask_service(config, "calibrate", arguments, timeout=timeout)
-    kept = found["calibration"]
-    out.print(f"line {line}: threshold {kept['threshold']:.4f}, {kept['source']}", soft_wrap=True)
-    if kept["rate"] > rate + 1e-9:
-        out.print(f"{kept['count']} parts cannot promise {100 * rate:.3g} %", style="yellow")
-    for note in found["notes"]:
-        out.print(note, style="yellow", soft_wrap=True)
 
 
 def threshold(
@@ -146,14 +114,14 @@ def feedback(
     false_alarm: Annotated[bool, typer.Option("--false-alarm", help="The part was good: enrol its picture.")] = False,
     missed: Annotated[bool, typer.Option("--missed", help="The part was defective: keep it as evidence.")] = False,
     note: Annotated[str, typer.Option(help="What there is to say of it.")] = "",
-    yes: Annotated[bool, typer.Option("--yes", help="Enrol the picture also if it is flagged.")] = False,
+    yes: Yes = None,
 ) -> None:
     """Say that a verdict was wrong. Exit code 1 when a false alarm's picture was not enrolled."""
     if false_alarm == missed:
         raise typer.BadParameter("say --false-alarm or --missed")
     kind = "false_alarm" if false_alarm else "missed"
-    arguments = {"line": line, "seq": seq, "kind": kind, "note": note, "sure": yes}
-    found = ask_service(config, "feedback", arguments)
+    arguments = {"line": line, "seq": seq, "kind": kind, "note": note, "yes": yes or []}
+    found = ask_service(config, "feedback", arguments, timeout=WORK_S)
     score = f"score {found['score']:.4f}, threshold {found['threshold']:.4f} then, {found['threshold_now']:.4f} now"
     if missed:
         evidence = "its picture is kept" if found["picture"] else f"without its picture: {found['missing']}"
@@ -161,7 +129,8 @@ def feedback(
         return
     (picture,) = found["pictures"]
     flags = "; ".join(f"{flag['code']}: {flag['message']}" for flag in picture["flags"])
-    what = f"shot {picture['shot']}" if picture["shot"] else f"not enrolled ({flags}); --yes enrols it"
+    overriding = " ".join(f"--yes {flag['code']}" for flag in picture["flags"])
+    what = f"shot {picture['shot']}" if picture["shot"] else f"not enrolled ({flags}); {overriding} enrols it"
     colour = None if picture["shot"] else "yellow"
     out.print(f"verdict {seq} of line {line}: false alarm; {score}; {what}", style=colour, soft_wrap=True)
     if picture["shot"] is None:

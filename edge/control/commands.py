@@ -11,12 +11,13 @@ from core.database.database import DatabaseError
 from core.image import encode_png
 from core.packs.pack import is_path, list_packs, path_of
 from edge.control.arguments import Arguments, Folder, Moment, NoArguments, OfLine
+from edge.control.calibrate_commands import CALIBRATE_COMMANDS, score_and_peak
 from edge.control.candidate_commands import CANDIDATE_COMMANDS
 from edge.control.command_queue import LIMIT_S
 from edge.control.dispatcher import ALL_S, WORK_S, Caller, Command, CommandError, Dispatcher, Result
 from edge.control.learn_commands import LEARN_COMMANDS
 from edge.control.next_parts import next_parts
-from edge.control.shot_commands import SHOT_COMMANDS, score_and_peak
+from edge.control.shot_commands import SHOT_COMMANDS
 from edge.storage.backup import write_backup
 from edge.topics import line_name
 
@@ -207,6 +208,7 @@ COMMANDS: dict[str, Command] = {
     "line_forget": Command(OfLine, _forget_line, changes=True),
     **CANDIDATE_COMMANDS,
     **SHOT_COMMANDS,
+    **CALIBRATE_COMMANDS,
     **LEARN_COMMANDS,
     "history": Command(ReadHistory, _history),
     "audit": Command(Audit, _audit),

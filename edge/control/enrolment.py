@@ -298,6 +298,13 @@ class Enrolment:
             leave_one_out(len(shots), score)
         return [found[place] for place in range(first, len(shots))]
 
+    def shots_left_out(self, line: str) -> list[int]:
+        """The numbers of the shots that `leave_one_out` scores, in its order."""
+        index = self._lines[line].recipe.index
+        if index is not None and index.tiles[0].evidence is not None:
+            return list(index.tiles[0].evidence.owners)
+        return [shot.id for shot in self._database.run(lambda tables: tables.bank.shots(line))]
+
     def calibrate(
         self, line: str, scores: Sequence[tuple[float, float]], rate: float, source: str, who: str
     ) -> LineCalibration:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from edge.control.arguments import Names, OfLine
+from edge.control.calibrate_commands import calibration_part
 from edge.control.candidate_commands import (
     candidate_part,
     enrolled_part,
@@ -15,7 +16,6 @@ from edge.control.candidate_commands import (
 from edge.control.dispatcher import WORK_S, Caller, Command, Dispatcher, Result
 from edge.control.kept_pictures import KeptPictures
 from edge.control.next_parts import next_parts
-from edge.control.shot_commands import calibration_part
 from edge.storage.candidates import MOST
 from edge.tools.first_run import (
     PARTS,
@@ -40,8 +40,8 @@ class Learn(OfLine):
     """The false-alarm rate that the threshold is to promise."""
     names: Names = ()
     """Of the pictures sent along."""
-    sure: bool = False
-    """Accept the rate that the parts can promise, where they are too few for the one asked for."""
+    accept: float | None = Field(default=None, gt=0, le=1)
+    """The highest rate that may be set, where the parts are too few for the one asked for."""
     timeout_s: float = Field(default=600.0, gt=0, le=86_400)
     """How long to wait for the line's parts."""
 
@@ -61,13 +61,13 @@ def _learn(dispatcher: Dispatcher, arguments: Learn, caller: Caller) -> Result:
     refuse_taught(dispatcher, arguments.line)
     line = dispatcher.line(arguments.line)
     sent = len(caller.blobs)
-    check_count(sent or arguments.parts, arguments.rate, arguments.sure, "good parts")
+    check_count(sent or arguments.parts, arguments.rate, arguments.accept, "good parts")
     guide = Guide(sent or arguments.parts)
     try:
         if sent:
             for name, image in sent_pictures(caller.blobs, arguments.names):
                 guide.show(name, image)
-            check_count(len(guide.kept), arguments.rate, arguments.sure, "good parts without empty scenes")
+            check_count(len(guide.kept), arguments.rate, arguments.accept, "good parts without empty scenes")
         else:
             _watch(dispatcher, arguments, guide)
         found = learn(dispatcher, arguments.line, guide, rate=arguments.rate, who=caller.who, progress=line.say)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import queue
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from edge.clock import monotonic
@@ -17,12 +17,21 @@ _LOOK_S = 1.0  # how often it is looked whether the line has ended
 class NextParts:
     """What a line judges from now on, until enough was seen or the time is over."""
 
-    def __init__(self, dispatcher: Dispatcher, line: str, seen: SeenQueue, wanted: int, timeout_s: float) -> None:
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        line: str,
+        seen: SeenQueue,
+        wanted: int,
+        timeout_s: float,
+        go_on: Callable[[], None],
+    ) -> None:
         self._line = dispatcher.line(line)
         self._name = line
         self._seen = seen
         self._wanted = wanted
         self._timeout_s = timeout_s
+        self._go_on = go_on
         self._end = monotonic() + timeout_s
 
     def next(self, shown: int) -> Seen:
@@ -32,9 +41,10 @@ class NextParts:
             shown: How many of those wanted were seen so far.
 
         Raises:
-            CommandError: the line has ended, or shows none in time.
+            CommandError: the line has ended, or shows none in time; or nobody wants them any more.
         """
         while (left := self._end - monotonic()) > 0:
+            self._go_on()
             try:
                 seen = self._seen.get(timeout=min(left, _LOOK_S))
             except queue.Empty:
@@ -59,8 +69,10 @@ class NextParts:
 
 
 @contextmanager
-def next_parts(dispatcher: Dispatcher, line: str, wanted: int, timeout_s: float) -> Iterator[NextParts]:
-    """Watches the line for as long as the context is open.
+def next_parts(
+    dispatcher: Dispatcher, line: str, wanted: int, timeout_s: float, go_on: Callable[[], None] = lambda: None
+) -> Iterator[NextParts]:
+    """Watches the line for as long as the context is open. `go_on` is called about once a second, and may raise.
 
     Raises:
         CommandError: the line judges no part before it has shots, or does not run.
@@ -71,4 +83,4 @@ def next_parts(dispatcher: Dispatcher, line: str, wanted: int, timeout_s: float)
             "learn --good DIR`), or leave the windows in"
         )
     with dispatcher.line(line).watch() as seen:
-        yield NextParts(dispatcher, line, seen, wanted, timeout_s)
+        yield NextParts(dispatcher, line, seen, wanted, timeout_s, go_on)

@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from core.autocorrelation import autocorrelation_time
 from core.bank.shot_folder import export_shots
-from core.calibration import Promise, promise
 from core.image import Rgb, encode_png
-from edge.clock import iso_ms, utc_now
-from edge.control.arguments import Arguments, Flags, Folder, Moment, Number, OfLine
+from edge.clock import iso_ms
+from edge.control.arguments import Arguments, Flags, Folder, Number, OfLine
+from edge.control.calibrate_commands import calibration_part
 from edge.control.candidate_commands import enrolled_part
 from edge.control.dispatcher import ALL_S, WORK_S, Caller, Command, CommandError, Dispatcher, Result
 from edge.control.enrolment import Enrolled
-from edge.control.next_parts import next_parts
 from edge.storage.retention import ArchiveError
-from edge.storage.settings_database import LineCalibration
 
 if TYPE_CHECKING:
     from core.bank.memory_bank import Shot
-    from edge.inspection.recipe import Seen
     from edge.storage.history import Entry
 
 
@@ -46,23 +41,6 @@ class OfFolder(OfLine):
 
     folder: Folder
     """Absolute; the service reads or writes it."""
-
-
-class Calibrate(OfLine):
-    """Where a threshold is to come from."""
-
-    rate: float = Field(default=0.05, gt=0, lt=1)
-    """The false-alarm rate that it is to promise."""
-    parts: int = Field(default=0, ge=0, le=10_000)
-    """From so many of the line's next parts, all of which must be good; 0: from its shots, each against the others."""
-    since: Moment | None = None
-    """From the parts of the history since then, all of which must have been good."""
-    until: Moment | None = None
-    """And until then; without it, until now."""
-    sure: bool = False
-    """Accept the rate that the parts can promise, where they are too few for the one asked for."""
-    timeout_s: float = Field(default=600.0, gt=0, le=86_400)
-    """How long to wait for the line's parts."""
 
 
 class Threshold(OfLine):
@@ -111,78 +89,10 @@ def _reembed(dispatcher: Dispatcher, arguments: OfLine, _caller: Caller) -> Resu
     return {"shots": [shot.id for shot in dispatcher.enrolment.embed_missing(arguments.line)]}, ()
 
 
-def _calibrate(dispatcher: Dispatcher, arguments: Calibrate, caller: Caller) -> Result:
-    line = dispatcher.line(arguments.line)
-    remedy = ""
-    before = (line.recipe.bank, line.recipe.wire.pack_sha256)
-    if arguments.parts and (arguments.since or arguments.until):
-        raise CommandError("calibrate takes parts or a stretch of the history, not both")
-    if arguments.until and not arguments.since:
-        raise CommandError("until says where a stretch of the history ends; say with since where it begins")
-    scores: list[tuple[float, float]] = []
-    source = "parts declared good"
-    if arguments.parts:
-        _suffice(promise(arguments.parts, arguments.rate), arguments)  # before anybody waits for them
-        with next_parts(dispatcher, arguments.line, arguments.parts, arguments.timeout_s) as parts:
-            while len(scores) < arguments.parts:
-                scores.append(score_and_peak(parts.next_by_now(len(scores))))
-    enrolment = dispatcher.enrolment
-    with enrolment.changing(arguments.line):
-        if (line.recipe.bank, line.recipe.wire.pack_sha256) != before:
-            raise CommandError(f"the shots or the pack of line {arguments.line} changed meanwhile; calibrate again")
-        if arguments.since is not None:
-            scores, source = _from_history(dispatcher, arguments, arguments.since)
-        elif not arguments.parts:
-            if line.recipe.bank.shots > 1:  # of one or none there is nothing to leave out
-                _suffice(promise(line.recipe.bank.shots, arguments.rate), arguments)
-            scores, source = enrolment.leave_one_out(arguments.line), "shots, each against the others"
-            if len(scores) < line.recipe.bank.shots:  # more of them would not help
-                remedy = f"no more of the {line.recipe.bank.shots} shots are compared; calibrate on its parts (--parts)"
-        time = autocorrelation_time([score for score, _ in scores])
-        _suffice(promise(len(scores), arguments.rate, time), arguments, remedy)
-        kept = enrolment.calibrate(arguments.line, scores, arguments.rate, source, caller.who)
-        drift = line.recipe.drift
-    notes = [drift.state.unwatched] if drift is not None and drift.state.unwatched else []
-    return {"calibration": calibration_part(kept), "notes": notes}, ()
-
-
-def _suffice(found: Promise, arguments: Calibrate, remedy: str = "") -> None:
-    """Raises CommandError: good parts cannot promise the rate, and nobody has accepted what they can."""
-    if found.met or arguments.sure:
-        return
-    can, more = f"{100 * found.rate:.3g} %", f"show it {found.needed - found.count} more ({found.takes} in all)"
-    raise CommandError(
-        f"{found.subject} {can}, not the {100 * found.requested:.3g} % asked for: {remedy or more}, "
-        f"or accept {can} with --yes"
-    )
-
-
 def _threshold(dispatcher: Dispatcher, arguments: Threshold, caller: Caller) -> Result:
     dispatcher.line(arguments.line)
     kept = dispatcher.enrolment.set_threshold(arguments.line, arguments.threshold, caller.who)
     return {"calibration": calibration_part(kept)}, ()
-
-
-def _from_history(
-    dispatcher: Dispatcher, arguments: Calibrate, since: datetime
-) -> tuple[list[tuple[float, float]], str]:
-    """What parts of the history scored that were judged as the line judges now."""
-    recipe, until = dispatcher.line(arguments.line).recipe, arguments.until or utc_now()
-    scores = dispatcher.history.scores(
-        arguments.line,
-        since=since,
-        until=until,
-        fingerprint=recipe.model.fingerprint,
-        pack_sha256=recipe.wire.pack_sha256,
-        bank_revision=recipe.bank.revision,
-        basis=recipe.wire.basis,
-        tiles=recipe.wire.tiles,
-    )
-    stretch = f"from {iso_ms(since)} to {iso_ms(until)}"
-    if not scores:
-        message = f"line {arguments.line} judged no part {stretch} with the model, pack, shots and tiles of now"
-        raise CommandError(message)
-    return scores, f"parts of the history {stretch}, declared good"
 
 
 def _feedback(dispatcher: Dispatcher, arguments: Feedback, caller: Caller) -> Result:
@@ -256,16 +166,6 @@ def _import(dispatcher: Dispatcher, arguments: OfFolder, caller: Caller) -> Resu
     return {"shots": [shot.id for shot in shots], "bank": line.recipe.bank.model_dump()}, ()
 
 
-def calibration_part(kept: LineCalibration) -> dict[str, Any]:
-    """A calibration as a reply says it."""
-    return {name: value for name, value in asdict(kept).items() if name != "scores"}
-
-
-def score_and_peak(seen: Seen) -> tuple[float, float]:
-    """S of a part, and the peak of its heatmap."""
-    return seen.inspection.score, float(seen.inspection.patch_map.max())
-
-
 def _shot_part(shot: Shot) -> dict[str, Any]:
     known = asdict(shot) | {"added_at": iso_ms(shot.added_at)}
     return known | {"removed_at": iso_ms(shot.removed_at) if shot.removed_at else None}
@@ -279,7 +179,6 @@ SHOT_COMMANDS: dict[str, Command] = {
     "shots_reembed": Command(OfLine, _reembed, changes=True, limit_s=ALL_S),
     "shots_export": Command(OfFolder, _export, limit_s=ALL_S),
     "shots_import": Command(OfFolder, _import, changes=True, limit_s=ALL_S),
-    "calibrate": Command(Calibrate, _calibrate, changes=True, limit_s=WORK_S),
     "threshold": Command(Threshold, _threshold, changes=True, limit_s=WORK_S),
     "feedback": Command(Feedback, _feedback, changes=True, limit_s=WORK_S),
 }

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from core.database.database import Database, DatabaseError
 from core.database.error import restore_remedy
@@ -68,6 +68,14 @@ class Entry:
     def to_dict(self) -> dict[str, Any]:
         """As JSON has it; the stamp is ISO 8601 in UTC with milliseconds."""
         return vars(self) | {"issued_at": iso_ms(self.issued_at)}
+
+
+class ScoredPart(NamedTuple):
+    """What was scored: the number of the verdict or of the shot, S, and the peak of the heatmap."""
+
+    number: int
+    score: float
+    peak: float
 
 
 Write: TypeAlias = Callable[[list[Entry]], Any]
@@ -157,14 +165,14 @@ class History:
         basis: str | None = None,
         tiles: str | None = None,
         kinds: Collection[str] = ("normal", "anomaly"),
-    ) -> list[tuple[float, float]]:
-        """Score and peak of the parts that this model judged by this pack and bank in these tiles, the oldest first.
+    ) -> list[ScoredPart]:
+        """The parts that this model judged by this pack and bank in these tiles, the oldest first.
 
         `basis` is that of the recipe: what the model judged them by besides, such as windows and region.
         """
         where, values = _where(line, since, until, kinds)
-        return self._rows(
-            f"SELECT score, peak FROM verdicts WHERE {where} AND score IS NOT NULL AND peak IS NOT NULL"
+        rows = self._rows(
+            f"SELECT seq, score, peak FROM verdicts WHERE {where} AND score IS NOT NULL AND peak IS NOT NULL"
             " AND fingerprint = ? AND pack_sha256 = ? AND bank_revision = ?"
             " AND json_extract(payload, '$.recipe.basis') IS ?"
             " AND coalesce(json_extract(payload, '$.recipe.tiles'), '') = ? ORDER BY seq",
@@ -175,6 +183,7 @@ class History:
             basis,
             tiles or "",
         )
+        return [ScoredPart(*row) for row in rows]
 
     def export(self, target: Path, line: str, *, since: datetime | None = None, until: datetime | None = None) -> int:
         """Writes the line's verdicts, the oldest first, to the file `target`, which is there only when it is whole.

@@ -27,6 +27,9 @@ from edge.storage.writer import DatabaseWriter
 
 T = TypeVar("T")
 
+DEFECTIVE = ("missed", "confirmed")
+"""The kinds of feedback that call a part defective."""
+
 
 @dataclass(frozen=True)
 class LineCalibration:
@@ -213,6 +216,12 @@ class SettingsTables:
         row = {"at": iso_ms(utc_now()), "who": who, "line": line, "seq": seq, "kind": kind, "note": note}
         with self.database.transaction():
             return self._insert("feedback", row | {"shot": shot, "picture": picture})
+
+    def defective(self, line: str) -> set[int]:
+        """The numbers of the verdicts whose parts people have called defective, by the last that was said of each."""
+        query = "SELECT seq, kind FROM feedback WHERE line = ? ORDER BY id"
+        last = {row["seq"]: row["kind"] for row in self.database.tables.query(query, [line])}
+        return {seq for seq, kind in last.items() if kind in DEFECTIVE}
 
     def audit(self, count: int) -> list[dict[str, Any]]:
         """The last entries of the audit, the newest first."""

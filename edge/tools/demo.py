@@ -187,7 +187,7 @@ def _guide(console: Console, daemon: Service, stop: threading.Event, parts: int)
     while daemon.dispatcher is None:
         if stop.wait(0.05):
             return
-    arguments = {"line": _CAMERA, "parts": parts, "rate": RATE, "sure": True, "timeout_s": 86_400}
+    arguments = {"line": _CAMERA, "parts": parts, "rate": RATE, "accept": 1.0, "timeout_s": 86_400}
     request = Request(id="first-run", command="learn", arguments=arguments, who="first run")
     try:
         reply, _ = daemon.dispatcher.answer(request, ())

@@ -15,6 +15,7 @@ from core.bank.scorers import top_mean
 from core.bank.shot_checks import FLAGS, Look, check_shot, look_at
 from core.calibration import calibrate, fewest
 from core.image import Rgb
+from edge.control.calibrate_commands import acceptable
 from edge.control.dispatcher import CommandError, Dispatcher
 from edge.control.enrolment import Enrolled
 from edge.control.kept_pictures import KeptPictures
@@ -133,16 +134,18 @@ def least(rate: float, shots: int = SHOTS) -> int:
     return shots + fewest(rate)
 
 
-def check_count(count: int, rate: float, sure: bool, what: str) -> None:
-    """Raises FirstRunError: `count` of `what` are too few, and nobody has accepted what they can promise."""
+def check_count(count: int, rate: float, accept: float | None, what: str) -> None:
+    """Raises FirstRunError: `count` of `what` are too few, and what they can promise is more than is accepted."""
     needed = least(rate)
     if count <= SHOTS:
         raise FirstRunError(f"{count} {what} are too few: {SHOTS} are enrolled, and one more at least is needed")
-    if count < needed and not sure:
-        can = f"{100 / (count - SHOTS + 1):.3g} %"
+    promised = max(rate, 1 / max(1, count - SHOTS + 1))
+    if promised > rate and (accept is None or promised > accept):
+        can = f"{100 * promised:.3g} %"
         raise FirstRunError(
             f"{count} {what} promise {can}, not {100 * rate:.3g} %: {needed} are needed, {SHOTS} to enrol and "
-            f"{needed - SHOTS} for the threshold; show it {needed - count} more, or accept {can} with --yes"
+            f"{needed - SHOTS} for the threshold; show it {needed - count} more, or accept {can} with "
+            f"--accept {acceptable(promised)}"
         )
 
 

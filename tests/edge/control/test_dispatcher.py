@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from core.bank.shot_checks import FLAGS
 from core.bank.shot_folder import export_shots
 from core.database.database import DatabaseError
 from core.image import Rgb
@@ -76,7 +77,9 @@ def test_what_fails_itself_is_told_as_before(tmp_path: Path) -> None:
 def test_a_pause_and_other_lines_do_not_wait_for_an_import(tmp_path: Path) -> None:
     exported = tmp_path / "exported"
     with at_rest(tmp_path, shots={"augment": "flips"}) as dispatcher:
-        dispatcher.enrolment.enrol("two", [(str(n), good(n)) for n in range(2)], who="eva", note="", sure=True)
+        dispatcher.enrolment.enrol(
+            "two", [(str(n), good(n)) for n in range(2)], who="eva", note="", accepted=set(FLAGS)
+        )
         dispatcher.database.read(lambda tables: export_shots(tables.bank, "two", exported))
         LineOnFilm(dispatcher, good)
         imported: list[object] = []
@@ -109,7 +112,7 @@ def test_two_enrolments_of_one_line_take_turns(tmp_path: Path) -> None:
             threading.Thread(
                 target=dispatcher.enrolment.enrol,
                 args=("one", [(f"{name} {n}", good(10 * name + n)) for n in range(3)]),
-                kwargs={"who": "eva", "note": "", "sure": True},
+                kwargs={"who": "eva", "note": "", "accepted": set(FLAGS)},
             )
             for name in range(2)
         ]

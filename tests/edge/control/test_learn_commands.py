@@ -68,21 +68,21 @@ def test_it_learns_from_pictures_and_leaves_empty_scenes_out(running: Running) -
     pictures = [encode_png(render("bottle", 1, 5000 + index, 0.0).image) for index in range(8)]
     empty = encode_png(np.full((240, 240, 3), 128, np.uint8))
     asked, _ = ask_console(
-        running.socket, "learn", {"line": "one", "names": ["a.png"], "sure": True}, [empty, *pictures], PATIENCE_S
+        running.socket, "learn", {"line": "one", "names": ["a.png"], "accept": 0.3}, [empty, *pictures], PATIENCE_S
     )
     assert asked["notes"] == ["1 pictures of an empty scene are left out"]
     assert "good parts of the first run" in asked["calibration"]["source"]
     listed = running.ask("shots_list", line="one")["shots"]
     assert {(one["source"][:7], one["note"]) for one in listed} == {("picture", "first run")}
     with pytest.raises(RefusedError, match="first run is for a line without"):
-        running.ask("learn", *pictures, line="one", sure=True)
+        running.ask("learn", *pictures, line="one", accept=0.3)
 
 
 def test_too_few_parts_are_refused_before_anybody_waits(running: Running) -> None:
     with pytest.raises(RefusedError, match=r"12 good parts promise 11.1 %, not 5 %: 23 are needed"):
         running.ask("learn", line="one", parts=12)
     with pytest.raises(RefusedError, match="3 good parts are too few"):
-        running.ask("learn", line="one", parts=3, sure=True)
+        running.ask("learn", line="one", parts=3, accept=1.0)
     running.ask("pause", line="one")
     with pytest.raises(RefusedError, match=r"has shown \d of 23 parts within 0.1 s"):
         running.ask("learn", line="one", parts=23, timeout_s=0.1)
@@ -154,11 +154,11 @@ def test_a_line_learns_from_a_folder_without_a_running_service(tmp_path: Path) -
     assert (refused.exit_code, "8 pictures; 24 are needed: put 16 more there" in refused.output) == (2, True)
     refused = run("learn", "--good", str(good), "--parts", "8")
     assert (refused.exit_code, "8 good parts promise 20 %, not 5 %" in refused.output) == (2, True)
-    learned = run("learn", "--good", str(good), "--parts", "8", "--yes")
+    learned = run("learn", "--good", str(good), "--parts", "8", "--accept", "0.2")
     assert learned.exit_code == 0, learned.output
     assert "line one: enrolled as shots 1, " in learned.output
     assert "false alarms, from " in learned.output
-    again = run("learn", "--good", str(good), "--parts", "8", "--yes")
+    again = run("learn", "--good", str(good), "--parts", "8", "--accept", "0.2")
     assert (again.exit_code, "a first run is for a line without" in again.output) == (2, True)
     refused = run("suggest")
     assert (refused.exit_code, "is not running" in refused.output) == (2, True)

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core.bank.shot_checks import FLAGS
 from core.alfa import Alfa
+from core.bank.shot_checks import FLAGS
 from core.bank.tiled_index import TiledIndex, left_out
 from core.calibration import provisional_threshold
 from core.image import Rgb, encode_png
