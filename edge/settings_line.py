@@ -147,6 +147,8 @@ class LineSettings(Section):
     """Its normal shots."""
     expected_defects: float = Field(default=0.02, ge=0, lt=1)
     """Share of parts that are really defective, at most: alarms up to it are no drift."""
+    review_queue: int = Field(default=100, ge=1, le=100_000)
+    """Parts that may wait for a person's review (`alfa-edge review`) without the alarm `review`."""
     roi: Roi | None = None
     """The inspected region. Default: the whole frame."""
     tiles: Literal["auto"] | Annotated[tuple[_Count, _Count], AfterValidator(_not_too_many)] = (1, 1)

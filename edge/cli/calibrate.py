@@ -95,9 +95,14 @@ class _Progress:
             out.print(f"part {self.shown} of {state['wanted']}: verdict {part['seq']}, score {part['score']:.4f}")
 
 
+def _kind(found: dict[str, Any]) -> str:
+    """Whether its parts are shots, or verdicts: `seq`."""
+    return "shot" if any("shot" in part for part in found["parts"]) else "seq"
+
+
 def _say_parts(line: str, found: dict[str, Any], shown: int) -> None:
     """Lists the parts: those that were not shown as they came, or the highest of many."""
-    kind = "shot" if found["stretch"] is None else "seq"
+    kind = _kind(found)
     rest = found["parts"][shown:] if shown else found["parts"]
     if len(rest) > _LISTED:
         out.print(f"the {_LISTED} highest of {len(found['parts'])} parts; --json has all")
@@ -116,7 +121,7 @@ def _say_outliers(line: str, rate: float, found: dict[str, Any]) -> None:
     outliers = found["outliers"]
     if outliers is None or not outliers["parts"]:
         return
-    kind = "shot" if found["stretch"] is None else "seq"
+    kind = _kind(found)
     what = "shot" if kind == "shot" else "verdict"
     words = ", ".join(f"{what} {part[kind]} ({part['score']:.4f})" for part in outliers["parts"])
     stand = "1 part stands out" if len(outliers["parts"]) == 1 else f"{len(outliers['parts'])} parts stand out"
@@ -126,6 +131,8 @@ def _say_outliers(line: str, rate: float, found: dict[str, Any]) -> None:
     if kind == "shot":
         again = " and ".join(f"`alfa-edge shots remove {part['shot']}`" for part in outliers["parts"])
         out.print(f"if they are defective: {again}, then calibrate again", style="yellow", soft_wrap=True)
+        return
+    if found["stretch"] is None:
         return
     since, until = found["stretch"]["since"], found["stretch"]["until"]
     numbers = [part["seq"] for part in outliers["parts"] + found["left_out"]]

@@ -103,8 +103,11 @@ def threshold(
     config: ConfigFile, line: Line, value: Annotated[float, typer.Argument(min=0, max=1, help="The threshold.")]
 ) -> None:
     """Set a line's threshold by hand; it promises nothing."""
-    kept = ask_service(config, "threshold", {"line": line, "threshold": value})["calibration"]
+    found = ask_service(config, "threshold", {"line": line, "threshold": value}, timeout=WORK_S)
+    kept = found["calibration"]
     out.print(f"line {line}: threshold {kept['threshold']:.4f}, {kept['source']}", soft_wrap=True)
+    for note in found["notes"]:
+        out.print(note, style="yellow", soft_wrap=True)
 
 
 def feedback(

@@ -19,7 +19,7 @@ from edge.control.calibration_runs import CalibrationRun
 from edge.control.dispatcher import WORK_S, Caller, Command, CommandError, Dispatcher, Result
 from edge.control.next_parts import next_parts
 from edge.inspection.recipe import Seen
-from edge.storage.history import ScoredPart
+from edge.storage.history import ScoredPart, UnknownVerdictError
 from edge.storage.settings_database import LineCalibration
 
 _MOST_LEFT_OUT = 1000
@@ -83,10 +83,11 @@ def _calibrate(dispatcher: Dispatcher, arguments: Calibrate, caller: Caller) -> 
             scores = [part.score for part in parts]
             _suffice(promise(len(parts), arguments.rate, autocorrelation_time(scores)), arguments, remedy)
             run.go_on()
+            ended = review_ended(dispatcher, arguments.line)
             pairs = [(part.score, part.peak) for part in parts]
             kept = dispatcher.enrolment.calibrate(arguments.line, pairs, arguments.rate, source, caller.who)
             drift = line.recipe.drift
-    notes = [drift.state.unwatched] if drift is not None and drift.state.unwatched else []
+    notes = ended + ([drift.state.unwatched] if drift is not None and drift.state.unwatched else [])
     return {
         "calibration": calibration_part(kept),
         "notes": notes,
@@ -189,11 +190,14 @@ def _outliers(parts: Sequence[ScoredPart], kind: str) -> dict[str, Any] | None:
     return {"rule": RULE, "above": found.fence, "parts": standing_out}
 
 
-def _stretch(dispatcher: Dispatcher, arguments: Calibrate, parts: Sequence[ScoredPart]) -> dict[str, str]:
-    """Where in the history the parts are, so that they can be taken again, without some of them."""
+def _stretch(dispatcher: Dispatcher, arguments: Calibrate, parts: Sequence[ScoredPart]) -> dict[str, str] | None:
+    """Where in the history the parts are, so that they can be taken again; None where it does not have them."""
     if arguments.since is not None:
         return {"since": iso_ms(arguments.since), "until": iso_ms(arguments.until or utc_now())}
-    first, last = (dispatcher.history.entry(arguments.line, parts[place].number).issued_at for place in (0, -1))
+    try:
+        first, last = (dispatcher.history.entry(arguments.line, parts[place].number).issued_at for place in (0, -1))
+    except UnknownVerdictError:
+        return None
     return {"since": iso_ms(first), "until": iso_ms(last + timedelta(milliseconds=1))}
 
 
@@ -214,6 +218,16 @@ def _cancel(dispatcher: Dispatcher, arguments: OfLine, caller: Caller) -> Result
         raise CommandError(f"no calibration of line {arguments.line} is under way")
     run.cancel(caller.who)
     return {"parts": len(run.parts()), "wanted": run.wanted}, ()
+
+
+def review_ended(dispatcher: Dispatcher, line: str) -> list[str]:
+    """What there is to say where another threshold ends the line's review."""
+    if dispatcher.line(line).recipe.review_below is None:
+        return []
+    return [
+        f"the review of line {line} has ended with the calibration that its borders came from; set them again: "
+        f"`alfa-edge review set --line {line}`"
+    ]
 
 
 def calibration_part(kept: LineCalibration) -> dict[str, Any]:

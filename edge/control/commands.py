@@ -17,6 +17,7 @@ from edge.control.command_queue import LIMIT_S
 from edge.control.dispatcher import ALL_S, WORK_S, Caller, Command, CommandError, Dispatcher, Result
 from edge.control.learn_commands import LEARN_COMMANDS
 from edge.control.next_parts import next_parts
+from edge.control.review_commands import REVIEW_COMMANDS
 from edge.control.shot_commands import SHOT_COMMANDS
 from edge.storage.backup import write_backup
 from edge.topics import line_name
@@ -73,6 +74,8 @@ def _status(dispatcher: Dispatcher, _arguments: NoArguments, _caller: Caller) ->
             "recipe": recipe.wire.model_dump(mode="json"),
             "threshold": recipe.threshold,
             "provisional": recipe.provisional,
+            "review": None if recipe.review_below is None else {"below": recipe.review_below},
+            "in_review": line.in_review,
             "method": {
                 "name": recipe.model.method,
                 "head": recipe.model.head,
@@ -209,6 +212,7 @@ COMMANDS: dict[str, Command] = {
     **CANDIDATE_COMMANDS,
     **SHOT_COMMANDS,
     **CALIBRATE_COMMANDS,
+    **REVIEW_COMMANDS,
     **LEARN_COMMANDS,
     "history": Command(ReadHistory, _history),
     "audit": Command(Audit, _audit),

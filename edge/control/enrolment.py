@@ -100,7 +100,7 @@ class Enrolment:
         index = self._features.index(line, inspector, self._features.views(line, inspector))
         index = self._features.hear(line, recipe, index, (basis, recipe.wire.pack_sha256))
         sees, size = self._features.sees(inspector, index), self._features.size(line)
-        changed = replace(recipe, index=index, bank=bank, drift=None, sees=sees, size=size)
+        changed = replace(recipe, index=index, bank=bank, drift=None, sees=sees, size=size, review_below=None)
         if kept is None:
             return self._uncalibrated(line, changed)
         if (kept.fingerprint, kept.pack_sha256) != (basis, recipe.wire.pack_sha256):
@@ -110,6 +110,8 @@ class Enrolment:
             update={
                 "threshold_source": kept.source if holds else f"{kept.source}; the shots have changed since",
                 "false_alarm_rate": kept.rate if holds else None,
+                "rejected_rate": kept.rejected_rate if holds else None,
+                "escape_rate": kept.escape_rate if holds else None,
             }
         )
         drift = self._drift(line, kept) if holds else None
@@ -117,6 +119,7 @@ class Enrolment:
             changed,
             threshold=kept.threshold,
             pixel_threshold=kept.pixel_threshold,
+            review_below=kept.review_below if holds else None,
             wire=wire,
             provisional=not holds and kept.rate is not None,  # what a person has set stays so
             uncalibrated=False,
@@ -332,6 +335,21 @@ class Enrolment:
         """Sets the line's threshold by hand; it promises nothing."""
         return self._keep(line, (threshold, threshold), None, (), f"set by {who}", who)
 
+    def calibration(self, line: str) -> LineCalibration | None:
+        """The line's last calibration on good parts, if it holds for all that parts are judged by now."""
+        recipe, kept = self._lines[line].recipe, self._database.run(lambda tables: tables.calibration(line))
+        if kept is None or kept.rate is None or not kept.scores:
+            return None
+        now = (self._basis(line, recipe), recipe.wire.pack_sha256, recipe.bank.revision)
+        return kept if (kept.fingerprint, kept.pack_sha256, kept.revision) == now else None
+
+    def keep(self, line: str, calibration: LineCalibration, who: str) -> None:
+        """Keeps a calibration as the line's last one, and has the line judge by it."""
+        with self.changing(line):
+            self._database.run(lambda tables: tables.calibrate(line, calibration, who))
+            self._drifts.pop(line, None)  # it may be equal to the last one, from the same shots
+            self.refresh(line)
+
     def _keep(
         self,
         line: str,
@@ -352,9 +370,7 @@ class Enrolment:
                 pack_sha256=self._lines[line].recipe.wire.pack_sha256,
                 revision=self._database.run(lambda tables: tables.bank.revision(line)),
             )
-            self._database.run(lambda tables: tables.calibrate(line, calibration, who))
-            self._drifts.pop(line, None)  # it may be equal to the last one, from the same shots
-            self.refresh(line)
+            self.keep(line, calibration, who)
         return calibration
 
     def import_folder(self, line: str, folder: Path, who: str) -> list[Shot]:

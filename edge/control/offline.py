@@ -30,6 +30,7 @@ class LineAtRest:
     def __init__(self, name: str, recipe: LoadedRecipe, seq: int) -> None:
         self.seq = seq
         self.recipe = recipe
+        self.in_review = 0
         self._name = name
 
     def change_recipe(self, recipe: LoadedRecipe) -> None:
@@ -39,6 +40,10 @@ class LineAtRest:
     def watch(self) -> AbstractContextManager[SeenQueue]:
         """Raises CommandError: it has no parts."""
         raise CommandError(f"line {self._name} is not running, so that it has no next parts; name pictures instead")
+
+    def note_review(self, waiting: int) -> None:
+        """As of a running line."""
+        self.in_review = waiting
 
     def stats_so_far(self) -> dict[str, int]:
         """It counts nothing."""

@@ -11,7 +11,7 @@ from core.bank.shot_folder import export_shots
 from core.image import Rgb, encode_png
 from edge.clock import iso_ms
 from edge.control.arguments import Arguments, Flags, Folder, Number, OfLine
-from edge.control.calibrate_commands import calibration_part
+from edge.control.calibrate_commands import calibration_part, review_ended
 from edge.control.candidate_commands import enrolled_part
 from edge.control.dispatcher import ALL_S, WORK_S, Caller, Command, CommandError, Dispatcher, Result
 from edge.control.enrolment import Enrolled
@@ -90,9 +90,9 @@ def _reembed(dispatcher: Dispatcher, arguments: OfLine, _caller: Caller) -> Resu
 
 
 def _threshold(dispatcher: Dispatcher, arguments: Threshold, caller: Caller) -> Result:
-    dispatcher.line(arguments.line)
+    ended = review_ended(dispatcher, arguments.line)
     kept = dispatcher.enrolment.set_threshold(arguments.line, arguments.threshold, caller.who)
-    return {"calibration": calibration_part(kept)}, ()
+    return {"calibration": calibration_part(kept), "notes": ended}, ()
 
 
 def _feedback(dispatcher: Dispatcher, arguments: Feedback, caller: Caller) -> Result:
@@ -104,7 +104,7 @@ def _feedback(dispatcher: Dispatcher, arguments: Feedback, caller: Caller) -> Re
         raise CommandError(f"verdict {arguments.seq} of line {arguments.line} is {entry.verdict}, no alarm")
     if arguments.kind == "missed" and entry.verdict != "normal":
         raise CommandError(f"verdict {arguments.seq} of line {arguments.line} is {entry.verdict}: it missed nothing")
-    picture, missing = _archived(dispatcher, entry)
+    picture, missing = archived(dispatcher, entry)
     if arguments.kind == "false_alarm" and picture is None:
         raise CommandError(f"verdict {arguments.seq} of line {arguments.line} has no picture to enrol: {missing}")
     name = f"verdict {arguments.seq}"
@@ -144,7 +144,7 @@ def _feedback(dispatcher: Dispatcher, arguments: Feedback, caller: Caller) -> Re
     }, ()
 
 
-def _archived(dispatcher: Dispatcher, entry: Entry) -> tuple[Rgb | None, str | None]:
+def archived(dispatcher: Dispatcher, entry: Entry) -> tuple[Rgb | None, str | None]:
     """A verdict's picture; or none, and why."""
     if entry.archive is None:
         return None, "it was not archived; archive.dir and archive.ok_every say what is"

@@ -30,6 +30,7 @@ class LoadedRecipe:
         model: Model and method as every verdict names them.
         text: What the method makes of the pack.
         provisional: Whether the threshold is neither calibrated with shots, pack and model as now, nor set by hand.
+        review_below: An anomaly whose score is below it is for review; None without a review.
         uncalibrated: Whether nobody has calibrated the threshold, nor set it by hand.
         drift: Whether the line still does what its calibration promised; fed by the line. None without calibration.
         tiles: Into which the region is cut.
@@ -48,6 +49,7 @@ class LoadedRecipe:
     wire: Recipe
     index: AnyIndex | None = None
     bank: Bank = NO_SHOTS
+    review_below: float | None = None
     provisional: bool = False
     uncalibrated: bool = False
     drift: DriftTest | None = None

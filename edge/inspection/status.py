@@ -32,8 +32,10 @@ class Status:
         recipe: CurrentRecipe,
         issuer: Issuer,
         services: Services,
+        review_queue: int,
     ) -> None:
         self._line = line
+        self._review_queue = review_queue
         self._counters = counters
         self._camera = camera
         self._recipe = recipe
@@ -113,6 +115,7 @@ class Status:
             seq=self._issuer.issued,
             generation=self._issuer.generation,
             **self._counters.by_kind(),
+            review=self._counters.in_review,
             dropped=self._counters.dropped,
             reconnects=camera.reconnects,
             restarts=camera.restarts,
@@ -160,12 +163,19 @@ class Status:
         drifting = f"{drift.reason}; calibrate anew" if drift is not None and drift.drifting else None
         self._alarms.set("drift", drifting, self._line)
         self._look_at_judging()
+        self._look_at_review()
         self._outbox.look()
         if not self._outbox.keeps(self._line) and monotonic() - self._issuer.unkept_at >= _STEADY_S:
             self._alarms.clear("state_disk", self._line)  # it has taken all that was given without it
         with self._lock:
             asks = self._asks
         self._alarms.set("uncalibrated", asks or (NOT_CALIBRATED if recipe.provisional else None), self._line)
+
+    def _look_at_review(self) -> None:
+        """Whether more parts wait for a person than may."""
+        waiting, most = self._counters.in_review, self._review_queue
+        words = f"{waiting} parts wait for review, and lines.{self._line}.review_queue is {most}"
+        self._alarms.set("review", words if waiting > most else None, self._line)
 
     def _look_at_judging(self) -> None:
         """Whether the last parts were all errors. What they say is of the past once a fault of the line is over: with

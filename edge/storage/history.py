@@ -185,6 +185,11 @@ class History:
         )
         return [ScoredPart(*row) for row in rows]
 
+    def for_review(self, line: str) -> list[int]:
+        """The numbers of the line's verdicts that asked for a person's review, the oldest first."""
+        query = "SELECT seq FROM verdicts INDEXED BY verdicts_for_review WHERE line = ? AND review <> 0 ORDER BY seq"
+        return [int(seq) for (seq,) in self._rows(query, line)]
+
     def export(self, target: Path, line: str, *, since: datetime | None = None, until: datetime | None = None) -> int:
         """Writes the line's verdicts, the oldest first, to the file `target`, which is there only when it is whole.
 

@@ -55,6 +55,12 @@ class LineCalibration:
     revision: int
     scores: tuple[float, ...] = ()
     """The normal scores."""
+    review_below: float | None = None
+    """With a review: an anomalous part whose score is below it is for a person to look at."""
+    rejected_rate: float | None = None
+    """With a review: the promised share of good parts at or above `review_below`."""
+    escape_rate: float | None = None
+    """With a review by bad parts: the promised share of bad parts below the threshold."""
 
 
 class SettingsTables:
@@ -216,6 +222,10 @@ class SettingsTables:
         row = {"at": iso_ms(utc_now()), "who": who, "line": line, "seq": seq, "kind": kind, "note": note}
         with self.database.transaction():
             return self._insert("feedback", row | {"shot": shot, "picture": picture})
+
+    def answered(self, line: str) -> set[int]:
+        """The numbers of the verdicts that people have said something of."""
+        return {row["seq"] for row in self.database.tables.query("SELECT seq FROM feedback WHERE line = ?", [line])}
 
     def defective(self, line: str) -> set[int]:
         """The numbers of the verdicts whose parts people have called defective, by the last that was said of each."""

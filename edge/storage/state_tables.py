@@ -102,6 +102,11 @@ STATE_TABLES = migrations(
         UNIQUE (line, sha256)
     ) STRICT;
     """,
+    """
+    ALTER TABLE calibrations ADD COLUMN review_below REAL;
+    ALTER TABLE calibrations ADD COLUMN rejected_rate REAL;
+    ALTER TABLE calibrations ADD COLUMN escape_rate REAL;
+    """,
 )
 ALL_TABLES = [BANK_TABLES, STATE_TABLES]
 """All migrations of the file."""
