@@ -12,7 +12,7 @@ from edge.cli.ask import WORK_S, ConfigFile, Json, Line, Wait, ask_service, out
 from edge.cli.terminal import show_json
 from edge.cli.when import parse_when
 
-_LISTED = 20  # of more parts the highest ones are listed
+_LISTED = 20  # of more parts the highest are listed
 
 
 def calibrate(
@@ -62,7 +62,7 @@ def calibrate(
     if as_json:
         show_json(found)
         return
-    _say_parts(line, found, progress.shown)
+    _say_parts(line, found)
     kept = found["calibration"]
     out.print(f"line {line}: threshold {kept['threshold']:.4f}, {kept['source']}", soft_wrap=True)
     if kept["rate"] > rate + 1e-9:
@@ -100,18 +100,15 @@ def _kind(found: dict[str, Any]) -> str:
     return "shot" if any("shot" in part for part in found["parts"]) else "seq"
 
 
-def _say_parts(line: str, found: dict[str, Any], shown: int) -> None:
-    """Lists the parts: those that were not shown as they came, or the highest of many."""
-    kind = _kind(found)
-    rest = found["parts"][shown:] if shown else found["parts"]
-    if len(rest) > _LISTED:
-        out.print(f"the {_LISTED} highest of {len(found['parts'])} parts; --json has all")
-        rest = sorted(found["parts"], key=lambda part: -part["score"])[:_LISTED]
-    if rest:
-        table = Table("shot" if kind == "shot" else "verdict", "score")
-        for part in rest:
-            table.add_row(str(part[kind]), f"{part['score']:.4f}")
-        out.print(table)
+def _say_parts(line: str, found: dict[str, Any]) -> None:
+    """Lists the parts, the highest first; of many only the highest."""
+    kind, parts = _kind(found), sorted(found["parts"], key=lambda part: -part["score"])
+    table = Table("shot" if kind == "shot" else "verdict", "score")
+    for part in parts[:_LISTED]:
+        table.add_row(str(part[kind]), f"{part['score']:.4f}")
+    out.print(table)
+    if len(parts) > _LISTED:
+        out.print(f"these are the {_LISTED} highest of {len(parts)} parts; --json has all")
     for part in found["left_out"]:
         out.print(f"line {line}: verdict {part['seq']} is left out, {part['why']}", soft_wrap=True)
 

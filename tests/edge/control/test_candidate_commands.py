@@ -75,7 +75,7 @@ def test_what_is_held_is_shown_and_taken_or_dropped(tmp_path: Path) -> None:
         assert done(one, "shots_drop", line="one", candidates=[second]) == {"candidates": [second]}
         assert [part["candidate"] for part in held(one)] == [dark]
         [shot] = done(one, "shots_list", line="one")["shots"]
-        assert (shot["source"], shot["note"], shot["flags"]) == ("a", "M", [])
+        assert (shot["source"], shot["note"], codes(shot)) == ("a", "M", [])
     with at_rest(tmp_path) as one:
         assert [part["candidate"] for part in held(one)] == [dark]  # which a restart does not lose
         assert done(one, "shots_drop", line="one")["candidates"] == [dark]
