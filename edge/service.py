@@ -172,7 +172,7 @@ class Service:
             from edge.control.dispatcher import Dispatcher
             from edge.control.line_loader import load_lines
             from edge.control.machine_commands import MachineCommands
-            from edge.control.review_commands import count_waiting
+            from edge.control.review_queue import count_waiting
             from edge.inspection.methods import Methods
             from edge.inspection.triggers import Triggers
             from edge.storage.settings_database import SettingsDatabase

@@ -16,6 +16,7 @@ from edge.control.arguments import Folder, Number, OfLine
 from edge.control.calibrate_commands import calibration_part
 from edge.control.candidate_commands import candidate_part, hold, require_room
 from edge.control.dispatcher import ALL_S, WORK_S, Caller, Command, CommandError, Dispatcher, Result
+from edge.control.review_queue import count_waiting, waiting
 from edge.control.shot_commands import archived
 from edge.storage.history import Entry
 
@@ -159,19 +160,6 @@ def _off(dispatcher: Dispatcher, arguments: OfLine, caller: Caller) -> Result:
         kept = replace(kept, review_below=None, rejected_rate=None, escape_rate=None, source=source)
         dispatcher.enrolment.keep(arguments.line, kept, caller.who)
     return {"calibration": calibration_part(kept)}, ()
-
-
-def waiting(dispatcher: Dispatcher, line: str) -> list[int]:
-    """The verdicts that wait for a person, the oldest first: those of the history that nobody has said a thing of."""
-    answered = dispatcher.database.read(lambda tables: tables.answered(line))
-    return [seq for seq in dispatcher.history.for_review(line) if seq not in answered]
-
-
-def count_waiting(dispatcher: Dispatcher, line: str) -> list[int]:
-    """As `waiting`, and has the line know how many they are."""
-    found = waiting(dispatcher, line)
-    dispatcher.line(line).note_review(len(found))
-    return found
 
 
 def _list(dispatcher: Dispatcher, arguments: ListReview, _caller: Caller) -> Result:

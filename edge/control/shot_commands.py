@@ -15,6 +15,7 @@ from edge.control.calibrate_commands import calibration_part, review_ended
 from edge.control.candidate_commands import enrolled_part
 from edge.control.dispatcher import ALL_S, WORK_S, Caller, Command, CommandError, Dispatcher, Result
 from edge.control.enrolment import Enrolled
+from edge.control.review_queue import count_waiting
 from edge.storage.retention import ArchiveError
 
 if TYPE_CHECKING:
@@ -132,6 +133,7 @@ def _feedback(dispatcher: Dispatcher, arguments: Feedback, caller: Caller) -> Re
                 picture=png,
             )
         )
+    count_waiting(dispatcher, arguments.line)  # which it may have been one of
     return {
         "feedback": kept,
         "score": entry.score,

@@ -173,9 +173,9 @@ class Status:
 
     def _look_at_review(self) -> None:
         """Whether more parts wait for a person than may."""
-        waiting, most = self._counters.in_review, self._review_queue
-        words = f"{waiting} parts wait for review, and lines.{self._line}.review_queue is {most}"
-        self._alarms.set("review", words if waiting > most else None, self._line)
+        most = self._review_queue
+        words = f"more than {most} parts wait for review (lines.{self._line}.review_queue)"
+        self._alarms.set("review", words if self._counters.in_review > most else None, self._line)
 
     def _look_at_judging(self) -> None:
         """Whether the last parts were all errors. What they say is of the past once a fault of the line is over: with
