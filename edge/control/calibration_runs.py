@@ -49,7 +49,7 @@ class CalibrationRun:
             who, count = self._cancelled_by, len(self._parts)
         if who is not None:
             raise CalibrationRunError(
-                f"the calibration of line {self.line} was called off by {who} after {count} parts"
+                f"the calibration of line {self.line} was called off by {who} after {count} parts; nothing was set"
             )
 
 

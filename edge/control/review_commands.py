@@ -118,10 +118,13 @@ def _scores_of(dispatcher: Dispatcher, arguments: SetReview) -> list[float]:
         CommandError: the folder has none, or one shows another region than the line inspects.
     """
     assert arguments.bad is not None
-    paths = pictures_of([arguments.bad])
-    recipe, scores = dispatcher.line(arguments.line).recipe, []
-    if not paths:
-        raise CommandError(f"{arguments.bad}: there is no picture in it")
+    recipe, scores = dispatcher.line(arguments.line).recipe, list[float]()
+    try:
+        paths = pictures_of([arguments.bad])
+    except OSError as error:
+        raise CommandError(
+            f"{error.strerror or error}; name a folder that the service can read: {arguments.bad}"
+        ) from error
     for path in paths:
         image = read(path)
         flags, score = dispatcher.enrolment.check(arguments.line, image)

@@ -90,22 +90,19 @@ def test_too_few_parts_are_refused_before_anybody_waits(running: Running) -> Non
 
 
 def test_shots_are_proposed_from_parts_that_nobody_has_sorted(running: Running) -> None:
-    found, pictures = ask_console(
-        running.socket, "suggest", {"line": "one", "parts": 6, "count": 3}, timeout_s=PATIENCE_S
-    )
+    found = ask_console(running.socket, "suggest", {"line": "one", "parts": 6, "count": 3}, timeout_s=PATIENCE_S)[0]
     assert found["parts"] == 6
-    assert 1 <= len(found["suggested"]) == len(pictures) <= 3
+    assert 1 <= len(found["suggested"]) == len(found["pictures"]) <= 3
     verdicts = {one["seq"]: one["score"] for one in running.verdicts()}
-    for one, picture in zip(found["suggested"], pictures, strict=True):
+    for one, held in zip(found["suggested"], found["pictures"], strict=True):
         assert verdicts[one["seq"]] == pytest.approx(one["score"])
         assert one["unlike"] >= 0
+        assert (held["candidate"], held["shot"], held["note"]) == (one["candidate"], None, "suggested")
+        picture = ask_console(running.socket, "shots_candidate", {"candidate": one["candidate"]})[1][0]
         assert decode(picture, "a part").ndim == 3
-    assert found["bank"]["shots"] == 0
-    found, _ = ask_console(
-        running.socket, "suggest", {"line": "one", "parts": 4, "count": 2, "enrol": True}, timeout_s=PATIENCE_S
-    )
-    enrolled = [one for one in found["pictures"] if one["shot"] is not None]
-    assert found["bank"]["shots"] == len(enrolled) >= 1
+    assert running.ask("status")["lines"]["one"]["bank"]["shots"] == 0
+    taken = running.ask("shots_take", line="one", yes=["anomalous"])
+    assert taken["bank"]["shots"] == len([part for part in taken["pictures"] if part["shot"] is not None]) >= 1
     with pytest.raises(RefusedError, match="3 of 4 parts: only the half"):
         running.ask("suggest", line="one", parts=4, count=3)
 

@@ -114,7 +114,7 @@ def test_bad_parts_of_a_folder_set_the_lower_border(tmp_path: Path, monkeypatch:
     with at_rest(tmp_path / "state", roi={"x": 0, "y": 0, "width": 240, "height": 240}) as one:
         calibrated(one, GOOD)
         rates: dict[str, Any] = {"false_alarm_rate": 0.02, "escape_rate": 0.2, "bad": str(folder)}
-        assert "there is no picture in it" in refused(one, "review_set", **rates)
+        assert "bad: no pictures in this folder" in refused(one, "review_set", **rates)
         for number in range(9):
             (folder / f"{number}.png").write_bytes(encode_png(render("bottle", 1, number, 1.0).image))
         bad = [0.3 + number / 20 for number in range(9)]
@@ -180,7 +180,7 @@ def test_parts_between_the_borders_wait_for_a_person_who_says_what_they_are(
             assert verdict["verdict"] == "anomaly"  # who does not know the third answer rejects the part
             assert verdict["threshold"] <= verdict["score"] < verdict["review_below"]
         running.ask("pause", line="one")
-        eventually(lambda: running.ask("status")["lines"]["one"]["state"] == "paused", PATIENCE_S)
+        eventually(lambda: running.service.lines["one"].gauges().queue == 0, PATIENCE_S)  # those under way, too
         old, parts = Draft202012Validator(json.loads(OLD_SCHEMA.read_text("utf-8"))), running.verdicts()
         for verdict in parts:
             old.validate(verdict)
