@@ -157,3 +157,10 @@ class LineSettings(Section):
     square tiles. `alfa-edge doctor` says the smallest defect that is seen. Other tiles need a new calibration."""
     overlap: float = Field(default=0.2, ge=0, le=0.5)
     """What neighbouring tiles share, in shares of a tile's side."""
+
+    @property
+    def inspected_size(self) -> tuple[int, int] | None:
+        """Height and width of the pictures that are inspected, pixels; None where no setting tells."""
+        if self.roi is not None:
+            return self.roi.height, self.roi.width
+        return None if self.health.size is None else (self.health.size[1], self.health.size[0])

@@ -209,7 +209,7 @@ class Enrolment:
         others = [self._look(shot) for shot in shots]
         score = self.score(image, recipe)[0] if recipe.index is not None else None
         limit = None if recipe.uncalibrated else recipe.threshold  # which says nothing of good parts
-        size = _inspected_size(settings) or ((shots[0].height, shots[0].width) if shots else None)
+        size = settings.inspected_size or ((shots[0].height, shots[0].width) if shots else None)
         return check_shot(image, others, score, limit, turns(settings.shots.augment), size), score
 
     def _add(self, line: str, image: Rgb, **known: Any) -> Shot:
@@ -407,13 +407,6 @@ class Enrolment:
         if shot.id not in self._looks:
             self._looks[shot.id] = look_at(self._features.picture(shot.id), f"shot {shot.id}")
         return self._looks[shot.id]
-
-
-def _inspected_size(settings: LineSettings) -> tuple[int, int] | None:
-    """Height and width of the pictures that a line inspects, as far as its settings tell."""
-    if settings.roi is not None:
-        return settings.roi.height, settings.roi.width
-    return settings.health.size[::-1] if settings.health.size is not None else None
 
 
 class _BankInItsThread:
