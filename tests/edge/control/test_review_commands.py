@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -118,7 +119,7 @@ def test_bad_parts_of_a_folder_set_the_lower_border(tmp_path: Path, monkeypatch:
         for number in range(9):
             (folder / f"{number}.png").write_bytes(encode_png(render("bottle", 1, number, 1.0).image))
         bad = [0.3 + number / 20 for number in range(9)]
-        scores = iter(bad)
+        scores = itertools.cycle(bad)
         monkeypatch.setattr(one.enrolment, "score", lambda *_: (next(scores), 0.5))
         found = asked(one, "review_set", line="one", sure=True, **rates).result
         assert found is not None
@@ -222,5 +223,6 @@ def test_parts_between_the_borders_wait_for_a_person_who_says_what_they_are(
         assert "the review of line one has ended" in again["notes"][0]
         said = running.ask("audit")["entries"]
         assert {entry["command"] for entry in said} >= {"review_set", "review_answer"}
+        running.ask("resume", line="one")
     with service(mosquitto, tmp_path) as running:
         assert running.ask("status")["lines"]["one"]["in_review"] == 0
