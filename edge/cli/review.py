@@ -138,9 +138,7 @@ def review_bad(config: ConfigFile, line: Line, seq: _Seq, note: _Note = "") -> N
 
 def _answer(config: Path, arguments: dict[str, Any]) -> None:
     found = ask_service(config, "review_answer", arguments, timeout=WORK_S)
-    what = "good" if arguments["good"] else "defective"
-    out.print(
-        f"verdict {arguments['seq']} of line {arguments['line']}: {what}; {found['waiting']} wait", soft_wrap=True
-    )
+    verdict, what = f"verdict {arguments['seq']} of line {arguments['line']}", "good" if arguments["good"] else "bad"
+    out.print(f"{verdict}: {what}; {found['waiting']} wait for review", soft_wrap=True)
     for picture in found["pictures"]:
         say_picture(picture)
