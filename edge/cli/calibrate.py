@@ -8,7 +8,7 @@ from typing import Annotated, Any, Optional
 import typer
 from rich.table import Table
 
-from edge.cli.ask import WORK_S, ConfigFile, Json, Line, Wait, ask_service, out
+from edge.cli.ask import WORK_S, ConfigFile, Json, Line, Recipe, Wait, ask_service, out
 from edge.cli.terminal import show_json
 from edge.cli.when import parse_when
 
@@ -37,6 +37,7 @@ def calibrate(
         float | None, typer.Option(min=0.0001, max=1, help="The highest rate to set, where the parts are too few.")
     ] = None,
     cancel: Annotated[bool, typer.Option("--cancel", help="Call off the calibration that is under way.")] = False,
+    recipe: Recipe = None,
     timeout: Wait = 600.0,
     as_json: Json = False,
 ) -> None:
@@ -47,7 +48,7 @@ def calibrate(
         return
     stretch = {name: when.isoformat() for name, when in (("since", since), ("until", until)) if when is not None}
     arguments = {"line": line, "rate": rate, "parts": parts, "accept": accept, "timeout_s": timeout} | stretch
-    arguments |= {"without": without or []}
+    arguments |= {"recipe": recipe, "without": without or []}
     if not as_json:
         from core.calibration import fewest
 

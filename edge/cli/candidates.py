@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 from core.printable import shown
-from edge.cli.ask import WORK_S, ConfigFile, Json, Line, Wait, Yes, ask_service, out, say_smallest
+from edge.cli.ask import WORK_S, ConfigFile, Json, Line, Recipe, Wait, Yes, ask_service, out, say_smallest
 from edge.cli.explained import explained
 from edge.cli.shots import shots_app
 from edge.cli.terminal import show_json
@@ -29,6 +29,7 @@ def enroll(
     note: Annotated[str, typer.Option(help="What there is to say of them.")] = "",
     yes: Yes = None,
     hold: Annotated[bool, typer.Option("--hold", help="Enrol nothing yet: hold the pictures as candidates.")] = False,
+    recipe: Recipe = None,
     timeout: Wait = 600.0,
     as_json: Json = False,
 ) -> None:
@@ -39,7 +40,8 @@ def enroll(
 
         paths = pictures_of(files or [])
         blobs = [sendable(path) for path in paths]
-    arguments = {"line": line, "shots": shots, "note": note, "yes": yes or [], "hold": hold, "timeout_s": timeout}
+    arguments: dict[str, Any] = {"line": line, "recipe": recipe, "shots": shots, "note": note, "timeout_s": timeout}
+    arguments |= {"yes": yes or [], "hold": hold}
     pictures: list[dict[str, Any]] = []
     for some in batches(blobs) or [[]]:  # each no larger than one request may be
         first = len(pictures)
@@ -55,10 +57,11 @@ def shots_candidates(
     config: ConfigFile,
     line: Line,
     folder: Annotated[Path | None, typer.Option("--out", help="Write their pictures into this folder.")] = None,
+    recipe: Recipe = None,
     as_json: Json = False,
 ) -> None:
     """The pictures that wait to be taken as shots, each with its score and its flags."""
-    found = ask_service(config, "shots_candidates", {"line": line})
+    found = ask_service(config, "shots_candidates", {"line": line, "recipe": recipe})
     if folder is not None:
         write_candidates(config, line, [held["candidate"] for held in found["candidates"]], folder)
     if as_json:
@@ -76,10 +79,15 @@ def shots_candidates(
 
 @shots_app.command("take")
 def shots_take(
-    config: ConfigFile, line: Line, candidates: Numbers = None, yes: Yes = None, as_json: Json = False
+    config: ConfigFile,
+    line: Line,
+    candidates: Numbers = None,
+    yes: Yes = None,
+    recipe: Recipe = None,
+    as_json: Json = False,
 ) -> None:
     """Take candidates as shots, by default all. Exit code 1 when one stays held, as a flag speaks against it."""
-    arguments = {"line": line, "candidates": candidates or [], "yes": yes or []}
+    arguments = {"line": line, "recipe": recipe, "candidates": candidates or [], "yes": yes or []}
     _say(line, ask_service(config, "shots_take", arguments, timeout=WORK_S), as_json)
 
 
@@ -88,12 +96,13 @@ def shots_drop(
     config: ConfigFile,
     line: Line,
     candidates: Numbers = None,
-    everything: Annotated[bool, typer.Option("--all", help="All of the line.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="All of the recipe.")] = False,
+    recipe: Recipe = None,
 ) -> None:
     """Drop candidates: they do not become shots."""
     if bool(candidates) == everything:
         raise typer.BadParameter("name candidates, or say --all")
-    found = ask_service(config, "shots_drop", {"line": line, "candidates": candidates or []})
+    found = ask_service(config, "shots_drop", {"line": line, "recipe": recipe, "candidates": candidates or []})
     out.print(f"line {line}: dropped {', '.join(map(str, found['candidates']))}", soft_wrap=True)
 
 

@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 from core.printable import shown
-from edge.cli.ask import WORK_S, ConfigFile, Json, Line, Wait, ask_service, out, say_smallest
+from edge.cli.ask import WORK_S, ConfigFile, Json, Line, Recipe, Wait, ask_service, out, say_smallest
 from edge.cli.candidates import say_picture, write_candidates
 from edge.cli.explained import explained
 from edge.cli.terminal import show_json
@@ -26,6 +26,7 @@ def learn(
     accept: Annotated[
         float | None, typer.Option(min=0.0001, max=1, help="The highest rate to set, where the parts are too few.")
     ] = None,
+    recipe: Recipe = None,
     timeout: Wait = 600.0,
     as_json: Json = False,
 ) -> None:
@@ -38,10 +39,10 @@ def learn(
 
             paths = good_pictures(good, parts)
             names, blobs = [shown(path.name) for path in paths], [sendable(path) for path in paths]
-    arguments = {"line": line, "parts": parts, "rate": rate, "names": names, "accept": accept, "timeout_s": timeout}
+    told = {"line": line, "recipe": recipe, "parts": parts, "rate": rate, "accept": accept, "timeout_s": timeout}
     if not as_json and good is None:
         out.print(f"show line {line} {parts} good parts; `alfa-edge status` says how far it is", soft_wrap=True)
-    found = ask_service(config, "learn", arguments, blobs, timeout + WORK_S)
+    found = ask_service(config, "learn", told | {"names": names}, blobs, timeout + WORK_S)
     if as_json:
         show_json(found)
         return

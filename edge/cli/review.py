@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from edge.cli.ask import ALL_S, WORK_S, ConfigFile, Json, Line, ask_service, out
+from edge.cli.ask import ALL_S, WORK_S, ConfigFile, Json, Line, Recipe, ask_service, out
 from edge.cli.candidates import say_picture
 from edge.cli.explained import explained
 from edge.cli.terminal import show_json
@@ -37,11 +37,12 @@ def review_set(
         typer.Option(help="For --escape-rate: a folder of pictures of bad parts, as they come."),
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Set them; without it they are only shown.")] = False,
+    recipe: Recipe = None,
     as_json: Json = False,
 ) -> None:
     """Show the two borders that keep two rates, and how many parts they send to review; --yes sets them."""
     arguments: dict[str, Any] = {"line": line, "false_alarm_rate": false_alarm_rate, "sure": yes}
-    arguments |= {"review_rate": review_rate, "escape_rate": escape_rate}
+    arguments |= {"recipe": recipe, "review_rate": review_rate, "escape_rate": escape_rate}
     arguments |= {"bad": None if bad is None else str(bad.absolute())}
     found = ask_service(config, "review_set", arguments, timeout=ALL_S)
     if as_json:
@@ -72,9 +73,9 @@ def review_set(
 
 
 @review_app.command("off")
-def review_off(config: ConfigFile, line: Line) -> None:
+def review_off(config: ConfigFile, line: Line, recipe: Recipe = None) -> None:
     """End a line's review: what was reviewed is rejected, until the line is calibrated anew."""
-    kept = ask_service(config, "review_off", {"line": line}, timeout=WORK_S)["calibration"]
+    kept = ask_service(config, "review_off", {"line": line, "recipe": recipe}, timeout=WORK_S)["calibration"]
     out.print(f"line {line}: threshold {kept['threshold']:.4f}, {kept['source']}", soft_wrap=True)
 
 

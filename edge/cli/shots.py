@@ -8,7 +8,7 @@ from typing import Annotated, Optional
 import typer
 from rich.table import Table
 
-from edge.cli.ask import ALL_S, WORK_S, ConfigFile, Json, Line, Wait, Yes, ask_service, out
+from edge.cli.ask import ALL_S, WORK_S, ConfigFile, Json, Line, Recipe, Wait, Yes, ask_service, out
 from edge.cli.explained import explained
 from edge.cli.terminal import show_json
 
@@ -20,10 +20,11 @@ def shots_list(
     config: ConfigFile,
     line: Line,
     everything: Annotated[bool, typer.Option("--all", help="Removed ones too.")] = False,
+    recipe: Recipe = None,
     as_json: Json = False,
 ) -> None:
     """The shots of a line."""
-    found = ask_service(config, "shots_list", {"line": line, "all": everything})
+    found = ask_service(config, "shots_list", {"line": line, "recipe": recipe, "all": everything})
     if as_json:
         show_json(found)
         return
@@ -70,9 +71,9 @@ def shots_restore(config: ConfigFile, shot: Annotated[int, typer.Argument(help="
 
 
 @shots_app.command("reembed")
-def shots_reembed(config: ConfigFile, line: Line, timeout: Wait = ALL_S) -> None:
+def shots_reembed(config: ConfigFile, line: Line, recipe: Recipe = None, timeout: Wait = ALL_S) -> None:
     """Make the features of shots anew from their pictures, where those of the model are missing or damaged."""
-    made = ask_service(config, "shots_reembed", {"line": line}, timeout=timeout)["shots"]
+    made = ask_service(config, "shots_reembed", {"line": line, "recipe": recipe}, timeout=timeout)["shots"]
     out.print(f"line {line}: features of {len(made)} shots made anew")
 
 
@@ -81,9 +82,11 @@ def shots_export(
     config: ConfigFile,
     line: Line,
     folder: Annotated[Path, typer.Argument(help="A new or empty folder that the service can write.")],
+    recipe: Recipe = None,
 ) -> None:
     """Write the shots' pictures, and what is known of them, into a folder: for another box, or to keep."""
-    found = ask_service(config, "shots_export", {"line": line, "folder": str(folder.absolute())}, timeout=ALL_S)
+    arguments = {"line": line, "recipe": recipe, "folder": str(folder.absolute())}
+    found = ask_service(config, "shots_export", arguments, timeout=ALL_S)
     out.print(f"{len(found['shots'])} shots of line {line} in {folder}", soft_wrap=True)
 
 
@@ -92,18 +95,24 @@ def shots_import(
     config: ConfigFile,
     line: Line,
     folder: Annotated[Path, typer.Argument(help="What `shots export` wrote, of whichever line.")],
+    recipe: Recipe = None,
     timeout: Wait = ALL_S,
 ) -> None:
     """Enrol the shots of an exported folder; those that the line has already are passed over."""
-    found = ask_service(config, "shots_import", {"line": line, "folder": str(folder.absolute())}, timeout=timeout)
+    arguments = {"line": line, "recipe": recipe, "folder": str(folder.absolute())}
+    found = ask_service(config, "shots_import", arguments, timeout=timeout)
     out.print(f"{len(found['shots'])} new shots; line {line} has {found['bank']['shots']}")
 
 
 def threshold(
-    config: ConfigFile, line: Line, value: Annotated[float, typer.Argument(min=0, max=1, help="The threshold.")]
+    config: ConfigFile,
+    line: Line,
+    value: Annotated[float, typer.Argument(min=0, max=1, help="The threshold.")],
+    recipe: Recipe = None,
 ) -> None:
-    """Set a line's threshold by hand; it promises nothing."""
-    found = ask_service(config, "threshold", {"line": line, "threshold": value}, timeout=WORK_S)
+    """Set a recipe's threshold by hand; it promises nothing."""
+    arguments = {"line": line, "recipe": recipe, "threshold": value}
+    found = ask_service(config, "threshold", arguments, timeout=WORK_S)
     kept = found["calibration"]
     out.print(f"line {line}: threshold {kept['threshold']:.4f}, {kept['source']}", soft_wrap=True)
     for note in found["notes"]:

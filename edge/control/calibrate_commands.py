@@ -14,10 +14,11 @@ from core.autocorrelation import autocorrelation_time
 from core.calibration import Promise, promise
 from core.outliers import RULE, find_outliers
 from edge.clock import iso_ms, utc_now
-from edge.control.arguments import Moment, Number, OfLine
+from edge.control.arguments import Moment, Number, OfLine, OfRecipe
 from edge.control.calibration_runs import CalibrationRun
 from edge.control.dispatcher import WORK_S, Caller, Command, CommandError, Dispatcher, Result
 from edge.control.next_parts import next_parts
+from edge.inspection.line_recipes import RecipeSlot
 from edge.inspection.recipe import Seen
 from edge.storage.history import ScoredPart, UnknownVerdictError
 from edge.storage.settings_database import LineCalibration
@@ -25,7 +26,7 @@ from edge.storage.settings_database import LineCalibration
 _MOST_LEFT_OUT = 1000
 
 
-class Calibrate(OfLine):
+class Calibrate(OfRecipe):
     """Where a threshold is to come from."""
 
     rate: float = Field(default=0.05, gt=0, lt=1)
@@ -52,7 +53,7 @@ class CalibrationState(OfLine):
 
 
 def _calibrate(dispatcher: Dispatcher, arguments: Calibrate, caller: Caller) -> Result:
-    line = dispatcher.line(arguments.line)
+    slot = dispatcher.ready(arguments.line, arguments.recipe)
     if arguments.parts and (arguments.since or arguments.until):
         raise CommandError("calibrate takes parts or a stretch of the history, not both")
     if arguments.until and not arguments.since:
@@ -64,29 +65,29 @@ def _calibrate(dispatcher: Dispatcher, arguments: Calibrate, caller: Caller) -> 
         )
     if arguments.parts:
         _suffice(promise(arguments.parts, arguments.rate), arguments)  # before anybody waits for them
-    before = (line.recipe.bank, line.recipe.wire.pack_sha256)
+    before = (slot.ready.bank, slot.ready.wire.pack_sha256)
     with dispatcher.calibrations.begin(arguments.line, caller.who, arguments.parts) as run:
         if arguments.parts:
-            _watch(dispatcher, arguments, run)
-        with dispatcher.enrolment.changing(arguments.line):
-            if (line.recipe.bank, line.recipe.wire.pack_sha256) != before:
+            _watch(dispatcher, slot, arguments, run)
+        with dispatcher.enrolment.changing(slot):
+            if (slot.ready.bank, slot.ready.wire.pack_sha256) != before:
                 raise CommandError(f"the shots or the pack of line {arguments.line} changed meanwhile; calibrate again")
             left_out: dict[int, str] = {}
             if arguments.since is not None:
-                parts, left_out, source = _from_history(dispatcher, arguments, arguments.since)
+                parts, left_out, source = _from_history(dispatcher, slot, arguments, arguments.since)
                 kind, remedy = "seq", ""
             elif arguments.parts:
                 parts, source, kind, remedy = run.parts(), "parts declared good", "seq", ""
             else:
-                parts, remedy = _from_shots(dispatcher, arguments)
+                parts, remedy = _from_shots(dispatcher, slot, arguments)
                 source, kind = "shots, each against the others", "shot"
             scores = [part.score for part in parts]
             _suffice(promise(len(parts), arguments.rate, autocorrelation_time(scores)), arguments, remedy)
             run.go_on()
-            ended = review_ended(dispatcher, arguments.line)
+            ended = review_ended(slot)
             pairs = [(part.score, part.peak) for part in parts]
-            kept = dispatcher.enrolment.calibrate(arguments.line, pairs, arguments.rate, source, caller.who)
-            drift = line.recipe.drift
+            kept = dispatcher.enrolment.calibrate(slot, pairs, arguments.rate, source, caller.who)
+            drift = slot.ready.drift
     notes = ended + ([drift.state.unwatched] if drift is not None and drift.state.unwatched else [])
     return {
         "calibration": calibration_part(kept),
@@ -98,21 +99,21 @@ def _calibrate(dispatcher: Dispatcher, arguments: Calibrate, caller: Caller) -> 
     }, ()
 
 
-def _watch(dispatcher: Dispatcher, arguments: Calibrate, run: CalibrationRun) -> None:
+def _watch(dispatcher: Dispatcher, slot: RecipeSlot, arguments: Calibrate, run: CalibrationRun) -> None:
     """Shows the run the line's next parts."""
-    with next_parts(dispatcher, arguments.line, arguments.parts, arguments.timeout_s, run.go_on) as parts:
+    with next_parts(dispatcher, slot, arguments.parts, arguments.timeout_s, run.go_on) as parts:
         while (count := len(run.parts())) < arguments.parts:
             seen = parts.next_by_now(count)
             run.add(ScoredPart(seen.seq, *score_and_peak(seen)))
 
 
-def _from_shots(dispatcher: Dispatcher, arguments: Calibrate) -> tuple[list[ScoredPart], str]:
+def _from_shots(dispatcher: Dispatcher, slot: RecipeSlot, arguments: Calibrate) -> tuple[list[ScoredPart], str]:
     """The shots, each against the others, and what there is to do where they are too few."""
-    shots, enrolment = dispatcher.line(arguments.line).recipe.bank.shots, dispatcher.enrolment
+    shots, enrolment = slot.ready.bank.shots, dispatcher.enrolment
     if shots > 1:  # of one or none there is nothing to leave out
         _suffice(promise(shots, arguments.rate), arguments)
-    pairs = enrolment.leave_one_out(arguments.line)
-    numbers = enrolment.shots_left_out(arguments.line)
+    pairs = enrolment.leave_one_out(slot)
+    numbers = enrolment.shots_left_out(slot.ready)
     parts = [ScoredPart(number, score, peak) for number, (score, peak) in zip(numbers, pairs, strict=True)]
     if len(parts) == shots:
         return parts, ""
@@ -120,24 +121,24 @@ def _from_shots(dispatcher: Dispatcher, arguments: Calibrate) -> tuple[list[Scor
 
 
 def _from_history(
-    dispatcher: Dispatcher, arguments: Calibrate, since: datetime
+    dispatcher: Dispatcher, slot: RecipeSlot, arguments: Calibrate, since: datetime
 ) -> tuple[list[ScoredPart], dict[int, str], str]:
-    """What parts of the history scored that were judged as the line judges now; which are left out, and why.
+    """What parts of the history scored that were judged as the recipe judges now; which are left out, and why.
 
     Raises:
         CommandError: there is none, or not one that is to be left out.
     """
     until = arguments.until or utc_now()
-    parts = judged_as_now(dispatcher, arguments.line, since, until)
+    parts = _judged_as_now(dispatcher, slot, since, until)
     stretch = f"from {iso_ms(since)} to {iso_ms(until)}"
     if not parts:
-        message = f"line {arguments.line} judged no part {stretch} with the model, pack, shots and tiles of now"
+        message = f"line {arguments.line} judged no part {stretch} with the recipe, model, pack and shots of now"
         raise CommandError(message)
     seqs = {part.number for part in parts}
     if strangers := [str(seq) for seq in arguments.without if seq not in seqs]:
         raise CommandError(
             f"verdict {', '.join(strangers)} of line {arguments.line} is none of those {stretch} that were judged "
-            "with the model, pack, shots and tiles of now"
+            "with the recipe, model, pack and shots of now"
         )
     defective = dispatcher.database.read(lambda tables: tables.defective(arguments.line))
     left_out = dict.fromkeys(sorted(seqs & defective), "feedback calls it defective")
@@ -148,13 +149,11 @@ def _from_history(
     return [part for part in parts if part.number not in left_out], left_out, source
 
 
-def judged_as_now(
-    dispatcher: Dispatcher, line: str, since: datetime | None, until: datetime | None
-) -> list[ScoredPart]:
-    """The parts of a stretch of the history that were judged as the line judges now, the oldest first."""
-    recipe = dispatcher.line(line).recipe
+def _judged_as_now(dispatcher: Dispatcher, slot: RecipeSlot, since: datetime, until: datetime) -> list[ScoredPart]:
+    """The parts of a stretch of the history that were judged as the recipe judges now, the oldest first."""
+    recipe = slot.ready
     return dispatcher.history.scores(
-        line,
+        slot.stored.line,
         since=since,
         until=until,
         fingerprint=recipe.model.fingerprint,
@@ -162,6 +161,7 @@ def judged_as_now(
         bank_revision=recipe.bank.revision,
         basis=recipe.wire.basis,
         tiles=recipe.wire.tiles,
+        number=slot.stored.number,
     )
 
 
@@ -220,9 +220,10 @@ def _cancel(dispatcher: Dispatcher, arguments: OfLine, caller: Caller) -> Result
     return {"parts": len(run.parts()), "wanted": run.wanted}, ()
 
 
-def review_ended(dispatcher: Dispatcher, line: str) -> list[str]:
-    """What there is to say where another threshold ends the line's review."""
-    if dispatcher.line(line).recipe.review_below is None:
+def review_ended(slot: RecipeSlot) -> list[str]:
+    """What there is to say where another threshold ends the recipe's review."""
+    line = slot.stored.line
+    if slot.ready.review_below is None:
         return []
     return [
         f"the review of line {line} has ended with the calibration that its borders came from; set them again: "

@@ -11,15 +11,17 @@ from pydantic import Field
 
 from core.image import Rgb, decode, encode_png
 from edge.clock import iso_ms, utc_now
-from edge.control.arguments import Arguments, Flags, Names, Number, OfLine
+from edge.control.arguments import Arguments, Flags, Names, Number, OfRecipe
 from edge.control.dispatcher import WORK_S, Caller, Command, CommandError, Dispatcher, Result
 from edge.control.enrolment import Enrolled
 from edge.control.kept_pictures import KeptPictures
 from edge.control.next_parts import next_parts
+from edge.inspection.line_recipes import RecipeSlot
 from edge.storage.candidates import MOST, Candidate, CandidateError
+from edge.storage.recipe_tables import recipe_of_key
 
 
-class Enrol(OfLine):
+class Enrol(OfRecipe):
     """Pictures to enrol: those sent along, or the next ones of the line, which are only held."""
 
     shots: int = Field(default=0, ge=0, le=MOST)
@@ -43,11 +45,11 @@ class OfCandidate(Arguments):
     """Its number."""
 
 
-class SomeCandidates(OfLine):
+class SomeCandidates(OfRecipe):
     """Pictures that are held."""
 
     candidates: tuple[Number, ...] = Field(default=(), max_length=MOST)
-    """Their numbers; none: all of the line."""
+    """Their numbers; none: all of the recipe."""
 
 
 class Take(SomeCandidates):
@@ -58,49 +60,48 @@ class Take(SomeCandidates):
 
 
 def _enrol(dispatcher: Dispatcher, arguments: Enrol, caller: Caller) -> Result:
-    line = dispatcher.line(arguments.line)
+    slot = dispatcher.ready(arguments.line, arguments.recipe)
     if bool(arguments.shots) == bool(caller.blobs):
         raise CommandError("enroll takes pictures, or a number of the line's next parts; one of the two")
     if arguments.shots:
-        require_room(dispatcher, arguments.line, arguments.shots)
+        require_room(dispatcher, slot, arguments.shots)
         kept = KeptPictures()
-        with next_parts(dispatcher, arguments.line, arguments.shots, arguments.timeout_s) as parts:
+        with next_parts(dispatcher, slot, arguments.shots, arguments.timeout_s) as parts:
             while len(kept) < arguments.shots:
                 seen = parts.next_by_now(len(kept))
                 kept.append(f"line {arguments.line}, verdict {seen.seq}", seen.image)
-        held = hold(dispatcher, arguments.line, kept, caller, arguments.note)
+        held = hold(dispatcher, slot, kept, caller, arguments.note)
         pictures = [candidate_part(candidate) for candidate in held]
     else:
         for _ in sent_pictures(caller.blobs, arguments.names):  # all of them, before the first is enrolled
             pass
         sent = sent_pictures(caller.blobs, arguments.names)
         if arguments.hold:
-            require_room(dispatcher, arguments.line, len(caller.blobs))
-            held = hold(dispatcher, arguments.line, sent, caller, arguments.note)
+            require_room(dispatcher, slot, len(caller.blobs))
+            held = hold(dispatcher, slot, sent, caller, arguments.note)
             pictures = [candidate_part(candidate) for candidate in held]
         else:
-            pictures = _enrol_or_hold(dispatcher, arguments, caller, sent)
+            pictures = _enrol_or_hold(dispatcher, slot, arguments, caller, sent)
     return {
         "pictures": pictures,
-        "bank": line.recipe.bank.model_dump(),
-        "smallest_defect": line.recipe.smallest_defect(),
+        "bank": slot.ready.bank.model_dump(),
+        "smallest_defect": slot.ready.smallest_defect(),
     }, ()
 
 
 def _enrol_or_hold(
-    dispatcher: Dispatcher, arguments: Enrol, caller: Caller, sent: Iterator[tuple[str, Rgb]]
+    dispatcher: Dispatcher, slot: RecipeSlot, arguments: Enrol, caller: Caller, sent: Iterator[tuple[str, Rgb]]
 ) -> list[dict[str, Any]]:
     """Enrols what has no flag but accepted ones, and holds the others for a person to look at."""
-    name = arguments.line
     pictures = []
-    with dispatcher.enrolment.changing(name):
-        found = dispatcher.enrolment.enrol(name, sent, who=caller.who, note=arguments.note, accepted=set(arguments.yes))
+    with dispatcher.enrolment.changing(slot):
+        found = dispatcher.enrolment.enrol(slot, sent, who=caller.who, note=arguments.note, accepted=set(arguments.yes))
         for place, enrolled in enumerate(found):
             part = enrolled_part(enrolled)
             if enrolled.shot is None:
                 image = decode(caller.blobs[place], enrolled.name)
                 try:
-                    part["candidate"] = _hold_one(dispatcher, name, enrolled.name, image, caller, arguments.note).id
+                    part["candidate"] = _hold_one(dispatcher, slot, enrolled.name, image, caller, arguments.note).id
                 except CandidateError as error:
                     part["not_held"] = str(error)
             pictures.append(part)
@@ -108,23 +109,23 @@ def _enrol_or_hold(
 
 
 def hold(
-    dispatcher: Dispatcher, line: str, pictures: Iterable[tuple[str, Rgb]], caller: Caller, note: str
+    dispatcher: Dispatcher, slot: RecipeSlot, pictures: Iterable[tuple[str, Rgb]], caller: Caller, note: str
 ) -> list[Candidate]:
-    """Holds named pictures as candidates of a line, each with its score and flags.
+    """Holds named pictures as candidates of a recipe, each with its score and flags.
 
     Raises:
-        CandidateError: the line has no room for one; those before it are held.
+        CandidateError: there is no room for one; those before it are held.
     """
-    with dispatcher.enrolment.changing(line):
-        return [_hold_one(dispatcher, line, name, image, caller, note) for name, image in pictures]
+    with dispatcher.enrolment.changing(slot):
+        return [_hold_one(dispatcher, slot, name, image, caller, note) for name, image in pictures]
 
 
-def _hold_one(dispatcher: Dispatcher, line: str, name: str, image: Rgb, caller: Caller, note: str) -> Candidate:
-    flags, score = dispatcher.enrolment.check(line, image)
+def _hold_one(dispatcher: Dispatcher, slot: RecipeSlot, name: str, image: Rgb, caller: Caller, note: str) -> Candidate:
+    flags, score = dispatcher.enrolment.check(slot.ready, image)
     png = encode_png(image)
     return dispatcher.database.run(
         lambda tables: tables.candidates.hold(
-            line,
+            slot.stored.key,
             png,
             size=(image.shape[0], image.shape[1]),
             at=utc_now(),
@@ -137,18 +138,18 @@ def _hold_one(dispatcher: Dispatcher, line: str, name: str, image: Rgb, caller: 
     )
 
 
-def require_room(dispatcher: Dispatcher, line: str, count: int) -> None:
-    """Raises CommandError: the line cannot hold `count` candidates more."""
-    room = dispatcher.database.run(lambda tables: tables.candidates.room(line))
+def require_room(dispatcher: Dispatcher, slot: RecipeSlot, count: int) -> None:
+    """Raises CommandError: the recipe cannot hold `count` candidates more."""
+    room = dispatcher.database.run(lambda tables: tables.candidates.room(slot.stored.key))
     if count > room:
         raise CommandError(
-            f"{count} pictures, and line {line} has room for {room} of its {MOST} candidates: take or drop those that "
-            "it holds (`alfa-edge shots take`, `shots drop`), or show it fewer"
+            f"{count} pictures, and recipe {slot.stored.name} of line {slot.stored.line} has room for {room} of {MOST} "
+            "candidates: take or drop those that it holds (`alfa-edge shots take`, `shots drop`), or show it fewer"
         )
 
 
 def _take_each(
-    dispatcher: Dispatcher, line: str, candidates: Sequence[Candidate], caller: Caller, accepted: set[str]
+    dispatcher: Dispatcher, slot: RecipeSlot, candidates: Sequence[Candidate], caller: Caller, accepted: set[str]
 ) -> list[dict[str, Any]]:
     """Enrols candidates one by one; one with a flag that is not `accepted` stays held, with the flags that it has now.
 
@@ -162,10 +163,10 @@ def _take_each(
             png = database.read(lambda tables, number=candidate.id: tables.candidates.png(number))  # type: ignore[misc]
             yield candidate.source, decode(png, f"candidate {candidate.id}")
 
-    with dispatcher.enrolment.changing(line):
+    with dispatcher.enrolment.changing(slot):
         for note, same_note in groupby(candidates, key=lambda candidate: candidate.note):
             group = list(same_note)
-            found = dispatcher.enrolment.enrol(line, pictures(group), who=caller.who, note=note, accepted=accepted)
+            found = dispatcher.enrolment.enrol(slot, pictures(group), who=caller.who, note=note, accepted=accepted)
             for candidate, enrolled in zip(group, found, strict=True):
                 if enrolled.shot is not None:
                     database.run(lambda tables, number=candidate.id: tables.candidates.drop([number]))  # type: ignore[misc]
@@ -177,11 +178,12 @@ def _take_each(
     return parts
 
 
-def _candidates(dispatcher: Dispatcher, arguments: OfLine, _caller: Caller) -> Result:
-    line, numbers = dispatcher.line(arguments.line), _numbers(dispatcher, arguments.line)
+def _candidates(dispatcher: Dispatcher, arguments: OfRecipe, _caller: Caller) -> Result:
+    slot = dispatcher.recipe(arguments.line, arguments.recipe)
+    numbers, loaded = _numbers(dispatcher, slot), slot.loaded
     return {
         "candidates": [candidate_part(candidate) for candidate in _candidates_of(dispatcher, numbers)],
-        "threshold": None if line.recipe.uncalibrated else line.recipe.threshold,
+        "threshold": None if loaded is None or loaded.uncalibrated else loaded.threshold,
     }, ()
 
 
@@ -193,43 +195,43 @@ def _candidate(dispatcher: Dispatcher, arguments: OfCandidate, _caller: Caller) 
 
 
 def _take(dispatcher: Dispatcher, arguments: Take, caller: Caller) -> Result:
-    line = dispatcher.line(arguments.line)
-    chosen = _candidates_of(dispatcher, _chosen(dispatcher, arguments))
-    parts = _take_each(dispatcher, arguments.line, chosen, caller, set(arguments.yes))
+    slot = dispatcher.ready(arguments.line, arguments.recipe)
+    chosen = _candidates_of(dispatcher, _chosen(dispatcher, slot, arguments))
+    parts = _take_each(dispatcher, slot, chosen, caller, set(arguments.yes))
     return {
         "pictures": parts,
-        "bank": line.recipe.bank.model_dump(),
-        "smallest_defect": line.recipe.smallest_defect(),
+        "bank": slot.ready.bank.model_dump(),
+        "smallest_defect": slot.ready.smallest_defect(),
     }, ()
 
 
 def _drop(dispatcher: Dispatcher, arguments: SomeCandidates, _caller: Caller) -> Result:
-    dispatcher.line(arguments.line)
-    chosen = _chosen(dispatcher, arguments)
+    slot = dispatcher.recipe(arguments.line, arguments.recipe)
+    chosen = _chosen(dispatcher, slot, arguments)
     dispatcher.database.run(lambda tables: tables.candidates.drop(chosen))
     return {"candidates": chosen}, ()
 
 
-def _numbers(dispatcher: Dispatcher, line: str) -> list[int]:
-    return dispatcher.database.run(lambda tables: tables.candidates.numbers(line, utc_now()))
+def _numbers(dispatcher: Dispatcher, slot: RecipeSlot) -> list[int]:
+    return dispatcher.database.run(lambda tables: tables.candidates.numbers(slot.stored.key, utc_now()))
 
 
 def _candidates_of(dispatcher: Dispatcher, numbers: Sequence[int]) -> list[Candidate]:
     return dispatcher.database.run(lambda tables: [tables.candidates.get(number) for number in numbers])
 
 
-def _chosen(dispatcher: Dispatcher, arguments: SomeCandidates) -> list[int]:
-    """The candidates that were named, or all of the line.
+def _chosen(dispatcher: Dispatcher, slot: RecipeSlot, arguments: SomeCandidates) -> list[int]:
+    """The candidates that were named, or all of the recipe.
 
     Raises:
-        CommandError: the line holds none, or not one that was named.
+        CommandError: it holds none, or not one that was named.
     """
-    held = _numbers(dispatcher, arguments.line)
+    held, what = _numbers(dispatcher, slot), f"recipe {slot.stored.name} of line {slot.stored.line}"
     if strangers := [str(number) for number in arguments.candidates if number not in held]:
         known = ", ".join(map(str, held)) or "none"
-        raise CommandError(f"line {arguments.line} holds no candidate {', '.join(strangers)}; it holds {known}")
+        raise CommandError(f"{what} holds no candidate {', '.join(strangers)}; it holds {known}")
     if not held:
-        raise CommandError(f"line {arguments.line} holds no candidate; `alfa-edge enroll` shows it pictures")
+        raise CommandError(f"{what} holds no candidate; `alfa-edge enroll` shows it pictures")
     return list(dict.fromkeys(arguments.candidates)) or held
 
 
@@ -252,13 +254,14 @@ def enrolled_part(enrolled: Enrolled) -> dict[str, Any]:
 
 def candidate_part(candidate: Candidate) -> dict[str, Any]:
     """A picture that is held, as a reply says it."""
-    known = asdict(candidate) | {"held_at": iso_ms(candidate.held_at)}
+    line, number = recipe_of_key(candidate.line)
+    known = asdict(candidate) | {"line": line, "recipe": number, "held_at": iso_ms(candidate.held_at)}
     return known | {"candidate": known.pop("id"), "name": known.pop("source"), "shot": None}
 
 
 CANDIDATE_COMMANDS: dict[str, Command] = {
     "enroll": Command(Enrol, _enrol, changes=True, limit_s=WORK_S),
-    "shots_candidates": Command(OfLine, _candidates),
+    "shots_candidates": Command(OfRecipe, _candidates),
     "shots_candidate": Command(OfCandidate, _candidate),
     "shots_take": Command(Take, _take, changes=True, limit_s=WORK_S),
     "shots_drop": Command(SomeCandidates, _drop, changes=True),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from edge.control.arguments import Names, OfLine
+from edge.control.arguments import Names, OfRecipe
 from edge.control.calibrate_commands import calibration_part
 from edge.control.candidate_commands import (
     candidate_part,
@@ -16,6 +16,7 @@ from edge.control.candidate_commands import (
 from edge.control.dispatcher import WORK_S, Caller, Command, Dispatcher, Result
 from edge.control.kept_pictures import KeptPictures
 from edge.control.next_parts import next_parts
+from edge.inspection.line_recipes import RecipeSlot
 from edge.storage.candidates import MOST
 from edge.tools.first_run import (
     PARTS,
@@ -31,7 +32,7 @@ from edge.tools.first_run import (
 )
 
 
-class Learn(OfLine):
+class Learn(OfRecipe):
     """Good parts: pictures sent along, or the next ones of the line."""
 
     parts: int = Field(default=PARTS, ge=1, le=1000)
@@ -46,7 +47,7 @@ class Learn(OfLine):
     """How long to wait for the line's parts."""
 
 
-class Suggest(OfLine):
+class Suggest(OfRecipe):
     """Parts that would make good shots."""
 
     count: int = Field(default=SHOTS, ge=1, le=MOST)
@@ -58,8 +59,8 @@ class Suggest(OfLine):
 
 
 def _learn(dispatcher: Dispatcher, arguments: Learn, caller: Caller) -> Result:
-    refuse_taught(dispatcher, arguments.line)
-    line = dispatcher.line(arguments.line)
+    line, slot = dispatcher.line(arguments.line), dispatcher.ready(arguments.line, arguments.recipe)
+    refuse_taught(slot)
     sent = len(caller.blobs)
     check_count(sent or arguments.parts, arguments.rate, arguments.accept, "good parts")
     guide = Guide(sent or arguments.parts)
@@ -69,45 +70,46 @@ def _learn(dispatcher: Dispatcher, arguments: Learn, caller: Caller) -> Result:
                 guide.show(name, image)
             check_count(len(guide.kept), arguments.rate, arguments.accept, "good parts without empty scenes")
         else:
-            _watch(dispatcher, arguments, guide)
-        found = learn(dispatcher, arguments.line, guide, rate=arguments.rate, who=caller.who, progress=line.say)
+            _watch(dispatcher, slot, arguments, guide)
+        found = learn(dispatcher, slot, guide, rate=arguments.rate, who=caller.who, progress=line.say)
     finally:
         line.say(None)
     return {
         "pictures": [enrolled_part(enrolled) for enrolled in found.pictures],
         "calibration": calibration_part(found.calibration),
         "notes": found.notes,
-        "bank": line.recipe.bank.model_dump(),
-        "smallest_defect": line.recipe.smallest_defect(),
+        "bank": slot.ready.bank.model_dump(),
+        "smallest_defect": slot.ready.smallest_defect(),
     }, ()
 
 
-def _watch(dispatcher: Dispatcher, arguments: Learn, guide: Guide) -> None:
+def _watch(dispatcher: Dispatcher, slot: RecipeSlot, arguments: Learn, guide: Guide) -> None:
     """Shows the guide the line's next parts."""
     line = dispatcher.line(arguments.line)
-    with next_parts(dispatcher, arguments.line, arguments.parts, arguments.timeout_s) as parts:
+    with next_parts(dispatcher, slot, arguments.parts, arguments.timeout_s) as parts:
         line.say(guide.words())
         while not guide.full:
             line.say(guide.show(f"line {arguments.line}", parts.next(len(guide.kept)).image))
 
 
 def _suggest(dispatcher: Dispatcher, arguments: Suggest, caller: Caller) -> Result:
+    slot = dispatcher.ready(arguments.line, arguments.recipe)
     if arguments.count > (arguments.parts + 1) // 2:
         raise FirstRunError(
             f"{arguments.count} of {arguments.parts} parts: only the half that is most typical is proposed; "
             f"ask for {2 * arguments.count} parts, or for fewer proposals"
         )
-    require_room(dispatcher, arguments.line, arguments.count)  # before anybody waits for the parts
+    require_room(dispatcher, slot, arguments.count)  # before anybody waits for the parts
     kept, seqs, scores = KeptPictures(), list[int](), list[float]()
-    with next_parts(dispatcher, arguments.line, arguments.parts, arguments.timeout_s) as parts:
+    with next_parts(dispatcher, slot, arguments.parts, arguments.timeout_s) as parts:
         while len(kept) < arguments.parts:
             seen = parts.next(len(kept))
             kept.append(f"line {arguments.line}, verdict {seen.seq}", seen.image)
             seqs.append(seen.seq)
             scores.append(seen.inspection.score)
-    ranked = rank(dispatcher, arguments.line, kept.images())
+    ranked = rank(dispatcher, slot, kept.images())
     chosen = choose(kept.images(), ranked.order, arguments.count)
-    held = hold(dispatcher, arguments.line, (kept[place] for place in chosen), caller, "suggested")
+    held = hold(dispatcher, slot, (kept[place] for place in chosen), caller, "suggested")
     suggested = [
         {"seq": seqs[place], "score": scores[place], "unlike": ranked.unlike[place], "candidate": candidate.id}
         for place, candidate in zip(chosen, held, strict=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import asdict, replace
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -12,18 +13,20 @@ from pydantic import Field
 from core.image import encode_png, read
 from core.picture_files import pictures_of
 from core.review import Borders, borders_by_escape_rate, borders_by_review_rate, review_share
-from edge.control.arguments import Folder, Number, OfLine
+from edge.control.arguments import Folder, Number, OfLine, OfRecipe
 from edge.control.calibrate_commands import calibration_part
 from edge.control.candidate_commands import candidate_part, hold, require_room
 from edge.control.dispatcher import ALL_S, WORK_S, Caller, Command, CommandError, Dispatcher, Result
 from edge.control.review_queue import count_waiting, waiting
 from edge.control.shot_commands import archived
+from edge.inspection.line_recipes import RecipeSlot
+from edge.settings_recipe import FIRST
 from edge.storage.history import Entry
 
 _PACE = 200  # verdicts that a line's rate is measured on
 
 
-class SetReview(OfLine):
+class SetReview(OfRecipe):
     """Two rates that the borders are to keep."""
 
     false_alarm_rate: float = Field(gt=0, lt=1)
@@ -64,13 +67,13 @@ class Answer(OfVerdict):
 
 
 def _set(dispatcher: Dispatcher, arguments: SetReview, caller: Caller) -> Result:
-    line, enrolment = dispatcher.line(arguments.line), dispatcher.enrolment
+    slot, enrolment = dispatcher.ready(arguments.line, arguments.recipe), dispatcher.enrolment
     if (arguments.review_rate is None) == (arguments.escape_rate is None):
         raise CommandError("review_set takes a review_rate, or an escape_rate with bad parts; one of the two")
     if (arguments.escape_rate is None) != (arguments.bad is None):
         raise CommandError("an escape_rate takes a folder of bad parts (bad), and a review_rate none")
-    with enrolment.changing(arguments.line):
-        kept = enrolment.calibration(arguments.line)
+    with enrolment.changing(slot):
+        kept = enrolment.calibration(slot.ready)
         if kept is None:
             raise CommandError(
                 f"line {arguments.line} has no calibration on good parts that holds; `alfa-edge calibrate` makes one"
@@ -81,7 +84,7 @@ def _set(dispatcher: Dispatcher, arguments: SetReview, caller: Caller) -> Result
         else:
             assert arguments.escape_rate is not None
             assert arguments.bad is not None
-            bad = _scores_of(dispatcher, arguments)
+            bad = _scores_of(dispatcher, slot, arguments.bad)
             borders = borders_by_escape_rate(kept.scores, bad, arguments.false_alarm_rate, arguments.escape_rate)
         source = _in_words(borders)
         if borders.upper > 1:
@@ -96,7 +99,7 @@ def _set(dispatcher: Dispatcher, arguments: SetReview, caller: Caller) -> Result
                 escape_rate=borders.escape_rate,
                 source=source,
             )
-            enrolment.keep(arguments.line, changed, caller.who)
+            enrolment.keep(slot, changed, caller.who)
     share_of_good, pace = review_share(borders, kept.scores), _parts_per_hour(dispatcher, arguments.line)
     return {
         "set": arguments.sure,
@@ -106,28 +109,25 @@ def _set(dispatcher: Dispatcher, arguments: SetReview, caller: Caller) -> Result
         "share_of_bad": review_share(borders, bad) if bad else None,
         "parts_per_hour": pace,
         "reviews_per_hour": None if pace is None else pace * share_of_good,
-        "threshold": line.recipe.threshold,
+        "threshold": slot.ready.threshold,
         "archive": dispatcher.archive.keeps,
     }, ()
 
 
-def _scores_of(dispatcher: Dispatcher, arguments: SetReview) -> list[float]:
+def _scores_of(dispatcher: Dispatcher, slot: RecipeSlot, folder: Path) -> list[float]:
     """What the line says of the pictures of bad parts.
 
     Raises:
         CommandError: the folder has none, or one shows another region than the line inspects.
     """
-    assert arguments.bad is not None
-    recipe, scores = dispatcher.line(arguments.line).recipe, list[float]()
+    recipe, scores = slot.ready, list[float]()
     try:
-        paths = pictures_of([arguments.bad])
+        paths = pictures_of([folder])
     except OSError as error:
-        raise CommandError(
-            f"{error.strerror or error}; name a folder that the service can read: {arguments.bad}"
-        ) from error
+        raise CommandError(f"{error.strerror or error}; name a folder that the service can read: {folder}") from error
     for path in paths:
         image = read(path)
-        flags, score = dispatcher.enrolment.check(arguments.line, image)
+        flags, score = dispatcher.enrolment.check(recipe, image)
         if (size := next((flag for flag in flags if flag.code == "size"), None)) is not None:
             raise CommandError(f"{path}: {size.message}")
         scores.append(dispatcher.enrolment.score(image, recipe)[0] if score is None else score)
@@ -153,15 +153,15 @@ def _parts_per_hour(dispatcher: Dispatcher, line: str) -> float | None:
     return 3600 / pause if pause > 0 else None
 
 
-def _off(dispatcher: Dispatcher, arguments: OfLine, caller: Caller) -> Result:
-    dispatcher.line(arguments.line)
-    with dispatcher.enrolment.changing(arguments.line):
-        kept = dispatcher.enrolment.calibration(arguments.line)
+def _off(dispatcher: Dispatcher, arguments: OfRecipe, caller: Caller) -> Result:
+    slot = dispatcher.ready(arguments.line, arguments.recipe)
+    with dispatcher.enrolment.changing(slot):
+        kept = dispatcher.enrolment.calibration(slot.ready)
         if kept is None or kept.rate is None or kept.review_below is None:
             raise CommandError(f"line {arguments.line} has no review that holds now")
         source = f"{100 * kept.rate:.3g} % false alarms, the lower border of the review that {caller.who} has ended"
         kept = replace(kept, review_below=None, rejected_rate=None, escape_rate=None, source=source)
-        dispatcher.enrolment.keep(arguments.line, kept, caller.who)
+        dispatcher.enrolment.keep(slot, kept, caller.who)
     return {"calibration": calibration_part(kept)}, ()
 
 
@@ -193,8 +193,11 @@ def _answer(dispatcher: Dispatcher, arguments: Answer, caller: Caller) -> Result
         raise CommandError("only a good part is held as a candidate for the shots")
     if arguments.hold and picture is None:
         raise CommandError(f"verdict {arguments.seq} of line {arguments.line} has no picture to hold: {missing}")
+    judged_by = dispatcher.history.payload(arguments.line, arguments.seq)["recipe"].get("number") or FIRST
+    slot = dispatcher.line(arguments.line).recipes.slot(judged_by)
     if arguments.hold:
-        require_room(dispatcher, arguments.line, 1)
+        dispatcher.recipes.load(slot)
+        require_room(dispatcher, slot, 1)
     png = None if picture is None else encode_png(picture, {})
     kept = dispatcher.database.run(
         lambda tables: tables.feed_back(
@@ -210,7 +213,7 @@ def _answer(dispatcher: Dispatcher, arguments: Answer, caller: Caller) -> Result
     held = []
     if arguments.hold and picture is not None:
         name = f"verdict {arguments.seq}"
-        held = hold(dispatcher, arguments.line, [(name, picture)], caller, arguments.note)
+        held = hold(dispatcher, slot, [(name, picture)], caller, arguments.note)
     left = count_waiting(dispatcher, arguments.line)
     candidates = [candidate_part(candidate) for candidate in held]
     return {"feedback": kept, "missing": missing, "pictures": candidates, "waiting": len(left)}, ()
@@ -230,7 +233,7 @@ def _waiting_entry(dispatcher: Dispatcher, arguments: OfVerdict) -> Entry:
 
 REVIEW_COMMANDS: dict[str, Command] = {
     "review_set": Command(SetReview, _set, changes=True, limit_s=ALL_S),
-    "review_off": Command(OfLine, _off, changes=True, limit_s=WORK_S),
+    "review_off": Command(OfRecipe, _off, changes=True, limit_s=WORK_S),
     "review_list": Command(ListReview, _list),
     "review_show": Command(OfVerdict, _show),
     "review_answer": Command(Answer, _answer, changes=True, limit_s=WORK_S),

@@ -10,12 +10,14 @@ from pydantic import Field
 from core.bank.shot_folder import export_shots
 from core.image import Rgb, encode_png
 from edge.clock import iso_ms
-from edge.control.arguments import Arguments, Flags, Folder, Number, OfLine
+from edge.control.arguments import Arguments, Flags, Folder, Number, OfLine, OfRecipe
 from edge.control.calibrate_commands import calibration_part, review_ended
 from edge.control.candidate_commands import enrolled_part
 from edge.control.dispatcher import ALL_S, WORK_S, Caller, Command, CommandError, Dispatcher, Result
 from edge.control.enrolment import Enrolled
 from edge.control.review_queue import count_waiting
+from edge.settings_recipe import FIRST
+from edge.storage.recipe_tables import recipe_of_key
 from edge.storage.retention import ArchiveError
 
 if TYPE_CHECKING:
@@ -30,21 +32,21 @@ class OfShot(Arguments):
     """Its number."""
 
 
-class ListShots(OfLine):
-    """Shots of a line."""
+class ListShots(OfRecipe):
+    """Shots of a recipe."""
 
     all: bool = False
     """Removed ones too."""
 
 
-class OfFolder(OfLine):
-    """A line's shots in a folder."""
+class OfFolder(OfRecipe):
+    """A recipe's shots in a folder."""
 
     folder: Folder
     """Absolute; the service reads or writes it."""
 
 
-class Threshold(OfLine):
+class Threshold(OfRecipe):
     """A threshold set by hand."""
 
     threshold: float = Field(ge=0, le=1)
@@ -65,9 +67,11 @@ class Feedback(OfLine):
 
 
 def _shots(dispatcher: Dispatcher, arguments: ListShots, _caller: Caller) -> Result:
-    line = dispatcher.line(arguments.line)
-    shots = dispatcher.database.run(lambda tables: tables.bank.shots(arguments.line, active_only=not arguments.all))
-    return {"shots": [_shot_part(shot) for shot in shots], "weights": line.recipe.weights}, ()
+    slot = dispatcher.recipe(arguments.line, arguments.recipe, retired=True)
+    key, loaded = slot.stored.key, slot.loaded
+    shots = dispatcher.database.run(lambda tables: tables.bank.shots(key, active_only=not arguments.all))
+    weights = loaded.weights if loaded is not None else {}
+    return {"shots": [_shot_part(shot) for shot in shots], "weights": weights}, ()
 
 
 def _show_shot(dispatcher: Dispatcher, arguments: OfShot, _caller: Caller) -> Result:
@@ -85,19 +89,20 @@ def _restore(dispatcher: Dispatcher, arguments: OfShot, caller: Caller) -> Resul
     return {"shot": _shot_part(dispatcher.enrolment.restore(arguments.shot, caller.who))}, ()
 
 
-def _reembed(dispatcher: Dispatcher, arguments: OfLine, _caller: Caller) -> Result:
-    dispatcher.line(arguments.line)
-    return {"shots": [shot.id for shot in dispatcher.enrolment.embed_missing(arguments.line)]}, ()
+def _reembed(dispatcher: Dispatcher, arguments: OfRecipe, _caller: Caller) -> Result:
+    slot = dispatcher.ready(arguments.line, arguments.recipe)
+    return {"shots": [shot.id for shot in dispatcher.enrolment.embed_missing(slot)]}, ()
 
 
 def _threshold(dispatcher: Dispatcher, arguments: Threshold, caller: Caller) -> Result:
-    ended = review_ended(dispatcher, arguments.line)
-    kept = dispatcher.enrolment.set_threshold(arguments.line, arguments.threshold, caller.who)
+    slot = dispatcher.ready(arguments.line, arguments.recipe)
+    ended = review_ended(slot)
+    kept = dispatcher.enrolment.set_threshold(slot, arguments.threshold, caller.who)
     return {"calibration": calibration_part(kept), "notes": ended}, ()
 
 
 def _feedback(dispatcher: Dispatcher, arguments: Feedback, caller: Caller) -> Result:
-    dispatcher.line(arguments.line)
+    line = dispatcher.line(arguments.line)
     entry = dispatcher.history.entry(arguments.line, arguments.seq)
     if entry.score is None:
         raise CommandError(f"verdict {arguments.seq} of line {arguments.line} is an error: nothing was judged")
@@ -109,12 +114,16 @@ def _feedback(dispatcher: Dispatcher, arguments: Feedback, caller: Caller) -> Re
     if arguments.kind == "false_alarm" and picture is None:
         raise CommandError(f"verdict {arguments.seq} of line {arguments.line} has no picture to enrol: {missing}")
     name = f"verdict {arguments.seq}"
+    judged_by = dispatcher.history.payload(arguments.line, arguments.seq)["recipe"]
+    slot = line.recipes.slot(judged_by.get("number") or FIRST)  # before there were recipes it was the first one
+    if arguments.kind == "false_alarm":
+        dispatcher.recipes.load(slot)
 
     found: list[Enrolled] = []
-    with dispatcher.enrolment.changing(arguments.line):
+    with dispatcher.enrolment.changing(slot):
         if arguments.kind == "false_alarm" and picture is not None:
             found = dispatcher.enrolment.enrol(
-                arguments.line,
+                slot,
                 [(name, picture)],
                 who=caller.who,
                 note=arguments.note,
@@ -138,11 +147,11 @@ def _feedback(dispatcher: Dispatcher, arguments: Feedback, caller: Caller) -> Re
         "feedback": kept,
         "score": entry.score,
         "threshold": entry.threshold,
-        "threshold_now": dispatcher.line(arguments.line).recipe.threshold,
+        "threshold_now": line.recipes.judged_by(slot).threshold,
         "picture": picture is not None,
         "missing": missing,
         "pictures": [enrolled_part(enrolled) for enrolled in found],
-        "bank": dispatcher.line(arguments.line).recipe.bank.model_dump(),
+        "bank": line.recipes.judged_by(slot).bank.model_dump(),
     }, ()
 
 
@@ -157,19 +166,20 @@ def archived(dispatcher: Dispatcher, entry: Entry) -> tuple[Rgb | None, str | No
 
 
 def _export(dispatcher: Dispatcher, arguments: OfFolder, _caller: Caller) -> Result:
-    dispatcher.line(arguments.line)
-    shots = dispatcher.database.read(lambda tables: export_shots(tables.bank, arguments.line, arguments.folder))
+    key = dispatcher.recipe(arguments.line, arguments.recipe, retired=True).stored.key
+    shots = dispatcher.database.read(lambda tables: export_shots(tables.bank, key, arguments.folder))
     return {"shots": [shot.id for shot in shots]}, ()
 
 
 def _import(dispatcher: Dispatcher, arguments: OfFolder, caller: Caller) -> Result:
-    line = dispatcher.line(arguments.line)
-    shots = dispatcher.enrolment.import_folder(arguments.line, arguments.folder, caller.who)
-    return {"shots": [shot.id for shot in shots], "bank": line.recipe.bank.model_dump()}, ()
+    slot = dispatcher.ready(arguments.line, arguments.recipe)
+    shots = dispatcher.enrolment.import_folder(slot, arguments.folder, caller.who)
+    return {"shots": [shot.id for shot in shots], "bank": slot.ready.bank.model_dump()}, ()
 
 
 def _shot_part(shot: Shot) -> dict[str, Any]:
-    known = asdict(shot) | {"added_at": iso_ms(shot.added_at)}
+    line, number = recipe_of_key(shot.line)
+    known = asdict(shot) | {"line": line, "recipe": number, "added_at": iso_ms(shot.added_at)}
     return known | {"removed_at": iso_ms(shot.removed_at) if shot.removed_at else None}
 
 
@@ -178,7 +188,7 @@ SHOT_COMMANDS: dict[str, Command] = {
     "shots_show": Command(OfShot, _show_shot),
     "shots_remove": Command(OfShot, _remove, changes=True, limit_s=WORK_S),
     "shots_restore": Command(OfShot, _restore, changes=True, limit_s=WORK_S),
-    "shots_reembed": Command(OfLine, _reembed, changes=True, limit_s=ALL_S),
+    "shots_reembed": Command(OfRecipe, _reembed, changes=True, limit_s=ALL_S),
     "shots_export": Command(OfFolder, _export, limit_s=ALL_S),
     "shots_import": Command(OfFolder, _import, changes=True, limit_s=ALL_S),
     "threshold": Command(Threshold, _threshold, changes=True, limit_s=WORK_S),

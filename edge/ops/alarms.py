@@ -192,6 +192,12 @@ ALARMS = {
         "judging",
         "look at them (`alfa-edge review list`), or bring the borders nearer to each other (`alfa-edge review set`)",
     ),
+    "recipe": AlarmKind(
+        "fault",
+        "The recipe that the line is to judge by cannot be made ready.",
+        "judging",
+        "mend what the reason names, or set another one with `alfa-edge recipe set`",
+    ),
     "drift": AlarmKind(
         "warning",
         "The line has left what its calibration promised.",

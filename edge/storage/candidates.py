@@ -15,7 +15,7 @@ from edge.clock import iso_ms
 from edge.storage.verdict_tables import stamp
 
 MOST = 64
-"""Candidates that a line holds at a time."""
+"""Candidates that a recipe holds at a time."""
 LIFE = timedelta(days=7)
 """After which nobody takes a candidate any more."""
 
@@ -30,7 +30,7 @@ class Candidate:
 
     Attributes:
         id: Its number, which no other candidate ever has.
-        line: Whose shot it would be.
+        line: Key of the recipe whose shot it would be, as `edge.storage.recipe_tables.recipe_key` makes it.
         held_at: UTC.
         who: Who has shown it.
         source: Where the picture came from.
@@ -56,7 +56,7 @@ _COLUMNS = ", ".join(Candidate.__dataclass_fields__)
 
 
 class Candidates:
-    """The candidates of all lines; for the thread of the database's connection."""
+    """The candidates of all recipes, each under the recipe's key; for the thread of the database's connection."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -77,7 +77,7 @@ class Candidates:
         """Holds a picture (PNG, `size` is its height and width); one that is held already is held anew.
 
         Raises:
-            CandidateError: The line has no room for one more.
+            CandidateError: The recipe has no room for one more.
         """
         row: dict[str, Any] = {"line": line, "held_at": iso_ms(at), "who": who, "source": source, "note": note}
         row |= {"height": size[0], "width": size[1], "score": score, "flags": _json(flags), "picture": png}
@@ -88,19 +88,19 @@ class Candidates:
             tables.execute("DELETE FROM candidates WHERE line = ? AND sha256 = ?", [line, digest])
             if self.room(line) == 0:
                 raise CandidateError(
-                    f"line {line} holds {MOST} candidates: take or drop some (`alfa-edge shots take`, `shots drop`)"
+                    f"{MOST} candidates are held already: take or drop some (`alfa-edge shots take`, `shots drop`)"
                 )
             number = cast(Any, tables["candidates"]).insert(row | {"sha256": digest}).last_pk
             return self.get(int(number))
 
     def room(self, line: str) -> int:
-        """How many more the line may hold."""
+        """How many more the recipe may hold."""
         query = "SELECT count(*) AS held FROM candidates WHERE line = ?"
         (row,) = self._database.tables.query(query, [line])
         return max(0, MOST - int(row["held"]))
 
     def numbers(self, line: str, now: datetime) -> list[int]:
-        """Those of a line that are not too old, the oldest first."""
+        """Those of a recipe that are not too old, the oldest first."""
         query = "SELECT id FROM candidates WHERE line = ? AND held_at >= ? ORDER BY id"
         return [int(row["id"]) for row in self._database.tables.query(query, [line, iso_ms(now - LIFE)])]
 

@@ -19,6 +19,7 @@ from core.database.error import restore_remedy
 from core.database.files import is_there
 from core.files import remove_drafts, replacing
 from edge.clock import iso_ms
+from edge.settings_recipe import FIRST
 from edge.storage.facts import mark_copy
 from edge.storage.verdict_tables import FILE, stamp
 
@@ -164,24 +165,29 @@ class History:
         bank_revision: int,
         basis: str | None = None,
         tiles: str | None = None,
+        number: int = FIRST,
         kinds: Collection[str] = ("normal", "anomaly"),
     ) -> list[ScoredPart]:
         """The parts that this model judged by this pack and bank in these tiles, the oldest first.
 
-        `basis` is that of the recipe: what the model judged them by besides, such as windows and region.
+        `basis` is that of the recipe: what the model judged them by besides, such as windows and region; `number` is
+        the recipe's. Parts of before there were recipes are of the first one.
         """
         where, values = _where(line, since, until, kinds)
         rows = self._rows(
             f"SELECT seq, score, peak FROM verdicts WHERE {where} AND score IS NOT NULL AND peak IS NOT NULL"
             " AND fingerprint = ? AND pack_sha256 = ? AND bank_revision = ?"
             " AND json_extract(payload, '$.recipe.basis') IS ?"
-            " AND coalesce(json_extract(payload, '$.recipe.tiles'), '') = ? ORDER BY seq",
+            " AND coalesce(json_extract(payload, '$.recipe.tiles'), '') = ?"
+            " AND coalesce(json_extract(payload, '$.recipe.number'), ?) = ? ORDER BY seq",
             *values,
             fingerprint,
             pack_sha256,
             bank_revision,
             basis,
             tiles or "",
+            FIRST,
+            number,
         )
         return [ScoredPart(*row) for row in rows]
 

@@ -28,7 +28,7 @@ def test_what_is_said_of_borders_and_of_parts_that_wait(tmp_path: Path) -> None:
         "[lines.one]\npack = 'bottle'\n[lines.one.camera]\nsource = 'sim:bottle'\n"
     )
     with at_rest(tmp_path) as one:
-        one.enrolment.calibrate("one", [(score, score) for score in GOOD], 0.05, "good parts", "eva")
+        one.enrolment.calibrate(one.ready("one"), [(score, score) for score in GOOD], 0.05, "good parts", "eva")
         threshold = one.line("one").recipe.threshold
     judge(state)
     run = partial(typed, config)

@@ -137,11 +137,11 @@ def test_a_calibration_says_how_far_it_is_and_is_called_off(tmp_path: Path) -> N
 def test_shots_that_stand_out_are_named_by_their_number(tmp_path: Path) -> None:
     with at_rest(tmp_path) as one:
         pictures = [(str(number), render("bottle", 1, 5000 + number, 0.0).image) for number in range(4)]
-        one.enrolment.enrol("one", pictures, who="eva", note="")
+        one.enrolment.enrol(one.ready("one"), pictures, who="eva", note="")
         numbers = [shot["id"] for shot in done(one, "shots_list")["shots"]]
         found = done(one, "calibrate", rate=0.25)
         assert [part["shot"] for part in found["parts"]] == numbers
-        scores = [score for score, _ in one.enrolment.leave_one_out("one")]
+        scores = [score for score, _ in one.enrolment.leave_one_out(one.ready("one"))]
         assert [part["score"] for part in found["parts"]] == pytest.approx(scores)
         assert (found["outliers"], found["stretch"]) == (None, None)  # of four none stands out
 

@@ -68,7 +68,7 @@ def test_what_is_held_is_shown_and_taken_or_dropped(tmp_path: Path) -> None:
         assert np.array_equal(decode(pictures[0]), decode(picture(1)))
 
         assert refused(one, "shots_take", line="two", candidates=[first]) == (
-            f"line two holds no candidate {first}; it holds none"
+            f"recipe default of line two holds no candidate {first}; it holds none"
         )
         taken = done(one, "shots_take", line="one", candidates=[first])
         assert taken["bank"]["shots"] == 1
@@ -144,7 +144,7 @@ def test_the_threshold_of_a_line_that_nobody_calibrated_flags_no_part(tmp_path: 
         done(one, "enroll", picture(0), line="one")
         found = done(one, "enroll", picture(1), line="one")["pictures"][0]
         assert (found["shot"], found["flags"]) == (2, [])
-        one.enrolment.set_threshold("one", 0.0, "eva")
+        one.enrolment.set_threshold(one.ready("one"), 0.0, "eva")
         found = done(one, "enroll", picture(2), line="one")["pictures"][0]
         assert codes(found) == ["anomalous"]
         assert done(one, "shots_candidates", line="one")["threshold"] == 0.0
@@ -158,12 +158,12 @@ def test_a_line_holds_so_many_and_refuses_more_before_it_waits_for_parts(
     with at_rest(tmp_path) as one:
         LineOnFilm(one, lambda number: render("bottle", 1, 5000 + number, 0.0).image)
         message = refused(one, "enroll", line="one", shots=3)
-        assert "3 pictures, and line one has room for 2" in message
+        assert "3 pictures, and recipe default of line one has room for 2" in message
         found = done(one, "enroll", line="one", shots=2)["pictures"]
         assert [part["name"] for part in found] == ["line one, verdict 1", "line one, verdict 2"]
         assert [part["shot"] for part in found] == [None, None]  # nobody has seen them yet
         [kept] = done(one, "enroll", DARK, line="one")["pictures"]
-        assert "line one holds 2 candidates" in kept["not_held"]
+        assert "2 candidates are held already" in kept["not_held"]
         assert "room for 0" in refused(one, "suggest", line="one", parts=2, count=1)
 
 

@@ -35,7 +35,9 @@ def _few_windows(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def calibrated(dispatcher: Any, scores: list[float]) -> None:
     """The line's calibration is of these scores."""
-    dispatcher.enrolment.calibrate("one", [(score, score) for score in scores], 0.05, "good parts", "eva")
+    dispatcher.enrolment.calibrate(
+        dispatcher.ready("one"), [(score, score) for score in scores], 0.05, "good parts", "eva"
+    )
 
 
 def last(dispatcher: Any) -> LineCalibration:
@@ -78,7 +80,9 @@ def test_borders_are_shown_before_they_are_set_and_outlive_a_restart(tmp_path: P
         assert recipe.drift is not None
 
         picture = render("bottle", 1, 5000, 0.0).image
-        one.enrolment.enrol("one", [("a", picture)], who="eva", note="")  # the borders are of other scores now
+        one.enrolment.enrol(
+            one.ready("one"), [("a", picture)], who="eva", note=""
+        )  # the borders are of other scores now
         assert one.line("one").recipe.review_below is None
         assert one.line("one").recipe.wire.rejected_rate is None
         one.enrolment.remove(1, "eva")
