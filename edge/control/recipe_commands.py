@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, model_validator
 
 from core.packs.pack import is_path, list_packs, path_of
-from edge.control.arguments import NoArguments, OfLine, OfRecipe
+from edge.control.arguments import Folder, NoArguments, OfLine, OfRecipe
 from edge.control.calibrate_commands import calibration_part
-from edge.control.dispatcher import WORK_S, Caller, Command, CommandError, Dispatcher, Result, unless_kept
+from edge.control.dispatcher import ALL_S, WORK_S, Caller, Command, CommandError, Dispatcher, Result, unless_kept
 from edge.control.recipe_management import changed_settings
 from edge.messages import RecipeChoice
 from edge.settings_recipe import RecipeName, RecipeNumber, RecipeSettings
+from edge.storage.recipe_folder import read_recipe, write_recipe
 from edge.storage.recipe_tables import RecipeError
 
 if TYPE_CHECKING:
@@ -103,6 +105,28 @@ class CompareRecipes(OfRecipe):
     """Of the first; by default the newest, or with the same recipe the one before the newest."""
     other_revision: int | None = Field(default=None, ge=1)
     """Of the other; by default the newest."""
+
+
+class ExportRecipe(OfRecipe):
+    """Where a recipe is to be written."""
+
+    folder: Folder
+    """A new or empty one; the service writes it."""
+
+
+class ImportRecipe(OfLine):
+    """A folder that `recipe_export` wrote."""
+
+    folder: Folder
+    """The service reads it."""
+    name: RecipeName | None = None
+    """By default as the folder says."""
+    number: RecipeNumber | None = None
+    """By default as the folder says where that is free, else one above the largest."""
+    pack: str | None = Field(default=None, min_length=1, max_length=4096)
+    """Another pack, where that of the folder is a file that is not here."""
+    replace: bool = False
+    """Whether the line's recipe of that name may be changed."""
 
 
 def _list(dispatcher: Dispatcher, _arguments: NoArguments, _caller: Caller) -> Result:
@@ -257,6 +281,35 @@ def _diff(dispatcher: Dispatcher, arguments: CompareRecipes, _caller: Caller) ->
     return {"one": named_part(one), "two": named_part(two), "differences": differences(one.settings, two.settings)}, ()
 
 
+def _export(dispatcher: Dispatcher, arguments: ExportRecipe, _caller: Caller) -> Result:
+    stored = dispatcher.recipe(arguments.line, arguments.recipe, retired=True).stored
+    shots = dispatcher.database.read(
+        lambda tables: write_recipe(arguments.folder, stored, tables.bank, tables.calibration(stored.key))
+    )
+    return {"recipe": named_part(stored), "folder": str(arguments.folder), "shots": shots}, ()
+
+
+def _import(dispatcher: Dispatcher, arguments: ImportRecipe, caller: Caller) -> Result:
+    recipes = dispatcher.line(arguments.line).recipes
+    folder = read_recipe(arguments.folder)
+    if arguments.pack is not None:
+        folder = replace(folder, settings=changed_settings(folder.settings, rooted({"pack": arguments.pack})))
+    name = arguments.name or folder.name
+    taken = {slot.stored.name: slot for slot in recipes.slots}
+    numbers = {slot.stored.number for slot in recipes.slots}
+    if name in taken and not arguments.replace:
+        raise RecipeError(
+            f"line {arguments.line} has a recipe {name!r}; give the new one another --name, or change that one with "
+            "--replace"
+        )
+    before = taken[name].stored if name in taken else None
+    number = arguments.number or (None if folder.number in numbers else folder.number)
+    slot = dispatcher.recipes.take_folder(
+        arguments.line, folder, who=caller.who, name=name, number=number, replaced=taken.get(name)
+    )
+    return changed_part(before, slot.stored) | _judges_by(slot) | {"shots": slot.ready.bank.shots}, ()
+
+
 def rooted(changes: Mapping[str, Any]) -> Changes:
     """`changes` with the path of a pack file from the root, where one is named."""
     pack = changes.get("pack")
@@ -304,5 +357,7 @@ RECIPE_COMMANDS: dict[str, Command] = {
     "recipe_rename": Command(RenameRecipe, _rename, changes=True),
     "recipe_retire": Command(RetireRecipe, _retire, changes=True),
     "recipe_reset": Command(OfLine, _reset, changes=True, limit_s=WORK_S),
+    "recipe_export": Command(ExportRecipe, _export, limit_s=ALL_S),
+    "recipe_import": Command(ImportRecipe, _import, changes=True, limit_s=ALL_S),
     "recipe_diff": Command(CompareRecipes, _diff),
 }

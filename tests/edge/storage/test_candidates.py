@@ -65,7 +65,9 @@ def test_there_are_so_many_at_a_time_and_old_ones_make_room(tmp_path: Path, monk
         hold(held, b"one")
         second = hold(held, b"two", at=NOW + timedelta(days=1))
         assert held.room("one") == 0
-        with pytest.raises(CandidateError, match=r"2 candidates are held already: take or drop some \(`alfa-edge shots"):
+        with pytest.raises(
+            CandidateError, match=r"2 candidates are held already: take or drop some \(`alfa-edge shots"
+        ):
             hold(held, b"three")
         assert hold(held, b"two").id > second.id  # held anew, so that no room is needed
         late = NOW + LIFE + timedelta(hours=1)
