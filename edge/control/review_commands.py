@@ -89,6 +89,11 @@ def _set(dispatcher: Dispatcher, arguments: SetReview, caller: Caller) -> Result
         source = _in_words(borders)
         if borders.upper > 1:
             raise CommandError("good parts score 1, the most that any part can: no border is above them")
+        if borders.stopped_rate >= 1:
+            raise CommandError(
+                "all good parts score at or above the lower border, so that none would pass: ask for a higher "
+                "escape_rate, or enrol more good parts that differ"
+            )
         if arguments.sure:
             changed = replace(
                 kept,
