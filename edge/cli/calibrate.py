@@ -6,9 +6,9 @@ from datetime import datetime
 from typing import Annotated, Any, Optional
 
 import typer
-from rich.table import Table
 
 from edge.cli.ask import WORK_S, ConfigFile, Json, Line, Recipe, Wait, ask_service, out
+from edge.cli.table import Table, number
 from edge.cli.terminal import show_json
 from edge.cli.when import parse_when
 
@@ -104,7 +104,7 @@ def _kind(found: dict[str, Any]) -> str:
 def _say_parts(line: str, found: dict[str, Any]) -> None:
     """Lists the parts, the highest first; of many only the highest."""
     kind, parts = _kind(found), sorted(found["parts"], key=lambda part: -part["score"])
-    table = Table("shot" if kind == "shot" else "verdict", "score")
+    table = Table(number("shot" if kind == "shot" else "verdict"), number("score"))
     for part in parts[:_LISTED]:
         table.add_row(str(part[kind]), f"{part['score']:.4f}")
     out.print(table)

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
 from core.printable import shown
 from edge.cli.ask import WORK_S, ConfigFile, Json, Line, Recipe, Wait, Yes, ask_service, out, say_smallest
 from edge.cli.explained import explained
 from edge.cli.shots import shots_app
+from edge.cli.table import Column, Table, lines, number
 from edge.cli.terminal import show_json
 
 Numbers = Annotated[list[int] | None, typer.Argument(metavar="[CANDIDATE]...", help="Their numbers.")]
@@ -67,10 +67,16 @@ def shots_candidates(
     if as_json:
         show_json(found)
         return
-    table = Table("candidate", "score", "size", "source", "flags")
+    table = Table(
+        number("candidate"),
+        number("score", 8),
+        Column("size", 2),
+        Column("source", 6, wraps=True),
+        Column("flags", 7, wraps=True),
+    )
     for held in found["candidates"]:
         score = "" if held["score"] is None else f"{held['score']:.4f}"
-        flags = "\n".join(f"{flag['code']}: {flag['message']}" for flag in held["flags"])
+        flags = lines(*(f"{flag['code']}: {flag['message']}" for flag in held["flags"]))
         table.add_row(str(held["candidate"]), score, f"{held['width']} x {held['height']}", held["name"], flags)
     out.print(table)
     if found["threshold"] is not None:
@@ -108,12 +114,12 @@ def shots_drop(
 
 def write_candidates(config: Path, line: str, numbers: list[int], folder: Path) -> None:
     """Writes the pictures of candidates into a folder, as `<line>-candidate-<number>.png`."""
-    for number in numbers:
+    for candidate in numbers:
         pictures: list[bytes] = []
-        ask_service(config, "shots_candidate", {"candidate": number}, received=pictures)
+        ask_service(config, "shots_candidate", {"candidate": candidate}, received=pictures)
         with explained():
             folder.mkdir(parents=True, exist_ok=True)
-            (folder / f"{line}-candidate-{number}.png").write_bytes(pictures[0])
+            (folder / f"{line}-candidate-{candidate}.png").write_bytes(pictures[0])
 
 
 def _say(line: str, found: dict[str, Any], as_json: bool, asked_to_hold: bool = False) -> None:

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
-from rich.table import Table
 from rich.text import Text
 
 from core.printable import shown
 from edge.cli.ask import ConfigFile, Json, Line
 from edge.cli.explained import explained
+from edge.cli.table import Column, Table, number
 from edge.cli.terminal import Terminal, show_json, styled
-from edge.cli.when import parse_when
+from edge.cli.when import local, parse_when
 from edge.settings import state_dir
 from edge.settings_file import load_settings
 
@@ -88,14 +88,20 @@ def history(
 
 
 def _table(found: list[Entry]) -> Table:
-    table = Table("issued", "seq", "part", "verdict")
-    for name in ("score", "threshold", "ms"):
-        table.add_column(name, justify="right")
+    table = Table(
+        Column("issued"),
+        number("seq", 9),
+        Column("part", 7, wraps=True),
+        Column("verdict", 8, wraps=True),
+        number("score", 6),
+        number("threshold", 3),
+        number("took", 2),
+    )
     for entry in found:
         code = f" {entry.error_code}" if entry.error_code else ""
         what = Text.assemble(styled(entry.verdict, _COLOURS[entry.verdict]), shown(code))
         score = "" if entry.score is None else f"{entry.score:.4f}"
-        took = "" if entry.total_ms is None else f"{entry.total_ms:.0f}"
-        issued = entry.issued_at.astimezone().isoformat(" ", timespec="seconds")
-        table.add_row(issued, str(entry.seq), entry.part_id or "", what, score, f"{entry.threshold:.4f}", took)
+        took = "" if entry.total_ms is None else f"{entry.total_ms:.0f} ms"
+        threshold = f"{entry.threshold:.4f}"
+        table.add_row(local(entry.issued_at), str(entry.seq), entry.part_id or "", what, score, threshold, took)
     return table

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from core.printable import shown
 from edge.cli.ask import WORK_S, ConfigFile, Json, Line, Recipe, Wait, ask_service, out, say_smallest
 from edge.cli.candidates import say_picture, write_candidates
 from edge.cli.explained import explained
+from edge.cli.table import Table, number
 from edge.cli.terminal import show_json
 
 
@@ -78,7 +78,7 @@ def suggest(
     if as_json:
         show_json(found)
         return
-    table = Table("candidate", "seq", "score", "unlike the others")
+    table = Table(*map(number, ("candidate", "seq", "score", "unlike the others")))
     for part in found["suggested"]:
         table.add_row(str(part["candidate"]), str(part["seq"]), f"{part['score']:.4f}", f"{part['unlike']:.4f}")
     out.print(table)

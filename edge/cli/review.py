@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
 from edge.cli.ask import ALL_S, WORK_S, ConfigFile, Json, Line, Recipe, ask_service, out
 from edge.cli.candidates import say_picture
 from edge.cli.explained import explained
+from edge.cli.table import Column, Table, number
 from edge.cli.terminal import show_json
+from edge.cli.when import local
 
 review_app = typer.Typer(help="Parts that a person looks at.", no_args_is_help=True)
 
@@ -91,10 +92,12 @@ def review_list(
     if as_json:
         show_json(found)
         return
-    table = Table("verdict", "issued", "part", "score", "borders")
+    table = Table(number("verdict"), Column("issued", 5), Column("part", 6, wraps=True), number("score", 8), "borders")
     for part in found["parts"]:
         borders = f"{part['threshold']:.4f} to {part['review_below']:.4f}"
-        table.add_row(str(part["seq"]), part["issued_at"], part["part_id"] or "", f"{part['score']:.4f}", borders)
+        table.add_row(
+            str(part["seq"]), local(part["issued_at"]), part["part_id"] or "", f"{part['score']:.4f}", borders
+        )
     out.print(table)
     out.print(f"line {line}: {found['waiting']} wait for review")
 

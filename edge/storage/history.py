@@ -18,6 +18,7 @@ from core.database.database import Database, DatabaseError
 from core.database.error import restore_remedy
 from core.database.files import is_there
 from core.files import remove_drafts, replacing
+from core.remedy import extra
 from edge.clock import iso_ms
 from edge.settings_recipe import FIRST
 from edge.storage.facts import mark_copy
@@ -323,7 +324,7 @@ def _parquet(draft: Path) -> Iterator[Write]:
     try:
         arrow, parquet = importlib.import_module("pyarrow"), importlib.import_module("pyarrow.parquet")
     except ImportError as error:
-        raise ExportError("Parquet needs pyarrow: pip install 'alfa-edge[parquet]'; or name a .csv file") from error
+        raise ExportError(f"Parquet needs pyarrow: {extra('parquet')}; or name a .csv file") from error
     kinds = {"int": arrow.int64(), "bool": arrow.bool_(), "datetime": arrow.timestamp("ms", tz="UTC")}
     kinds |= {"float": arrow.float64(), "str": arrow.string()}
     schema = arrow.schema([(one.name, kinds[str(one.type).partition(" ")[0]]) for one in fields(Entry)])
