@@ -171,9 +171,23 @@ def audit(
     if as_json:
         show_json(found)
         return
-    table = Table("at", "who", "command", "arguments", "outcome")
+    table = Table("at", "who", "command", "what changed", "arguments", "outcome")
     for entry in found["entries"]:
         who = entry["who"] if entry["claimed"] is None else f"{entry['who']} (says {entry['claimed']})"
-        table.add_row(entry["at"], who, entry["command"], entry["arguments"], entry["outcome"])
+        changed = _changed(entry["before"], entry["after"])
+        table.add_row(entry["at"], who, entry["command"], changed, entry["arguments"], entry["outcome"])
     table.columns[0].overflow = "fold"  # a time that is cut says nothing
     out.print(table)
+
+
+def _changed(before: dict[str, Any] | None, after: dict[str, Any] | None) -> str:
+    """`threshold 0.5 -> 0.62`; empty where nothing did, or where it was not kept."""
+    if before is None or after is None:
+        return ""
+    return "; ".join(f"{name} {_value(before[name])} -> {_value(after[name])}" for name in before)
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4f}"
+    return "-" if value is None else str(value)

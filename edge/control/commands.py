@@ -11,8 +11,10 @@ from core.database.database import DatabaseError
 from core.image import encode_png
 from core.packs.pack import is_path, list_packs, path_of
 from edge.control.arguments import Arguments, Folder, Moment, NoArguments, OfLine
+from edge.control.changes import State
 from edge.control.command_queue import LIMIT_S
-from edge.control.dispatcher import ALL_S, WORK_S, Caller, Command, CommandError, Dispatcher, Result
+from edge.control.dispatcher import ALL_S, WORK_S, Caller, Command, CommandError, Dispatcher, Result, of_line
+from edge.control.feedback_commands import FEEDBACK_COMMANDS
 from edge.control.learn_commands import LEARN_COMMANDS
 from edge.control.next_parts import next_parts
 from edge.control.shot_commands import SHOT_COMMANDS, score_and_peak
@@ -158,6 +160,12 @@ def _change_pack(dispatcher: Dispatcher, name: str, pack: str | None) -> Result:
     return {"recipe": recipe.wire.model_dump(mode="json"), "threshold": recipe.threshold} | _unless(kept), ()
 
 
+def _settings_of(dispatcher: Dispatcher, arguments: OfLine) -> State:
+    """What is kept of a line that may not be configured."""
+    name = arguments.line
+    return dispatcher.database.run(lambda tables: {"paused": tables.paused(name), "pack": tables.pack(name)})
+
+
 def _forget_line(dispatcher: Dispatcher, arguments: OfLine, _caller: Caller) -> Result:
     name = line_name(arguments.line)
     if name in dispatcher.lines:
@@ -198,14 +206,15 @@ COMMANDS: dict[str, Command] = {
     "status": Command(NoArguments, _status, machines=True, quick=True),
     "snapshot": Command(OfLine, _snapshot),
     "trigger": Command(Trigger, _trigger, limit_s=WORK_S + LIMIT_S),
-    "pause": Command(OfLine, _pause, changes=True, machines=True, quick=True),
-    "resume": Command(OfLine, _resume, changes=True, machines=True, quick=True),
+    "pause": Command(OfLine, _pause, changes=True, state=of_line, machines=True, quick=True),
+    "resume": Command(OfLine, _resume, changes=True, state=of_line, machines=True, quick=True),
     "recipe_list": Command(NoArguments, _recipes, machines=True, quick=True),
-    "recipe_set": Command(SetRecipe, _set_recipe, changes=True, machines=True, limit_s=WORK_S),
-    "recipe_reset": Command(OfLine, _reset_recipe, changes=True, limit_s=WORK_S),
-    "line_forget": Command(OfLine, _forget_line, changes=True),
+    "recipe_set": Command(SetRecipe, _set_recipe, changes=True, state=of_line, machines=True, limit_s=WORK_S),
+    "recipe_reset": Command(OfLine, _reset_recipe, changes=True, state=of_line, limit_s=WORK_S),
+    "line_forget": Command(OfLine, _forget_line, changes=True, state=_settings_of),
     **SHOT_COMMANDS,
     **LEARN_COMMANDS,
+    **FEEDBACK_COMMANDS,
     "history": Command(ReadHistory, _history),
     "audit": Command(Audit, _audit),
     "backup": Command(Backup, _backup, changes=True, limit_s=ALL_S),

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from core.image import encode_png
 from edge.control.arguments import Names, OfLine
-from edge.control.dispatcher import WORK_S, Caller, Command, Dispatcher, Result
+from edge.control.dispatcher import WORK_S, Caller, Command, Dispatcher, Result, of_line
 from edge.control.enrolment import Enrolled
 from edge.control.kept_pictures import KeptPictures
 from edge.control.next_parts import next_parts
@@ -123,6 +123,6 @@ def _suggest(dispatcher: Dispatcher, arguments: Suggest, caller: Caller) -> Resu
 
 
 LEARN_COMMANDS: dict[str, Command] = {
-    "learn": Command(Learn, _learn, changes=True, limit_s=WORK_S),
-    "suggest": Command(Suggest, _suggest, changes=True, limit_s=WORK_S),
+    "learn": Command(Learn, _learn, changes=True, state=of_line, limit_s=WORK_S),
+    "suggest": Command(Suggest, _suggest, changes=True, state=of_line, limit_s=WORK_S),
 }

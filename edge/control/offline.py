@@ -30,6 +30,7 @@ class LineAtRest:
     def __init__(self, name: str, recipe: LoadedRecipe, seq: int) -> None:
         self.seq = seq
         self.recipe = recipe
+        self.paused: str | None = None
         self._name = name
 
     def change_recipe(self, recipe: LoadedRecipe) -> None:

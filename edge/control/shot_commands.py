@@ -1,11 +1,11 @@
-"""Commands about normal shots, and the thresholds and feedback that come of them."""
+"""Commands about normal shots, and the thresholds that come of them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
@@ -15,17 +15,16 @@ from core.calibration import Promise, promise
 from core.image import Rgb, decode, encode_png
 from edge.clock import iso_ms, utc_now
 from edge.control.arguments import Arguments, Folder, Moment, Names, Number, OfLine
-from edge.control.dispatcher import ALL_S, WORK_S, Caller, Command, CommandError, Dispatcher, Result
+from edge.control.changes import State, line_state
+from edge.control.dispatcher import ALL_S, WORK_S, Caller, Command, CommandError, Dispatcher, Result, of_line
 from edge.control.enrolment import Enrolled
 from edge.control.kept_pictures import KeptPictures
 from edge.control.next_parts import next_parts
-from edge.storage.retention import ArchiveError
 from edge.storage.settings_database import LineCalibration
 
 if TYPE_CHECKING:
     from core.bank.memory_bank import Shot
     from edge.inspection.recipe import Seen
-    from edge.storage.history import Entry
 
 
 class OfShot(Arguments):
@@ -88,19 +87,6 @@ class Threshold(OfLine):
     """A part whose score is at or above it is anomalous."""
 
 
-class Feedback(OfLine):
-    """What a verdict was really about."""
-
-    seq: Number
-    """The verdict's number."""
-    kind: Literal["false_alarm", "missed"]
-    """`false_alarm`: the part was good, its picture is enrolled; `missed`: it was defective, evidence is kept."""
-    note: str = Field(default="", max_length=500)
-    """What there is to say of it."""
-    sure: bool = False
-    """Enrol the picture even if it is flagged as blurred, badly exposed or a near-duplicate."""
-
-
 def _enrol(dispatcher: Dispatcher, arguments: Enrol, caller: Caller) -> Result:
     line = dispatcher.line(arguments.line)
     if bool(arguments.shots) == bool(caller.blobs):
@@ -148,6 +134,13 @@ def _show_shot(dispatcher: Dispatcher, arguments: OfShot, _caller: Caller) -> Re
         lambda tables: (tables.bank.shot(arguments.shot), tables.bank.image(arguments.shot))
     )
     return {"shot": _shot_part(shot)}, [encode_png(image, {})]
+
+
+def _of_shot(dispatcher: Dispatcher, arguments: OfShot) -> State:
+    """The `state` of a command that changes a shot."""
+    shot = dispatcher.database.run(lambda tables: tables.bank.shot(arguments.shot))
+    of_its_line = line_state(dispatcher.lines[shot.line]) if shot.line in dispatcher.lines else {}
+    return {"active": shot.active} | of_its_line
 
 
 def _remove(dispatcher: Dispatcher, arguments: OfShot, caller: Caller) -> Result:
@@ -237,66 +230,6 @@ def _from_history(
     return scores, f"parts of the history {stretch}, declared good"
 
 
-def _feedback(dispatcher: Dispatcher, arguments: Feedback, caller: Caller) -> Result:
-    dispatcher.line(arguments.line)
-    entry = dispatcher.history.entry(arguments.line, arguments.seq)
-    if entry.score is None:
-        raise CommandError(f"verdict {arguments.seq} of line {arguments.line} is an error: nothing was judged")
-    if arguments.kind == "false_alarm" and entry.verdict != "anomaly":
-        raise CommandError(f"verdict {arguments.seq} of line {arguments.line} is {entry.verdict}, no alarm")
-    if arguments.kind == "missed" and entry.verdict != "normal":
-        raise CommandError(f"verdict {arguments.seq} of line {arguments.line} is {entry.verdict}: it missed nothing")
-    picture, missing = _archived(dispatcher, entry)
-    if arguments.kind == "false_alarm" and picture is None:
-        raise CommandError(f"verdict {arguments.seq} of line {arguments.line} has no picture to enrol: {missing}")
-    name = f"verdict {arguments.seq}"
-
-    found: list[Enrolled] = []
-    with dispatcher.enrolment.changing(arguments.line):
-        if arguments.kind == "false_alarm" and picture is not None:
-            found = dispatcher.enrolment.enrol(
-                arguments.line,
-                [(name, picture)],
-                who=caller.who,
-                note=arguments.note,
-                sure=arguments.sure,
-                accepted={"anomalous"},  # that it looks so is what the feedback is about
-            )
-        shot = next((enrolled.shot.id for enrolled in found if enrolled.shot is not None), None)
-        png = encode_png(picture, {}) if arguments.kind == "missed" and picture is not None else None
-        kept = dispatcher.database.run(
-            lambda tables: tables.feed_back(
-                arguments.line,
-                arguments.seq,
-                arguments.kind,
-                who=caller.who,
-                note=arguments.note,
-                shot=shot,
-                picture=png,
-            )
-        )
-    return {
-        "feedback": kept,
-        "score": entry.score,
-        "threshold": entry.threshold,
-        "threshold_now": dispatcher.line(arguments.line).recipe.threshold,
-        "picture": picture is not None,
-        "missing": missing,
-        "pictures": [enrolled_part(enrolled) for enrolled in found],
-        "bank": dispatcher.line(arguments.line).recipe.bank.model_dump(),
-    }, ()
-
-
-def _archived(dispatcher: Dispatcher, entry: Entry) -> tuple[Rgb | None, str | None]:
-    """A verdict's picture; or none, and why."""
-    if entry.archive is None:
-        return None, "it was not archived; archive.dir and archive.ok_every say what is"
-    try:
-        return dispatcher.archive.picture(entry.archive), None
-    except ArchiveError as error:
-        return None, str(error)
-
-
 def _export(dispatcher: Dispatcher, arguments: OfFolder, _caller: Caller) -> Result:
     dispatcher.line(arguments.line)
     shots = dispatcher.database.read(lambda tables: export_shots(tables.bank, arguments.line, arguments.folder))
@@ -331,15 +264,14 @@ def _shot_part(shot: Shot) -> dict[str, Any]:
 
 
 SHOT_COMMANDS: dict[str, Command] = {
-    "enroll": Command(Enrol, _enrol, changes=True, limit_s=WORK_S),
+    "enroll": Command(Enrol, _enrol, changes=True, state=of_line, limit_s=WORK_S),
     "shots_list": Command(ListShots, _shots),
     "shots_show": Command(OfShot, _show_shot),
-    "shots_remove": Command(OfShot, _remove, changes=True, limit_s=WORK_S),
-    "shots_restore": Command(OfShot, _restore, changes=True, limit_s=WORK_S),
-    "shots_reembed": Command(OfLine, _reembed, changes=True, limit_s=ALL_S),
+    "shots_remove": Command(OfShot, _remove, changes=True, state=_of_shot, limit_s=WORK_S),
+    "shots_restore": Command(OfShot, _restore, changes=True, state=_of_shot, limit_s=WORK_S),
+    "shots_reembed": Command(OfLine, _reembed, changes=True, state=of_line, limit_s=ALL_S),
     "shots_export": Command(OfFolder, _export, limit_s=ALL_S),
-    "shots_import": Command(OfFolder, _import, changes=True, limit_s=ALL_S),
-    "calibrate": Command(Calibrate, _calibrate, changes=True, limit_s=WORK_S),
-    "threshold": Command(Threshold, _threshold, changes=True, limit_s=WORK_S),
-    "feedback": Command(Feedback, _feedback, changes=True, limit_s=WORK_S),
+    "shots_import": Command(OfFolder, _import, changes=True, state=of_line, limit_s=ALL_S),
+    "calibrate": Command(Calibrate, _calibrate, changes=True, state=of_line, limit_s=WORK_S),
+    "threshold": Command(Threshold, _threshold, changes=True, state=of_line, limit_s=WORK_S),
 }

@@ -194,11 +194,30 @@ class SettingsTables:
         with self.database.transaction():
             self.database.tables.execute("DELETE FROM line_settings WHERE line = ?", [line])
 
-    def note(self, who: str, command: str, arguments: dict[str, Any], outcome: str, claimed: str | None = None) -> None:
-        """Writes to the audit who asked for what, and what came of it; `claimed`: who they said they were."""
+    def note(
+        self,
+        who: str,
+        command: str,
+        arguments: dict[str, Any],
+        outcome: str,
+        claimed: str | None = None,
+        states: tuple[dict[str, Any] | None, dict[str, Any] | None] = (None, None),
+    ) -> None:
+        """Writes to the audit who asked for what, and what came of it.
+
+        Args:
+            who: By the kernel.
+            command, arguments: As asked.
+            outcome: In words.
+            claimed: Who they said they were.
+            states: What it changed, before and after; None where that is not known.
+        """
         row = {"at": iso_ms(utc_now()), "who": who, "claimed": claimed, "command": command, "outcome": outcome}
+        before, after = (None if state is None else json.dumps(state) for state in states)
         with self.database.transaction():
-            self._insert("audit", row | {"arguments": json.dumps(arguments, sort_keys=True)})
+            self._insert(
+                "audit", row | {"arguments": json.dumps(arguments, sort_keys=True), "before": before, "after": after}
+            )
 
     def feed_back(
         self, line: str, seq: int, kind: str, *, who: str, note: str, shot: int | None, picture: bytes | None
@@ -213,8 +232,12 @@ class SettingsTables:
             return self._insert("feedback", row | {"shot": shot, "picture": picture})
 
     def audit(self, count: int) -> list[dict[str, Any]]:
-        """The last entries of the audit, the newest first."""
-        return list(self.database.tables.query("SELECT * FROM audit ORDER BY id DESC LIMIT ?", [count]))
+        """The last entries of the audit, the newest first; `before` and `after` have what changed, by name."""
+        entries = list(self.database.tables.query("SELECT * FROM audit ORDER BY id DESC LIMIT ?", [count]))
+        return [entry | {name: self._state(entry[name]) for name in ("before", "after")} for entry in entries]
+
+    def _state(self, text: str | None) -> dict[str, Any] | None:
+        return None if text is None else self._parsed(text, dict)
 
     def _parsed(self, text: str, parse: Callable[[Any], T]) -> T:
         """What JSON of the database says.
