@@ -1,4 +1,4 @@
-"""`alfa-edge enroll | shots | calibrate | threshold | feedback`: normal shots, and what comes of them."""
+"""`alfa-edge enroll | shots | calibrate | threshold`: normal shots, and what comes of them."""
 
 from __future__ import annotations
 
@@ -179,32 +179,3 @@ def threshold(
     """Set a line's threshold by hand; it promises nothing."""
     kept = ask_service(config, "threshold", {"line": line, "threshold": value})["calibration"]
     out.print(f"line {line}: threshold {kept['threshold']:.4f}, {kept['source']}", soft_wrap=True)
-
-
-def feedback(
-    config: ConfigFile,
-    line: Line,
-    seq: Annotated[int, typer.Argument(min=1, help="The verdict's number.")],
-    false_alarm: Annotated[bool, typer.Option("--false-alarm", help="The part was good: enrol its picture.")] = False,
-    missed: Annotated[bool, typer.Option("--missed", help="The part was defective: keep it as evidence.")] = False,
-    note: Annotated[str, typer.Option(help="What there is to say of it.")] = "",
-    yes: Annotated[bool, typer.Option("--yes", help="Enrol the picture also if it is flagged.")] = False,
-) -> None:
-    """Say that a verdict was wrong. Exit code 1 when a false alarm's picture was not enrolled."""
-    if false_alarm == missed:
-        raise typer.BadParameter("say --false-alarm or --missed")
-    kind = "false_alarm" if false_alarm else "missed"
-    arguments = {"line": line, "seq": seq, "kind": kind, "note": note, "sure": yes}
-    found = ask_service(config, "feedback", arguments)
-    score = f"score {found['score']:.4f}, threshold {found['threshold']:.4f} then, {found['threshold_now']:.4f} now"
-    if missed:
-        evidence = "its picture is kept" if found["picture"] else f"without its picture: {found['missing']}"
-        out.print(f"verdict {seq} of line {line}: missed; {score}; {evidence}", soft_wrap=True)
-        return
-    (picture,) = found["pictures"]
-    flags = "; ".join(f"{flag['code']}: {flag['message']}" for flag in picture["flags"])
-    what = f"shot {picture['shot']}" if picture["shot"] else f"not enrolled ({flags}); --yes enrols it"
-    colour = None if picture["shot"] else "yellow"
-    out.print(f"verdict {seq} of line {line}: false alarm; {score}; {what}", style=colour, soft_wrap=True)
-    if picture["shot"] is None:
-        raise typer.Exit(1)

@@ -2,82 +2,118 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from core.image import Rgb, encode_png
-from edge.control.arguments import Number, OfLine
-from edge.control.dispatcher import WORK_S, Caller, Command, CommandError, Dispatcher, Result
+from core.image import Rgb, decode, encode_png
+from core.proposal import propose
+from edge.control.arguments import Moment, Number, OfLine
+from edge.control.changes import State
+from edge.control.dispatcher import WORK_S, Caller, Command, CommandError, Dispatcher, Result, of_line
 from edge.control.enrolment import Enrolled
-from edge.control.shot_commands import enrolled_part
+from edge.control.shot_commands import enrolled_part, scored_as_now
+from edge.storage.feedback import FeedbackLog, Kind
 from edge.storage.retention import ArchiveError
 
 if TYPE_CHECKING:
     from edge.storage.history import Entry
 
 
-class Feedback(OfLine):
-    """What a verdict was really about."""
+class GiveFeedback(OfLine):
+    """What a part really was."""
 
     seq: Number
     """The verdict's number."""
-    kind: Literal["false_alarm", "missed"]
-    """`false_alarm`: the part was good, its picture is enrolled; `missed`: it was defective, evidence is kept."""
+    kind: Literal["false_alarm", "missed", "right"]
+    """`false_alarm`: the part was good, its picture is enrolled; `missed`: it was defective; `right`: the verdict was
+    right. Of what is not enrolled the picture is kept as evidence."""
     note: str = Field(default="", max_length=500)
     """What there is to say of it."""
+    enrol: bool = True
+    """Whether the picture of a false alarm becomes a shot."""
     sure: bool = False
     """Enrol the picture even if it is flagged as blurred, badly exposed or a near-duplicate."""
 
 
-def _feedback(dispatcher: Dispatcher, arguments: Feedback, caller: Caller) -> Result:
-    dispatcher.line(arguments.line)
-    entry = dispatcher.history.entry(arguments.line, arguments.seq)
-    if entry.score is None:
-        raise CommandError(f"verdict {arguments.seq} of line {arguments.line} is an error: nothing was judged")
-    if arguments.kind == "false_alarm" and entry.verdict != "anomaly":
-        raise CommandError(f"verdict {arguments.seq} of line {arguments.line} is {entry.verdict}, no alarm")
-    if arguments.kind == "missed" and entry.verdict != "normal":
-        raise CommandError(f"verdict {arguments.seq} of line {arguments.line} is {entry.verdict}: it missed nothing")
-    picture, missing = _archived(dispatcher, entry)
-    if arguments.kind == "false_alarm" and picture is None:
-        raise CommandError(f"verdict {arguments.seq} of line {arguments.line} has no picture to enrol: {missing}")
-    name = f"verdict {arguments.seq}"
+class ProposeThreshold(OfLine):
+    """A threshold that the feedback speaks for. It is not set."""
 
-    found: list[Enrolled] = []
-    with dispatcher.enrolment.changing(arguments.line):
-        if arguments.kind == "false_alarm" and picture is not None:
-            found = dispatcher.enrolment.enrol(
-                arguments.line,
-                [(name, picture)],
+    rate: float = Field(default=0.05, gt=0, lt=1)
+    """The false-alarm rate that it is to promise."""
+    escapes: float | None = Field(default=None, gt=0, lt=1)
+    """The share of defects like the known ones that may escape; without it that is only said."""
+    since: Moment | None = None
+    """From the parts of the history since then; without it, from all."""
+    until: Moment | None = None
+    """And until then; without it, until now."""
+
+
+def _said(dispatcher: Dispatcher, arguments: GiveFeedback) -> State:
+    """The `state` of feedback: what was said of the part, and the line's shots."""
+    kind = dispatcher.database.run(lambda tables: tables.feedback_kind(arguments.line, arguments.seq))
+    return {"feedback": kind} | of_line(dispatcher, arguments)
+
+
+def _feedback(dispatcher: Dispatcher, arguments: GiveFeedback, caller: Caller) -> Result:
+    name, seq = arguments.line, arguments.seq
+    line = dispatcher.line(name)
+    entry = dispatcher.history.entry(name, seq)
+    kind = _kind(entry, arguments)
+    enrols = kind == "false_alarm" and arguments.enrol
+    picture, missing = _archived(dispatcher, entry)
+    if enrols and picture is None:
+        raise CommandError(
+            f"verdict {seq} of line {name} has no picture to enrol: {missing}; it can be said without (--no-enrol)"
+        )
+    enrolled: list[Enrolled] = []
+    with dispatcher.enrolment.changing(name):
+        if enrols and picture is not None:
+            enrolled = dispatcher.enrolment.enrol(
+                name,
+                [(f"verdict {seq}", picture)],
                 who=caller.who,
                 note=arguments.note,
                 sure=arguments.sure,
                 accepted={"anomalous"},  # that it looks so is what the feedback is about
             )
-        shot = next((enrolled.shot.id for enrolled in found if enrolled.shot is not None), None)
-        png = encode_png(picture, {}) if arguments.kind == "missed" and picture is not None else None
+        shot = next((one.shot.id for one in enrolled if one.shot is not None), None)
+        png = encode_png(picture, {}) if shot is None and picture is not None else None
         kept = dispatcher.database.run(
             lambda tables: tables.feed_back(
-                arguments.line,
-                arguments.seq,
-                arguments.kind,
-                who=caller.who,
-                note=arguments.note,
-                shot=shot,
-                picture=png,
+                name, seq, kind, who=caller.who, note=arguments.note, shot=shot, picture=png
             )
         )
     return {
         "feedback": kept,
+        "kind": kind,
         "score": entry.score,
         "threshold": entry.threshold,
-        "threshold_now": dispatcher.line(arguments.line).recipe.threshold,
+        "threshold_now": line.recipe.threshold,
         "picture": picture is not None,
         "missing": missing,
-        "pictures": [enrolled_part(enrolled) for enrolled in found],
-        "bank": dispatcher.line(arguments.line).recipe.bank.model_dump(),
+        "pictures": [enrolled_part(one) for one in enrolled],
+        "bank": line.recipe.bank.model_dump(),
     }, ()
+
+
+def _kind(entry: Entry, arguments: GiveFeedback) -> Kind:
+    """What is said of the part.
+
+    Raises:
+        CommandError: that cannot be said of its verdict.
+    """
+    verdict = f"verdict {entry.seq} of line {entry.line}"
+    if entry.score is None:
+        raise CommandError(f"{verdict} is an error: nothing was judged")
+    if arguments.kind == "right":
+        return "true_alarm" if entry.verdict == "anomaly" else "true_normal"
+    if arguments.kind == "false_alarm" and entry.verdict != "anomaly":
+        raise CommandError(f"{verdict} is {entry.verdict}, no alarm")
+    if arguments.kind == "missed" and entry.verdict != "normal":
+        raise CommandError(f"{verdict} is {entry.verdict}: it missed nothing")
+    return arguments.kind
 
 
 def _archived(dispatcher: Dispatcher, entry: Entry) -> tuple[Rgb | None, str | None]:
@@ -90,6 +126,35 @@ def _archived(dispatcher: Dispatcher, entry: Entry) -> tuple[Rgb | None, str | N
         return None, str(error)
 
 
+def _propose(dispatcher: Dispatcher, arguments: ProposeThreshold, _caller: Caller) -> Result:
+    name = arguments.line
+    line, recipe = dispatcher.line(name), dispatcher.line(name).recipe
+    log = FeedbackLog(dispatcher.database.folder)
+    known = [entry for entry in log.of(name).values() if entry.defective]
+    scored = scored_as_now(dispatcher, name, arguments.since, arguments.until)
+    not_good = {entry.seq for entry in known}
+    good = [score for seq, (score, _) in scored.items() if seq not in not_good]
+    if not good:
+        message = f"line {name} judged no part with the model, pack, shots and tiles of now; let it judge some"
+        raise CommandError(message)
+    defective, again = [], 0
+    for entry in known:
+        if entry.seq in scored:
+            defective.append(scored[entry.seq][0])
+        elif (png := log.picture(name, entry.seq)) is not None:  # other shots or another pack gave another score
+            defective.append(dispatcher.enrolment.score(decode(png, f"verdict {entry.seq}"), recipe)[0])
+            again += 1
+    proposal = propose(good, defective, line.recipe.threshold, arguments.rate, arguments.escapes)
+    return asdict(proposal) | {
+        "agrees": proposal.agrees,
+        "parts": len(good),
+        "defective": len(defective),
+        "scored_again": again,
+        "without_picture": len(known) - len(defective),
+    }, ()
+
+
 FEEDBACK_COMMANDS: dict[str, Command] = {
-    "feedback": Command(Feedback, _feedback, changes=True, limit_s=WORK_S),
+    "feedback": Command(GiveFeedback, _feedback, changes=True, state=_said, limit_s=WORK_S),
+    "threshold_propose": Command(ProposeThreshold, _propose, limit_s=WORK_S),
 }

@@ -212,9 +212,22 @@ def _from_history(
     dispatcher: Dispatcher, arguments: Calibrate, since: datetime
 ) -> tuple[list[tuple[float, float]], str]:
     """What parts of the history scored that were judged as the line judges now."""
-    recipe, until = dispatcher.line(arguments.line).recipe, arguments.until or utc_now()
-    scores = dispatcher.history.scores(
-        arguments.line,
+    until = arguments.until or utc_now()
+    scores = [*scored_as_now(dispatcher, arguments.line, since, until).values()]
+    stretch = f"from {iso_ms(since)} to {iso_ms(until)}"
+    if not scores:
+        message = f"line {arguments.line} judged no part {stretch} with the model, pack, shots and tiles of now"
+        raise CommandError(message)
+    return scores, f"parts of the history {stretch}, declared good"
+
+
+def scored_as_now(
+    dispatcher: Dispatcher, line: str, since: datetime | None, until: datetime | None
+) -> dict[int, tuple[float, float]]:
+    """Score and peak of the parts of the history that were judged as the line judges now, by their numbers."""
+    recipe = dispatcher.line(line).recipe
+    return dispatcher.history.scores(
+        line,
         since=since,
         until=until,
         fingerprint=recipe.model.fingerprint,
@@ -223,11 +236,6 @@ def _from_history(
         basis=recipe.wire.basis,
         tiles=recipe.wire.tiles,
     )
-    stretch = f"from {iso_ms(since)} to {iso_ms(until)}"
-    if not scores:
-        message = f"line {arguments.line} judged no part {stretch} with the model, pack, shots and tiles of now"
-        raise CommandError(message)
-    return scores, f"parts of the history {stretch}, declared good"
 
 
 def _export(dispatcher: Dispatcher, arguments: OfFolder, _caller: Caller) -> Result:

@@ -224,12 +224,20 @@ class SettingsTables:
     ) -> int:
         """Keeps what people say of a verdict, with the shot that came of it, or with the picture (PNG) as evidence.
 
+        `kind` is one of `edge.storage.feedback.DEFECTIVE`.
+
         Returns:
             The entry's number.
         """
         row = {"at": iso_ms(utc_now()), "who": who, "line": line, "seq": seq, "kind": kind, "note": note}
         with self.database.transaction():
             return self._insert("feedback", row | {"shot": shot, "picture": picture})
+
+    def feedback_kind(self, line: str, seq: int) -> str | None:
+        """What was last said of a verdict; None: nothing."""
+        query = "SELECT kind FROM feedback WHERE line = ? AND seq = ? ORDER BY id DESC LIMIT 1"
+        found = list(self.database.tables.query(query, [line, seq]))
+        return found[0]["kind"] if found else None
 
     def audit(self, count: int) -> list[dict[str, Any]]:
         """The last entries of the audit, the newest first; `before` and `after` have what changed, by name."""

@@ -1,0 +1,122 @@
+"""A line's errors as people have found them: by recipe and shift, and as a set of labelled pictures."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone, tzinfo
+from pathlib import Path
+
+from core.feedback_rates import Judged
+from core.picture_files import entries
+from edge.storage.feedback import Feedback, FeedbackLog, Kind
+from edge.storage.history import History, Minute
+from edge.zone import Shifts
+
+GOOD, BAD = "good", "bad"
+"""The folders of a labelled set, as `alfa-edge evaluate` reads them."""
+
+_COUNTED: dict[Kind, Judged] = {
+    "false_alarm": Judged(false_alarms=1),
+    "true_alarm": Judged(true_alarms=1),
+    "missed": Judged(escapes=1),
+    "true_normal": Judged(true_normals=1),
+}
+
+
+class LabelledSetError(RuntimeError):
+    """The pictures cannot be written; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """The parts that were judged by a recipe in a shift.
+
+    Attributes:
+        recipe: Its name, or that of the pack.
+        shift: When it begins, local time; `all` where there are no shifts.
+        judged: How many they were, and what was said of them.
+    """
+
+    recipe: str
+    shift: str
+    judged: Judged
+
+
+def groups(
+    history: History,
+    feedback: FeedbackLog,
+    line: str,
+    shifts: Shifts,
+    zone: tzinfo | None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+) -> list[Group]:
+    """The line's parts by recipe and shift, in that order. Feedback on a verdict that the history has lost is left out.
+
+    Args:
+        history: Of the verdicts.
+        feedback: What was said of them.
+        line: Its name.
+        shifts: Of each day.
+        zone: Where they are; None: the machine's.
+        since: Verdicts issued then or later.
+        until: Issued before.
+
+    Raises:
+        DatabaseError: history or feedback cannot be read.
+    """
+    found: defaultdict[tuple[str, str], Judged] = defaultdict(Judged)
+
+    def group(minute: Minute) -> tuple[str, str]:
+        return minute.recipe, shifts.of(datetime.fromisoformat(minute.at).replace(tzinfo=timezone.utc).astimezone(zone))
+
+    said = feedback.of(line)  # first: what is said meanwhile is of parts that are counted, too
+    for minute, count in history.counts(line, since, until).items():
+        found[group(minute)] += Judged(**{minute.verdict: count})
+    for seq, minute in history.minutes(line, said, since, until).items():
+        found[group(minute)] += _COUNTED[said[seq].kind]
+    places = {shift: place for place, shift in enumerate(shifts.names)}
+    order = sorted(found, key=lambda key: (key[0], places[key[1]]))
+    return [Group(recipe, shift, found[recipe, shift]) for recipe, shift in order]
+
+
+def write_labelled_set(feedback: FeedbackLog, line: str, folder: Path) -> tuple[list[Feedback], list[Feedback]]:
+    """Writes the pictures that something was said of into `good` and `bad` below a new or empty folder, as PNG.
+
+    Returns:
+        What was said of the parts whose pictures are there, and of those of which none was kept.
+
+    Raises:
+        LabelledSetError: the folder holds something, or cannot be written.
+        BankError, DatabaseError: a picture is damaged, or the feedback cannot be read.
+    """
+    written, missing = list[Feedback](), list[Feedback]()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if entries(folder):  # a system leaves its own even in new folders
+            raise LabelledSetError(f"{folder} is not empty; name a new folder")
+        for name in (GOOD, BAD):
+            (folder / name).mkdir(exist_ok=True)
+        for entry in feedback.of(line).values():
+            png = feedback.picture(line, entry.seq)
+            if png is None:
+                missing.append(entry)
+                continue
+            (folder / file_of(entry)).write_bytes(png)
+            written.append(entry)
+    except OSError as error:
+        raise LabelledSetError(f"{folder} cannot be written: {error}; name another folder") from error
+    return written, missing
+
+
+def file_of(entry: Feedback) -> str:
+    """The picture's path in a labelled set."""
+    return f"{BAD if entry.defective else GOOD}/{entry.seq:08d}.png"
+
+
+def labels(written: Sequence[Feedback]) -> str:
+    """`12 good and 3 defective parts`."""
+    bad = sum(entry.defective for entry in written)
+    return f"{len(written) - bad} good and {bad} defective parts"
