@@ -5,19 +5,21 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
+from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
-from core.printable import encodable
+from core.printable import encodable, shown
 from edge.cli.explained import explained
 from edge.cli.model_options import Checkpoint, check_head, overrides, say_assumed
 from edge.cli.terminal import Terminal, counted
-from edge.settings import ModelSettings, store_dir
-from edge.settings_file import ConfigError, Problem
+from edge.settings import ModelSettings, state_dir, store_dir
+from edge.settings_file import ConfigError, Problem, load_settings
 
 if TYPE_CHECKING:
     from core.evaluate.few_shot import FewShot
@@ -32,7 +34,18 @@ def default_cache() -> Path:
 
 
 def evaluate(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A data set, or a folder with good/ and bad/.")],
+    folder: Annotated[
+        Optional[Path],  # noqa: UP045 - typer reads it at run time on Python 3.10 too
+        typer.Argument(metavar="[DIR]", help="A data set, or a folder with good/ and bad/."),
+    ] = None,
+    from_feedback: Annotated[
+        bool, typer.Option("--from-feedback", help="Instead: the parts of a line that people have said something of.")
+    ] = False,
+    config: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--config", "-c", help="With --from-feedback: the service's TOML file.", dir_okay=False),
+    ] = None,
+    line: Annotated[Optional[str], typer.Option(help="With --from-feedback: name of the line.")] = None,  # noqa: UP045
     classes: Annotated[Optional[str], typer.Option(help="Some of its classes, separated by commas.")] = None,  # noqa: UP045
     pack: Annotated[str, typer.Option(help="A prompt pack, or auto: each class's own, else generic.")] = "auto",
     shots: Annotated[str, typer.Option(help="Numbers of normal shots, separated by commas.")] = "0",
@@ -72,7 +85,9 @@ def evaluate(
     resume: Annotated[bool, typer.Option("--resume", help="Keep the features of earlier runs.")] = False,
 ) -> None:
     """Measure the method on a data set: the paper's metrics, an operating point, a report."""
-    with explained():
+    if from_feedback != (folder is None) or from_feedback != (config is not None and line is not None):
+        raise typer.BadParameter("name DIR; or --from-feedback with --config and --line")
+    with explained(), ExitStack() as stack:
         from core.backbone import DEFAULT, load_backbone
         from core.evaluate.compare import compare, load, render_comparison
         from core.filo.filo import Filo
@@ -110,6 +125,8 @@ def evaluate(
             if file is not None and not file.resolve().parent.is_dir():
                 raise FileNotFoundError(f"{file}: its folder is not there")
         earlier = load(against) if against is not None else None
+        if folder is None:
+            folder, pack = _labelled(config, line, pack, Path(stack.enter_context(TemporaryDirectory())))
         choice = Choice(
             root=folder,
             classes=None if classes is None else tuple(classes.split(",")),
@@ -167,6 +184,26 @@ def evaluate(
     if not any(value is not None for one in result.classes for run in one.runs for _, value in run.metrics):
         out.print("nothing could be measured; what is noted above says why", style="bold red", soft_wrap=True)
         raise typer.Exit(1)
+
+
+def _labelled(config: Path | None, line: str | None, pack: str, scratch: Path) -> tuple[Path, str]:
+    """A data set of what people have said of a line's parts, below `scratch`; and the pack, by default the line's."""
+    from edge.storage.feedback import FeedbackLog
+    from edge.tools.quality import LabelledSetError, labels, write_labelled_set
+
+    assert config is not None
+    assert line is not None
+    settings = load_settings(config)
+    if line not in settings.lines:
+        raise typer.BadParameter(shown(f"no line {line!r}; there are {', '.join(settings.lines)}"), param_hint="--line")
+    folder = scratch / line
+    written, missing = write_labelled_set(FeedbackLog(state_dir(settings.service.state_dir)), line, folder)
+    if len({entry.defective for entry in written}) < 2:
+        remedy = "measuring takes both: say more with `alfa-edge feedback add`"
+        raise LabelledSetError(f"line {line} has pictures of {labels(written)} that people spoke of; {remedy}")
+    without = f"; no picture was kept of {counted(len(missing), 'other part')}" if missing else ""
+    out.print(f"line {line}: {labels(written)}{without}", soft_wrap=True)
+    return folder, settings.lines[line].pack if pack == "auto" else pack
 
 
 def _few(

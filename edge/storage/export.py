@@ -18,7 +18,7 @@ from edge.storage.history import History
 from edge.storage.verdict_tables import stamp
 
 # What a spreadsheet takes for the beginning of a formula; the last four come from East Asian keyboards.
-_BEGINNINGS = "=+@\uff1d\uff0b\uff0d\uff20-"
+_BEGINNINGS = r"=+@\-\uff1d\uff0b\uff0d\uff20"
 _FORMULA = re.compile(rf"^(?=[{_BEGINNINGS}\t\r\n])|(?<=[;\r\n])(?=[ \t]*[{_BEGINNINGS}])")
 """Where an apostrophe makes it a text. In many languages spreadsheets part cells at semicolons, inside texts, too."""
 
