@@ -23,16 +23,16 @@ class Judged:
 
     Attributes:
         normal, anomaly: By their verdicts.
-        false_alarms, true_alarms: Of those called anomalous, the ones that people called good, and defective.
-        escapes, true_normals: Of those called normal, the ones that people called defective, and good.
+        false_alarms, confirmed: Of those called anomalous, the ones that people called good, and defective.
+        escapes, confirmed_normal: Of those called normal, the ones that people called defective, and good.
     """
 
     normal: int = 0
     anomaly: int = 0
     false_alarms: int = 0
-    true_alarms: int = 0
+    confirmed: int = 0
     escapes: int = 0
-    true_normals: int = 0
+    confirmed_normal: int = 0
 
     @property
     def parts(self) -> int:
@@ -68,8 +68,8 @@ def feedback_rates(judged: Judged) -> FeedbackRates:
     Raises:
         ValueError: more parts were looked at than there are.
     """
-    unseen = judged.anomaly - judged.false_alarms - judged.true_alarms
-    if unseen < 0 or judged.escapes + judged.true_normals > judged.normal:
+    unseen = judged.anomaly - judged.false_alarms - judged.confirmed
+    if unseen < 0 or judged.escapes + judged.confirmed_normal > judged.normal:
         raise ValueError(f"more feedback than parts: {judged}")
 
     def of(count: int, parts: int) -> Share | None:
@@ -79,6 +79,6 @@ def feedback_rates(judged: Judged) -> FeedbackRates:
         known_false_alarms=of(judged.false_alarms, judged.parts),
         possible_false_alarms=of(judged.false_alarms + unseen, judged.parts),
         known_escapes=of(judged.escapes, judged.parts),
-        reviewed_alarms=of(judged.false_alarms, judged.false_alarms + judged.true_alarms),
-        reviewed_normals=of(judged.escapes, judged.escapes + judged.true_normals),
+        reviewed_alarms=of(judged.false_alarms, judged.false_alarms + judged.confirmed),
+        reviewed_normals=of(judged.escapes, judged.escapes + judged.confirmed_normal),
     )

@@ -108,7 +108,7 @@ def _kind(entry: Entry, arguments: GiveFeedback) -> Kind:
     if entry.score is None:
         raise CommandError(f"{verdict} is an error: nothing was judged")
     if arguments.kind == "right":
-        return "true_alarm" if entry.verdict == "anomaly" else "true_normal"
+        return "confirmed" if entry.verdict == "anomaly" else "confirmed_normal"
     if arguments.kind == "false_alarm" and entry.verdict != "anomaly":
         raise CommandError(f"{verdict} is {entry.verdict}, no alarm")
     if arguments.kind == "missed" and entry.verdict != "normal":
@@ -131,16 +131,16 @@ def _propose(dispatcher: Dispatcher, arguments: ProposeThreshold, _caller: Calle
     line, recipe = dispatcher.line(name), dispatcher.line(name).recipe
     log = FeedbackLog(dispatcher.database.folder)
     known = [entry for entry in log.of(name).values() if entry.defective]
-    scored = scored_as_now(dispatcher, name, arguments.since, arguments.until)
+    scored = {part.number: part.score for part in scored_as_now(dispatcher, name, arguments.since, arguments.until)}
     not_good = {entry.seq for entry in known}
-    good = [score for seq, (score, _) in scored.items() if seq not in not_good]
+    good = [score for seq, score in scored.items() if seq not in not_good]
     if not good:
         message = f"line {name} judged no part with the model, pack, shots and tiles of now; let it judge some"
         raise CommandError(message)
     defective, again = [], 0
     for entry in known:
         if entry.seq in scored:
-            defective.append(scored[entry.seq][0])
+            defective.append(scored[entry.seq])
         elif (png := log.picture(name, entry.seq)) is not None:  # other shots or another pack gave another score
             defective.append(dispatcher.enrolment.score(decode(png, f"verdict {entry.seq}"), recipe)[0])
             again += 1

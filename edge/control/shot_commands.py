@@ -25,6 +25,7 @@ from edge.storage.settings_database import LineCalibration
 if TYPE_CHECKING:
     from core.bank.memory_bank import Shot
     from edge.inspection.recipe import Seen
+    from edge.storage.history import ScoredPart
 
 
 class OfShot(Arguments):
@@ -213,7 +214,7 @@ def _from_history(
 ) -> tuple[list[tuple[float, float]], str]:
     """What parts of the history scored that were judged as the line judges now."""
     until = arguments.until or utc_now()
-    scores = [*scored_as_now(dispatcher, arguments.line, since, until).values()]
+    scores = [(part.score, part.peak) for part in scored_as_now(dispatcher, arguments.line, since, until)]
     stretch = f"from {iso_ms(since)} to {iso_ms(until)}"
     if not scores:
         message = f"line {arguments.line} judged no part {stretch} with the model, pack, shots and tiles of now"
@@ -223,8 +224,8 @@ def _from_history(
 
 def scored_as_now(
     dispatcher: Dispatcher, line: str, since: datetime | None, until: datetime | None
-) -> dict[int, tuple[float, float]]:
-    """Score and peak of the parts of the history that were judged as the line judges now, by their numbers."""
+) -> list[ScoredPart]:
+    """The parts of the history that were judged as the line judges now, the oldest first."""
     recipe = dispatcher.line(line).recipe
     return dispatcher.history.scores(
         line,

@@ -16,11 +16,11 @@ from edge.storage.reader import DatabaseReader
 from edge.storage.state_tables import FILE
 from edge.storage.verdict_tables import stamp
 
-Kind: TypeAlias = Literal["false_alarm", "true_alarm", "missed", "true_normal"]
+Kind: TypeAlias = Literal["false_alarm", "confirmed", "missed", "confirmed_normal"]
 
-DEFECTIVE: dict[Kind, bool] = {"false_alarm": False, "true_alarm": True, "missed": True, "true_normal": False}
-"""The kinds of feedback, and whether the part was defective. `false_alarm` and `true_alarm` are of a part that was
-called anomalous, `missed` and `true_normal` of one that was called normal."""
+DEFECTIVE: dict[Kind, bool] = {"false_alarm": False, "confirmed": True, "missed": True, "confirmed_normal": False}
+"""The kinds of feedback, and whether the part was defective. `false_alarm` and `confirmed` are of a part that was
+called anomalous, `missed` and `confirmed_normal` of one that was called normal."""
 
 
 class NoFeedbackError(LookupError, ValueError):

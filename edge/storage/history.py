@@ -87,6 +87,16 @@ _MINUTE = (
     "substr(issued_at, 1, 16),"
     " coalesce(json_extract(payload, '$.recipe.name'), json_extract(payload, '$.recipe.pack')), verdict"
 )
+
+
+class ScoredPart(NamedTuple):
+    """What was scored: the number of the verdict or of the shot, S, and the peak of the heatmap."""
+
+    number: int
+    score: float
+    peak: float
+
+
 _COLUMNS = tuple(one.name for one in fields(Entry))
 _MADE = {  # the rest are in the row
     "provisional": "coalesce(json_extract(payload, '$.provisional'), 0) AS provisional",
@@ -179,10 +189,8 @@ class History:
         basis: str | None = None,
         tiles: str | None = None,
         kinds: Collection[str] = ("normal", "anomaly"),
-    ) -> dict[int, tuple[float, float]]:
-        """Score and peak of the parts that this model judged by this pack and bank in these tiles, by their numbers.
-
-        The numbers rise.
+    ) -> list[ScoredPart]:
+        """The parts that this model judged by this pack and bank in these tiles, the oldest first.
 
         `basis` is that of the recipe: what the model judged them by besides, such as windows and region.
         """
@@ -199,7 +207,7 @@ class History:
             basis,
             tiles or "",
         )
-        return {seq: (score, peak) for seq, score, peak in rows}
+        return [ScoredPart(*row) for row in rows]
 
     def stretch(
         self, line: str, since: datetime | None = None, until: datetime | None = None

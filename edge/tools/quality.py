@@ -19,9 +19,9 @@ GOOD, BAD = "good", "bad"
 
 _COUNTED: dict[Kind, Judged] = {
     "false_alarm": Judged(false_alarms=1),
-    "true_alarm": Judged(true_alarms=1),
+    "confirmed": Judged(confirmed=1),
     "missed": Judged(escapes=1),
-    "true_normal": Judged(true_normals=1),
+    "confirmed_normal": Judged(confirmed_normal=1),
 }
 
 

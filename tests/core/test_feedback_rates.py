@@ -10,7 +10,7 @@ from scipy.stats import binomtest
 from core.feedback_rates import Judged, feedback_rates
 from core.share import Share
 
-WEEK = Judged(normal=1900, anomaly=100, false_alarms=25, true_alarms=8, escapes=3, true_normals=4)
+WEEK = Judged(normal=1900, anomaly=100, false_alarms=25, confirmed=8, escapes=3, confirmed_normal=4)
 
 
 def exact(count: int, of: int) -> tuple[int, int, float, float]:
@@ -39,7 +39,7 @@ def test_without_parts_there_is_no_share() -> None:
     assert (rates.reviewed_alarms, rates.reviewed_normals) == (None, None)
 
 
-@pytest.mark.parametrize("judged", [Judged(anomaly=1, false_alarms=2), Judged(normal=1, escapes=1, true_normals=1)])
+@pytest.mark.parametrize("judged", [Judged(anomaly=1, false_alarms=2), Judged(normal=1, escapes=1, confirmed_normal=1)])
 def test_more_feedback_than_parts_is_refused(judged: Judged) -> None:
     with pytest.raises(ValueError, match="more feedback than parts"):
         feedback_rates(judged)

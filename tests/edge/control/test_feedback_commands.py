@@ -48,16 +48,16 @@ def done(dispatcher: Dispatcher, command: str, **arguments: Any) -> dict[str, An
 
 def test_a_verdict_can_be_called_right(tmp_path: Path) -> None:
     with judged(tmp_path, {"verdict": "anomaly"}, {}, {"verdict": "error"}) as dispatcher:
-        assert done(dispatcher, "feedback", seq=1, kind="right")["kind"] == "true_alarm"
-        assert done(dispatcher, "feedback", seq=2, kind="right", note="looked at it")["kind"] == "true_normal"
+        assert done(dispatcher, "feedback", seq=1, kind="right")["kind"] == "confirmed"
+        assert done(dispatcher, "feedback", seq=2, kind="right", note="looked at it")["kind"] == "confirmed_normal"
         assert "is an error: nothing was judged" in refused(dispatcher, "feedback", seq=3, kind="right")
         found = FeedbackLog(tmp_path / "state").of("one")
         assert {seq: (entry.kind, entry.defective, entry.who) for seq, entry in found.items()} == {
-            1: ("true_alarm", True, "eva"),
-            2: ("true_normal", False, "eva"),
+            1: ("confirmed", True, "eva"),
+            2: ("confirmed_normal", False, "eva"),
         }
         [entry, *_] = dispatcher.database.run(lambda tables: tables.audit(9))[1:]
-        assert (entry["before"], entry["after"]) == ({"feedback": None}, {"feedback": "true_normal"})
+        assert (entry["before"], entry["after"]) == ({"feedback": None}, {"feedback": "confirmed_normal"})
 
 
 def test_a_false_alarm_without_a_picture_can_be_said_without_enrolling_it(tmp_path: Path) -> None:
@@ -66,8 +66,8 @@ def test_a_false_alarm_without_a_picture_can_be_said_without_enrolling_it(tmp_pa
         assert FeedbackLog(tmp_path / "state").of("one") == {}
         found = done(dispatcher, "feedback", seq=1, kind="false_alarm", enrol=False)
         assert (found["kind"], found["picture"], found["pictures"]) == ("false_alarm", False, [])
-        assert done(dispatcher, "feedback", seq=1, kind="right")["kind"] == "true_alarm"  # who errs says it again
-        assert FeedbackLog(tmp_path / "state").of("one")[1].kind == "true_alarm"
+        assert done(dispatcher, "feedback", seq=1, kind="right")["kind"] == "confirmed"  # who errs says it again
+        assert FeedbackLog(tmp_path / "state").of("one")[1].kind == "confirmed"
 
 
 def test_a_threshold_is_proposed_and_not_set(tmp_path: Path) -> None:

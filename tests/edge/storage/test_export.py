@@ -110,6 +110,7 @@ def test_a_row_has_all_of_a_verdict_and_what_was_said_of_it(
         "error_code": "",
         "historical": "0",
         "provisional": "1",
+        "review": "0",
         "recipe": "tile",
         "recipe_revision": "",
         "pack": "tile",

@@ -110,15 +110,15 @@ def test_verdicts_are_found_newest_first(kept: History, asked: dict[str, Any], f
 
 
 def test_scores_are_of_one_model_pack_and_bank(kept: History) -> None:
-    def scores(**changes: Any) -> dict[int, tuple[float, float]]:
+    def scores(**changes: Any) -> list[tuple[int, float, float]]:
         return kept.scores(
             "one", **{"since": None, "until": None, "bank_revision": 0, "basis": None, **HASHES} | changes
         )
 
-    assert scores() == {seq: (seq / 100, 0.9 if seq in (4, 8) else 0.4) for seq in (1, 2, 3, 4, 5, 7, 8, 9)}
-    assert scores(bank_revision=1) == {seq: (seq / 100, 0.4) for seq in (10, 11, 12)}
-    assert scores(since=at(3), until=at(7), kinds=["normal"]) == {3: (0.03, 0.4), 5: (0.05, 0.4)}
-    assert scores(kinds=["error"]) == scores(fingerprint="0") == scores(pack_sha256="0") == scores(basis="0") == {}
+    assert scores() == [(seq, seq / 100, 0.9 if seq in (4, 8) else 0.4) for seq in (1, 2, 3, 4, 5, 7, 8, 9)]
+    assert scores(bank_revision=1) == [(seq, seq / 100, 0.4) for seq in (10, 11, 12)]
+    assert scores(since=at(3), until=at(7), kinds=["normal"]) == [(3, 0.03, 0.4), (5, 0.05, 0.4)]
+    assert scores(kinds=["error"]) == scores(fingerprint="0") == scores(pack_sha256="0") == scores(basis="0") == []
 
 
 def test_scores_in_other_tiles_are_others(tmp_path: Path) -> None:
@@ -131,7 +131,7 @@ def test_scores_in_other_tiles_are_others(tmp_path: Path) -> None:
     box.stop()
     stretch: dict[str, Any] = {"since": None, "until": None, "bank_revision": 0, **HASHES}
     found = {tiles: History(tmp_path).scores("one", **stretch, tiles=tiles) for tiles in (None, "2x4@0.2", "1x1@0")}
-    assert found == {None: {1: (0.01, 0.4)}, "2x4@0.2": {2: (0.02, 0.4)}, "1x1@0": {}}
+    assert found == {None: [(1, 0.01, 0.4)], "2x4@0.2": [(2, 0.02, 0.4)], "1x1@0": []}
 
 
 def test_a_verdict_of_an_earlier_version_is_not_provisional(box: Outbox) -> None:

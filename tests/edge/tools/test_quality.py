@@ -58,7 +58,7 @@ def script() -> Iterator[Part]:
             alarm, issued = place % 20 == 7, begin + timedelta(minutes=4 * place)
             said = None
             if place == 7:
-                said = "false_alarm" if number % 5 else "true_alarm"
+                said = "false_alarm" if number % 5 else "confirmed"
             elif place == 50:
                 said = "missed" if number in (2, 11, 12) else None
             elif place == 47 and number not in (2, 11, 12):
@@ -122,8 +122,8 @@ def test_counts_by_recipe_and_shift_are_those_of_the_script(week: Path) -> None:
         kinds, said = Counter(part.verdict for part in mine), Counter(part.said for part in mine)
         judged = group.judged
         assert (judged.normal, judged.anomaly) == (kinds["normal"], kinds["anomaly"])
-        assert (judged.false_alarms, judged.true_alarms) == (said["false_alarm"], said["true_alarm"])
-        assert (judged.escapes, judged.true_normals) == (said["missed"], 0)
+        assert (judged.false_alarms, judged.confirmed) == (said["false_alarm"], said["confirmed"])
+        assert (judged.escapes, judged.confirmed_normal) == (said["missed"], 0)
 
 
 def test_a_stretch_and_no_shifts(week: Path) -> None:
@@ -154,10 +154,10 @@ def test_the_command_says_rates_with_their_intervals(week: Path) -> None:
     for group in found:
         mine = [part for part in script() if (part.recipe, part.shift) == (group["recipe"], group["shift"])]
         kinds, said = Counter(part.verdict for part in mine), Counter(part.said for part in mine)
-        parts, seen = kinds["normal"] + kinds["anomaly"], said["false_alarm"] + said["true_alarm"]
+        parts, seen = kinds["normal"] + kinds["anomaly"], said["false_alarm"] + said["confirmed"]
         expected = {
             "known_false_alarms": (said["false_alarm"], parts),
-            "possible_false_alarms": (kinds["anomaly"] - said["true_alarm"], parts),
+            "possible_false_alarms": (kinds["anomaly"] - said["confirmed"], parts),
             "known_escapes": (said["missed"], parts),
             "reviewed_alarms": (said["false_alarm"], seen),
         }
