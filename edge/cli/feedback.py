@@ -112,7 +112,7 @@ def feedback_list(
     columns = [number("seq", 8), Column("feedback", 9), Column("at", 6), Column("by", 4), Column("picture", 5)]
     table = Table(*columns, Column("note", 3, wraps=True))
     for entry in found:
-        at = entry.at.astimezone(state.zone).isoformat(" ", timespec="seconds")
+        at = entry.at.astimezone().isoformat(" ", timespec="seconds")
         table.add_row(str(entry.seq), entry.kind, at, entry.who, _picture_of(entry), entry.note)
     out.print(table if found else f"nobody has said anything of verdicts of line {line}")
 

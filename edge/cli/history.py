@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime, tzinfo
+from datetime import datetime
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
@@ -71,14 +71,16 @@ def history(
 
     with explained():
         settings = load_settings(config)
-        folder, zone = state_dir(settings.service.state_dir), zone_of(settings.service.zone)
+        folder = state_dir(settings.service.state_dir)
         kept, log = History(folder), FeedbackLog(folder)
         known = sorted({*settings.lines, *kept.lines()})  # a line that was taken out keeps its history
     if line not in known:
         raise typer.BadParameter(shown(f"no line {line!r}; there are {', '.join(known)}"), param_hint="--line")
     if export is not None:
         try:
-            written = write_export(export, kept, log, line, since=since, until=until, zone=zone)
+            written = write_export(
+                export, kept, log, line, since=since, until=until, zone=zone_of(settings.service.zone)
+            )
         except (ExportError, DatabaseError) as error:
             raise typer.BadParameter(shown(str(error)), param_hint="--export") from None
         out.print(f"{export}: {written} verdicts of line {line}", soft_wrap=True)
@@ -90,12 +92,12 @@ def history(
     if as_json:
         show_json([entry.to_dict() | {"feedback": _kind(said.get(entry.seq))} for entry in found])
     elif found:
-        out.print(_table(found, said, zone))
+        out.print(_table(found, said))
     else:
         out.print(f"no such verdicts of line {line} in {kept.path}", soft_wrap=True)
 
 
-def _table(found: list[Entry], said: Mapping[int, Feedback], zone: tzinfo | None) -> Table:
+def _table(found: list[Entry], said: Mapping[int, Feedback]) -> Table:
     columns = [number("seq", 8), Column("issued", 7), Column("part", 6), Column("verdict", 9)]
     columns += [number("score", 5), number("threshold", 3), number("ms", 1), Column("why", 4, wraps=True)]
     table = Table(*columns, Column("feedback", 2))
@@ -104,7 +106,7 @@ def _table(found: list[Entry], said: Mapping[int, Feedback], zone: tzinfo | None
         verdict = Text.assemble(styled(entry.verdict, _COLOURS[entry.verdict]), shown(code))
         score = "" if entry.score is None else f"{entry.score:.4f}"
         took = "" if entry.total_ms is None else f"{entry.total_ms:.0f}"
-        issued = entry.issued_at.astimezone(zone).isoformat(" ", timespec="seconds")
+        issued = entry.issued_at.astimezone().isoformat(" ", timespec="seconds")
         cells = (issued, entry.part_id or "", verdict, score, f"{entry.threshold:.4f}", took, _why(entry))
         table.add_row(str(entry.seq), *cells, _kind(said.get(entry.seq)) or "")
     return table

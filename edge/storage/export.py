@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import importlib
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, tzinfo
 from pathlib import Path
@@ -22,7 +22,7 @@ _BEGINNINGS = r"=+@\-\uff1d\uff0b\uff0d\uff20"
 _FORMULA = re.compile(rf"^(?=[{_BEGINNINGS}\t\r\n])|(?<=[;\r\n])(?=[ \t]*[{_BEGINNINGS}])")
 """Where an apostrophe makes it a text. In many languages spreadsheets part cells at semicolons, inside texts, too."""
 
-Write: TypeAlias = Callable[[list[dict[str, Any]]], Any]
+Write: TypeAlias = Callable[[Iterable[Mapping[str, Any]]], Any]
 
 COLUMNS: dict[str, type] = {
     "line": str,
@@ -179,13 +179,29 @@ def _local(moment: datetime | None, zone: tzinfo | None) -> str | None:
     return None if moment is None else moment.astimezone(zone).isoformat(timespec="milliseconds")
 
 
+def write_csv(target: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Writes a table as `export` does, with some of what the rows have.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    with _table(target, columns) as write:
+        write(rows)
+
+
 @contextmanager
 def _csv(draft: Path) -> Iterator[Write]:
+    with _table(draft, [*COLUMNS]) as write:
+        yield write
+
+
+@contextmanager
+def _table(file: Path, columns: Sequence[str]) -> Iterator[Write]:
     # Without a mark spreadsheets take UTF-8 for their own code page.
-    with draft.open("w", encoding="utf-8-sig", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(COLUMNS)
-        yield lambda rows: writer.writerows([_cell(value) for value in row.values()] for row in rows)
+    with file.open("w", encoding="utf-8-sig", newline="") as opened:
+        writer = csv.writer(opened)
+        writer.writerow(columns)
+        yield lambda rows: writer.writerows([_cell(row[name]) for name in columns] for row in rows)
 
 
 def _cell(value: Any) -> Any:
@@ -208,4 +224,4 @@ def _parquet(draft: Path) -> Iterator[Write]:
     kinds |= {float: arrow.float64(), str: arrow.string()}
     schema = arrow.schema([(name, kinds[kind]) for name, kind in COLUMNS.items()])
     with parquet.ParquetWriter(draft, schema) as writer:
-        yield lambda rows: writer.write_table(arrow.Table.from_pylist(rows, schema))
+        yield lambda rows: writer.write_table(arrow.Table.from_pylist([*rows], schema))

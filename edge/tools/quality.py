@@ -10,12 +10,15 @@ from pathlib import Path
 
 from core.feedback_rates import Judged
 from core.picture_files import entries
+from edge.storage.export import write_csv
 from edge.storage.feedback import Feedback, FeedbackLog, Kind
 from edge.storage.history import History, Minute
 from edge.zone import Shifts
 
 GOOD, BAD = "good", "bad"
 """The folders of a labelled set, as `alfa-edge evaluate` reads them."""
+
+_COLUMNS = ("file", "seq", "kind", "at", "who", "note")
 
 _COUNTED: dict[Kind, Judged] = {
     "false_alarm": Judged(false_alarms=1),
@@ -85,6 +88,8 @@ def groups(
 def write_labelled_set(feedback: FeedbackLog, line: str, folder: Path) -> tuple[list[Feedback], list[Feedback]]:
     """Writes the pictures that something was said of into `good` and `bad` below a new or empty folder, as PNG.
 
+    `feedback.csv` beside them has what was said, of those without a picture, too.
+
     Returns:
         What was said of the parts whose pictures are there, and of those of which none was kept.
 
@@ -92,6 +97,7 @@ def write_labelled_set(feedback: FeedbackLog, line: str, folder: Path) -> tuple[
         LabelledSetError: the folder holds something, or cannot be written.
         BankError, DatabaseError: a picture is damaged, or the feedback cannot be read.
     """
+    said = feedback.of(line)
     written, missing = list[Feedback](), list[Feedback]()
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -99,19 +105,22 @@ def write_labelled_set(feedback: FeedbackLog, line: str, folder: Path) -> tuple[
             raise LabelledSetError(f"{folder} is not empty; name a new folder")
         for name in (GOOD, BAD):
             (folder / name).mkdir(exist_ok=True)
-        for entry in feedback.of(line).values():
+        for entry in said.values():
             png = feedback.picture(line, entry.seq)
             if png is None:
                 missing.append(entry)
                 continue
-            (folder / file_of(entry)).write_bytes(png)
+            (folder / _file_of(entry)).write_bytes(png)
             written.append(entry)
+        known = set(written)
+        rows = [{"file": _file_of(entry) if entry in known else None} | entry.to_dict() for entry in said.values()]
+        write_csv(folder / "feedback.csv", _COLUMNS, rows)
     except OSError as error:
         raise LabelledSetError(f"{folder} cannot be written: {error}; name another folder") from error
     return written, missing
 
 
-def file_of(entry: Feedback) -> str:
+def _file_of(entry: Feedback) -> str:
     """The picture's path in a labelled set."""
     return f"{BAD if entry.defective else GOOD}/{entry.seq:08d}.png"
 

@@ -24,11 +24,10 @@ def judged(folder: Path, *changes: dict[str, Any]) -> Iterator[Dispatcher]:
     """Line `one`, which has judged parts as it judges now, unless `changes` say else."""
     with at_rest(folder) as dispatcher:
         recipe = dispatcher.line("one").recipe
-        model = MODEL.model_copy(update={"fingerprint": dispatcher.enrolment.fingerprint})
         box = Outbox(folder / "state", HistorySettings())
         box.start()
         for seq, change in enumerate(changes, 1):
-            made = verdict("one", seq, **{"recipe": recipe.wire, "model": model, "bank": recipe.bank} | change)
+            made = verdict("one", seq, **{"recipe": recipe.wire, "model": recipe.model, "bank": recipe.bank} | change)
             box.issue(failure("one", seq) if change.get("verdict") == "error" else made).result()
         box.stop()
         yield dispatcher
