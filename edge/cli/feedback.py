@@ -267,8 +267,8 @@ def feedback_threshold(
     if as_json:
         show_json(found)
         return
-    columns = [Column("threshold", 9), number("value", 8), number("alarms of parts not called defective", 7)]
-    table = Table(*columns, number("escapes of known defects", 6))
+    columns = [Column("threshold", 9), number("value", 8), number("possible false alarms", 7)]
+    table = Table(*columns, number("known escapes", 6))
     for name in ("now", "proposed"):
         at = found[name]
         table.add_row(name, f"{at['threshold']:.4f}", _of(at["alarms"]), _of(at["escapes"]))

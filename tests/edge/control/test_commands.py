@@ -170,7 +170,7 @@ def test_the_same_from_the_command_line(running: Running, tmp_path: Path) -> Non
     assert "missed" in run("feedback", "add", seq, "--line", "one", "--missed", "--note", "a dent")
     assert "say --false-alarm, --missed or --right" in run("feedback", "add", seq, "--line", "one", code=2)
     assert "a dent" in run("feedback", "list", "--line", "one")
-    assert "of known defects" in run("feedback", "threshold", "--line", "one")
+    assert "known escapes" in run("feedback", "threshold", "--line", "one")
 
 
 def test_another_pack_keeps_the_shots_and_takes_the_promise_back(running: Running) -> None:

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from core.bank.memory import Memory
 from core.database.database import DatabaseError
 from core.encoding import Encoding
 from core.image import decode, encode_png
@@ -62,10 +64,11 @@ def test_of_each_verdict_the_last_counts_and_its_picture_stays(state: SettingsDa
 
 
 def test_a_picture_that_became_a_shot_is_that_shots(state: SettingsDatabase, tmp_path: Path) -> None:
-    encoding = Encoding("f" * 64, 1, ())
+    features = {0: Memory((torch.randn(1, 4, 8),), torch.randn(1, 4, 8), ())}
+    encoding = Encoding("f" * 64, 1, (("window:2", (4, 8)), ("patch", (4, 8))))
     shot = state.run(
         lambda tables: tables.bank.add(
-            "one", "tile", PICTURE, {}, encoding, at=utc_now(), who="eva", source="verdict 3"
+            "one", "tile", PICTURE, features, encoding, at=utc_now(), who="eva", source="verdict 3"
         )
     )
     say(state, 3, "false_alarm", picture=b"flagged at first")
