@@ -187,8 +187,9 @@ def evaluate(
 
 
 def _labelled(config: Path | None, line: str | None, pack: str, scratch: Path) -> tuple[Path, str]:
-    """A data set of what people have said of a line's parts, below `scratch`; and the pack, by default the line's."""
+    """A data set of what people have said of a line's parts, below `scratch`; and the pack: for one recipe its."""
     from edge.storage.feedback import FeedbackLog
+    from edge.storage.history import History
     from edge.tools.quality import LabelledSetError, labels, write_labelled_set
 
     assert config is not None
@@ -196,14 +197,17 @@ def _labelled(config: Path | None, line: str | None, pack: str, scratch: Path) -
     settings = load_settings(config)
     if line not in settings.lines:
         raise typer.BadParameter(shown(f"no line {line!r}; there are {', '.join(settings.lines)}"), param_hint="--line")
-    folder = scratch / line
-    written, missing = write_labelled_set(FeedbackLog(state_dir(settings.service.state_dir)), line, folder)
-    if len({entry.defective for entry in written}) < 2:
-        remedy = "measuring takes both: say more with `alfa-edge feedback add`"
-        raise LabelledSetError(f"line {line} has pictures of {labels(written)} that people spoke of; {remedy}")
-    without = f"; no picture was kept of {counted(len(missing), 'other part')}" if missing else ""
-    out.print(f"line {line}: {labels(written)}{without}", soft_wrap=True)
-    return folder, settings.lines[line].pack if pack == "auto" else pack
+    state, folder = state_dir(settings.service.state_dir), scratch / line
+    written, missing = write_labelled_set(History(state), FeedbackLog(state), line, folder)
+    for name, entries in written.items():
+        out.print(f"line {line}, {name}: {labels(entries)}", soft_wrap=True)
+    if missing:
+        out.print(f"no picture was kept of {counted(len(missing), 'other part')}", soft_wrap=True)
+    if not any(len({entry.defective for entry in entries}) == 2 for entries in written.values()):
+        remedy = "say more with `alfa-edge feedback add`"
+        raise LabelledSetError(f"line {line}: measuring takes good and defective parts of one recipe; {remedy}")
+    alone = pack == "auto" and len(written) == 1  # which may have another name than its pack
+    return folder, settings.lines[line].pack if alone else pack
 
 
 def _few(

@@ -155,13 +155,14 @@ def feedback_export(
     line: Line,
     folder: Annotated[Path, typer.Argument(help="A new or empty folder.")],
 ) -> None:
-    """Write the pictures that something was said of into `good` and `bad`, as `alfa-edge evaluate` reads them."""
+    """Write the pictures that something was said of, a class for each recipe, as `alfa-edge evaluate` reads them."""
     with explained():
         from edge.tools.quality import labels, write_labelled_set
 
         state = _state_of(config, line)
-        written, missing = write_labelled_set(state.feedback, line, folder)
-    out.print(f"{folder}: {labels(written)} of line {line}", soft_wrap=True)
+        written, missing = write_labelled_set(state.history, state.feedback, line, folder)
+    for name, entries in written.items():
+        out.print(f"{folder / name}: {labels(entries)} of line {line}", soft_wrap=True)
     if missing:
         out.print(f"no picture was kept of {counted(len(missing), 'part')}", style="yellow", soft_wrap=True)
 
@@ -278,6 +279,8 @@ def feedback_threshold(
     out.print(f"{promised}{'; ' if calibration['note'] else ''}{calibration['note']}", soft_wrap=True)
     for words in _said_of_defects(found, escapes):
         out.print(words, soft_wrap=True)
+    if found["proposed"]["threshold"] > 1:
+        return
     out.print(f"to set it: alfa-edge threshold {found['proposed']['threshold']!r} --line {line}", soft_wrap=True)
 
 

@@ -15,7 +15,9 @@ from edge.control.dispatcher import WORK_S, Caller, Command, CommandError, Dispa
 from edge.control.enrolment import Enrolled
 from edge.control.shot_commands import enrolled_part, scored_as_now
 from edge.storage.feedback import FeedbackLog, Kind
+from edge.storage.history import recipe_name
 from edge.storage.retention import ArchiveError
+from edge.tools.quality import recipes_of
 
 if TYPE_CHECKING:
     from edge.storage.history import Entry
@@ -82,7 +84,7 @@ def _feedback(dispatcher: Dispatcher, arguments: GiveFeedback, caller: Caller) -
         png = encode_png(picture, {}) if shot is None and picture is not None else None
         kept = dispatcher.database.run(
             lambda tables: tables.feed_back(
-                name, seq, kind, who=caller.who, note=arguments.note, shot=shot, picture=png
+                name, seq, kind, who=caller.who, note=arguments.note, shot=shot, picture=png, recipe=entry.recipe
             )
         )
     return {
@@ -128,9 +130,10 @@ def _archived(dispatcher: Dispatcher, entry: Entry) -> tuple[Rgb | None, str | N
 
 def _propose(dispatcher: Dispatcher, arguments: ProposeThreshold, _caller: Caller) -> Result:
     name = arguments.line
-    line, recipe = dispatcher.line(name), dispatcher.line(name).recipe
-    log = FeedbackLog(dispatcher.database.folder)
-    known = [entry for entry in log.of(name).values() if entry.defective]
+    recipe, log = dispatcher.line(name).recipe, FeedbackLog(dispatcher.database.folder)
+    mine = recipe_name(recipe.wire.model_dump())
+    judged_by = recipes_of(dispatcher.history, log.of(name))
+    known = [entry for entry, other in judged_by.items() if entry.defective and other == mine]
     scored = {part.number: part.score for part in scored_as_now(dispatcher, name, arguments.since, arguments.until)}
     not_good = {entry.seq for entry in known}
     good = [score for seq, score in scored.items() if seq not in not_good]
@@ -144,7 +147,7 @@ def _propose(dispatcher: Dispatcher, arguments: ProposeThreshold, _caller: Calle
         elif (png := log.picture(name, entry.seq)) is not None:  # other shots or another pack gave another score
             defective.append(dispatcher.enrolment.score(decode(png, f"verdict {entry.seq}"), recipe)[0])
             again += 1
-    proposal = propose(good, defective, line.recipe.threshold, arguments.rate, arguments.escapes)
+    proposal = propose(good, defective, recipe.threshold, arguments.rate, arguments.escapes)
     return asdict(proposal) | {
         "agrees": proposal.agrees,
         "parts": len(good),

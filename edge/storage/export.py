@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 from core.files import remove_drafts, replacing
 from edge.clock import iso_ms
 from edge.storage.feedback import Feedback, FeedbackLog
-from edge.storage.history import History
+from edge.storage.history import History, recipe_name
 from edge.storage.verdict_tables import stamp
 
 # What a spreadsheet takes for the beginning of a formula; the last four come from East Asian keyboards.
@@ -145,7 +145,7 @@ def row_of(
         "historical": historical,
         "provisional": verdict.get("provisional", False),
         "review": verdict.get("review", False),
-        "recipe": recipe.get("name", recipe["pack"]),
+        "recipe": recipe_name(recipe),
         "recipe_revision": recipe.get("revision"),
         "pack": recipe["pack"],
         "pack_version": recipe["pack_version"],

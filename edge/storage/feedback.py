@@ -35,6 +35,7 @@ class Feedback:
         at: When it was said, UTC.
         who: Who said it, by the kernel.
         kind: One of `DEFECTIVE`.
+        recipe: By which the part was judged, by its name or that of the pack; None where only the history knows.
         shot: The number of the shot that its picture became; None: it became none.
         pictured: Whether its picture is kept, as that shot or beside the feedback.
     """
@@ -45,6 +46,7 @@ class Feedback:
     seq: int
     kind: Kind
     note: str
+    recipe: str | None
     shot: int | None
     pictured: bool
 
@@ -60,8 +62,8 @@ class Feedback:
 
 # Of each verdict the last that was said; the picture may have come with what was said before.
 _QUERY = """
-    SELECT at, who, line, seq, kind, note, shot, pictured FROM (
-        SELECT at, who, line, seq, kind, note, id = max(id) OVER verdict AS last,
+    SELECT at, who, line, seq, kind, note, recipe, shot, pictured FROM (
+        SELECT at, who, line, seq, kind, note, recipe, id = max(id) OVER verdict AS last,
             max(shot) OVER verdict AS shot, max(shot IS NOT NULL OR picture IS NOT NULL) OVER verdict AS pictured
         FROM feedback WHERE line = ? WINDOW verdict AS (PARTITION BY seq)
     ) WHERE last ORDER BY seq
@@ -111,7 +113,7 @@ class FeedbackLog:
 
 
 def _feedback(row: Any) -> Feedback:
-    at, who, line, seq, kind, note, shot, pictured = row
+    at, who, line, seq, kind, note, recipe, shot, pictured = row
     if kind not in DEFECTIVE:
         raise DatabaseError(f"feedback on verdict {seq} of line {line} is of kind {kind!r}, of a newer version; update")
-    return Feedback(stamp(at), who, line, seq, kind, note, shot, bool(pictured))
+    return Feedback(stamp(at), who, line, seq, kind, note, recipe, shot, bool(pictured))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from datetime import datetime
@@ -34,6 +34,7 @@ class Entry:
     Attributes:
         peak: The largest value of its heatmap.
         archive: Path of its picture below the archive's root.
+        recipe: By which it was judged: its name, or that of the pack where the verdict names none.
         reason: Of an error: what was wrong. Else what of the pack the part was likest, where the verdict says so.
         defect: What of the pack its worst region was likest; position: where in the picture that region is.
         total_ms: From the grab to the issue, milliseconds.
@@ -60,6 +61,7 @@ class Entry:
     simulated: bool
     provisional: bool
     historical: bool
+    recipe: str
     reason: str | None
     defect: str | None
     position: str | None
@@ -69,24 +71,23 @@ class Entry:
         return vars(self) | {"issued_at": iso_ms(self.issued_at)}
 
 
+def recipe_name(recipe: Mapping[str, Any]) -> str:
+    """By what a verdict's recipe is known: its name, or that of the pack where it has none."""
+    return str(recipe.get("name") or recipe["pack"])
+
+
 class Minute(NamedTuple):
     """When a part was judged, by what, and how.
 
     Attributes:
         at: UTC, as `2026-01-31T06:00`.
-        recipe: Its name, or that of the pack.
+        recipe: As of `Entry`.
         verdict: `normal`, `anomaly` or `error`.
     """
 
     at: str
     recipe: str
     verdict: str
-
-
-_MINUTE = (
-    "substr(issued_at, 1, 16),"
-    " coalesce(json_extract(payload, '$.recipe.name'), json_extract(payload, '$.recipe.pack')), verdict"
-)
 
 
 class ScoredPart(NamedTuple):
@@ -98,8 +99,11 @@ class ScoredPart(NamedTuple):
 
 
 _COLUMNS = tuple(one.name for one in fields(Entry))
+_RECIPE = "coalesce(json_extract(payload, '$.recipe.name'), json_extract(payload, '$.recipe.pack'))"
+_MINUTE = f"substr(issued_at, 1, 16), {_RECIPE}, verdict"
 _MADE = {  # the rest are in the row
     "provisional": "coalesce(json_extract(payload, '$.provisional'), 0) AS provisional",
+    "recipe": f"{_RECIPE} AS recipe",
     "reason": "coalesce(json_extract(payload, '$.error.message'), json_extract(payload, '$.explanation[0].text'))"
     " AS reason",
     "defect": "json_extract(payload, '$.regions[0].descriptor') AS defect",

@@ -220,18 +220,34 @@ class SettingsTables:
             )
 
     def feed_back(
-        self, line: str, seq: int, kind: str, *, who: str, note: str, shot: int | None, picture: bytes | None
+        self,
+        line: str,
+        seq: int,
+        kind: str,
+        *,
+        who: str,
+        note: str,
+        shot: int | None,
+        picture: bytes | None,
+        recipe: str | None = None,
     ) -> int:
         """Keeps what people say of a verdict, with the shot that came of it, or with the picture (PNG) as evidence.
 
-        `kind` is one of `edge.storage.feedback.DEFECTIVE`.
+        Args:
+            line, seq: Whose verdict, and its number.
+            kind: One of `edge.storage.feedback.DEFECTIVE`.
+            who: Who says so.
+            note: What else they say.
+            shot: The number of the shot that the picture became.
+            picture: As evidence, where it became none.
+            recipe: By which the part was judged, as `edge.storage.history.Entry` has it.
 
         Returns:
             The entry's number.
         """
         row = {"at": iso_ms(utc_now()), "who": who, "line": line, "seq": seq, "kind": kind, "note": note}
         with self.database.transaction():
-            return self._insert("feedback", row | {"shot": shot, "picture": picture})
+            return self._insert("feedback", row | {"shot": shot, "picture": picture, "recipe": recipe})
 
     def feedback_kind(self, line: str, seq: int) -> str | None:
         """What was last said of a verdict; None: nothing."""

@@ -85,10 +85,11 @@ STATE_TABLES = migrations(
         generation INTEGER NOT NULL
     ) STRICT, WITHOUT ROWID;
     """,
-    # What a command changed, as JSON; NULL in entries of before.
+    # What a command changed, as JSON, and by which recipe a part was judged; NULL in entries of before.
     """
     ALTER TABLE audit ADD COLUMN before TEXT;
     ALTER TABLE audit ADD COLUMN after TEXT;
+    ALTER TABLE feedback ADD COLUMN recipe TEXT;
     """,
 )
 ALL_TABLES = [BANK_TABLES, STATE_TABLES]

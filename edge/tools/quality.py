@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone, tzinfo
 from pathlib import Path
@@ -18,7 +19,9 @@ from edge.zone import Shifts
 GOOD, BAD = "good", "bad"
 """The folders of a labelled set, as `alfa-edge evaluate` reads them."""
 
-_COLUMNS = ("file", "seq", "kind", "at", "who", "note")
+UNKNOWN = "unknown"
+
+_COLUMNS = ("file", "recipe", "seq", "kind", "at", "who", "note")
 
 _COUNTED: dict[Kind, Judged] = {
     "false_alarm": Judged(false_alarms=1),
@@ -85,44 +88,65 @@ def groups(
     return [Group(recipe, shift, found[recipe, shift]) for recipe, shift in order]
 
 
-def write_labelled_set(feedback: FeedbackLog, line: str, folder: Path) -> tuple[list[Feedback], list[Feedback]]:
-    """Writes the pictures that something was said of into `good` and `bad` below a new or empty folder, as PNG.
+def recipes_of(history: History, feedback: Mapping[int, Feedback]) -> dict[Feedback, str]:
+    """By which recipe each part was judged that something was said of; `unknown` where nobody knows any more.
 
-    `feedback.csv` beside them has what was said, of those without a picture, too.
+    Raises:
+        DatabaseError: the history cannot be read.
+    """
+    lines = {entry.line for entry in feedback.values() if entry.recipe is None}
+    minutes = {line: history.minutes(line, feedback) for line in lines}
+
+    def recipe(entry: Feedback) -> str:
+        minute = minutes[entry.line].get(entry.seq) if entry.recipe is None else None
+        return entry.recipe or (minute.recipe if minute else UNKNOWN)
+
+    return {entry: recipe(entry) for entry in feedback.values()}
+
+
+def write_labelled_set(
+    history: History, feedback: FeedbackLog, line: str, folder: Path
+) -> tuple[dict[str, list[Feedback]], list[Feedback]]:
+    """Writes the pictures that something was said of below a new or empty folder, as PNG.
+
+    Each recipe is a class, with folders `good` and `bad`. `feedback.csv` has what was said, of those without a picture,
+    too.
 
     Returns:
-        What was said of the parts whose pictures are there, and of those of which none was kept.
+        What was said of the parts whose pictures are there, by the folders of their classes; and of those of which none
+        was kept.
 
     Raises:
         LabelledSetError: the folder holds something, or cannot be written.
         BankError, DatabaseError: a picture is damaged, or the feedback cannot be read.
     """
-    said = feedback.of(line)
-    written, missing = list[Feedback](), list[Feedback]()
+    judged_by = recipes_of(history, feedback.of(line))
+    written, missing, rows = defaultdict[str, list[Feedback]](list), list[Feedback](), []
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if entries(folder):  # a system leaves its own even in new folders
             raise LabelledSetError(f"{folder} is not empty; name a new folder")
-        for name in (GOOD, BAD):
-            (folder / name).mkdir(exist_ok=True)
-        for entry in said.values():
-            png = feedback.picture(line, entry.seq)
-            if png is None:
+        for entry, recipe in judged_by.items():
+            file = None
+            if (png := feedback.picture(line, entry.seq)) is None:
                 missing.append(entry)
-                continue
-            (folder / _file_of(entry)).write_bytes(png)
-            written.append(entry)
-        known = set(written)
-        rows = [{"file": _file_of(entry) if entry in known else None} | entry.to_dict() for entry in said.values()]
+            else:
+                name = _folder_of(recipe)
+                file = f"{name}/{BAD if entry.defective else GOOD}/{entry.seq:08d}.png"
+                for label in (GOOD, BAD):
+                    (folder / name / label).mkdir(parents=True, exist_ok=True)
+                (folder / file).write_bytes(png)
+                written[name].append(entry)
+            rows.append(entry.to_dict() | {"file": file, "recipe": recipe})
         write_csv(folder / "feedback.csv", _COLUMNS, rows)
     except OSError as error:
         raise LabelledSetError(f"{folder} cannot be written: {error}; name another folder") from error
-    return written, missing
+    return {**written}, missing
 
 
-def _file_of(entry: Feedback) -> str:
-    """The picture's path in a labelled set."""
-    return f"{BAD if entry.defective else GOOD}/{entry.seq:08d}.png"
+def _folder_of(recipe: str) -> str:
+    """A name for the folder of a recipe: without what would lead out of it, or hide it."""
+    return re.sub(r"[^\w .-]", "_", recipe).lstrip(".") or UNKNOWN
 
 
 def labels(written: Sequence[Feedback]) -> str:

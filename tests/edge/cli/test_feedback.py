@@ -21,7 +21,7 @@ from tests.support.at_rest import written_settings
 from tests.support.verdicts import verdict
 
 KINDS = {3: "false_alarm", 4: "confirmed", 5: "missed", 6: "confirmed_normal", 7: "missed"}
-NOTE = "=1+1"
+NOTE, PET = "=1+1", "../PET 0.5 l"  # by the history all others were judged by `tile`
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         png = encode_png(picture(seq)) if seq != 7 else None
         state.run(
             lambda tables, seq=seq, kind=kind, png=png: tables.feed_back(
-                "one", seq, kind, who="eva", note=NOTE, shot=None, picture=png
+                "one", seq, kind, who="eva", note=NOTE, shot=None, picture=png, recipe=PET if seq == 3 else None
             )
         )
     state.stop()
@@ -84,19 +84,19 @@ def test_one_is_shown_with_its_verdict_and_its_picture(folder: Path, tmp_path: P
 def test_a_labelled_set_is_written_once(folder: Path, tmp_path: Path) -> None:
     target = tmp_path / "set"
     said = typed(folder, "export", str(target))
-    assert "2 good and 2 defective parts of line one" in said
+    assert f"{target}/tile: 1 good and 2 defective parts of line one" in said
+    assert f"{target}/_PET 0.5 l: 1 good and 0 defective parts of line one" in said
     assert "no picture was kept of 1 part" in said
-    for name, seq in (("good/00000003", 3), ("good/00000006", 6), ("bad/00000004", 4), ("bad/00000005", 5)):
+    files = {3: "_PET 0.5 l/good/00000003", 4: "tile/bad/00000004", 5: "tile/bad/00000005", 6: "tile/good/00000006"}
+    for seq, name in files.items():
         assert np.array_equal(read(target / f"{name}.png"), picture(seq))
     with (target / "feedback.csv").open(encoding="utf-8-sig", newline="") as file:
         rows = {row["seq"]: row for row in csv.DictReader(file)}
-    assert {seq: (row["file"], row["kind"]) for seq, row in rows.items()} == {
-        "3": ("good/00000003.png", "false_alarm"),
-        "4": ("bad/00000004.png", "confirmed"),
-        "5": ("bad/00000005.png", "missed"),
-        "6": ("good/00000006.png", "confirmed_normal"),
-        "7": ("", "missed"),
-    }
+    assert {int(seq): row["file"] for seq, row in rows.items()} == {
+        seq: f"{name}.png" for seq, name in files.items()
+    } | {7: ""}
+    assert {int(seq): row["kind"] for seq, row in rows.items()} == KINDS
+    assert (rows["3"]["recipe"], rows["4"]["recipe"]) == (PET, "tile")
     assert rows["3"]["note"] == f"'{NOTE}"
     assert "is not empty; name a new folder" in typed(folder, "export", str(target), code=2)
 
@@ -104,10 +104,11 @@ def test_a_labelled_set_is_written_once(folder: Path, tmp_path: Path) -> None:
 def test_the_method_is_measured_on_it(folder: Path, tmp_path: Path) -> None:
     result = tmp_path / "result.json"
     said = typed(folder, "evaluate", "--from-feedback", "--json", str(result), "--cache", str(tmp_path / "cache"))
-    assert "line one: 2 good and 2 defective parts; no picture was kept of 1 other part" in said
-    [measured] = json.loads(result.read_text())["classes"]
-    assert (measured["name"], measured["pack"]) == ("one", "bottle")
-    assert sorted(part["anomalous"] for part in measured["pictures"]) == [False, False, True, True]
+    assert "line one, tile: 1 good and 2 defective parts" in said
+    assert "no picture was kept of 1 other part" in said
+    classes = {measured["name"]: measured for measured in json.loads(result.read_text())["classes"]}
+    assert {name: measured["pack"] for name, measured in classes.items()} == {"tile": "tile", "_PET 0.5 l": "generic"}
+    assert sorted(part["anomalous"] for part in classes["tile"]["pictures"]) == [False, True, True]
 
 
 @pytest.mark.parametrize(

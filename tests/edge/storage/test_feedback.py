@@ -54,6 +54,7 @@ def test_of_each_verdict_the_last_counts_and_its_picture_stays(state: SettingsDa
         "seq": 7,
         "kind": "false_alarm",
         "note": "",
+        "recipe": None,
         "shot": None,
         "pictured": True,
         "defective": False,
