@@ -21,7 +21,7 @@ from PIL import Image, ImageDraw, ImageFont
 from core.image import Map, Rgb
 
 _BELOW, _ABOVE = (0, 90, 181), (230, 97, 0)  # told apart with every kind of colour blindness
-_MOST_OPAQUE = 0.6
+_MOST_OPAQUE = 0.5
 _STRIP, _TEXT = (24, 24, 24), (235, 235, 235)
 _LEAST_FONT = 12  # pixels
 _GREY = 128  # behind the colours of the legend

@@ -21,6 +21,7 @@ from pydantic import (
 
 from core.printable import shown
 from edge.clock import in_utc, iso_ms, utc_now
+from edge.settings_recipe import MOST_NUMBER
 
 SCHEMA = 1
 _DRAFT = "https://json-schema.org/draft/2020-12/schema"
@@ -135,6 +136,9 @@ class Recipe(Wire):
     tiles: str | None = Field(
         default=None, description="Rows, columns and overlap of the tiles of the region, as `2x4@0.2`; none without."
     )
+    name: str | None = Field(default=None, description="Of the recipe.")
+    number: int | None = Field(default=None, ge=1, le=MOST_NUMBER, description="Of the recipe on its line.")
+    revision: int | None = Field(default=None, ge=1, description="Of the recipe's settings.")
 
 
 class Model(Wire):
@@ -265,6 +269,14 @@ class LineHealth(Wire):
     )
 
 
+class ActiveRecipe(Wire):
+    """The recipe that a line judges by."""
+
+    name: str
+    number: int = Field(ge=1, le=MOST_NUMBER)
+    revision: int = Field(ge=1)
+
+
 class LineStatus(LineHealth):
     """The retained message of `line/<line>/status`; its last will says `offline`."""
 
@@ -272,6 +284,7 @@ class LineStatus(LineHealth):
     line: str
     since: Stamp
     alarms: tuple[StatusAlarm, ...] = Field(default=(), description="All that is wrong; faults first.")
+    recipe: ActiveRecipe | None = Field(default=None, description="What the next part is judged by.")
     generation: Generation = 1
     node: str
     version: str
@@ -321,6 +334,8 @@ class LineStats(Wire):
 
 
 PartId = Annotated[str, Field(min_length=1, max_length=200), BeforeValidator(_as_text), _text_or_whole(200)]
+RecipeChoice = Annotated[str, Field(min_length=1, max_length=64), BeforeValidator(_as_text), _text_or_whole(64)]
+"""A recipe by its name or its number."""
 CommandId = Annotated[str, Field(min_length=1, max_length=64), BeforeValidator(_as_text), _text_or_whole(64)]
 SenderStamp = Annotated[
     AwareDatetime,
@@ -337,6 +352,10 @@ class TriggerMessage(Wire):
     deadline_ms: int | None = Field(default=None, ge=10, le=600_000, description="By when; the line's own without it.")
     at: SenderStamp | None = Field(
         default=None, description="When the part was there; one older than its deadline is answered, not judged."
+    )
+    recipe: RecipeChoice | None = Field(
+        default=None,
+        description="Name or number of the recipe of this part and of those after it. Default: as of the part before.",
     )
 
     model_config = ConfigDict(frozen=True, extra="ignore")

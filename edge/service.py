@@ -184,8 +184,8 @@ class Service:
         opening.result()
         join_databases(installation, database, outbox)
         outbox.keep_numbers(database)
-        self._loaded = loaded = load_lines(settings, methods, database, self.lines, workers, stack)
-        model = next(iter(loaded.of_line.values())).model
+        loaded = load_lines(settings, methods, database, workers, alarms, stack)
+        model = next(iter(loaded.recipes.lines.values())).loaded.model
         for name, line in settings.lines.items():
             services = Services(
                 loaded.inference,
@@ -198,11 +198,10 @@ class Service:
                 workers,
                 settings.service.stats_interval_s,
             )
-            self.lines[name] = Line(name, line, loaded.of_line[name], cameras[name], services)
+            self.lines[name] = Line(name, line, loaded.recipes.lines[name], cameras[name], services)
             metrics.watch(name, self.lines[name].gauges)
-            paused_by = loaded.stored[name].paused_by
-            if paused_by is not None:
-                self.lines[name].pause(paused_by)
+            if name in loaded.paused:
+                self.lines[name].pause(loaded.paused[name])
         metrics.build(model)
         metrics.watch_device(model.device)
         metrics.watch_archive(lambda: archive.status)
@@ -225,8 +224,7 @@ class Service:
             History(folder),
             archive,
             alarms,
-            configured_packs={name: line.pack for name, line in settings.lines.items()},
-            change_pack=self.change_pack,
+            recipes=loaded.recipes,
             forget=self.forget,
         )
         self._number_on()
@@ -243,18 +241,6 @@ class Service:
         self._router.open(triggers, MachineCommands(commands, self._publishers), self._publishers)
         self.dispatcher = dispatcher
         log.info("%d lines on %s (%s, %s)", len(self.lines), model.name, model.device, model.dtype)
-
-    def change_pack(self, line: str, name: str) -> None:
-        """The line judges by another pack from its next frame on, with its shots, and by the configured threshold
-        unless its last calibration was with that pack.
-
-        Raises:
-            PackError, ModelError: it cannot; the line goes on with the pack that it has.
-        """
-        pack = load_pack(name)
-        recipe = self._loaded.recipes.load(self.settings.lines[line], pack)
-        self._loaded.enrolment.change(line, recipe)
-        line_log(__name__, line).info("pack %s %s", pack.name, pack.version)
 
     def forget(self, line: str) -> None:
         """Clears what the broker keeps of a line that is not configured.

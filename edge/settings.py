@@ -12,9 +12,10 @@ from pydantic import AfterValidator, Field, SecretStr, field_validator, model_va
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from core.weights.location import DEFAULT_STORE
-from edge.settings_line import CameraSettings, HealthSettings, LineName, LineSettings, Roi, ShotSettings
+from edge.settings_line import CameraSettings, LineSettings
 from edge.settings_method import MethodSettings
-from edge.settings_section import Label, Section
+from edge.settings_recipe import HealthSettings, RecipeSettings, Roi, ShotSettings
+from edge.settings_section import Label, LineName, Section
 from edge.zone import check_shifts, check_zone
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "ModelSettings",
     "MqttSettings",
     "PictureSettings",
+    "RecipeSettings",
     "Roi",
     "Section",
     "ServiceSettings",

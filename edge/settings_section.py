@@ -1,4 +1,4 @@
-"""What every table of the settings has in common."""
+"""What all tables of settings have in common, and the texts that stand in several of them."""
 
 from __future__ import annotations
 
@@ -8,14 +8,17 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from core.printable import unprintable
 
+LineName = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,64}$")]
 
-def _shows_as_itself(text: str) -> str:
+
+def shows_as_itself(text: str) -> str:
+    """`text`, where all of it is seen. Raises ValueError: it is not."""
     if found := unprintable(text):
         raise ValueError(f"holds {found}, which nobody sees; write it in printable characters")
     return text
 
 
-Label = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_shows_as_itself)]
+Label = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(shows_as_itself)]
 """Text that stands in messages and logs, and at the broker."""
 
 

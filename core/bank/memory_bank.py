@@ -25,6 +25,7 @@ from core.image import Rgb, decode, encode_png
 from core.remedy import remedy
 
 _COLUMNS = "id, line, class, sha256, width, height, added_at, who, source, note, flags, active, removed_at, removed_by"
+_FEATURES = "variant, kind, fingerprint, preprocess, dtype, shape, crc32, data"
 _SHOTS = f"SELECT {_COLUMNS} FROM shots"
 _KINDS = "SELECT DISTINCT kind FROM features WHERE shot = ?"
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -187,6 +188,17 @@ class Bank:
             self._tables.table("shots").update(found.id, {"active": 1, "removed_at": None, "removed_by": None})
             self._revise(found.line, _text(at), who, "restore", found.id)
             return self.shot(found.id)
+
+    def copy(self, line: str, to: str, at: datetime, who: str) -> None:
+        """Enrols the active shots of `line` for `to`, with all their features."""
+        columns, stamp = f"{_COLUMNS}, image".removeprefix("id, line, "), _text(at)
+        with self._database.transaction():
+            for shot in self.shots(line):
+                query = f"INSERT INTO shots (line, {columns}) SELECT ?, {columns} FROM shots WHERE id = ?"
+                number = cast(int, self._tables.execute(query, [to, shot.id]).lastrowid)
+                query = f"INSERT INTO features (shot, {_FEATURES}) SELECT ?, {_FEATURES} FROM features WHERE shot = ?"
+                self._tables.execute(query, [number, shot.id])
+                self._revise(to, stamp, who, "import", number)
 
     def shot(self, shot: int) -> Shot:
         """The shot of a number.

@@ -130,8 +130,9 @@ class Filo(Inspector[FiloTexts]):
         self.gate = gate
         self.head = head.to(backbone.device)
         self.released = head.record.released
+        layers, start = head.record.layers, head.record.start
         self.vision = TwoStreamPass(
-            backbone.visual, head.record.layers, dtype=DTYPES[backbone.dtype], released=self.released
+            backbone.visual, layers, start, dtype=DTYPES[backbone.dtype], released=self.released
         )
         self.encoder = TextEncoder(backbone.text, backbone.device, head.record.context)
 
@@ -225,7 +226,8 @@ class Filo(Inspector[FiloTexts]):
 
     def layer_maps(self, decoded: Sequence[Tensor], labels: Tensor) -> list[Tensor]:
         """The map of each decoder at the model's input size, [B, 2, H, W], for labels [B, 2, d]."""
-        return layer_maps(decoded, labels, self.backbone.grid, self.backbone.pixels.size, self.head.record.scale)
+        size, scale = self.backbone.pixels.size, self.head.record.scale
+        return layer_maps(decoded, labels, self.backbone.grid, size, scale, released=self.released)
 
     def inspect(
         self,

@@ -19,6 +19,7 @@ from core.filo.adapter import Adapter
 from core.filo.context import LENGTH, LearnedContext
 from core.filo.decoders import KERNELS, ConvolutionDecoder, LinearDecoder
 from core.filo.maps import SCALE
+from core.filo.vision import check_layers
 from core.model_error import ModelError, first_line
 from core.remedy import remedy
 
@@ -55,8 +56,10 @@ class HeadRecord(BaseModel):
     """d, dimensions of the joint space."""
     text_width: int = Field(ge=1)
     """t, dimensions of the text encoder's tokens."""
-    layers: tuple[int, ...] = Field(min_length=2)
-    """Blocks that are decoded, ascending, counted from 1; the value-value stream starts behind the first."""
+    layers: tuple[int, ...]
+    """Blocks that are decoded, ascending, counted from 1."""
+    start: int | None = None
+    """Block behind which the value-value stream starts; null: the first of `layers`."""
     context: int = Field(default=LENGTH, ge=1, le=60)
     """n, vectors of each learned context."""
     kernels: tuple[str, ...] = Field(default=tuple(KERNELS), min_length=1)
@@ -75,8 +78,9 @@ class HeadRecord(BaseModel):
 
     @model_validator(mode="after")
     def _consistent(self) -> HeadRecord:
-        if list(self.layers) != sorted(set(self.layers)) or not 1 <= self.layers[0] <= self.layers[-1] <= self.depth:
-            raise ValueError(f"layers {list(self.layers)}: name two or more of the blocks 1 to {self.depth}, ascending")
+        check_layers(self.layers, self.start, self.depth)
+        if self.released and self.start is not None:
+            raise ValueError("start: in the release the value-value stream starts behind the first of the layers")
         if unknown := set(self.kernels) - set(KERNELS):
             raise ValueError(f"kernels {sorted(unknown)} are not known; use some of {', '.join(KERNELS)}")
         return self
@@ -129,10 +133,12 @@ class FiloHead(nn.Module):
         super().__init__()
         self.record = record
         width, joint, count = record.width, record.joint, len(record.layers)
+        start = record.layers[0] if record.start is None else record.start
+        behind = sum(layer > start for layer in record.layers)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.decoder_linear = LinearDecoder(width, joint, count)
-            self.decoder_cov = ConvolutionDecoder(width, joint, count - 1, record.kernels, record.bottleneck)
+            self.decoder_cov = ConvolutionDecoder(width, joint, behind, record.kernels, record.bottleneck)
             self.normal_prompt_learner = LearnedContext(joint, record.text_width, record.context)
             self.abnormal_prompt_learner = LearnedContext(joint, record.text_width, record.context)
             self.adapter = Adapter(joint)

@@ -19,6 +19,8 @@ def layer_maps(
     grid: tuple[int, int],
     size: tuple[int, int],
     scale: float = SCALE,
+    *,
+    released: bool = False,
 ) -> list[Tensor]:
     """The map of each decoder: softmax over the two labels, float32 [B, 2, H, W], entry 1 abnormal.
 
@@ -28,12 +30,14 @@ def layer_maps(
         grid: Rows and columns of patches.
         size: H and W, pixels.
         scale: What cosines are multiplied by.
+        released: Corners of grid and image lie on each other, as in the release. Otherwise each token lies at its
+            patch's centre; the release's way moves what is near a border by up to half a patch.
     """
     maps = []
     for tokens in decoded:
         logits = (scale * tokens @ labels.transpose(1, 2)).transpose(1, 2).reshape(len(tokens), 2, *grid)
         # Logits, not probabilities, are interpolated: the border between the labels stays sharp.
-        maps.append(F.interpolate(logits, size, mode="bilinear", align_corners=True).softmax(1))
+        maps.append(F.interpolate(logits, size, mode="bilinear", align_corners=released).softmax(1))
     return maps
 
 

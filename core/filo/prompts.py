@@ -8,17 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from core.filo.positions import POSITIONS
-from core.packs.pack import PromptPack
+from core.packs.pack import NORMAL_STATES, PromptPack
 
-NORMAL_STATES = (
-    "{}",
-    "flawless {}",
-    "perfect {}",
-    "unblemished {}",
-    "{} without flaw",
-    "{} without defect",
-    "{} without damage",
-)
 GENERIC_STATES = ("damaged {}", "broken {}", "{} with flaw", "{} with defect", "{} with damage")
 
 

@@ -26,7 +26,7 @@ class Streams:
     Attributes:
         image: f(x), float32 [B, d], of no set length.
         ordinary: Patch tokens of the ordinary stream behind each chosen block, float32 [B, N, w].
-        values: Those of the value-value stream behind each chosen block but the first, float32 [B, N, w].
+        values: Those of the value-value stream behind each chosen block that comes after its start, the same.
     """
 
     image: Tensor
@@ -47,7 +47,8 @@ class TwoStreamPass(nn.Module):
 
     Args:
         visual: `open_clip.transformer.VisionTransformer` with class-token pooling, in float32.
-        layers: The chosen blocks, ascending, counted from 1. The value-value stream starts behind the first.
+        layers: The chosen blocks, ascending, counted from 1.
+        start: The block behind which the value-value stream starts; None: the first chosen one.
         dtype: What linear layers and attention compute in; what is added up stays in float32.
         released: Collect what the release does: tokens that later blocks have added to.
 
@@ -57,15 +58,21 @@ class TwoStreamPass(nn.Module):
     """
 
     def __init__(
-        self, visual: Any, layers: Sequence[int], *, dtype: torch.dtype = torch.float32, released: bool = False
+        self,
+        visual: Any,
+        layers: Sequence[int],
+        start: int | None = None,
+        *,
+        dtype: torch.dtype = torch.float32,
+        released: bool = False,
     ) -> None:
         super().__init__()
         check(visual, ())
         depth = len(visual.transformer.resblocks)
-        if list(layers) != sorted(set(layers)) or len(layers) < 2 or not 1 <= layers[0] <= layers[-1] <= depth:
-            raise ValueError(f"layers {list(layers)}: name two or more of the blocks 1 to {depth}, ascending")
+        check_layers(layers, start, depth)
         self.visual = visual
         self.layers = tuple(layers)
+        self.start = layers[0] if start is None else start
         self.released = released
         rows, cols = visual.grid_size
         tokens = 1 + int(rows) * int(cols)
@@ -76,7 +83,7 @@ class TwoStreamPass(nn.Module):
 
     def forward(self, pixels: Tensor) -> Streams:
         """Streams of normalised images, float32 [B, 3, H, W] of the model's size."""
-        batch, first = len(pixels), self.layers[0]
+        batch = len(pixels)
         embedded = embed(self.visual, pixels)
         x = values = embedded.flatten(0, 1)
         ordinary: dict[int, Tensor] = {}  # what is collected of each stream, by block
@@ -87,18 +94,18 @@ class TwoStreamPass(nn.Module):
             if self.released and number - 1 in ordinary:
                 # The release adds attention's output in place, to the tokens that were collected before this block.
                 ordinary[number - 1] = ordinary[number - 1] + block.ls_1(block.attn.out_proj(attended))
-            if number > first:
+            if number > self.start:
                 value = qkv.chunk(3, -1)[2]
                 mixed = self._stage.attend(block, torch.cat([value, value, value], -1), batch)
                 values = values + block.ls_1(block.attn.out_proj(mixed))
             x = complete(block, x, attended)
-            if number == first:
+            if number == self.start:
                 values = x
             if number in self.layers:
                 ordinary[number], among_values[number] = x, values
         if self.released:
             # There the stream starts on the first block's collected tokens, and all of it is that one tensor.
-            ordinary[first] = values
+            ordinary[self.start] = values
             among_values = dict.fromkeys(among_values, values)
 
         def patches(tokens: Tensor) -> Tensor:
@@ -108,5 +115,15 @@ class TwoStreamPass(nn.Module):
         return Streams(
             image,
             tuple(patches(ordinary[number]) for number in self.layers),
-            tuple(patches(among_values[number]) for number in self.layers[1:]),
+            tuple(patches(among_values[number]) for number in self.layers if number > self.start),
         )
+
+
+def check_layers(layers: Sequence[int], start: int | None, depth: int) -> None:
+    """Raises ValueError: the pass cannot choose these blocks of `depth`, or none of them lies behind `start`."""
+    if not layers or list(layers) != sorted(set(layers)) or not 1 <= layers[0] <= layers[-1] <= depth:
+        raise ValueError(f"layers {list(layers)}: name some of the blocks 1 to {depth}, ascending")
+    if start is None and len(layers) < 2:
+        raise ValueError(f"layers {list(layers)}: name two or more, or a start before them")
+    if start is not None and not 1 <= start < layers[-1]:
+        raise ValueError(f"start {start}: name a block from 1 to {layers[-1] - 1}, before the last of the layers")

@@ -133,6 +133,11 @@ class PromptPack(_Table):
         return self._sha256
 
     @property
+    def kinds(self) -> dict[str, str]:
+        """Of each phrase of `[defects]` the kind of defect."""
+        return {phrase: kind for kind, phrases in self.defects.items() for phrase in phrases}
+
+    @property
     def texts_sha256(self) -> str:
         """SHA-256, hexadecimal, of all that a model embeds of the pack: its prompts as rendered, and its descriptors.
 
@@ -314,7 +319,7 @@ def _problem(text: str | None, content: Mapping[str, Any], error: ErrorDetails) 
     return words if text is None else f"line {line_of(text, content, at)}: {words}"
 
 
-_WINCLIP_NORMAL = (
+NORMAL_STATES = (
     "{}",
     "flawless {}",
     "perfect {}",
@@ -323,6 +328,7 @@ _WINCLIP_NORMAL = (
     "{} without defect",
     "{} without damage",
 )
+"""Of a class, by WinCLIP; FiLo has the same."""
 _WINCLIP_ABNORMAL = ("damaged {}", "{} with flaw", "{} with defect", "{} with damage")
 _WINCLIP_TEMPLATES = (
     "a cropped photo of the {}.",
@@ -355,4 +361,4 @@ def winclip_prompts(class_name: str) -> Prompts:
     def ensemble(states: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(template.format(state.format(class_name)) for state in states for template in _WINCLIP_TEMPLATES)
 
-    return Prompts(ensemble(_WINCLIP_NORMAL), ensemble(_WINCLIP_ABNORMAL))
+    return Prompts(ensemble(NORMAL_STATES), ensemble(_WINCLIP_ABNORMAL))

@@ -49,7 +49,6 @@ class Grabber(threading.Thread):
         self._open = opener
         self._backoff = Backoff(settings.retry_s, settings.retry_max_s)
         self._health = FrameHealth(health)
-        self._look_s = min(LOOK_S, health.frozen_s / 3 or LOOK_S)
         self._changed = threading.Condition()
         self._wanted: int | None = None
         self._closing = False
@@ -62,6 +61,10 @@ class Grabber(threading.Thread):
         with self._changed:
             self._wanted = number
             self._changed.notify_all()
+
+    def limit(self, limits: HealthSettings) -> None:
+        """What frames have to be like from the next one on."""
+        self._health.limits = limits
 
     def report(self) -> Report:
         """The state now, with the call that hangs, if one does. Never waits for the source."""
@@ -136,7 +139,7 @@ class Grabber(threading.Thread):
             began = monotonic()
             if wanted is None and began < look_at:
                 continue
-            look_at = began + self._look_s
+            look_at = began + min(LOOK_S, self._health.limits.frozen_s / 3 or LOOK_S)
             try:
                 with self._native("decoding a frame", self._settings.read_timeout_s):
                     picture = source.retrieve()

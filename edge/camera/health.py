@@ -1,10 +1,14 @@
-"""Whether a frame shows what it should: one that stands still, is black, white, blurred or torn is not judged."""
+"""Whether a frame shows what it should: one that stands still, is black, white, blurred or torn is not judged.
+
+The camera's process measures, `FrameHealth`; what comes of it, `frame_fault`, depends on the limits, which are those of
+the recipe that a part is judged by.
+"""
 
 from __future__ import annotations
 
 import zlib
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 import cv2
@@ -20,6 +24,7 @@ FrameCode: TypeAlias = Literal[
 _ROWS = 16  # a frame is torn when the lowest of so many parts of it is one row repeated
 _BLACK, _WHITE = 20, 235  # bars at the edge of a picture are not darker, or brighter, than this
 _STILLS = 64  # pictures that are remembered: an encoder makes a few of one that stands still
+_STILL_FRAMES = 3  # fewer frames tell nothing of whether the picture stands still
 _ALIKE = 2.0  # mean difference of two of these, of 255
 _MEAN = np.full((1, 3), 1 / 3, np.float32)
 
@@ -39,22 +44,56 @@ class Health:
     """What was found of a frame."""
 
     fault: FrameFault | None = None
-    """Why it is not to be judged; None where nothing is against it."""
+    """What is against it by the limits that the camera knows; None: nothing. A part is judged by its recipe's."""
     sharpness: float = 0.0
     """Variance of the Laplacian of its grey picture at half its size; 0 is flat, there is no upper end."""
     brightness: float = 0.0
     """Mean of all its pixels and colours, 0..255."""
+    still_s: float = 0.0
+    """Seconds for which the picture of a live source has stood still, once it has for three frames."""
+    torn: bool = False
+    """Whether the lower part of a live source's picture is missing."""
 
 
 UNSEEN = Health()
 """Of no frame yet."""
 
 
+def frame_fault(health: Health, limits: HealthSettings, size: tuple[int, int], live: bool) -> FrameFault | None:
+    """The first of what is amiss with a frame; what explains the rest comes first.
+
+    Args:
+        health: What was found of it.
+        limits: What it has to be like.
+        size: Its width and height, pixels.
+        live: Whether its source goes on by itself.
+    """
+    if limits.size is not None and size != limits.size:
+        wanted = f"{limits.size[0]} x {limits.size[1]}"
+        return FrameFault("camera_size", f"the frame has {size[0]} x {size[1]} pixels, not the {wanted} of health.size")
+    if live and limits.torn and health.torn:
+        return FrameFault("camera_torn", "the lower part of the frame is missing; check cable, USB port and network")
+    if live and health.brightness < limits.dark:
+        message = f"the picture is black (mean below {limits.dark:g} of 255); check light, lens cap and exposure"
+        return FrameFault("camera_black", message)
+    if live and 0 < limits.bright < health.brightness:
+        message = f"the picture is white (mean above {limits.bright:g} of 255); check light and exposure"
+        return FrameFault("camera_white", message)
+    if limits.frozen_s and health.still_s >= limits.frozen_s:
+        message = f"the picture has stood still to the last bit for {limits.frozen_s:g} s"
+        return FrameFault("camera_frozen", f"{message}; restart the camera, or raise health.frozen_s")
+    if health.sharpness < limits.blur:
+        message = f"the picture is blurred (sharpness below {limits.blur:g}); check focus and clean the lens"
+        return FrameFault("camera_blurred", message)
+    return None
+
+
 class FrameHealth:
     """Looks at the frames of one camera, in their order."""
 
-    def __init__(self, settings: HealthSettings) -> None:
-        self._settings = settings
+    def __init__(self, limits: HealthSettings) -> None:
+        self.limits = limits
+        """By which `Health.fault` is told; they may be replaced between two frames."""
         # Checksums of the last pictures, small and grey, and of the whole ones where it was needed; the newest last.
         self._stills: OrderedDict[int, int | None] = OrderedDict()
         self._before: NDArray[np.uint8] | None = None  # the last picture, small and grey
@@ -77,34 +116,8 @@ class FrameHealth:
         brightness = float(cv2.mean(grey)[0])
         sharpness = float(cv2.meanStdDev(cv2.Laplacian(grey, cv2.CV_16S))[1][0, 0] ** 2)
         still_s = self._stands_still(image, grey, grabbed) if live else 0.0
-        return Health(self._fault(image, live, brightness, sharpness, still_s), sharpness, brightness)
-
-    def _fault(self, image: Rgb, live: bool, brightness: float, sharpness: float, still_s: float) -> FrameFault | None:
-        """The first of what is amiss; what explains the rest comes first."""
-        limits = self._settings
-        height, width, _ = image.shape
-        if limits.size is not None and (width, height) != limits.size:
-            wanted = f"{limits.size[0]} x {limits.size[1]}"
-            return FrameFault(
-                "camera_size", f"the frame has {width} x {height} pixels, not the {wanted} of health.size"
-            )
-        if live and limits.torn and _is_torn(image):
-            return FrameFault(
-                "camera_torn", "the lower part of the frame is missing; check cable, USB port and network"
-            )
-        if live and brightness < limits.dark:
-            message = f"the picture is black (mean below {limits.dark:g} of 255); check light, lens cap and exposure"
-            return FrameFault("camera_black", message)
-        if live and 0 < limits.bright < brightness:
-            message = f"the picture is white (mean above {limits.bright:g} of 255); check light and exposure"
-            return FrameFault("camera_white", message)
-        if limits.frozen_s and still_s >= limits.frozen_s and self._frames >= 3:
-            message = f"the picture has stood still to the last bit for {limits.frozen_s:g} s"
-            return FrameFault("camera_frozen", f"{message}; restart the camera, or raise health.frozen_s")
-        if sharpness < limits.blur:
-            message = f"the picture is blurred (sharpness below {limits.blur:g}); check focus and clean the lens"
-            return FrameFault("camera_blurred", message)
-        return None
+        found = Health(None, sharpness, brightness, still_s, live and _is_torn(image))
+        return replace(found, fault=frame_fault(found, self.limits, (width, height), live))
 
     def _stands_still(self, image: Rgb, grey: NDArray[np.uint8], grabbed: float) -> float:
         """Seconds for which no picture came that differs in a single bit from all the last ones.
@@ -128,7 +141,7 @@ class FrameHealth:
         if not same:
             self._since, self._frames = grabbed, 0
         self._frames += 1
-        return grabbed - self._since
+        return grabbed - self._since if self._frames >= _STILL_FRAMES else 0.0
 
 
 def _is_torn(image: Rgb) -> bool:

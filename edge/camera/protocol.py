@@ -1,7 +1,7 @@
 """What passes between a camera's handle in the service and its process.
 
-Over stdin, once: the `Order`. Over one ZMQ PAIR: requests `{"want": n}` and `{"stop": true}` to the process;
-back come reports (one part) and frames (two parts, see `edge.camera.frame`). Nothing is ever unpickled.
+Over stdin, once: the `Order`. Over one ZMQ PAIR: requests `{"want": n}`, `{"limits": {...}}` and `{"stop": true}` to
+the process; back come reports (one part) and frames (two parts, see `edge.camera.frame`). Nothing is ever unpickled.
 """
 
 from __future__ import annotations
@@ -49,6 +49,8 @@ class FrameRequest(Message):
 
     want: int | None = None
     """Number of the request for one frame; 1, 2, ..."""
+    limits: HealthSettings | None = None
+    """What frames have to be like from now on."""
     stop: bool = False
     """End."""
 

@@ -74,7 +74,7 @@ class Camera:
             line: Its name.
             settings: The camera's.
             runtime_dir: Folder of the sockets.
-            health: What a frame has to be like.
+            health: What a frame has to be like, for the alarm; see `limit`.
             alarms: Where a fault is told, for as long as it lasts: of the camera, and of its frames.
 
         Raises:
@@ -84,6 +84,7 @@ class Camera:
         self._line = line
         self._settings = settings
         self._health = health
+        self._unsaid_limits = False  # whether the process has other limits
         self._runtime_dir = runtime_dir
         self._lock = threading.Lock()  # a ZMQ socket that two threads use at once aborts the whole service
         self._alarms = alarms or Alarms()
@@ -126,6 +127,11 @@ class Camera:
                 self._child = Child(self._line, self._settings, self._runtime_dir, self._health)
             except OSError as error:
                 raise CameraError(f"the camera process of line {self._line} cannot be started: {error}") from error
+
+    def limit(self, health: HealthSettings) -> None:
+        """Has frames looked at by other limits from now on, where they are others."""
+        if health != self._health:
+            self._health, self._unsaid_limits = health, True
 
     def poll(self, timeout_s: float = 0.0) -> None:
         """Watches the camera for `timeout_s` seconds without asking for a frame."""
@@ -185,6 +191,7 @@ class Camera:
             while True:
                 self._pump(wait)  # first, lest words that lie unread count as silence
                 self._supervise()
+                self._tell_limits()
                 if wanted:
                     frame = self._pick(not_before, began - FRESH_S)
                     if frame is not None:
@@ -292,6 +299,11 @@ class Camera:
         if self._child is not None and self._asked is None and self._child.request(FrameRequest(want=self._wants + 1)):
             self._wants += 1
             self._asked = self._wants
+
+    def _tell_limits(self) -> None:
+        """Tells the process what frames have to be like, where that has changed since it was started."""
+        if self._unsaid_limits and self._child is not None and self._child.request(FrameRequest(limits=self._health)):
+            self._unsaid_limits = False
 
     def _see(self, health: Health) -> None:
         self._status = replace(self._status, health=health)

@@ -97,6 +97,8 @@ class Process:
         request = read_request(self._socket.recv())
         if request.stop:
             self._stop.set()
+        if request.limits is not None:
+            self._grabber.limit(request.limits)
         if request.want is not None:
             self._grabber.want(request.want)
 

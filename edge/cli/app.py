@@ -30,6 +30,7 @@ from edge.cli.history import history
 from edge.cli.model import model_app
 from edge.cli.model_options import Checkpoint, MethodName, head_of
 from edge.cli.packs import packs_app
+from edge.cli.recipe import recipe_app
 from edge.cli.score import score
 from edge.cli.signals import end, end_at_once, on_signals, stop_on_signals
 from edge.cli.simulate import simulate
@@ -72,7 +73,7 @@ for ask in (
 app.command("history")(history)
 app.add_typer(cli_shots.shots_app, name="shots")
 app.add_typer(feedback_app, name="feedback")
-app.add_typer(cli_console.recipe_app, name="recipe")
+app.add_typer(recipe_app, name="recipe")
 app.add_typer(cli_console.line_app, name="line")
 packs_app.command("compile")(compile_packs)
 packs_app.command("generate")(generate)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Optional
 
 import typer
 
@@ -19,6 +19,10 @@ out = Terminal()
 
 ConfigFile = Annotated[Path, typer.Option("--config", "-c", help="The service's TOML file.", dir_okay=False)]
 Line = Annotated[str, typer.Option(help="Name of the line.")]
+Recipe = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(help="Name or number of a recipe. Default: the one that the line judges by."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Wait = Annotated[float, typer.Option(min=1, max=86_400, help="Seconds to wait for the service and its parts.")]
 _NO_CONSOLE = "a service is still loading, or another command is at work; ask again in a while"
@@ -61,8 +65,8 @@ def _offline(
     from edge.control.offline import offline_dispatcher
     from edge.control.protocol import ConsoleRequest
 
-    bare, stored_packs = command in ("shots_reembed", "shots_remove"), command != "recipe_reset"
-    with offline_dispatcher(settings, bare, stored_packs) as dispatcher:
+    bare, ready = command in ("shots_reembed", "shots_remove"), not command.startswith("recipe_")
+    with offline_dispatcher(settings, bare, ready) as dispatcher:
         uid, claim = os.getuid(), own_name()
         request = ConsoleRequest(id="offline", command=command, arguments=arguments, who=claim, uid=uid)
         reply, pictures = dispatcher.answer(request, blobs)

@@ -1,4 +1,4 @@
-"""`alfa-edge status | trigger | pause | resume | recipe | audit`: what people ask of the running service."""
+"""`alfa-edge status | trigger | pause | resume | audit`: what people ask of the running service."""
 
 from __future__ import annotations
 
@@ -8,14 +8,13 @@ from typing import Annotated, Any, Optional
 import typer
 from rich.table import Table
 
-from edge.cli.ask import ConfigFile, Json, Line, Wait, ask_service, out, say_smallest
+from edge.cli.ask import ConfigFile, Json, Line, ask_service, out, say_smallest
 from edge.cli.explained import explained
 from edge.cli.terminal import counted, show_json, styled
 from edge.messages import NOT_CALIBRATED
 
 _COLOURS = {"ok": "green", "warning": "yellow", "fault": "bold red"}
 
-recipe_app = typer.Typer(help="What lines judge by.", no_args_is_help=True)
 line_app = typer.Typer(help="Lines that are not configured any more.", no_args_is_help=True)
 
 
@@ -44,8 +43,9 @@ def _print_recipe(name: str, line: dict[str, Any]) -> None:
     """What the line judges by: too long for cells of 80 columns."""
     recipe, shots = line["recipe"], counted(line["bank"]["shots"], "shot")
     threshold = f"threshold {line['threshold']:.4f} ({recipe['threshold_source']})"
-    out.print(f"line {name}: pack {recipe['pack']} {recipe['pack_version']}, {shots}, {threshold}", soft_wrap=True)
-    if (method := line["method"])["name"] == "filo":
+    judged_by = f"recipe {recipe['name']} ({recipe['number']}), pack {recipe['pack']} {recipe['pack_version']}"
+    out.print(f"line {name}: {judged_by}, {shots}, {threshold}", soft_wrap=True)
+    if (method := line["method"]) is not None and method["name"] == "filo":
         kept = "the model's text half stays in memory" if method["text_half"] else None
         told = "; ".join(filter(None, (f"line {name}: FiLo, head {method['head'][:12]}", method["remark"], kept)))
         out.print(told, soft_wrap=True)
@@ -72,9 +72,13 @@ def trigger(
     line: Line,
     part: Annotated[str, typer.Argument(help="What the verdict will name.")],
     deadline: Annotated[Optional[int], typer.Option(min=10, help="Milliseconds until the answer.")] = None,  # noqa: UP045
+    recipe: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Name or number of its recipe, which is the line's from then on."),
+    ] = None,
 ) -> None:
     """Have a part judged now, and print its verdict. Exit code 1 when it is an error."""
-    arguments = {"line": line, "part_id": part, "deadline_ms": deadline}
+    arguments = {"line": line, "part_id": part, "deadline_ms": deadline, "recipe": recipe}
     verdict = ask_service(config, "trigger", arguments, timeout=(deadline or 60_000) / 1000 + 10)["verdict"]
     show_json(verdict)
     if verdict["verdict"] == "error":
@@ -105,44 +109,6 @@ def resume(config: ConfigFile, line: Line) -> None:
     """Have a paused line judge again."""
     found = ask_service(config, "resume", {"line": line})
     out.print(f"line {line}: {found['state']}")
-    _warn_unless_kept(found)
-
-
-@recipe_app.command("list")
-def recipe_list(config: ConfigFile, as_json: Json = False) -> None:
-    """The packs there are, and those that lines judge by."""
-    found = ask_service(config, "recipe_list", {})
-    if as_json:
-        show_json(found)
-        return
-    table = Table("line", "pack", "version", "threshold from")
-    for name, recipe in found["lines"].items():
-        table.add_row(name, recipe["pack"], recipe["pack_version"], recipe["threshold_source"])
-    out.print(table)
-    out.print("packs: " + ", ".join(found["packs"]), soft_wrap=True)
-
-
-@recipe_app.command("set")
-def recipe_set(
-    config: ConfigFile,
-    line: Line,
-    pack: Annotated[str, typer.Argument(help="Name of a pack, or path of a pack file.")],
-    timeout: Wait = 120.0,
-) -> None:
-    """Have a line judge by another pack from its next part on, until the configuration names another one."""
-    _say_recipe(line, ask_service(config, "recipe_set", {"line": line, "pack": pack}, timeout=timeout))
-
-
-@recipe_app.command("reset")
-def recipe_reset(config: ConfigFile, line: Line, timeout: Wait = 120.0) -> None:
-    """Have a line judge by the pack in the configuration again."""
-    _say_recipe(line, ask_service(config, "recipe_reset", {"line": line}, timeout=timeout))
-
-
-def _say_recipe(line: str, found: dict[str, Any]) -> None:
-    recipe = found["recipe"]
-    words = f"threshold {found['threshold']:.4f} ({recipe['threshold_source']})"
-    out.print(f"line {line}: {recipe['pack']} {recipe['pack_version']}, {words}", soft_wrap=True)
     _warn_unless_kept(found)
 
 

@@ -11,7 +11,7 @@ import typer
 
 from core.feedback_rates import feedback_rates as rates_of
 from core.printable import shown
-from edge.cli.ask import ConfigFile, Json, Line, Wait, ask_service, out
+from edge.cli.ask import ConfigFile, Json, Line, Recipe, Wait, ask_service, out
 from edge.cli.explained import explained
 from edge.cli.table import Column, Table, number
 from edge.cli.terminal import counted, show_json
@@ -258,12 +258,13 @@ def feedback_threshold(
     ] = None,
     since: Since = None,
     until: Until = None,
+    recipe: Recipe = None,
     timeout: Wait = 600.0,
     as_json: Json = False,
 ) -> None:
     """Propose a threshold from the history and what was said of it. It is not set."""
     stretch = {name: when.isoformat() for name, when in (("since", since), ("until", until)) if when is not None}
-    arguments = {"line": line, "rate": rate, "escapes": escapes} | stretch
+    arguments = {"line": line, "recipe": recipe, "rate": rate, "escapes": escapes} | stretch
     found = ask_service(config, "threshold_propose", arguments, timeout=timeout)
     if as_json:
         show_json(found)

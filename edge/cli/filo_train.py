@@ -36,6 +36,13 @@ def filo_train(
     fall: Annotated[float, typer.Option(help="Share of the steps over which rates fall to zero.")] = 0.0,
     mosaics: Annotated[float, typer.Option(help="Share of samples that are 2 x 2 mosaics.")] = 0.2,
     prompts: Annotated[int, typer.Option(min=0, help="Defects drawn for each picture and step; 0: all.")] = 0,
+    layers: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Blocks that are decoded, separated by commas. Default: a quarter of the depth apart."),
+    ] = None,
+    start: Annotated[
+        int, typer.Option(min=0, help="Block behind which the value-value stream starts; 0: the first decoded.")
+    ] = 0,
     bottleneck: Annotated[int, typer.Option(min=0, help="Width before the convolutions; 0: the tokens' own.")] = 0,
     kernels: Annotated[
         Optional[str],  # noqa: UP045
@@ -84,6 +91,8 @@ def filo_train(
             pictures=pictures,
             cache_bytes=int(cache * _GIGABYTE),
             record={"scale": scale}
+            | ({"layers": tuple(layers.split(","))} if layers else {})
+            | ({"start": start} if start else {})
             | ({"bottleneck": bottleneck} if bottleneck else {})
             | ({"kernels": tuple(kernels.split(","))} if kernels else {}),
         )

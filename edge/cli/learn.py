@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 from core.printable import shown
-from edge.cli.ask import ConfigFile, Json, Line, Wait, ask_service, out, say_smallest
+from edge.cli.ask import ConfigFile, Json, Line, Recipe, Wait, ask_service, out, say_smallest
 from edge.cli.explained import explained
 from edge.cli.terminal import show_json
 
@@ -25,6 +25,7 @@ def learn(
     ] = None,
     rate: Annotated[float, typer.Option(min=0.0001, max=0.9999, help="The false-alarm rate to promise.")] = 0.05,
     yes: Annotated[bool, typer.Option("--yes", help="Accept a higher rate, where the parts are too few.")] = False,
+    recipe: Recipe = None,
     timeout: Wait = 600.0,
     as_json: Json = False,
 ) -> None:
@@ -37,10 +38,10 @@ def learn(
 
             paths = good_pictures(good, parts)
             names, blobs = [shown(path.name) for path in paths], [sendable(path) for path in paths]
-    arguments = {"line": line, "parts": parts, "rate": rate, "names": names, "sure": yes, "timeout_s": timeout}
+    told = {"line": line, "recipe": recipe, "parts": parts, "rate": rate, "sure": yes, "timeout_s": timeout}
     if not as_json and good is None:
         out.print(f"show line {line} {parts} good parts; `alfa-edge status` says how far it is", soft_wrap=True)
-    found = ask_service(config, "learn", arguments, blobs, timeout + _WORK_S)
+    found = ask_service(config, "learn", told | {"names": names}, blobs, timeout + _WORK_S)
     if as_json:
         show_json(found)
         return

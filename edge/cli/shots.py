@@ -10,7 +10,7 @@ import typer
 from rich.table import Table
 
 from core.printable import shown
-from edge.cli.ask import ConfigFile, Json, Line, Wait, ask_service, out, say_smallest
+from edge.cli.ask import ConfigFile, Json, Line, Recipe, Wait, ask_service, out, say_smallest
 from edge.cli.explained import explained
 from edge.cli.terminal import show_json
 from edge.cli.when import parse_when
@@ -27,6 +27,7 @@ def enroll(
     shots: Annotated[int, typer.Option(min=0, max=64, help="Instead of files: the line's next so many parts.")] = 0,
     note: Annotated[str, typer.Option(help="What there is to say of them.")] = "",
     yes: Annotated[bool, typer.Option("--yes", help="Enrol also what is flagged.")] = False,
+    recipe: Recipe = None,
     timeout: Wait = 600.0,
     as_json: Json = False,
 ) -> None:
@@ -37,7 +38,7 @@ def enroll(
 
         paths = pictures_of(files or [])
         blobs = [sendable(path) for path in paths]
-    arguments = {"line": line, "shots": shots, "note": note, "sure": yes, "timeout_s": timeout}
+    arguments = {"line": line, "recipe": recipe, "shots": shots, "note": note, "sure": yes, "timeout_s": timeout}
     pictures: list[dict[str, Any]] = []
     for some in batches(blobs) or [[]]:  # each no larger than one request may be
         first = len(pictures)
@@ -64,10 +65,11 @@ def shots_list(
     config: ConfigFile,
     line: Line,
     everything: Annotated[bool, typer.Option("--all", help="Removed ones too.")] = False,
+    recipe: Recipe = None,
     as_json: Json = False,
 ) -> None:
     """The shots of a line."""
-    found = ask_service(config, "shots_list", {"line": line, "all": everything})
+    found = ask_service(config, "shots_list", {"line": line, "recipe": recipe, "all": everything})
     if as_json:
         show_json(found)
         return
@@ -114,9 +116,9 @@ def shots_restore(config: ConfigFile, shot: Annotated[int, typer.Argument(help="
 
 
 @shots_app.command("reembed")
-def shots_reembed(config: ConfigFile, line: Line, timeout: Wait = 600.0) -> None:
+def shots_reembed(config: ConfigFile, line: Line, recipe: Recipe = None, timeout: Wait = 600.0) -> None:
     """Make the features of shots anew from their pictures, where those of the model are missing or damaged."""
-    made = ask_service(config, "shots_reembed", {"line": line}, timeout=timeout)["shots"]
+    made = ask_service(config, "shots_reembed", {"line": line, "recipe": recipe}, timeout=timeout)["shots"]
     out.print(f"line {line}: features of {len(made)} shots made anew")
 
 
@@ -125,9 +127,11 @@ def shots_export(
     config: ConfigFile,
     line: Line,
     folder: Annotated[Path, typer.Argument(help="A new or empty folder that the service can write.")],
+    recipe: Recipe = None,
 ) -> None:
     """Write the shots' pictures, and what is known of them, into a folder: for another box, or to keep."""
-    found = ask_service(config, "shots_export", {"line": line, "folder": str(folder.absolute())}, timeout=600)
+    arguments = {"line": line, "recipe": recipe, "folder": str(folder.absolute())}
+    found = ask_service(config, "shots_export", arguments, timeout=600)
     out.print(f"{len(found['shots'])} shots of line {line} in {folder}", soft_wrap=True)
 
 
@@ -136,10 +140,12 @@ def shots_import(
     config: ConfigFile,
     line: Line,
     folder: Annotated[Path, typer.Argument(help="What `shots export` wrote, of whichever line.")],
+    recipe: Recipe = None,
     timeout: Wait = 600.0,
 ) -> None:
     """Enrol the shots of an exported folder; those that the line has already are passed over."""
-    found = ask_service(config, "shots_import", {"line": line, "folder": str(folder.absolute())}, timeout=timeout)
+    arguments = {"line": line, "recipe": recipe, "folder": str(folder.absolute())}
+    found = ask_service(config, "shots_import", arguments, timeout=timeout)
     out.print(f"{len(found['shots'])} new shots; line {line} has {found['bank']['shots']}")
 
 
@@ -159,11 +165,19 @@ def calibrate(
         typer.Option(parser=parse_when, help="And until then; without it, until now."),
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Accept a higher rate, where the parts are too few.")] = False,
+    recipe: Recipe = None,
     timeout: Wait = 600.0,
 ) -> None:
     """Set a line's threshold from good parts, with the false-alarm rate that they can promise."""
     stretch = {name: when.isoformat() for name, when in (("since", since), ("until", until)) if when is not None}
-    arguments = {"line": line, "rate": rate, "parts": parts, "sure": yes, "timeout_s": timeout} | stretch
+    arguments = {
+        "line": line,
+        "recipe": recipe,
+        "rate": rate,
+        "parts": parts,
+        "sure": yes,
+        "timeout_s": timeout,
+    } | stretch
     found = ask_service(config, "calibrate", arguments, timeout=timeout)
     kept = found["calibration"]
     out.print(f"line {line}: threshold {kept['threshold']:.4f}, {kept['source']}", soft_wrap=True)
@@ -174,8 +188,11 @@ def calibrate(
 
 
 def threshold(
-    config: ConfigFile, line: Line, value: Annotated[float, typer.Argument(min=0, max=1, help="The threshold.")]
+    config: ConfigFile,
+    line: Line,
+    value: Annotated[float, typer.Argument(min=0, max=1, help="The threshold.")],
+    recipe: Recipe = None,
 ) -> None:
-    """Set a line's threshold by hand; it promises nothing."""
-    kept = ask_service(config, "threshold", {"line": line, "threshold": value})["calibration"]
+    """Set a recipe's threshold by hand; it promises nothing."""
+    kept = ask_service(config, "threshold", {"line": line, "recipe": recipe, "threshold": value})["calibration"]
     out.print(f"line {line}: threshold {kept['threshold']:.4f}, {kept['source']}", soft_wrap=True)

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 from core.printable import shown
 from edge.clock import in_utc
 from edge.control.protocol import MAX_PARTS
+from edge.messages import RecipeChoice
 
 _SHOWN = 80  # characters of a name that somebody sent
 _PATH = 4096  # bytes, of the kernel
@@ -36,6 +37,13 @@ class OfLine(Arguments):
 
     line: str = Field(min_length=1, max_length=64)
     """Its name."""
+
+
+class OfRecipe(OfLine):
+    """A recipe of a line."""
+
+    recipe: RecipeChoice | None = None
+    """Its name or number; without it, the one that the line judges by."""
 
 
 def _on_disk(path: Path) -> Path:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from core.database.database import DatabaseError
-from edge.control.arguments import Arguments, ArgumentsError, OfLine, read_arguments
+from edge.control.arguments import Arguments, ArgumentsError, read_arguments
 from edge.control.asker import Asker
-from edge.control.changes import State, differing, line_state
+from edge.control.changes import State, differing
 from edge.control.command_queue import LIMIT_S
 from edge.control.enrolment import Enrolment
 from edge.control.protocol import Refusal, Reply, Request
@@ -20,6 +20,8 @@ from edge.storage.settings_database import SettingsDatabase, SettingsTables
 
 if TYPE_CHECKING:
     from edge.control.line_control import LineControl
+    from edge.control.recipe_management import RecipeManagement
+    from edge.inspection.line_recipes import RecipeSlot
     from edge.storage.archive import Archive
 
 Result = tuple[dict[str, Any], Sequence[bytes]]
@@ -84,8 +86,7 @@ class Dispatcher:
         archive: Archive,
         alarms: Alarms,
         *,
-        configured_packs: Mapping[str, str],
-        change_pack: Callable[[str, str], None],
+        recipes: RecipeManagement,
         forget: Callable[[str], None],
     ) -> None:
         """The parts of the service that commands use.
@@ -98,8 +99,7 @@ class Dispatcher:
             history: Of verdicts.
             archive: Of pictures.
             alarms: Where it is said that something could not be written.
-            configured_packs: Of each line.
-            change_pack: Has a line (the first argument) judge by a pack from its next frame on.
+            recipes: Of all lines.
             forget: Clears what the broker keeps of a line that is not configured; returns when the broker has said so.
         """
         self.lines = lines
@@ -108,8 +108,7 @@ class Dispatcher:
         self.history = history
         self.archive = archive
         self.alarms = alarms
-        self.configured_packs = configured_packs
-        self.change_pack = change_pack
+        self.recipes = recipes
         self.forget = forget
         self.pausing = threading.Lock()
         """Held while a line is paused or resumed, so that the database keeps what the line does."""
@@ -162,6 +161,26 @@ class Dispatcher:
             raise CommandError(f"no line {name!r}; there are {', '.join(self.lines)}")
         return self.lines[name]
 
+    def recipe(self, line: str, choice: str | None = None, *, retired: bool = False) -> RecipeSlot:
+        """A recipe of a line, by its name or number; by default the active one. It may not be ready yet.
+
+        Raises:
+            CommandError: there is no such line.
+            UnknownRecipeError: there is no such recipe; or it is retired, and that will not do.
+        """
+        recipes = self.line(line).recipes
+        return recipes.active if choice is None else recipes.find(choice, retired=retired)
+
+    def ready(self, line: str, choice: str | None = None) -> RecipeSlot:
+        """As `recipe`, once it is ready; waits for that.
+
+        Raises:
+            PackError, ModelError, BankError, DatabaseError: it cannot be made ready.
+        """
+        slot = self.recipe(line, choice)
+        self.recipes.load(slot)
+        return slot
+
     def keep(self, line: str, job: Callable[[SettingsTables], object], setting: str) -> bool:
         """Writes a setting that the line has already; whether a restart will find it. Where not, an alarm says so."""
         return self._write(
@@ -197,9 +216,9 @@ class Dispatcher:
         return True
 
 
-def of_line(dispatcher: Dispatcher, arguments: OfLine) -> State:
-    """The `state` of a command that changes a line."""
-    return line_state(dispatcher.line(arguments.line))
+def unless_kept(kept: bool) -> dict[str, bool]:
+    """What a reply says besides, where the disk did not take what was set."""
+    return {} if kept else {"kept": False}
 
 
 def _refused(request: Request, code: str, message: str) -> tuple[Reply, Sequence[bytes]]:

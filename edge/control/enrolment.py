@@ -1,4 +1,4 @@
-"""Enrolment: pictures of normal parts become shots that the line compares its parts with from the next frame on."""
+"""Enrolment: pictures of normal parts become shots of a recipe, which its parts are compared with from the next on."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from edge.control.turns import Turns
 from edge.inference import Inference
 from edge.messages import Bank
 from edge.ops.logs import line_log
-from edge.settings import LineSettings
+from edge.storage.recipe_tables import recipe_of_key
 from edge.storage.settings_database import LineCalibration, SettingsDatabase
 
 if TYPE_CHECKING:
-    from edge.control.line_control import LineControl
+    from edge.inspection.line_recipes import LineRecipes, RecipeSlot
     from edge.inspection.recipe import LoadedRecipe
 
 T = TypeVar("T")
@@ -49,62 +49,61 @@ class Enrolled:
 
 
 class Enrolment:
-    """Changes the normal shots and the threshold of lines, in the thread of the command.
+    """Changes the normal shots and the threshold of recipes, in the thread of the command.
 
-    The changes of one line are made one after the other; those of other lines go on meanwhile.
+    The changes of one recipe are made one after the other; those of others go on meanwhile.
     """
 
     def __init__(
         self,
         scorer: Inference,
         database: SettingsDatabase,
-        lines: Mapping[str, LineControl],
-        settings: Mapping[str, LineSettings],
+        lines: Mapping[str, LineRecipes],
     ) -> None:
+        """`lines`: the recipes of each line."""
         self._database = database
         self._lines = lines
-        self._settings = settings
-        self._features = ShotFeatures(scorer, database, settings)
+        self._features = ShotFeatures(scorer, database)
         self._looks: dict[int, Look] = {}
         self._drifts: dict[str, tuple[LineCalibration, DriftTest]] = {}
         self._turns = Turns()
 
-    def changing(self, line: str) -> AbstractContextManager[None]:
-        """Keeps the line's shots, pack and calibration from being changed by another command; waits for its turn.
+    def changing(self, slot: RecipeSlot) -> AbstractContextManager[None]:
+        """Keeps the recipe from being changed by another command; waits for its turn.
 
         Raises:
             LineBusyError: another command has not ended in time.
         """
-        return self._turns.of(line)
+        return self._turns.of(slot.stored.key)
 
-    def needs_shots(self, line: str) -> bool:
-        """Whether the line answers every part with an error until it has shots."""
-        recipe = self._lines[line].recipe
+    def needs_shots(self, slot: RecipeSlot) -> bool:
+        """Whether every part is answered with an error until there are shots."""
+        recipe = slot.ready
         return recipe.inspector.needs_shots and recipe.index is None
 
-    def recipe(self, line: str, recipe: LoadedRecipe) -> LoadedRecipe:
-        """`recipe` with the line's shots and its last calibration, if that is of this pack and all else scores are of.
+    def recipe(self, recipe: LoadedRecipe) -> LoadedRecipe:
+        """`recipe` with its shots and its last calibration, if that is of this pack and all else scores are of.
 
         Raises:
             BankError: features of a shot are missing or damaged.
         """
+        key = recipe.key
         bank, kept = self._database.run(
             lambda tables: (
-                Bank(shots=len(tables.bank.shots(line)), revision=tables.bank.revision(line)),
-                tables.calibration(line),
+                Bank(shots=len(tables.bank.shots(key)), revision=tables.bank.revision(key)),
+                tables.calibration(key),
             )
         )
-        basis = self._basis(line, recipe)
+        basis = self._basis(recipe)
         recipe = replace(recipe, wire=recipe.wire.model_copy(update={"basis": basis}))
-        inspector = recipe.inspector
-        index = self._features.index(line, inspector, self._features.views(line, inspector))
-        index = self._features.hear(line, recipe, index, (basis, recipe.wire.pack_sha256))
-        sees, size = self._features.sees(inspector, index), self._features.size(line)
+        index = self._features.index(recipe, self._features.views(recipe))
+        index = self._features.hear(recipe, index, (basis, recipe.wire.pack_sha256))
+        sees, size = self._features.sees(recipe.inspector, index), self._features.size(recipe)
         changed = replace(recipe, index=index, bank=bank, drift=None, sees=sees, size=size)
         if kept is None:
-            return self._uncalibrated(line, changed)
+            return self._uncalibrated(changed)
         if (kept.fingerprint, kept.pack_sha256) != (basis, recipe.wire.pack_sha256):
-            return self._uncalibrated(line, changed, _OTHER_BASIS)
+            return self._uncalibrated(changed, _OTHER_BASIS)
         holds = kept.revision == bank.revision
         wire = recipe.wire.model_copy(
             update={
@@ -112,7 +111,7 @@ class Enrolment:
                 "false_alarm_rate": kept.rate if holds else None,
             }
         )
-        drift = self._drift(line, kept) if holds else None
+        drift = self._drift(recipe, kept) if holds else None
         return replace(
             changed,
             threshold=kept.threshold,
@@ -123,56 +122,56 @@ class Enrolment:
             drift=drift,
         )
 
-    def _uncalibrated(self, line: str, recipe: LoadedRecipe, note: str = "") -> LoadedRecipe:
+    def _uncalibrated(self, recipe: LoadedRecipe, note: str = "") -> LoadedRecipe:
         """`recipe` with the configured threshold, or, where that means nothing and there are shots, with theirs."""
-        plain = provisional.configured(recipe, self._settings[line], note)
+        plain = provisional.configured(recipe, note)
         if not plain.provisional or plain.bank.shots < 2:
             return plain
-        return provisional.from_shots(plain, self._against_each_other(line, plain), note)
+        return provisional.from_shots(plain, self._against_each_other(plain), note)
 
-    def _against_each_other(self, line: str, recipe: LoadedRecipe) -> Sequence[tuple[float, float]]:
-        """What the line's shots score against the others.
+    def _against_each_other(self, recipe: LoadedRecipe) -> Sequence[tuple[float, float]]:
+        """What the recipe's shots score against the others.
 
         By evidence that is known as soon as there is an index. The paper's way takes a pass for each, so that the
         database keeps the scores: they are made anew only when shots, pack, model, method, region or use of
         shots have changed.
         """
         if recipe.weights:
-            return self.leave_one_out(line, recipe)
-        basis = (self._basis(line, recipe), recipe.wire.pack_sha256, recipe.bank.revision)
-        kept = self._database.run(lambda tables: tables.shot_scores(line, *basis))
+            return self._left_out(recipe)
+        basis = (self._basis(recipe), recipe.wire.pack_sha256, recipe.bank.revision)
+        kept = self._database.run(lambda tables: tables.shot_scores(recipe.key, *basis))
         if kept is not None:
             return kept
-        scores = tuple(self.leave_one_out(line, recipe, provisional.MOST_SHOTS))
-        self._database.run(lambda tables: tables.keep_shot_scores(line, *basis, scores))
+        scores = tuple(self._left_out(recipe, provisional.MOST_SHOTS))
+        self._database.run(lambda tables: tables.keep_shot_scores(recipe.key, *basis, scores))
         return scores
 
-    def _basis(self, line: str, recipe: LoadedRecipe) -> str:
-        """SHA-256, hexadecimal, of what a line's scores depend on besides the pack's file and the shots.
+    def _basis(self, recipe: LoadedRecipe) -> str:
+        """SHA-256, hexadecimal, of what a recipe's scores depend on besides the pack's file and the shots.
 
         That is model, method, the texts that the file is rendered to, region and its tiles, and how the shots are used.
         """
-        roi, shots = self._settings[line].roi, self._settings[line].shots
-        tiles, overlap = self._settings[line].tiles, self._settings[line].overlap
+        roi, shots = recipe.settings.roi, recipe.settings.shots
+        tiles, overlap = recipe.settings.tiles, recipe.settings.overlap
         basis = f"{recipe.inspector.basis} {recipe.texts_sha256} {roi!r} {shots!r}"
-        if tiles != (1, 1):  # of a line without tiles what was calibrated before there were any still holds
+        if tiles != (1, 1):  # of one without tiles what was calibrated before there were any still holds
             basis += f" {tiles!r} {overlap!r}"
         return hashlib.sha256(basis.encode()).hexdigest()
 
-    def _drift(self, line: str, kept: LineCalibration) -> DriftTest | None:
-        """The test that watches what `kept` promised; it goes on while that is the line's calibration."""
+    def _drift(self, recipe: LoadedRecipe, kept: LineCalibration) -> DriftTest | None:
+        """The test that watches what `kept` promised; it goes on while that is the recipe's calibration."""
         if kept.rate is None or not kept.scores:
             return None
-        before = self._drifts.get(line)
+        before = self._drifts.get(recipe.key)
         if before is None or before[0] != kept:
-            expected = self._settings[line].expected_defects
+            expected = recipe.settings.expected_defects
             test = DriftTest(kept.scores, kept.threshold, kept.rate, expected_defects=expected)
-            before = self._drifts[line] = (kept, test)
+            before = self._drifts[recipe.key] = (kept, test)
         return before[1]
 
     def enrol(
         self,
-        line: str,
+        slot: RecipeSlot,
         pictures: Iterable[tuple[str, Rgb]],
         *,
         who: str,
@@ -182,44 +181,43 @@ class Enrolment:
     ) -> list[Enrolled]:
         """Enrols named pictures one by one; one that is flagged only if `sure`, or if the flags are `accepted` ones.
 
-        The line uses them when this returns.
+        The recipe has them when this returns.
 
         Raises:
             DuplicateShotError: a picture is a shot already; those before it are enrolled.
         """
         found: list[Enrolled] = []
-        with self.changing(line):
+        with self.changing(slot):
             try:
                 for name, image in pictures:
-                    flags = self._flags(line, image)
+                    flags = self._flags(slot.ready, image)
                     shot = None
                     if sure or all(flag.code in accepted for flag in flags):
-                        shot = self._add(line, image, who=who, source=name, note=note, flags=flags)
+                        shot = self._add(slot.ready, image, who=who, source=name, note=note, flags=flags)
                     found.append(Enrolled(name, shot, flags))
             finally:
-                self.refresh(line)
+                self.refresh(slot)
         return found
 
-    def _flags(self, line: str, image: Rgb) -> tuple[Flag, ...]:
+    def _flags(self, recipe: LoadedRecipe, image: Rgb) -> tuple[Flag, ...]:
         """What speaks against enrolling a picture."""
-        recipe, settings = self._lines[line].recipe, self._settings[line]
-        others = [self._look(shot) for shot in self._database.run(lambda tables: tables.bank.shots(line))]
+        settings = recipe.settings
+        others = [self._look(shot) for shot in self._database.run(lambda tables: tables.bank.shots(recipe.key))]
         score = self.score(image, recipe)[0] if recipe.index is not None else None
         # Of few shots many a good part is above the rest.
         limit = settings.threshold if recipe.from_shots else recipe.threshold
         return tuple(check_shot(image, others, score, limit, turns(settings.shots.augment)))
 
-    def _add(self, line: str, image: Rgb, **known: Any) -> Shot:
+    def _add(self, recipe: LoadedRecipe, image: Rgb, **known: Any) -> Shot:
         """Puts a picture and its features into the bank."""
-        inspector, pack = self._lines[line].recipe.inspector, self._lines[line].recipe.wire.pack
-        features = self._features.make(line, inspector, image)
-        encoding = self._features.encoding(line, inspector, image)
+        features, encoding = self._features.make(recipe, image), self._features.encoding(recipe, image)
+        pack = recipe.wire.pack
         return self._database.run(
-            lambda tables: tables.bank.add(line, pack, image, features, encoding, at=utc_now(), **known)
+            lambda tables: tables.bank.add(recipe.key, pack, image, features, encoding, at=utc_now(), **known)
         )
 
     def remove(self, shot: int, who: str) -> Shot:
-        """Puts a shot aside; its line goes on without it from its next frame on.
+        """Puts a shot aside; its recipe goes on without it from the next part on.
 
         Raises:
             BankError: there is no such active shot.
@@ -235,73 +233,68 @@ class Enrolment:
         return self._change_shot(shot, lambda bank: bank.restore(shot, utc_now(), who))
 
     def _change_shot(self, shot: int, change: Callable[[Any], Shot]) -> Shot:
-        line = self._database.run(lambda tables: tables.bank.shot(shot)).line
-        with self.changing(line):
+        line, number = recipe_of_key(self._database.run(lambda tables: tables.bank.shot(shot)).line)
+        if line not in self._lines:
+            return self._database.run(lambda tables: change(tables.bank))
+        slot = self._lines[line].slot(number)
+        with self.changing(slot):
             changed = self._database.run(lambda tables: change(tables.bank))
-            if line in self._lines:
-                self.refresh(line)
+            self.refresh(slot)
         return changed
 
-    def refresh(self, line: str) -> None:
-        """Has the line judge by its shots and its calibration as they are kept now, from its next frame on."""
-        with self.changing(line):
-            self.change(line, self._lines[line].recipe)
-
-    def change(self, line: str, recipe: LoadedRecipe) -> None:
-        """Has the line judge by `recipe` with its shots and its calibration, from its next frame on."""
-        with self.changing(line):
-            self._lines[line].change_recipe(self.recipe(line, recipe))
+    def refresh(self, slot: RecipeSlot) -> None:
+        """Has the recipe judge by its shots and its calibration as they are kept now, where it is ready."""
+        with self.changing(slot):
+            loaded = slot.loaded
+            if loaded is not None:
+                slot.settle(self.recipe(loaded))
 
     def ask(self, inspector: AnyInspector, work: Callable[[AnyInspector], T]) -> T:
         """What `work` makes of a method; safe from any thread, and short, as frames wait meanwhile."""
         return self._features.ask(inspector, work)
 
     def score(self, image: Rgb, recipe: LoadedRecipe) -> tuple[float, float]:
-        """S of a picture and the peak of its heatmap, as the line would find them; safe from any thread."""
+        """S of a picture and the peak of its heatmap, as a line would find them; safe from any thread."""
         tiling = recipe.tiling((image.shape[0], image.shape[1]))
         inspection = self.ask(
             recipe.inspector, lambda inspector: inspector.inspect([image], [recipe.text], [recipe.index], [tiling])[0]
         )
         return inspection.score, float(inspection.patch_map.max())
 
-    def leave_one_out(
-        self, line: str, recipe: LoadedRecipe | None = None, most: int | None = None
-    ) -> list[tuple[float, float]]:
-        """What each of the line's shots scores against the others: S and the peak of the heatmap.
-
-        Args:
-            line: Its name.
-            recipe: Whose prompts are used; by default the line's own, of now.
-            most: Only the latest so many are scored, against all others.
+    def leave_one_out(self, slot: RecipeSlot) -> list[tuple[float, float]]:
+        """What each of the recipe's shots scores against the others: S and the peak of the heatmap.
 
         Raises:
             ValueError: there are fewer than two.
         """
-        recipe = recipe or self._lines[line].recipe
+        with self.changing(slot):
+            return self._left_out(slot.ready)
+
+    def _left_out(self, recipe: LoadedRecipe, most: int | None = None) -> list[tuple[float, float]]:
+        """As `leave_one_out`; only the latest `most` are scored, against all others. The recipe's turn is held."""
         index = recipe.index
         if index is not None and index.weights:
             if recipe.bank.shots < 2:
                 raise ValueError(f"leaving one out takes 2 shots or more, not {recipe.bank.shots}; enrol another")
             return self.ask(recipe.inspector, lambda _: left_out(index))
-        with self.changing(line):
-            shots = self._database.run(lambda tables: tables.bank.shots(line))
-            first = max(0, len(shots) - (most or len(shots)))
-            found: dict[int, tuple[float, float]] = {}
+        shots = self._database.run(lambda tables: tables.bank.shots(recipe.key))
+        first = max(0, len(shots) - (most or len(shots)))
+        found: dict[int, tuple[float, float]] = {}
 
-            def score(place: int, _others: tuple[int, ...]) -> float:
-                if place < first:
-                    return 0.0
-                others = self._features.without(line, recipe, shots[place].id)
-                found[place] = self.score(self._features.picture(shots[place].id), replace(recipe, index=others))
-                return found[place][0]
+        def score(place: int, _others: tuple[int, ...]) -> float:
+            if place < first:
+                return 0.0
+            others = self._features.without(recipe, shots[place].id)
+            found[place] = self.score(self._features.picture(shots[place].id), replace(recipe, index=others))
+            return found[place][0]
 
-            leave_one_out(len(shots), score)
+        leave_one_out(len(shots), score)
         return [found[place] for place in range(first, len(shots))]
 
     def calibrate(
-        self, line: str, scores: Sequence[tuple[float, float]], rate: float, source: str, who: str
+        self, slot: RecipeSlot, scores: Sequence[tuple[float, float]], rate: float, source: str, who: str
     ) -> LineCalibration:
-        """Sets the line's thresholds from what normal parts score (S and the heatmap's peak), and keeps them.
+        """Sets the recipe's thresholds from what normal parts score (S and the heatmap's peak), and keeps them.
 
         Raises:
             ValueError: no scores, a rate outside (0, 1), or good parts that score 1: a threshold is 1 at most, where
@@ -311,72 +304,74 @@ class Enrolment:
         if image.threshold > 1:
             share = sum(score == 1 for score, _ in scores) / len(scores)
             raise ValueError(
-                f"line {line}: {100 * share:.3g} % of the good parts score 1, the most that any part can, so that no "
-                f"threshold promises {100 * image.rate:.3g} %; enrol more good parts that differ, or another pack"
+                f"line {slot.stored.line}: {100 * share:.3g} % of the good parts score 1, the most that any part can, "
+                f"so that no threshold promises {100 * image.rate:.3g} %; enrol more good parts that differ, or take "
+                "another pack"
             )
         pixel = pixel_threshold([peak for _, peak in scores], rate)
         worth = f", which count as {image.effective:.3g} independent ones" if image.effective < image.count else ""
         words = f"{100 * image.rate:.3g} % false alarms, from {image.count} {source}{worth}"
         return self._keep(
-            line, (image.threshold, min(1.0, pixel)), image.rate, tuple(score for score, _ in scores), words, who
+            slot, (image.threshold, min(1.0, pixel)), image.rate, tuple(score for score, _ in scores), words, who
         )
 
-    def set_threshold(self, line: str, threshold: float, who: str) -> LineCalibration:
-        """Sets the line's threshold by hand; it promises nothing."""
-        return self._keep(line, (threshold, threshold), None, (), f"set by {who}", who)
+    def set_threshold(self, slot: RecipeSlot, threshold: float, who: str) -> LineCalibration:
+        """Sets the recipe's threshold by hand; it promises nothing."""
+        return self._keep(slot, (threshold, threshold), None, (), f"set by {who}", who)
 
     def _keep(
         self,
-        line: str,
+        slot: RecipeSlot,
         thresholds: tuple[float, float],
         rate: float | None,
         scores: tuple[float, ...],
         source: str,
         who: str,
     ) -> LineCalibration:
-        with self.changing(line):
+        with self.changing(slot):
+            recipe = slot.ready
             calibration = LineCalibration(
                 *thresholds,
                 rate=rate,
                 count=len(scores),
                 scores=scores,
                 source=source,
-                fingerprint=self._basis(line, self._lines[line].recipe),
-                pack_sha256=self._lines[line].recipe.wire.pack_sha256,
-                revision=self._database.run(lambda tables: tables.bank.revision(line)),
+                fingerprint=self._basis(recipe),
+                pack_sha256=recipe.wire.pack_sha256,
+                revision=self._database.run(lambda tables: tables.bank.revision(recipe.key)),
             )
-            self._database.run(lambda tables: tables.calibrate(line, calibration, who))
-            self._drifts.pop(line, None)  # it may be equal to the last one, from the same shots
-            self.refresh(line)
+            self._database.run(lambda tables: tables.calibrate(recipe.key, calibration, who))
+            self._drifts.pop(recipe.key, None)  # it may be equal to the last one, from the same shots
+            self.refresh(slot)
         return calibration
 
-    def import_folder(self, line: str, folder: Path, who: str) -> list[Shot]:
-        """Enrols what `shots export` wrote. The line uses it when this returns; what it holds already is passed over.
+    def import_folder(self, slot: RecipeSlot, folder: Path, who: str) -> list[Shot]:
+        """Enrols what `shots export` wrote. The recipe has it when this returns; what it holds already is passed over.
 
         Raises:
             BankError: the folder is no export, or was altered.
         """
-        line_log(__name__, line).info("shots from %s", folder)
-        with self.changing(line):
-            inspector = self._lines[line].recipe.inspector
+        line_log(__name__, slot.stored.line).info("shots from %s", folder)
+        with self.changing(slot):
+            recipe = slot.ready
             try:
                 return import_shots(
                     _BankInItsThread(self._database),
                     folder,
-                    line,
-                    lambda image: self._features.encoding(line, inspector, image),
-                    lambda image: self._features.make(line, inspector, image),
+                    recipe.key,
+                    lambda image: self._features.encoding(recipe, image),
+                    lambda image: self._features.make(recipe, image),
                     at=utc_now(),
                     who=who,
                 )
             finally:
-                self.refresh(line)
+                self.refresh(slot)
 
-    def embed_missing(self, line: str) -> list[Shot]:
-        """Makes the features of shots that have none of this model, or damaged ones, anew; the line then uses them."""
-        with self.changing(line):
-            made = self._features.embed_missing(line, self._lines[line].recipe.inspector)
-            self.refresh(line)
+    def embed_missing(self, slot: RecipeSlot) -> list[Shot]:
+        """Makes the features of shots that have none of this model, or damaged ones, anew; they are then used."""
+        with self.changing(slot):
+            made = self._features.embed_missing(slot.ready)
+            self.refresh(slot)
         return made
 
     def _look(self, shot: Shot) -> Look:

@@ -9,17 +9,18 @@ from pydantic import Field
 
 from core.image import Rgb, decode, encode_png
 from core.proposal import propose
-from edge.control.arguments import Moment, Number, OfLine
-from edge.control.changes import State
-from edge.control.dispatcher import WORK_S, Caller, Command, CommandError, Dispatcher, Result, of_line
+from edge.control.arguments import Moment, Number, OfLine, OfRecipe
+from edge.control.changes import State, recipe_state
+from edge.control.dispatcher import WORK_S, Caller, Command, CommandError, Dispatcher, Result
 from edge.control.enrolment import Enrolled
 from edge.control.shot_commands import enrolled_part, scored_as_now
 from edge.storage.feedback import FeedbackLog, Kind
-from edge.storage.history import recipe_name
+from edge.storage.history import recipe_number
 from edge.storage.retention import ArchiveError
 from edge.tools.quality import recipes_of
 
 if TYPE_CHECKING:
+    from edge.inspection.line_recipes import RecipeSlot
     from edge.storage.history import Entry
 
 
@@ -39,7 +40,7 @@ class GiveFeedback(OfLine):
     """Enrol the picture even if it is flagged as blurred, badly exposed or a near-duplicate."""
 
 
-class ProposeThreshold(OfLine):
+class ProposeThreshold(OfRecipe):
     """A threshold that the feedback speaks for. It is not set."""
 
     rate: float = Field(default=0.05, gt=0, lt=1)
@@ -53,15 +54,21 @@ class ProposeThreshold(OfLine):
 
 
 def _said(dispatcher: Dispatcher, arguments: GiveFeedback) -> State:
-    """The `state` of feedback: what was said of the part, and the line's shots."""
+    """The `state` of feedback: what was said of the part, and the recipe that judged it."""
+    slot = _judged_by(dispatcher, arguments)
     kind = dispatcher.database.run(lambda tables: tables.feedback_kind(arguments.line, arguments.seq))
-    return {"feedback": kind} | of_line(dispatcher, arguments)
+    return {"feedback": kind} | recipe_state(dispatcher, slot)
+
+
+def _judged_by(dispatcher: Dispatcher, arguments: GiveFeedback) -> RecipeSlot:
+    name, seq = arguments.line, arguments.seq
+    recipes = dispatcher.line(name).recipes
+    return recipes.slot(recipe_number(dispatcher.history.payload(name, seq)["recipe"]))
 
 
 def _feedback(dispatcher: Dispatcher, arguments: GiveFeedback, caller: Caller) -> Result:
     name, seq = arguments.line, arguments.seq
-    line = dispatcher.line(name)
-    entry = dispatcher.history.entry(name, seq)
+    slot, entry = _judged_by(dispatcher, arguments), dispatcher.history.entry(name, seq)
     kind = _kind(entry, arguments)
     enrols = kind == "false_alarm" and arguments.enrol
     picture, missing = _archived(dispatcher, entry)
@@ -69,11 +76,13 @@ def _feedback(dispatcher: Dispatcher, arguments: GiveFeedback, caller: Caller) -
         raise CommandError(
             f"verdict {seq} of line {name} has no picture to enrol: {missing}; it can be said without (--no-enrol)"
         )
+    if enrols:
+        dispatcher.recipes.load(slot)
     enrolled: list[Enrolled] = []
-    with dispatcher.enrolment.changing(name):
+    with dispatcher.enrolment.changing(slot):
         if enrols and picture is not None:
             enrolled = dispatcher.enrolment.enrol(
-                name,
+                slot,
                 [(f"verdict {seq}", picture)],
                 who=caller.who,
                 note=arguments.note,
@@ -84,19 +93,27 @@ def _feedback(dispatcher: Dispatcher, arguments: GiveFeedback, caller: Caller) -
         png = encode_png(picture, {}) if shot is None and picture is not None else None
         kept = dispatcher.database.run(
             lambda tables: tables.feed_back(
-                name, seq, kind, who=caller.who, note=arguments.note, shot=shot, picture=png, recipe=entry.recipe
+                name,
+                seq,
+                kind,
+                who=caller.who,
+                note=arguments.note,
+                shot=shot,
+                picture=png,
+                recipe=slot.stored.number,
             )
         )
+    judged_by = dispatcher.line(name).recipes.judged_by(slot)
     return {
         "feedback": kept,
         "kind": kind,
         "score": entry.score,
         "threshold": entry.threshold,
-        "threshold_now": line.recipe.threshold,
+        "threshold_now": judged_by.threshold,
         "picture": picture is not None,
         "missing": missing,
         "pictures": [enrolled_part(one) for one in enrolled],
-        "bank": line.recipe.bank.model_dump(),
+        "bank": judged_by.bank.model_dump(),
     }, ()
 
 
@@ -129,16 +146,15 @@ def _archived(dispatcher: Dispatcher, entry: Entry) -> tuple[Rgb | None, str | N
 
 
 def _propose(dispatcher: Dispatcher, arguments: ProposeThreshold, _caller: Caller) -> Result:
-    name = arguments.line
-    recipe, log = dispatcher.line(name).recipe, FeedbackLog(dispatcher.database.folder)
-    mine = recipe_name(recipe.wire.model_dump())
+    name, slot = arguments.line, dispatcher.ready(arguments.line, arguments.recipe)
+    recipe, log = slot.ready, FeedbackLog(dispatcher.database.folder)
     judged_by = recipes_of(dispatcher.history, log.of(name))
-    known = [entry for entry, other in judged_by.items() if entry.defective and other == mine]
-    scored = {part.number: part.score for part in scored_as_now(dispatcher, name, arguments.since, arguments.until)}
+    known = [entry for entry, number in judged_by.items() if entry.defective and number == slot.stored.number]
+    scored = {part.number: part.score for part in scored_as_now(dispatcher, slot, arguments.since, arguments.until)}
     not_good = {entry.seq for entry in known}
     good = [score for seq, score in scored.items() if seq not in not_good]
     if not good:
-        message = f"line {name} judged no part with the model, pack, shots and tiles of now; let it judge some"
+        message = f"line {name} judged no part with the recipe, model, pack and shots of now; let it judge some"
         raise CommandError(message)
     defective, again = [], 0
     for entry in known:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from pydantic import Field
 
 from core.image import encode_png
-from edge.control.arguments import Names, OfLine
-from edge.control.dispatcher import WORK_S, Caller, Command, Dispatcher, Result, of_line
+from edge.control.arguments import Names, OfRecipe
+from edge.control.changes import of_recipe
+from edge.control.dispatcher import WORK_S, Caller, Command, Dispatcher, Result
 from edge.control.enrolment import Enrolled
 from edge.control.kept_pictures import KeptPictures
 from edge.control.next_parts import next_parts
 from edge.control.shot_commands import calibration_part, enrolled_part, sent_pictures
+from edge.inspection.line_recipes import RecipeSlot
 from edge.tools.first_run import (
     PARTS,
     RATE,
@@ -25,7 +27,7 @@ from edge.tools.first_run import (
 )
 
 
-class Learn(OfLine):
+class Learn(OfRecipe):
     """Good parts: pictures sent along, or the next ones of the line."""
 
     parts: int = Field(default=PARTS, ge=1, le=1000)
@@ -40,7 +42,7 @@ class Learn(OfLine):
     """How long to wait for the line's parts."""
 
 
-class Suggest(OfLine):
+class Suggest(OfRecipe):
     """Parts that would make good shots."""
 
     count: int = Field(default=SHOTS, ge=1, le=64)
@@ -54,8 +56,8 @@ class Suggest(OfLine):
 
 
 def _learn(dispatcher: Dispatcher, arguments: Learn, caller: Caller) -> Result:
-    refuse_taught(dispatcher, arguments.line)
-    line = dispatcher.line(arguments.line)
+    line, slot = dispatcher.line(arguments.line), dispatcher.ready(arguments.line, arguments.recipe)
+    refuse_taught(slot)
     sent = len(caller.blobs)
     check_count(sent or arguments.parts, arguments.rate, arguments.sure, "good parts")
     guide = Guide(sent or arguments.parts)
@@ -65,48 +67,48 @@ def _learn(dispatcher: Dispatcher, arguments: Learn, caller: Caller) -> Result:
                 guide.show(name, image)
             check_count(len(guide.kept), arguments.rate, arguments.sure, "good parts without empty scenes")
         else:
-            _watch(dispatcher, arguments, guide)
-        found = learn(dispatcher, arguments.line, guide, rate=arguments.rate, who=caller.who, progress=line.say)
+            _watch(dispatcher, slot, arguments, guide)
+        found = learn(dispatcher, slot, guide, rate=arguments.rate, who=caller.who, progress=line.say)
     finally:
         line.say(None)
     return {
         "pictures": [enrolled_part(enrolled) for enrolled in found.pictures],
         "calibration": calibration_part(found.calibration),
         "notes": found.notes,
-        "bank": line.recipe.bank.model_dump(),
-        "smallest_defect": line.recipe.smallest_defect(),
+        "bank": slot.ready.bank.model_dump(),
+        "smallest_defect": slot.ready.smallest_defect(),
     }, ()
 
 
-def _watch(dispatcher: Dispatcher, arguments: Learn, guide: Guide) -> None:
+def _watch(dispatcher: Dispatcher, slot: RecipeSlot, arguments: Learn, guide: Guide) -> None:
     """Shows the guide the line's next parts."""
     line = dispatcher.line(arguments.line)
-    with next_parts(dispatcher, arguments.line, arguments.parts, arguments.timeout_s) as parts:
+    with next_parts(dispatcher, slot, arguments.parts, arguments.timeout_s) as parts:
         line.say(guide.words())
         while not guide.full:
             line.say(guide.show(f"line {arguments.line}", parts.next(len(guide.kept)).image))
 
 
 def _suggest(dispatcher: Dispatcher, arguments: Suggest, caller: Caller) -> Result:
-    line = dispatcher.line(arguments.line)
+    slot = dispatcher.ready(arguments.line, arguments.recipe)
     if arguments.count > (arguments.parts + 1) // 2:
         raise FirstRunError(
             f"{arguments.count} of {arguments.parts} parts: only the half that is most typical is proposed; "
             f"ask for {2 * arguments.count} parts, or for fewer proposals"
         )
     kept, seqs, scores = KeptPictures(), list[int](), list[float]()
-    with next_parts(dispatcher, arguments.line, arguments.parts, arguments.timeout_s) as parts:
+    with next_parts(dispatcher, slot, arguments.parts, arguments.timeout_s) as parts:
         while len(kept) < arguments.parts:
             seen = parts.next(len(kept))
             kept.append(f"line {arguments.line}, verdict {seen.seq}", seen.image)
             seqs.append(seen.seq)
             scores.append(seen.inspection.score)
-    ranked = rank(dispatcher, arguments.line, kept.images())
+    ranked = rank(dispatcher, slot, kept.images())
     chosen = choose(kept.images(), ranked.order, arguments.count)
     found: list[Enrolled] = []
     if arguments.enrol:
         found = dispatcher.enrolment.enrol(
-            arguments.line,
+            slot,
             (kept[place] for place in chosen),
             who=caller.who,
             note="suggested",
@@ -118,11 +120,11 @@ def _suggest(dispatcher: Dispatcher, arguments: Suggest, caller: Caller) -> Resu
         "suggested": suggested,
         "parts": len(kept),
         "pictures": [enrolled_part(enrolled) for enrolled in found],
-        "bank": line.recipe.bank.model_dump(),
+        "bank": slot.ready.bank.model_dump(),
     }, [encode_png(image, {}) for image in kept.images(chosen)]
 
 
 LEARN_COMMANDS: dict[str, Command] = {
-    "learn": Command(Learn, _learn, changes=True, state=of_line, limit_s=WORK_S),
-    "suggest": Command(Suggest, _suggest, changes=True, state=of_line, limit_s=WORK_S),
+    "learn": Command(Learn, _learn, changes=True, state=of_recipe, limit_s=WORK_S),
+    "suggest": Command(Suggest, _suggest, changes=True, state=of_recipe, limit_s=WORK_S),
 }

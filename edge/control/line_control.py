@@ -8,6 +8,7 @@ from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from typing import Protocol, TypeAlias
 
+from edge.inspection.line_recipes import LineRecipes
 from edge.inspection.recipe import LoadedRecipe, Seen
 from edge.messages import LineHealth, Verdict
 
@@ -38,9 +39,12 @@ class LineControl(Protocol):
         ...
 
     @property
-    def recipe(self) -> LoadedRecipe: ...
+    def recipes(self) -> LineRecipes: ...
 
-    def change_recipe(self, recipe: LoadedRecipe) -> None: ...
+    @property
+    def recipe(self) -> LoadedRecipe:
+        """What the next part will be judged by. Raises RecipeNotReadyError: it is not ready."""
+        ...
 
     def watch(self) -> AbstractContextManager[SeenQueue]: ...
 
@@ -50,7 +54,9 @@ class LineControl(Protocol):
 
     def health(self) -> LineHealth: ...
 
-    def trigger(self, part_id: str, deadline_ms: int | None = None) -> TriggeredPart | None: ...
+    def trigger(
+        self, part_id: str, deadline_ms: int | None = None, recipe: str | None = None
+    ) -> TriggeredPart | None: ...
 
     def pause(self, who: str) -> None: ...
 

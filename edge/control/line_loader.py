@@ -8,12 +8,11 @@ from dataclasses import dataclass
 
 from core.tiles import most_tiles
 from edge.control.enrolment import Enrolment
-from edge.control.line_control import LineControl
-from edge.control.stored_settings import StoredSettings, load_packs, stored_settings
+from edge.control.recipe_management import RecipeManagement
 from edge.inference import Inference
 from edge.inspection.methods import Methods
-from edge.inspection.recipe import LoadedRecipe
 from edge.inspection.recipe_loader import Recipes
+from edge.ops.alarms import Alarms
 from edge.ops.worker import Workers
 from edge.settings import Settings
 from edge.storage.settings_database import SettingsDatabase
@@ -25,35 +24,33 @@ class LoadedLines:
 
     Attributes:
         inference: Of the model; it runs, and has been warmed up.
-        recipes: Loads further recipes.
+        recipes: The recipes of all lines, of which the active ones are ready.
         enrolment: Changes shots and thresholds.
-        stored: What commands have set on each line.
-        of_line: The recipe of each line.
+        paused: Who has paused a line, where somebody has.
     """
 
     inference: Inference
-    recipes: Recipes
+    recipes: RecipeManagement
     enrolment: Enrolment
-    stored: Mapping[str, StoredSettings]
-    of_line: Mapping[str, LoadedRecipe]
+    paused: Mapping[str, str]
 
 
 def load_lines(
     settings: Settings,
     methods: Methods,
     database: SettingsDatabase,
-    lines: Mapping[str, LineControl],
     workers: Workers,
+    alarms: Alarms,
     stack: ExitStack,
 ) -> LoadedLines:
-    """Loads all that the lines need; `stack` ends the inference.
+    """Loads all that the lines need; `stack` ends the threads.
 
     Args:
         settings: Of the service.
         methods: On its model.
         database: Is open.
-        lines: The lines that run, which may come later.
-        workers: Who watches the inference.
+        workers: Who watches the threads.
+        alarms: Where it is told what the disk does not take.
         stack: Of what is ended in turn.
 
     Raises:
@@ -61,18 +58,18 @@ def load_lines(
         BankError: features of a shot are missing or damaged.
         DatabaseError: the disk does not take it.
     """
-    stored = stored_settings(database, settings.lines)
-    packs = load_packs(settings.lines, stored)
-    rows = [most_tiles(line.tiles) for line in settings.lines.values()]
+    recipes = RecipeManagement(settings.lines, database, workers, alarms)
+    rows = [max(map(most_tiles, recipes.tiles(line))) for line in settings.lines]
     batch = max([min(settings.model.batch, sum(rows)), *rows])  # a frame is not parted between passes
     inference = Inference(batch, workers)
     stack.callback(inference.stop)
     inference.start()
-    recipes = Recipes(settings, methods, inference)
-    with recipes.text_half():
-        texts = {name: recipes.load(line, packs[name]) for name, line in settings.lines.items()}
-    for inspector in dict.fromkeys(recipe.inspector for recipe in texts.values()):
-        inference.ask(inspector, lambda inspector: inspector.warm_up(batch)).result()
-    enrolment = Enrolment(inference, database, lines, settings.lines)
-    of_line = {name: enrolment.recipe(name, recipe) for name, recipe in texts.items()}
-    return LoadedLines(inference, recipes, enrolment, stored, of_line)
+    loader = Recipes(settings, methods, inference)
+    enrolment = Enrolment(inference, database, recipes.lines)
+    stack.callback(recipes.stop)
+    recipes.start(loader, enrolment, batch=batch)
+    with loader.text_half():
+        for line in recipes.lines.values():
+            recipes.load(line.active)
+    paused = database.run(lambda tables: {name: tables.paused(name) for name in settings.lines})
+    return LoadedLines(inference, recipes, enrolment, {name: who for name, who in paused.items() if who is not None})

@@ -8,25 +8,27 @@ from contextlib import contextmanager
 
 from edge.clock import monotonic
 from edge.control.dispatcher import CommandError, Dispatcher
-from edge.control.line_control import SeenQueue
+from edge.control.line_control import LineControl, SeenQueue
+from edge.inspection.line_recipes import RecipeSlot
 from edge.inspection.recipe import Seen
 
 _LOOK_S = 1.0  # how often it is looked whether the line has ended
 
 
 class NextParts:
-    """What a line judges from now on, until enough was seen or the time is over."""
+    """What a line judges by a recipe from now on, until enough was seen or the time is over."""
 
-    def __init__(self, dispatcher: Dispatcher, line: str, seen: SeenQueue, wanted: int, timeout_s: float) -> None:
-        self._line = dispatcher.line(line)
-        self._name = line
+    def __init__(self, line: LineControl, slot: RecipeSlot, seen: SeenQueue, wanted: int, timeout_s: float) -> None:
+        self._line = line
+        self._slot = slot
+        self._name = slot.stored.line
         self._seen = seen
         self._wanted = wanted
         self._timeout_s = timeout_s
         self._end = monotonic() + timeout_s
 
     def next(self, shown: int) -> Seen:
-        """The line's next part.
+        """The line's next part; those that it judges by other recipes are passed over.
 
         Args:
             shown: How many of those wanted were seen so far.
@@ -44,31 +46,40 @@ class NextParts:
                     continue
             if seen is None:
                 raise CommandError(f"line {self._name} has ended after {shown} of {self._wanted} parts")
-            return seen
+            if seen.recipe.key == self._slot.stored.key:
+                return seen
         raise CommandError(
-            f"line {self._name} has shown {shown} of {self._wanted} parts within {self._timeout_s:g} s; is it running, "
-            "with parts under its camera, and with triggers for them where its mode is 'trigger'?"
+            f"line {self._name} has shown {shown} of {self._wanted} parts within {self._timeout_s:g} s by recipe "
+            f"{self._slot.stored.name}; is it running, with parts under its camera, and with triggers for them where "
+            "its mode is 'trigger'?"
         )
 
     def next_by_now(self, shown: int) -> Seen:
         """As `next`, but passes over parts that were on their way as the shots or the pack changed."""
         while True:
-            seen, now = self.next(shown), self._line.recipe
+            seen, now = self.next(shown), self._slot.ready
             if (seen.recipe.bank, seen.recipe.wire.pack_sha256) == (now.bank, now.wire.pack_sha256):
                 return seen
 
 
 @contextmanager
-def next_parts(dispatcher: Dispatcher, line: str, wanted: int, timeout_s: float) -> Iterator[NextParts]:
-    """Watches the line for as long as the context is open.
+def next_parts(dispatcher: Dispatcher, slot: RecipeSlot, wanted: int, timeout_s: float) -> Iterator[NextParts]:
+    """Watches what a line judges by a recipe for as long as the context is open.
 
     Raises:
-        CommandError: the line judges no part before it has shots, or does not run.
+        CommandError: it judges no part before there are shots, judges by another recipe, or does not run.
     """
-    if dispatcher.enrolment.needs_shots(line):
+    line = slot.stored.line
+    control = dispatcher.line(line)
+    if control.recipes.active is not slot:
+        raise CommandError(
+            f"line {line} judges its next parts by recipe {control.recipes.active.stored.name}, not by "
+            f"{slot.stored.name}: name pictures instead, or set the recipe first"
+        )
+    if dispatcher.enrolment.needs_shots(slot):
         raise CommandError(
             f"line {line} judges no part before it has shots, as method.windows is none; show it pictures (`alfa-edge "
             "learn --good DIR`), or leave the windows in"
         )
-    with dispatcher.line(line).watch() as seen:
-        yield NextParts(dispatcher, line, seen, wanted, timeout_s)
+    with control.watch() as seen:
+        yield NextParts(control, slot, seen, wanted, timeout_s)

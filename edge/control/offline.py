@@ -9,8 +9,9 @@ from edge.control.commands import COMMANDS
 from edge.control.dispatcher import CommandError, Dispatcher
 from edge.control.enrolment import Enrolment
 from edge.control.line_control import SeenQueue, TriggeredPart
-from edge.control.stored_settings import load_packs, stored_settings
+from edge.control.recipe_management import RecipeManagement
 from edge.inference import Inference
+from edge.inspection.line_recipes import LineRecipes
 from edge.inspection.methods import Methods
 from edge.inspection.recipe import LoadedRecipe
 from edge.inspection.recipe_loader import Recipes
@@ -25,17 +26,18 @@ from edge.storage.settings_database import SettingsDatabase
 
 
 class LineAtRest:
-    """A configured line that does not run: it has a recipe, and no parts."""
+    """A configured line that does not run: it has recipes, and no parts."""
 
-    def __init__(self, name: str, recipe: LoadedRecipe, seq: int) -> None:
+    def __init__(self, recipes: LineRecipes, seq: int) -> None:
         self.seq = seq
-        self.recipe = recipe
+        self.recipes = recipes
         self.paused: str | None = None
-        self._name = name
+        self._name = recipes.line
 
-    def change_recipe(self, recipe: LoadedRecipe) -> None:
+    @property
+    def recipe(self) -> LoadedRecipe:
         """As of a running line."""
-        self.recipe = recipe
+        return self.recipes.loaded
 
     def watch(self) -> AbstractContextManager[SeenQueue]:
         """Raises CommandError: it has no parts."""
@@ -53,7 +55,7 @@ class LineAtRest:
         start = "start it: `alfa-edge run --config FILE`, or its systemd unit"
         return LineHealth(state="stopped", level="warning", reason="no service is running", remedy=start)
 
-    def trigger(self, part_id: str, deadline_ms: int | None = None) -> TriggeredPart | None:
+    def trigger(self, part_id: str, deadline_ms: int | None = None, recipe: str | None = None) -> TriggeredPart | None:
         """Raises CommandError: nobody would answer."""
         raise self._not_running()
 
@@ -70,13 +72,13 @@ class LineAtRest:
 
 
 @contextmanager
-def offline_dispatcher(settings: Settings, bare: bool = False, stored_packs: bool = True) -> Iterator[Dispatcher]:
+def offline_dispatcher(settings: Settings, bare: bool = False, ready: bool = True) -> Iterator[Dispatcher]:
     """The commands on the state of `settings`, with the configured model.
 
     Args:
         settings: Of the service that is not running.
-        bare: The lines have no shots yet, for a command that mends them.
-        stored_packs: The lines have the packs that commands have set; False: those in the configuration.
+        bare: The recipes have no shots yet, for a command that mends them.
+        ready: The lines' recipes are ready; False: none is until a command needs it, so that one can be mended.
 
     Raises:
         LockError: a service is running, or another command.
@@ -90,26 +92,21 @@ def offline_dispatcher(settings: Settings, bare: bool = False, stored_packs: boo
         database = SettingsDatabase(folder)
         stack.callback(database.stop)
         database.start()
-        packs = load_packs(settings.lines, stored_settings(database, settings.lines) if stored_packs else {})
+        alarms = Alarms()
+        recipes = RecipeManagement(settings.lines, database, alarms=alarms)
         methods = Methods(settings.model)
         inference = Inference(1)
         stack.callback(inference.stop)
         inference.start()
-        recipes = Recipes(settings, methods, inference)
+        loader = Recipes(settings, methods, inference)
         history = History(folder)
-        with recipes.text_half():
-            lines = {
-                name: LineAtRest(name, recipes.load(line, packs[name]), history.last_seq(name))
-                for name, line in settings.lines.items()
-            }
-        enrolment = Enrolment(inference, database, lines, settings.lines)
-        for name in () if bare else lines:
-            enrolment.refresh(name)
-        configured = {name: line.pack for name, line in settings.lines.items()}
-
-        def change_pack(line: str, pack: str) -> None:
-            if pack != configured[line]:
-                raise CommandError(f"no service is running; set lines.{line}.pack = {pack!r} in the configuration")
+        enrolment = Enrolment(inference, database, recipes.lines)
+        stack.callback(recipes.stop)
+        recipes.start(loader, enrolment, bare=bare)
+        stack.enter_context(loader.text_half())
+        for line in recipes.lines.values() if ready else ():
+            recipes.load(line.active)
+        lines = {name: LineAtRest(line, history.last_seq(name)) for name, line in recipes.lines.items()}
 
         def forget(line: str) -> None:
             raise CommandError(f"no service is running that could tell the broker to forget line {line}; start it")
@@ -121,8 +118,7 @@ def offline_dispatcher(settings: Settings, bare: bool = False, stored_packs: boo
             enrolment,
             history,
             Archive(settings.archive),
-            Alarms(),
-            configured_packs=configured,
-            change_pack=change_pack,
+            alarms,
+            recipes=recipes,
             forget=forget,
         )

@@ -1,4 +1,4 @@
-"""The threshold of a line that is not calibrated: the configured one, or one that its shots give."""
+"""The threshold of a recipe that is not calibrated: the configured one, or one that its shots give."""
 
 from __future__ import annotations
 
@@ -10,25 +10,26 @@ from core.calibration import UNCALIBRATED, pixel_threshold, provisional_threshol
 
 if TYPE_CHECKING:
     from edge.inspection.recipe import LoadedRecipe
-    from edge.settings import LineSettings
+    from edge.settings_recipe import RecipeSettings
 
 MOST_SHOTS = 8
 """So many shots at most are scored for a threshold: each costs a pass whenever the shots change."""
 
 
-def thresholds(settings: LineSettings) -> tuple[float, float]:
+def thresholds(settings: RecipeSettings) -> tuple[float, float]:
     """The configured threshold of the image, and that of regions."""
     pixel = settings.threshold if settings.pixel_threshold is None else settings.pixel_threshold
     return settings.threshold, pixel
 
 
-def is_provisional(settings: LineSettings) -> bool:
+def is_provisional(settings: RecipeSettings) -> bool:
     """Whether nobody has said where the configured threshold comes from."""
     return settings.threshold_source == UNCALIBRATED
 
 
-def configured(recipe: LoadedRecipe, settings: LineSettings, note: str = "") -> LoadedRecipe:
+def configured(recipe: LoadedRecipe, note: str = "") -> LoadedRecipe:
     """`recipe` with the configured threshold; `note` is what there is to say of it besides its source."""
+    settings = recipe.settings
     threshold, pixel = thresholds(settings)
     source = f"{settings.threshold_source}; {note}" if note else settings.threshold_source
     wire = recipe.wire.model_copy(update={"threshold_source": source, "false_alarm_rate": None})

@@ -14,16 +14,18 @@ from core.bank.shot_folder import export_shots
 from core.calibration import Promise, promise
 from core.image import Rgb, decode, encode_png
 from edge.clock import iso_ms, utc_now
-from edge.control.arguments import Arguments, Folder, Moment, Names, Number, OfLine
-from edge.control.changes import State, line_state
-from edge.control.dispatcher import ALL_S, WORK_S, Caller, Command, CommandError, Dispatcher, Result, of_line
+from edge.control.arguments import Arguments, Folder, Moment, Names, Number, OfRecipe
+from edge.control.changes import State, of_recipe, recipe_state
+from edge.control.dispatcher import ALL_S, WORK_S, Caller, Command, CommandError, Dispatcher, Result
 from edge.control.enrolment import Enrolled
 from edge.control.kept_pictures import KeptPictures
 from edge.control.next_parts import next_parts
+from edge.storage.recipe_tables import recipe_of_key
 from edge.storage.settings_database import LineCalibration
 
 if TYPE_CHECKING:
     from core.bank.memory_bank import Shot
+    from edge.inspection.line_recipes import RecipeSlot
     from edge.inspection.recipe import Seen
     from edge.storage.history import ScoredPart
 
@@ -35,14 +37,14 @@ class OfShot(Arguments):
     """Its number."""
 
 
-class ListShots(OfLine):
-    """Shots of a line."""
+class ListShots(OfRecipe):
+    """Shots of a recipe."""
 
     all: bool = False
     """Removed ones too."""
 
 
-class Enrol(OfLine):
+class Enrol(OfRecipe):
     """Pictures to enrol: those sent along, or the next ones of the line."""
 
     shots: int = Field(default=0, ge=0, le=64)
@@ -57,14 +59,14 @@ class Enrol(OfLine):
     """How long to wait for the line's parts."""
 
 
-class OfFolder(OfLine):
-    """A line's shots in a folder."""
+class OfFolder(OfRecipe):
+    """A recipe's shots in a folder."""
 
     folder: Folder
     """Absolute; the service reads or writes it."""
 
 
-class Calibrate(OfLine):
+class Calibrate(OfRecipe):
     """Where a threshold is to come from."""
 
     rate: float = Field(default=0.05, gt=0, lt=1)
@@ -81,7 +83,7 @@ class Calibrate(OfLine):
     """How long to wait for the line's parts."""
 
 
-class Threshold(OfLine):
+class Threshold(OfRecipe):
     """A threshold set by hand."""
 
     threshold: float = Field(ge=0, le=1)
@@ -89,13 +91,13 @@ class Threshold(OfLine):
 
 
 def _enrol(dispatcher: Dispatcher, arguments: Enrol, caller: Caller) -> Result:
-    line = dispatcher.line(arguments.line)
+    slot = dispatcher.ready(arguments.line, arguments.recipe)
     if bool(arguments.shots) == bool(caller.blobs):
         raise CommandError("enroll takes pictures, or a number of the line's next parts; one of the two")
     pictures: Iterator[tuple[str, Rgb]]
     if arguments.shots:
         kept = KeptPictures()
-        with next_parts(dispatcher, arguments.line, arguments.shots, arguments.timeout_s) as parts:
+        with next_parts(dispatcher, slot, arguments.shots, arguments.timeout_s) as parts:
             while len(kept) < arguments.shots:
                 kept.append(f"line {arguments.line}", parts.next_by_now(len(kept)).image)
         pictures = iter(kept)
@@ -103,13 +105,11 @@ def _enrol(dispatcher: Dispatcher, arguments: Enrol, caller: Caller) -> Result:
         for _ in sent_pictures(caller.blobs, arguments.names):  # all of them, before the first is enrolled
             pass
         pictures = sent_pictures(caller.blobs, arguments.names)
-    found = dispatcher.enrolment.enrol(
-        arguments.line, pictures, who=caller.who, note=arguments.note, sure=arguments.sure
-    )
+    found = dispatcher.enrolment.enrol(slot, pictures, who=caller.who, note=arguments.note, sure=arguments.sure)
     return {
         "pictures": [enrolled_part(enrolled) for enrolled in found],
-        "bank": line.recipe.bank.model_dump(),
-        "smallest_defect": line.recipe.smallest_defect(),
+        "bank": slot.ready.bank.model_dump(),
+        "smallest_defect": slot.ready.smallest_defect(),
     }, ()
 
 
@@ -125,9 +125,11 @@ def sent_pictures(blobs: Sequence[bytes], names: Sequence[str]) -> Iterator[tupl
 
 
 def _shots(dispatcher: Dispatcher, arguments: ListShots, _caller: Caller) -> Result:
-    line = dispatcher.line(arguments.line)
-    shots = dispatcher.database.run(lambda tables: tables.bank.shots(arguments.line, active_only=not arguments.all))
-    return {"shots": [_shot_part(shot) for shot in shots], "weights": line.recipe.weights}, ()
+    slot = dispatcher.recipe(arguments.line, arguments.recipe, retired=True)
+    key, loaded = slot.stored.key, slot.loaded
+    shots = dispatcher.database.run(lambda tables: tables.bank.shots(key, active_only=not arguments.all))
+    weights = loaded.weights if loaded is not None else {}
+    return {"shots": [_shot_part(shot) for shot in shots], "weights": weights}, ()
 
 
 def _show_shot(dispatcher: Dispatcher, arguments: OfShot, _caller: Caller) -> Result:
@@ -140,8 +142,11 @@ def _show_shot(dispatcher: Dispatcher, arguments: OfShot, _caller: Caller) -> Re
 def _of_shot(dispatcher: Dispatcher, arguments: OfShot) -> State:
     """The `state` of a command that changes a shot."""
     shot = dispatcher.database.run(lambda tables: tables.bank.shot(arguments.shot))
-    of_its_line = line_state(dispatcher.lines[shot.line]) if shot.line in dispatcher.lines else {}
-    return {"active": shot.active} | of_its_line
+    line, number = recipe_of_key(shot.line)
+    of_its_recipe = {}
+    if line in dispatcher.lines:
+        of_its_recipe = recipe_state(dispatcher, dispatcher.line(line).recipes.slot(number))
+    return {"active": shot.active} | of_its_recipe
 
 
 def _remove(dispatcher: Dispatcher, arguments: OfShot, caller: Caller) -> Result:
@@ -152,15 +157,15 @@ def _restore(dispatcher: Dispatcher, arguments: OfShot, caller: Caller) -> Resul
     return {"shot": _shot_part(dispatcher.enrolment.restore(arguments.shot, caller.who))}, ()
 
 
-def _reembed(dispatcher: Dispatcher, arguments: OfLine, _caller: Caller) -> Result:
-    dispatcher.line(arguments.line)
-    return {"shots": [shot.id for shot in dispatcher.enrolment.embed_missing(arguments.line)]}, ()
+def _reembed(dispatcher: Dispatcher, arguments: OfRecipe, _caller: Caller) -> Result:
+    slot = dispatcher.ready(arguments.line, arguments.recipe)
+    return {"shots": [shot.id for shot in dispatcher.enrolment.embed_missing(slot)]}, ()
 
 
 def _calibrate(dispatcher: Dispatcher, arguments: Calibrate, caller: Caller) -> Result:
-    line = dispatcher.line(arguments.line)
+    slot = dispatcher.ready(arguments.line, arguments.recipe)
     remedy = ""
-    before = (line.recipe.bank, line.recipe.wire.pack_sha256)
+    before = (slot.ready.bank, slot.ready.wire.pack_sha256)
     if arguments.parts and (arguments.since or arguments.until):
         raise CommandError("calibrate takes parts or a stretch of the history, not both")
     if arguments.until and not arguments.since:
@@ -169,25 +174,26 @@ def _calibrate(dispatcher: Dispatcher, arguments: Calibrate, caller: Caller) -> 
     source = "parts declared good"
     if arguments.parts:
         _suffice(promise(arguments.parts, arguments.rate), arguments)  # before anybody waits for them
-        with next_parts(dispatcher, arguments.line, arguments.parts, arguments.timeout_s) as parts:
+        with next_parts(dispatcher, slot, arguments.parts, arguments.timeout_s) as parts:
             while len(scores) < arguments.parts:
                 scores.append(score_and_peak(parts.next_by_now(len(scores))))
     enrolment = dispatcher.enrolment
-    with enrolment.changing(arguments.line):
-        if (line.recipe.bank, line.recipe.wire.pack_sha256) != before:
+    with enrolment.changing(slot):
+        recipe = slot.ready
+        if (recipe.bank, recipe.wire.pack_sha256) != before:
             raise CommandError(f"the shots or the pack of line {arguments.line} changed meanwhile; calibrate again")
         if arguments.since is not None:
-            scores, source = _from_history(dispatcher, arguments, arguments.since)
+            scores, source = _from_history(dispatcher, slot, arguments, arguments.since)
         elif not arguments.parts:
-            if line.recipe.bank.shots > 1:  # of one or none there is nothing to leave out
-                _suffice(promise(line.recipe.bank.shots, arguments.rate), arguments)
-            scores, source = enrolment.leave_one_out(arguments.line), "shots, each against the others"
-            if len(scores) < line.recipe.bank.shots:  # more of them would not help
-                remedy = f"no more of the {line.recipe.bank.shots} shots are compared; calibrate on its parts (--parts)"
+            if recipe.bank.shots > 1:  # of one or none there is nothing to leave out
+                _suffice(promise(recipe.bank.shots, arguments.rate), arguments)
+            scores, source = enrolment.leave_one_out(slot), "shots, each against the others"
+            if len(scores) < recipe.bank.shots:  # more of them would not help
+                remedy = f"no more of the {recipe.bank.shots} shots are compared; calibrate on its parts (--parts)"
         time = autocorrelation_time([score for score, _ in scores])
         _suffice(promise(len(scores), arguments.rate, time), arguments, remedy)
-        kept = enrolment.calibrate(arguments.line, scores, arguments.rate, source, caller.who)
-        drift = line.recipe.drift
+        kept = enrolment.calibrate(slot, scores, arguments.rate, source, caller.who)
+        drift = slot.ready.drift
     notes = [drift.state.unwatched] if drift is not None and drift.state.unwatched else []
     return {"calibration": calibration_part(kept), "notes": notes}, ()
 
@@ -204,31 +210,31 @@ def _suffice(found: Promise, arguments: Calibrate, remedy: str = "") -> None:
 
 
 def _threshold(dispatcher: Dispatcher, arguments: Threshold, caller: Caller) -> Result:
-    dispatcher.line(arguments.line)
-    kept = dispatcher.enrolment.set_threshold(arguments.line, arguments.threshold, caller.who)
+    slot = dispatcher.ready(arguments.line, arguments.recipe)
+    kept = dispatcher.enrolment.set_threshold(slot, arguments.threshold, caller.who)
     return {"calibration": calibration_part(kept)}, ()
 
 
 def _from_history(
-    dispatcher: Dispatcher, arguments: Calibrate, since: datetime
+    dispatcher: Dispatcher, slot: RecipeSlot, arguments: Calibrate, since: datetime
 ) -> tuple[list[tuple[float, float]], str]:
-    """What parts of the history scored that were judged as the line judges now."""
+    """What parts of the history scored that were judged as the recipe judges now."""
     until = arguments.until or utc_now()
-    scores = [(part.score, part.peak) for part in scored_as_now(dispatcher, arguments.line, since, until)]
+    scores = [(part.score, part.peak) for part in scored_as_now(dispatcher, slot, since, until)]
     stretch = f"from {iso_ms(since)} to {iso_ms(until)}"
     if not scores:
-        message = f"line {arguments.line} judged no part {stretch} with the model, pack, shots and tiles of now"
+        message = f"line {arguments.line} judged no part {stretch} with the recipe, model, pack and shots of now"
         raise CommandError(message)
     return scores, f"parts of the history {stretch}, declared good"
 
 
 def scored_as_now(
-    dispatcher: Dispatcher, line: str, since: datetime | None, until: datetime | None
+    dispatcher: Dispatcher, slot: RecipeSlot, since: datetime | None, until: datetime | None
 ) -> list[ScoredPart]:
-    """The parts of the history that were judged as the line judges now, the oldest first."""
-    recipe = dispatcher.line(line).recipe
+    """The parts of the history that were judged as the recipe judges now, the oldest first."""
+    recipe = slot.ready
     return dispatcher.history.scores(
-        line,
+        slot.stored.line,
         since=since,
         until=until,
         fingerprint=recipe.model.fingerprint,
@@ -236,19 +242,20 @@ def scored_as_now(
         bank_revision=recipe.bank.revision,
         basis=recipe.wire.basis,
         tiles=recipe.wire.tiles,
+        number=slot.stored.number,
     )
 
 
 def _export(dispatcher: Dispatcher, arguments: OfFolder, _caller: Caller) -> Result:
-    dispatcher.line(arguments.line)
-    shots = dispatcher.database.read(lambda tables: export_shots(tables.bank, arguments.line, arguments.folder))
+    key = dispatcher.recipe(arguments.line, arguments.recipe, retired=True).stored.key
+    shots = dispatcher.database.read(lambda tables: export_shots(tables.bank, key, arguments.folder))
     return {"shots": [shot.id for shot in shots]}, ()
 
 
 def _import(dispatcher: Dispatcher, arguments: OfFolder, caller: Caller) -> Result:
-    line = dispatcher.line(arguments.line)
-    shots = dispatcher.enrolment.import_folder(arguments.line, arguments.folder, caller.who)
-    return {"shots": [shot.id for shot in shots], "bank": line.recipe.bank.model_dump()}, ()
+    slot = dispatcher.ready(arguments.line, arguments.recipe)
+    shots = dispatcher.enrolment.import_folder(slot, arguments.folder, caller.who)
+    return {"shots": [shot.id for shot in shots], "bank": slot.ready.bank.model_dump()}, ()
 
 
 def calibration_part(kept: LineCalibration) -> dict[str, Any]:
@@ -268,19 +275,20 @@ def enrolled_part(enrolled: Enrolled) -> dict[str, Any]:
 
 
 def _shot_part(shot: Shot) -> dict[str, Any]:
-    known = asdict(shot) | {"added_at": iso_ms(shot.added_at)}
+    line, number = recipe_of_key(shot.line)
+    known = asdict(shot) | {"line": line, "recipe": number, "added_at": iso_ms(shot.added_at)}
     return known | {"removed_at": iso_ms(shot.removed_at) if shot.removed_at else None}
 
 
 SHOT_COMMANDS: dict[str, Command] = {
-    "enroll": Command(Enrol, _enrol, changes=True, state=of_line, limit_s=WORK_S),
+    "enroll": Command(Enrol, _enrol, changes=True, state=of_recipe, limit_s=WORK_S),
     "shots_list": Command(ListShots, _shots),
     "shots_show": Command(OfShot, _show_shot),
     "shots_remove": Command(OfShot, _remove, changes=True, state=_of_shot, limit_s=WORK_S),
     "shots_restore": Command(OfShot, _restore, changes=True, state=_of_shot, limit_s=WORK_S),
-    "shots_reembed": Command(OfLine, _reembed, changes=True, state=of_line, limit_s=ALL_S),
+    "shots_reembed": Command(OfRecipe, _reembed, changes=True, state=of_recipe, limit_s=ALL_S),
     "shots_export": Command(OfFolder, _export, limit_s=ALL_S),
-    "shots_import": Command(OfFolder, _import, changes=True, state=of_line, limit_s=ALL_S),
-    "calibrate": Command(Calibrate, _calibrate, changes=True, state=of_line, limit_s=WORK_S),
-    "threshold": Command(Threshold, _threshold, changes=True, state=of_line, limit_s=WORK_S),
+    "shots_import": Command(OfFolder, _import, changes=True, state=of_recipe, limit_s=ALL_S),
+    "calibrate": Command(Calibrate, _calibrate, changes=True, state=of_recipe, limit_s=WORK_S),
+    "threshold": Command(Threshold, _threshold, changes=True, state=of_recipe, limit_s=WORK_S),
 }

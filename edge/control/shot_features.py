@@ -1,8 +1,8 @@
-"""The features of lines' shots: made on the device one view at a time, kept in the database."""
+"""The features of recipes' shots: made on the device one view at a time, kept in the database."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -18,7 +18,7 @@ from core.tiles import WHOLE, Tiling, tiling_of
 from edge.inference import Inference
 from edge.inspection.recipe import LoadedRecipe
 from edge.ops.logs import line_log
-from edge.settings import LineSettings
+from edge.storage.recipe_tables import recipe_of_key
 from edge.storage.settings_database import SettingsDatabase
 
 T = TypeVar("T")
@@ -28,77 +28,76 @@ ShotView = tuple[Shot, int, Memory]
 
 
 class ShotFeatures:
-    """Makes and reads the features of shots, for the thread that changes the line's shots.
+    """Makes and reads the features of shots, for the thread that changes the recipe's shots.
 
     The device's thread gets one pass at a time, so that the parts of all lines are judged in between; the database's
     thread gets jobs that only write.
     """
 
-    def __init__(self, scorer: Inference, database: SettingsDatabase, settings: Mapping[str, LineSettings]) -> None:
+    def __init__(self, scorer: Inference, database: SettingsDatabase) -> None:
         self._scorer = scorer
         self._database = database
-        self._settings = settings
 
     def ask(self, inspector: AnyInspector, work: Callable[[AnyInspector], T]) -> T:
         """What `work` makes of a method in the device's thread; it is short, as parts wait meanwhile."""
         return self._scorer.ask(inspector, work).result()
 
-    def make(self, line: str, inspector: AnyInspector, image: Rgb) -> dict[int, Memory]:
-        """Of a picture and, as the line's settings want, of it turned and mirrored; on the CPU.
+    def make(self, recipe: LoadedRecipe, image: Rgb) -> dict[int, Memory]:
+        """Of a picture and, as the recipe's settings want, of it turned and mirrored; on the CPU.
 
         Raises:
-            TilingError: the picture is too small for the line's tiles.
+            TilingError: the picture is too small for the recipe's tiles.
         """
-        shape = self._shape(line, image)
-        tiling = self._tiling(line, shape)
+        shape = self._shape(recipe, image)
+        tiling = self._tiling(recipe, shape)
         found = {}
-        for variant in variants(self._settings[line].shots.augment):
+        for variant in variants(recipe.settings.shots.augment):
             view = augment(image, variant)
-            remember = partial(type(inspector).remember, frame=view, shape=shape, tiling=tiling)
-            found[variant] = self.ask(inspector, remember)
+            remember = partial(type(recipe.inspector).remember, frame=view, shape=shape, tiling=tiling)
+            found[variant] = self.ask(recipe.inspector, remember)
         return found
 
-    def encoding(self, line: str, inspector: AnyInspector, image: Rgb | None = None) -> Encoding:
-        """What the line's features are made by; for a line that has no shot yet, those of `image`."""
-        shape = self._shape(line, image)
-        return encoding_of(inspector, shape, self._tiling(line, shape))
+    def encoding(self, recipe: LoadedRecipe, image: Rgb | None = None) -> Encoding:
+        """What the recipe's features are made by; for one that has no shot yet, those of `image`."""
+        shape = self._shape(recipe, image)
+        return encoding_of(recipe.inspector, shape, self._tiling(recipe, shape))
 
-    def views(self, line: str, inspector: AnyInspector) -> list[ShotView]:
-        """The features of the line's shots: those that others made, or that are not there, are made anew first.
+    def views(self, recipe: LoadedRecipe) -> list[ShotView]:
+        """The features of the recipe's shots: those that others made, or that are not there, are made anew first.
 
-        So are those of shots that lack a view that the line's settings want; views that they do not are left out.
+        So are those of shots that lack a view that the recipe's settings want; views that they do not are left out.
 
         Raises:
             BankError: a shot's picture or features are damaged.
         """
-        encoding = self.encoding(line, inspector)
-        wanted = set(variants(self._settings[line].shots.augment))
+        encoding = self.encoding(recipe)
+        wanted = set(variants(recipe.settings.shots.augment))
 
         try:
-            found = self._database.read(lambda tables: tables.bank.memory(line, encoding))
+            found = self._database.read(lambda tables: tables.bank.memory(recipe.key, encoding))
             wanted_views = [view for view in found if view[1] in wanted]
             if len(wanted_views) == len(wanted) * len({shot.id for shot, _, _ in found}):
                 return wanted_views
-            line_log(__name__, line).info("views of shots are made from their pictures")
+            line_log(__name__, recipe_of_key(recipe.key)[0]).info("views of shots are made from their pictures")
         except FeaturesOfOthersError:
-            line_log(__name__, line).warning(
+            line_log(__name__, recipe_of_key(recipe.key)[0]).warning(
                 "the shots were embedded by another model or method, or in other tiles, than are used now: "
                 "their features are made anew from the kept pictures, which takes a moment for each, once"
             )
-        self.embed_missing(line, inspector)
-        found = self._database.read(lambda tables: tables.bank.memory(line, encoding))
+        self.embed_missing(recipe)
+        found = self._database.read(lambda tables: tables.bank.memory(recipe.key, encoding))
         return [view for view in found if view[1] in wanted]
 
-    def embed_missing(self, line: str, inspector: AnyInspector) -> list[Shot]:
+    def embed_missing(self, recipe: LoadedRecipe) -> list[Shot]:
         """Makes the features of shots that have none of this model, or damaged ones, anew from the kept pictures."""
-        encoding, wanted = self.encoding(line, inspector), variants(self._settings[line].shots.augment)
-        missing = self._database.read(lambda tables: tables.bank.missing(line, encoding, wanted))
+        encoding, wanted = self.encoding(recipe), variants(recipe.settings.shots.augment)
+        missing = self._database.read(lambda tables: tables.bank.missing(recipe.key, encoding, wanted))
         for shot in missing:
-            self._embed(line, inspector, shot.id, encoding)
+            self._embed(recipe, shot.id, encoding)
         return missing
 
-    def _embed(self, line: str, inspector: AnyInspector, shot: int, encoding: Encoding) -> None:
-        features = self.make(line, inspector, self.picture(shot))
+    def _embed(self, recipe: LoadedRecipe, shot: int, encoding: Encoding) -> None:
+        features = self.make(recipe, self.picture(shot))
         self._database.run(lambda tables: tables.bank.embed(shot, features, encoding))
 
     def picture(self, shot: int) -> Rgb:
@@ -109,14 +108,15 @@ class ShotFeatures:
         """
         return self._database.read(lambda tables: tables.bank.image(shot))
 
-    def index(self, line: str, inspector: AnyInspector, views: Sequence[ShotView]) -> AnyIndex | None:
-        """What the line's parts are compared with; None without views."""
-        shape = self._shape(line)
+    def index(self, recipe: LoadedRecipe, views: Sequence[ShotView]) -> AnyIndex | None:
+        """What the recipe's parts are compared with; None without views."""
+        shape = self._shape(recipe)
         if not views or shape is None:
             return None
         memories, owners = [memory for _, _, memory in views], [shot.id for shot, _, _ in views]
-        limit = self._settings[line].shots.limit
-        tiling = self._tiling(line, shape)
+        limit = recipe.settings.shots.limit
+        tiling = self._tiling(recipe, shape)
+        inspector = recipe.inspector
         steps = inspector.index_in_steps(memories, owners, shape, limit=limit, tiling=tiling)
         return self._in_steps(inspector, steps)
 
@@ -125,27 +125,25 @@ class ShotFeatures:
         tile = None if index is None else index.tiles[0].shape
         return inspector.backbone.pixels.size if tile is None else inspector.feature_maps(tile).sees
 
-    def size(self, line: str) -> tuple[int, int] | None:
-        """Height and width of the line's pictures, pixels, as its shots or its region tell; else None."""
-        roi = self._settings[line].roi
-        return self._shape(line) or (None if roi is None else (roi.height, roi.width))
+    def size(self, recipe: LoadedRecipe) -> tuple[int, int] | None:
+        """Height and width of the recipe's pictures, pixels, as its shots or its region tell; else None."""
+        roi = recipe.settings.roi
+        return self._shape(recipe) or (None if roi is None else (roi.height, roi.width))
 
-    def without(self, line: str, recipe: LoadedRecipe, shot: int) -> AnyIndex | None:
-        """The index of the line's other shots, taken from that of all of them: nothing is thinned for each anew."""
-        inspector, index = recipe.inspector, recipe.index
-        if index is not None and (others := self.ask(inspector, lambda _: index.without(shot))) is not None:
+    def without(self, recipe: LoadedRecipe, shot: int) -> AnyIndex | None:
+        """The index of the recipe's other shots, taken from that of all of them: nothing is thinned for each anew."""
+        index = recipe.index
+        if index is not None and (others := self.ask(recipe.inspector, lambda _: index.without(shot))) is not None:
             return others
         # So few features are kept that all of a kind are the shot's own.
-        views = [view for view in self.views(line, inspector) if view[0].id != shot]
-        return self.index(line, inspector, views)
+        return self.index(recipe, [view for view in self.views(recipe) if view[0].id != shot])
 
-    def hear(self, line: str, recipe: LoadedRecipe, index: AnyIndex | None, basis: tuple[str, str]) -> AnyIndex | None:
+    def hear(self, recipe: LoadedRecipe, index: AnyIndex | None, basis: tuple[str, str]) -> AnyIndex | None:
         """`index` with what the text side says of the shots; the database keeps that, as each shot takes a pass.
 
         Args:
-            line: Its name.
             recipe: Whose prompts are used.
-            index: Of the line's shots.
+            index: Of the recipe's shots.
             basis: What the scores depend on besides the shot, as `SettingsTables.shot_texts` takes it.
         """
         if index is None:
@@ -173,14 +171,14 @@ class ShotFeatures:
         self._database.run(lambda tables: tables.keep_shot_texts(shot, *basis, scores))
         return scores
 
-    def _tiling(self, line: str, shape: tuple[int, int] | None) -> Tiling:
-        """How the line's pictures are cut, by the shape of all of them."""
-        settings = self._settings[line]
+    def _tiling(self, recipe: LoadedRecipe, shape: tuple[int, int] | None) -> Tiling:
+        """How the recipe's pictures are cut, by the shape of all of them."""
+        settings = recipe.settings
         return WHOLE if shape is None else tiling_of(settings.tiles, settings.overlap, shape)
 
-    def _shape(self, line: str, image: Rgb | None = None) -> tuple[int, int] | None:
-        """Height and width of the pictures that the line's feature maps are made for."""
-        shape = self._database.run(lambda tables: tables.bank.shape(line))
+    def _shape(self, recipe: LoadedRecipe, image: Rgb | None = None) -> tuple[int, int] | None:
+        """Height and width of the pictures that the recipe's feature maps are made for."""
+        shape = self._database.run(lambda tables: tables.bank.shape(recipe.key))
         if shape is None and image is not None:
             shape = (image.shape[0], image.shape[1])
         return shape

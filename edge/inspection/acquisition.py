@@ -9,11 +9,13 @@ from dataclasses import replace
 
 from core.image import Rgb
 from edge.camera.frame import Frame
+from edge.camera.health import frame_fault
 from edge.camera.supervisor import Camera
 from edge.clock import monotonic
-from edge.inference import Inference, NotFiniteError, Scored, TooLateError
+from edge.inference import Inference, InferenceStoppedError, NotFiniteError, Scored, TooLateError
 from edge.inspection.issuer import Issuer
-from edge.inspection.recipe import CurrentRecipe
+from edge.inspection.line_recipes import LineRecipes, RecipeSlot
+from edge.inspection.recipe import LoadedRecipe
 from edge.inspection.request import InspectionRequest, Outcome, fault_of
 from edge.ops.worker import STOP_S, Worker, Workers
 from edge.settings import LineSettings, Roi
@@ -38,16 +40,16 @@ class Acquisition:
         settings: LineSettings,
         camera: Camera,
         inference: Inference,
-        recipe: CurrentRecipe,
+        recipes: LineRecipes,
         issuer: Issuer,
         workers: Workers,
     ) -> None:
-        """`recipe` is what the next part is judged by."""
+        """`recipes` are the line's."""
         self._line = line
         self._settings = settings
         self._camera = camera
         self._inference = inference
-        self._recipe = recipe
+        self._recipes = recipes
         self._issuer = issuer
         issuer.listener = self
         self._lock = threading.Lock()
@@ -94,6 +96,7 @@ class Acquisition:
         self._camera.stop(min(timeout_s, CAMERA_STOP_S))
 
     def _serve_trigger(self) -> float | None:
+        self._limit_camera()
         if self._fetching is None or self._fetching.decided:
             with self._lock:
                 self._fetching = self._requests.popleft() if self._requests and not self._halted else None
@@ -134,7 +137,13 @@ class Acquisition:
             if not request.decided:
                 self._judge(request, replace(frame, dropped=0), arrived)
 
+    def _limit_camera(self) -> None:
+        """The camera's alarm goes by the recipe of the parts to come."""
+        if (recipe := self._recipes.active.loaded) is not None:
+            self._camera.limit(recipe.settings.health)
+
     def _serve_rate(self) -> float | None:
+        self._limit_camera()
         if self._halted:
             return None
         rate = self._settings.camera.rate
@@ -154,7 +163,7 @@ class Acquisition:
         if frame is None and missing is None:
             return 0.0
         self._free_due = max(self._free_due + period, arrived - period)  # never hurry to catch up on missed beats
-        request = InspectionRequest("free")
+        request = InspectionRequest("free", slot=self._recipes.active)
         self._open = request
         if not self._issuer.add(request):
             return None
@@ -165,41 +174,59 @@ class Acquisition:
         return 0.0
 
     def _judge(self, request: InspectionRequest, frame: Frame, arrived: float) -> None:
-        """Hands a frame to the inference, unless it is not to be judged."""
+        """Has a frame judged by the part's recipe, as soon as that is ready."""
         request.frame, request.arrived = frame, arrived
-        fault = self._fault_of(request, frame)
+        slot = request.slot or self._recipes.active
+        self._recipes.when_ready(slot, lambda: self._judge_by(request, frame, slot))
+
+    def _judge_by(self, request: InspectionRequest, frame: Frame, slot: RecipeSlot) -> None:
+        """Hands a frame to the inference, unless it is not to be judged; in any thread."""
+        if request.decided:
+            return
+        recipe = slot.loaded
+        if recipe is None:
+            why = slot.failure or "it was let go of for others"
+            self._issuer.put(fault_of(request, "recipe_not_ready", f"recipe {slot.stored.name}: {why}"))
+            return
+        fault = self._fault_of(request, frame, recipe)
         if fault is not None:
             request.image = frame.image
             self._issuer.put(fault_of(request, *fault))
             return
         try:
-            request.image = inspected(frame.image, self._settings.roi)
+            request.image = inspected(frame.image, recipe.settings.roi)
         except RegionError as error:
             self._issuer.put(fault_of(request, "roi_outside_frame", str(error)))
             return
-        request.recipe = recipe = self._recipe.value
+        request.recipe = recipe
 
         def scored(result: Future[Scored]) -> None:
             self._issuer.put(outcome_of(request, result))
 
         due = None if request.due is None else request.due - ANSWER_S
         tiling = recipe.tiling((request.image.shape[0], request.image.shape[1]))
-        judging = self._inference.submit(
-            recipe.inspector,
-            request.image,
-            recipe.text,
-            recipe.index,
-            line=self._line,
-            due=due,
-            tiling=tiling,
-            threshold=recipe.threshold,
-        )
+        try:
+            judging = self._inference.submit(
+                recipe.inspector,
+                request.image,
+                recipe.text,
+                recipe.index,
+                line=self._line,
+                due=due,
+                tiling=tiling,
+                threshold=recipe.threshold,
+            )
+        except InferenceStoppedError:
+            self._issuer.put(fault_of(request, "stopping", "the service is stopping"))
+            return
         judging.add_done_callback(scored)
 
-    def _fault_of(self, request: InspectionRequest, frame: Frame) -> tuple[str, str] | None:
+    def _fault_of(self, request: InspectionRequest, frame: Frame, recipe: LoadedRecipe) -> tuple[str, str] | None:
         """Why a frame is not judged: what it shows, or when it was exposed."""
-        if frame.health.fault is not None:
-            return frame.health.fault.code, frame.health.fault.message
+        height, width = frame.image.shape[:2]
+        fault = frame_fault(frame.health, recipe.settings.health, (width, height), self._camera.live)
+        if fault is not None:
+            return fault.code, fault.message
         late = frame.captured - request.received
         if request.mode == "trigger" and self._camera.live and late > (within := self._within_s()):
             message = (

@@ -15,7 +15,8 @@ from typing import Protocol
 from edge.clock import monotonic, utc_now
 from edge.inference import Scored
 from edge.inspection.counters import Counters
-from edge.inspection.recipe import CurrentRecipe, Seen, Watchers
+from edge.inspection.line_recipes import LineRecipes, judged_by
+from edge.inspection.recipe import Seen, Watchers
 from edge.inspection.request import InspectionRequest, Outcome, fault_of
 from edge.inspection.services import Services
 from edge.inspection.verdict import is_anomalous, make_error, make_verdict
@@ -66,7 +67,7 @@ class Issuer:
         self,
         line: str,
         settings: LineSettings,
-        recipe: CurrentRecipe,
+        recipes: LineRecipes,
         counters: Counters,
         watchers: Watchers,
         services: Services,
@@ -82,7 +83,7 @@ class Issuer:
         self._line = line
         self._log = line_log(__name__, line)
         self._settings = settings
-        self._recipe = recipe
+        self._recipes = recipes
         self._counters = counters
         self._watchers = watchers
         self._services = services
@@ -175,9 +176,7 @@ class Issuer:
         with self._lock:
             late = [request for request in self._open if request.left() <= _EARLY_S]
         for request in sorted(late, key=lambda request: request.received):
-            where = "for the inference" if request.recipe is not None else "for its frame"
-            after_ms = (monotonic() - request.received) * 1000
-            self._decide(fault_of(request, "deadline", f"after {after_ms:.0f} ms the part still waited {where}"))
+            self._decide(_overdue(request))
 
     def _finish(self) -> None:
         """At the end: parts with the inference have a while, the others are answered now."""
@@ -224,17 +223,18 @@ class Issuer:
 
     def _verdict(self, outcome: Outcome) -> Verdict:
         request, scored = outcome.request, outcome.scored
-        recipe = request.recipe or self._recipe.value
+        recipe = request.recipe
         identity, seq, issued = uuid7(), self.seq + 1, utc_now()
-        if scored is None:
+        if scored is None or recipe is None:
             assert outcome.fault is not None
+            slot = request.slot or self._recipes.active
             return make_error(
                 self._line,
                 seq,
                 identity,
                 request,
                 outcome.fault,
-                recipe,
+                judged_by(recipe) if recipe is not None else self._recipes.judged_by(slot),
                 issued=issued,
                 generation=self.generation,
             )
@@ -245,7 +245,6 @@ class Issuer:
             identity,
             request,
             scored,
-            self._settings.roi,
             issued=issued,
             now=monotonic(),
             archive=self._place(issued, seq, identity, "anomaly" if anomalous else "normal"),
@@ -377,3 +376,14 @@ class Issuer:
         self._watchers.show(Seen(image, scored.inspection, recipe, verdict.seq))
         if recipe.drift is not None:
             recipe.drift.update(scored.inspection.score)
+
+
+def _overdue(request: InspectionRequest) -> Outcome:
+    """A part that is due and was not judged, and what it waited for."""
+    after_ms = (monotonic() - request.received) * 1000
+    slot = request.slot
+    if request.recipe is None and slot is not None and slot.loaded is None:
+        message = f"after {after_ms:.0f} ms recipe {slot.stored.name} was still being made ready"
+        return fault_of(request, "recipe_not_ready", f"{message}; `alfa-edge recipe prepare` does that ahead")
+    where = "for the inference" if request.recipe is not None else "for its frame"
+    return fault_of(request, "deadline", f"after {after_ms:.0f} ms the part still waited {where}")

@@ -20,6 +20,8 @@ _REMEDIES = {
     "camera_late": "raise lines.<line>.frame_within_ms, or use a faster camera",
     "camera_size": "set the size of the camera, or lines.<line>.health.size",
     "roi_outside_frame": "set lines.<line>.roi inside the frame, or the size of the camera",
+    "recipe_unknown": "name a recipe that `alfa-edge recipe list` shows, or make one with `alfa-edge recipe new`",
+    "recipe_not_ready": "make the recipe ready ahead with the command `recipe_prepare`, or mend what the reason names",
     "scorer_failed": "read the log, and check the device; a restart of the service loads the model anew",
     "state_failed": "make room on the disk of service.state_dir, or replace it (dmesg names a faulty one)",
     "internal": "report it with the log",

@@ -10,7 +10,8 @@ from edge.clock import monotonic
 from edge.inspection.acquisition import ANSWER_S, Acquisition
 from edge.inspection.counters import Counters
 from edge.inspection.issuer import Issuer
-from edge.inspection.recipe import CurrentRecipe, LoadedRecipe, Seen, Watchers
+from edge.inspection.line_recipes import LineRecipes, UnknownRecipeError
+from edge.inspection.recipe import LoadedRecipe, Seen, Watchers
 from edge.inspection.request import InspectionRequest, fault_of
 from edge.inspection.services import Services
 from edge.inspection.status import Status
@@ -30,20 +31,20 @@ class Line:
         self,
         name: str,
         settings: LineSettings,
-        recipe: LoadedRecipe,
+        recipes: LineRecipes,
         camera: Camera,
         services: Services,
     ) -> None:
         self.line = name
         self.settings = settings
         self.counters = Counters()
-        self._recipe = CurrentRecipe(recipe)
+        self.recipes = recipes
         self._watchers = Watchers()
         self._services = services
-        self._issuer = Issuer(name, settings, self._recipe, self.counters, self._watchers, services)
-        self._status = Status(name, self.counters, camera, self._recipe, self._issuer, services)
+        self._issuer = Issuer(name, settings, recipes, self.counters, self._watchers, services)
+        self._status = Status(name, self.counters, camera, recipes, self._issuer, services)
         self._acquisition = Acquisition(
-            name, settings, camera, services.inference, self._recipe, self._issuer, services.workers
+            name, settings, camera, services.inference, recipes, self._issuer, services.workers
         )
         self._issuer.routine = self
         self._looked_at = 0.0
@@ -72,7 +73,7 @@ class Line:
         self._issuer.join(end - monotonic())
         self._services.publisher.publish_stats(self.stats())
 
-    def trigger(self, part_id: str, deadline_ms: int | None = None) -> InspectionRequest:
+    def trigger(self, part_id: str, deadline_ms: int | None = None, recipe: str | None = None) -> InspectionRequest:
         """Asks for the answer to one part, as a console does; returns at once.
 
         Raises:
@@ -83,21 +84,41 @@ class Line:
             raise ValueError("the service is stopping; trigger the part again when it runs")
         now = monotonic()
         due = now + (deadline_ms or self.settings.deadline_ms) / 1000
-        request = InspectionRequest("trigger", part_id, due, received=now)
+        request = InspectionRequest("trigger", part_id, due, received=now, choice=recipe)
         request.acceptance = self._services.outbox.accept(self.line, part_id, request.received_at)
         self.take(request)
         return request
 
     def take(self, request: InspectionRequest, *, late: str | None = None) -> None:
-        """Judges a part, or answers at once why not. `late`: why the part is not to be judged any more."""
+        """Judges a part, or answers at once why not.
+
+        Args:
+            request: The part. Where its trigger names a recipe, that is the line's from now on, whatever becomes of
+                the part.
+            late: Why the part is not to be judged any more.
+        """
         self.counters.triggers += 1
-        fault = self._refusal(request, late)
+        unknown = self.choose_recipe(request)
+        fault = self._refusal(request, late) or unknown
         self._services.metrics.trigger(self.line, fault.code if fault is not None else "accepted")
         if fault is not None:
             self._issuer.put(fault_of(request, fault.code, fault.message))
             return
         if self._issuer.add(request):
             self._acquisition.take(request)
+
+    def choose_recipe(self, request: InspectionRequest, *, repeated: bool = False) -> Fault | None:
+        """Gives the part its recipe: the one that its trigger names, which is then the line's; else the line's.
+
+        `repeated`: whether its message came before. Returns why it can have none.
+        """
+        request.slot = self.recipes.active
+        if request.choice is not None:
+            try:
+                request.slot, request.kept = self.recipes.choose(request.choice, repeated=repeated)
+            except UnknownRecipeError as error:
+                return Fault(code="recipe_unknown", message=str(error))
+        return None
 
     def expect(self, request: InspectionRequest) -> None:
         """A part that is to be judged, unless its message is a repetition: `take` or `withdraw` follows, as soon as the
@@ -140,12 +161,8 @@ class Line:
 
     @property
     def recipe(self) -> LoadedRecipe:
-        """What the next frame will be judged by."""
-        return self._recipe.value
-
-    def change_recipe(self, recipe: LoadedRecipe) -> None:
-        """Judges by `recipe` from the next frame on; a frame in work is finished by the one it began with."""
-        self._recipe.value = recipe
+        """What the next part will be judged by. Raises RecipeNotReadyError: it is not ready."""
+        return self.recipes.loaded
 
     def watch(self) -> AbstractContextManager[queue.Queue[Seen | None]]:
         """What the line scores from now on, as it comes; None when it has ended. Who is slow misses pictures."""
@@ -203,7 +220,10 @@ class Line:
         if (waiting := self._issuer.open_besides(request)) >= self.settings.queue:
             return Fault(code="queue_full", message=f"{waiting} parts wait already")
         due = float("inf") if request.due is None else request.due - ANSWER_S
-        behind_s = self._services.inference.ready_at(self._recipe.value.inspector, self.line) - due
+        recipe = None if request.slot is None else request.slot.loaded
+        if recipe is None:  # it waits for its recipe first
+            return None
+        behind_s = self._services.inference.ready_at(recipe.inspector, self.line) - due
         if behind_s > 0:
             message = f"with the parts of all lines before it, it would be judged {behind_s:.1f} s after its deadline"
             return Fault(code="queue_full", message=message)

@@ -17,7 +17,7 @@ from core.overrides import Overrides
 from core.towers import LITE0, Tower, load_tower
 from core.weights.store import Store
 from edge.messages import Model
-from edge.settings import LineSettings, MethodSettings, ModelSettings, Settings, store_dir
+from edge.settings import MethodSettings, ModelSettings, RecipeSettings, Settings, store_dir
 
 log = logging.getLogger(__name__)
 
@@ -106,9 +106,9 @@ class Methods:
         return self._grounding[source]
 
 
-def method_of(settings: Settings, line: LineSettings) -> MethodSettings:
-    """The settings of the method that judges a line: its own, else those of the service."""
-    return settings.method if line.method is None else line.method
+def method_of(settings: Settings, recipe: RecipeSettings) -> MethodSettings:
+    """The settings of the method that judges by a recipe: its own, else those of the service."""
+    return settings.method if recipe.method is None else recipe.method
 
 
 def check_method(settings: MethodSettings, store: Store) -> None:

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from core.image import Rgb
-from core.tiles import OVERLAP, Tiles, Tiling, TilingError, smallest_defect, tiling_of
+from core.tiles import Tiling, TilingError, smallest_defect, tiling_of
 from edge.messages import Bank, Model, Recipe
+from edge.settings_recipe import RecipeSettings
 
 if TYPE_CHECKING:
     from core.bank.tiled_index import AnyIndex
@@ -23,17 +24,17 @@ NO_SHOTS = Bank(shots=0, revision=0)
 
 @dataclass(frozen=True, eq=False)
 class LoadedRecipe:
-    """What the line judges by.
+    """All that a part is judged by: it takes this once, so that nothing of another recipe or revision gets in.
 
     Attributes:
         inspector: The method. Only the inference's thread uses it; others ask it for what never changes.
         model: Model and method as every verdict names them.
         text: What the method makes of the pack.
+        settings: Region, limits of the frame, tiles and use of the shots, as the recipe's revision says.
+        key: Under which its shots and calibrations are kept, see `edge.storage.recipe_tables.recipe_key`.
         provisional: Whether the threshold is neither calibrated with shots, pack and model as now, nor set by hand.
         from_shots: Whether the threshold comes from the shots alone.
         drift: Whether the line still does what its calibration promised; fed by the line. None without calibration.
-        tiles: Into which the region is cut.
-        overlap: Of them.
         kinds: Of the phrases of the pack's `[defects]` the kind of defect.
         texts_sha256: Of the texts as they were rendered for the method, which another version may render otherwise.
         sees: Height and width of the model's finest input, pixels.
@@ -46,13 +47,13 @@ class LoadedRecipe:
     threshold: float
     pixel_threshold: float
     wire: Recipe
+    settings: RecipeSettings = field(default_factory=RecipeSettings)
+    key: str = ""
     index: AnyIndex | None = None
     bank: Bank = NO_SHOTS
     provisional: bool = False
     from_shots: bool = False
     drift: DriftTest | None = None
-    tiles: Tiles = (1, 1)
-    overlap: float = OVERLAP
     kinds: Mapping[str, str] = field(default_factory=dict)
     texts_sha256: str = ""
     sees: tuple[int, int] = (1, 1)
@@ -60,7 +61,8 @@ class LoadedRecipe:
 
     def tiling(self, size: tuple[int, int]) -> Tiling:
         """How a region of `size` (height, width) is cut: as the shots that it is compared with, whatever its size."""
-        return tiling_of(self.tiles, self.overlap, size) if self.index is None else self.index.tiling
+        settings = self.settings
+        return tiling_of(settings.tiles, settings.overlap, size) if self.index is None else self.index.tiling
 
     def smallest_defect(self, size: tuple[int, int] | None = None) -> int | None:
         """Pixels along each side of the smallest defect that is seen in a region of `size`, an estimate.
@@ -90,13 +92,6 @@ class Seen:
     inspection: Inspection
     recipe: LoadedRecipe
     seq: int
-
-
-class CurrentRecipe:
-    """The recipe of a line, which may be replaced at any time: a part is judged by the one that it began with."""
-
-    def __init__(self, recipe: LoadedRecipe) -> None:
-        self.value = recipe
 
 
 class Watchers:

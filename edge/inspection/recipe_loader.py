@@ -22,7 +22,8 @@ from edge.inference import Inference
 from edge.inspection.methods import Methods, method_of, model_part
 from edge.inspection.recipe import LoadedRecipe
 from edge.messages import Recipe
-from edge.settings import LineSettings, Settings, store_dir
+from edge.settings import Settings, store_dir
+from edge.storage.recipe_tables import StoredRecipe
 
 _SENTENCES = 8  # embedded at a time while frames wait: with fewer each takes longer, with more frames wait longer
 
@@ -56,24 +57,27 @@ class Recipes:
         self._texts: dict[tuple[AnyInspector, str], Future[Texts]] = {}  # by the SHA-256 of the pack's texts
         self._users = 0  # of the text half
 
-    def load(self, line: LineSettings, pack: PromptPack) -> LoadedRecipe:
-        """The recipe of a line with `pack`; waits while that is compiled.
+    def load(self, stored: StoredRecipe, pack: PromptPack) -> LoadedRecipe:
+        """A recipe with its pack, without shots and calibration; waits while the pack is compiled.
 
         Raises:
             ModelError: the method cannot be had, or the pack is not compiled yet, and cannot be.
             InferenceStoppedError: the service is stopping.
         """
-        inspector = self._methods.get(method_of(self._settings, line))
+        settings = stored.settings
+        wire = recipe_part(pack, settings.threshold_source, tiles_name(settings.tiles, settings.overlap))
+        named = {"name": stored.name, "number": stored.number, "revision": stored.revision}
+        inspector = self._methods.get(method_of(self._settings, settings))
         return LoadedRecipe(
             inspector,
             model_part(inspector),
             self._text(inspector, pack),
-            *thresholds(line),
-            wire=recipe_part(pack, line.threshold_source, tiles_name(line.tiles, line.overlap)),
-            provisional=is_provisional(line),
-            tiles=line.tiles,
-            overlap=line.overlap,
-            kinds={phrase: kind for kind, phrases in pack.defects.items() for phrase in phrases},
+            *thresholds(settings),
+            wire=wire.model_copy(update=named),
+            settings=settings,
+            key=stored.key,
+            provisional=is_provisional(settings),
+            kinds=pack.kinds,
             texts_sha256=inspector.texts_sha256(pack),
         )
 

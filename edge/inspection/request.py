@@ -14,6 +14,7 @@ from edge.messages import Fault, Verdict
 if TYPE_CHECKING:
     from edge.camera.frame import Frame
     from edge.inference import Scored
+    from edge.inspection.line_recipes import RecipeSlot
     from edge.inspection.recipe import LoadedRecipe
     from edge.mqtt.inbound import InboundMessage
     from edge.storage.outbox import Acceptance
@@ -38,6 +39,12 @@ class InspectionRequest:
     answer: Future[Verdict] = field(default_factory=Future)
     decided: bool = False
     """Whether its verdict is made; what becomes of it later is not heard."""
+    choice: str | None = None
+    """Name or number of the recipe that its trigger names."""
+    slot: RecipeSlot | None = None
+    """The recipe that it is judged by: of its line, when it came."""
+    kept: Future[None] | None = None
+    """Where its trigger has changed the line's recipe: done when that is on disk, or when the disk has refused it."""
     recipe: LoadedRecipe | None = None
     """What it is judged by, once it is with the inference."""
     frame: Frame | None = None

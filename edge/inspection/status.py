@@ -10,7 +10,7 @@ from edge.clock import monotonic, utc_now
 from edge.inspection.counters import Counters
 from edge.inspection.health import LEVELS, line_health
 from edge.inspection.issuer import Issuer
-from edge.inspection.recipe import CurrentRecipe
+from edge.inspection.line_recipes import LineRecipes
 from edge.inspection.services import Services
 from edge.messages import NOT_CALIBRATED, LineHealth, LineStats, StatusAlarm
 from edge.ops.alarms import Alarm
@@ -29,14 +29,14 @@ class Status:
         line: str,
         counters: Counters,
         camera: Camera,
-        recipe: CurrentRecipe,
+        recipes: LineRecipes,
         issuer: Issuer,
         services: Services,
     ) -> None:
         self._line = line
         self._counters = counters
         self._camera = camera
-        self._recipe = recipe
+        self._recipes = recipes
         self._issuer = issuer
         self._outbox = services.outbox
         self._archive = services.archive
@@ -100,12 +100,18 @@ class Status:
             StatusAlarm(code=alarm.code, message=alarm.message, since=alarm.since, severity=alarm.severity)
             for alarm in alarms
         )
-        self._publisher.set_status(self._health(alarms), generation=self._issuer.generation, alarms=told)
+        self._publisher.set_status(
+            self._health(alarms),
+            generation=self._issuer.generation,
+            alarms=told,
+            recipe=self._recipes.active.active_part,
+        )
 
     def stats(self) -> LineStats:
         """The counters, and the latencies since the last call."""
         camera, depth, archive = self._camera.status, self._outbox.depth(self._line), self._archive.status
-        drift = self._recipe.value.drift
+        loaded = self._recipes.active.loaded
+        drift = loaded.drift if loaded is not None else None
         drifting = drift.state if drift is not None else None
         return LineStats(
             line=self._line,
@@ -134,7 +140,9 @@ class Status:
     def gauges(self) -> Gauges:
         """The figures for Prometheus."""
         camera, depth, broker = self._camera.status, self._outbox.depth(self._line), self._publisher.state
-        recipe, health = self._recipe.value, self.health()
+        recipe, health = self._recipes.judged_by(self._recipes.active), self.health()
+        loaded = self._recipes.active.loaded
+        drift = loaded.drift if loaded is not None else None
         return Gauges(
             line_state=health.state,
             component_health={name: LEVELS.index(found.level) for name, found in health.components.items()},
@@ -150,22 +158,25 @@ class Status:
             mqtt_rejected=self._publisher.rejected,
             bank_shots=recipe.bank.shots,
             provisional=recipe.provisional,
-            drift=recipe.drift.state.drifting if recipe.drift is not None else None,
+            drift=drift.state.drifting if drift is not None else None,
         )
 
     def _look(self) -> None:
         """Brings the alarms up to date that nobody else raises."""
-        recipe = self._recipe.value
-        drift = recipe.drift.state if recipe.drift is not None else None
+        active = self._recipes.active
+        recipe, failure = active.loaded, active.failure
+        self._alarms.set("recipe", failure and f"recipe {active.stored.name}: {failure}", self._line)
+        drift = recipe.drift.state if recipe is not None and recipe.drift is not None else None
         drifting = f"{drift.reason}; calibrate anew" if drift is not None and drift.drifting else None
         self._alarms.set("drift", drifting, self._line)
         self._look_at_judging()
         self._outbox.look()
         if not self._outbox.keeps(self._line) and monotonic() - self._issuer.unkept_at >= _STEADY_S:
             self._alarms.clear("state_disk", self._line)  # it has taken all that was given without it
+        uncalibrated = NOT_CALIBRATED if recipe is not None and recipe.provisional else None
         with self._lock:
             asks = self._asks
-        self._alarms.set("uncalibrated", asks or (NOT_CALIBRATED if recipe.provisional else None), self._line)
+        self._alarms.set("uncalibrated", asks or uncalibrated, self._line)
 
     def _look_at_judging(self) -> None:
         """Whether the last parts were all errors. What they say is of the past once a fault of the line is over: with

@@ -56,21 +56,23 @@ class Triggers:
             late = why or f"the trigger is up to {age_s:.1f} s old, more than its deadline of {deadline_s:g} s"
         due = now + (deadline_s if late is not None else deadline_s - age_s)  # a late answer is in no hurry
         request = InspectionRequest("trigger", trigger.part_id, due, received=message.received, received_at=received_at)
+        request.choice = trigger.recipe
         acceptance = self._outbox.accept(message.line, trigger.part_id, received_at, message.identity)
         request.acceptance, request.message = acceptance, message
         if message.identity is None or not message.identity.repeated:
-            acceptance.future.add_done_callback(lambda done: _acknowledge(message, done))
             line.take(request, late=late)
+            acceptance.future.add_done_callback(lambda done: _acknowledge(request, done))
             return
 
         def take_unless_repeated(done: Future[Accepted]) -> None:
             """In doubt a part is answered twice: only what is surely a repetition is not taken."""
             if _accepted(done) is not None and done.result().repetition:
                 self._metrics.trigger(message.line, "again")
+                line.choose_recipe(request, repeated=True)  # a service that was killed may not have kept it
                 line.withdraw(request)
             else:
                 line.take(request, late=late)
-            _acknowledge(message, done)  # last: what fails in it must not cost the part
+            _acknowledge(request, done)  # last: what fails in it must not cost the part
 
         line.expect(request)
         acceptance.future.add_done_callback(take_unless_repeated)
@@ -94,11 +96,15 @@ class Triggers:
         return kept_s + message.waited_s, None
 
 
-def _acknowledge(message: InboundMessage, done: Future[Accepted]) -> None:
-    """Once it is on disk; one that the disk has refused is acknowledged when it is answered."""
-    accepted = _accepted(done)
-    if accepted is not None:
+def _acknowledge(request: InspectionRequest, done: Future[Accepted]) -> None:
+    """Once it is on disk, and the recipe that it names; one that the disk has refused is when it is answered."""
+    accepted, message = _accepted(done), request.message
+    if accepted is None or message is None:
+        return
+    if request.kept is None:
         message.acknowledge(accepted.trigger)
+    else:
+        request.kept.add_done_callback(lambda _: message.acknowledge(accepted.trigger))
 
 
 def _accepted(done: Future[Accepted]) -> Accepted | None:

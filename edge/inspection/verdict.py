@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from core.inspection import Inspection
     from edge.camera.frame import Frame
     from edge.inference import Scored
-    from edge.settings import Roi
+    from edge.inspection.line_recipes import JudgedBy
 
 
 def is_anomalous(inspection: Inspection, recipe: LoadedRecipe) -> bool:
@@ -31,7 +31,6 @@ def make_verdict(
     identity: str,
     request: InspectionRequest,
     scored: Scored,
-    roi: Roi | None,
     *,
     issued: datetime,
     now: float,
@@ -42,6 +41,7 @@ def make_verdict(
     inspection, recipe, frame = scored.inspection, request.recipe, request.frame
     assert recipe is not None
     assert frame is not None
+    roi = recipe.settings.roi
     x, y = (roi.x, roi.y) if roi else (0, 0)
     anomalous = is_anomalous(inspection, recipe)
     found = find_regions(inspection.heatmap, recipe.pixel_threshold) if anomalous else ()
@@ -116,7 +116,7 @@ def make_error(
     identity: str,
     request: InspectionRequest,
     fault: Fault,
-    recipe: LoadedRecipe,
+    judged_by: JudgedBy,
     *,
     issued: datetime,
     generation: int,
@@ -134,11 +134,11 @@ def make_error(
         issued_at=issued,
         verdict="error",
         error=fault,
-        threshold=recipe.threshold,
-        provisional=recipe.provisional,
-        recipe=recipe.wire,
-        model=recipe.model,
-        bank=recipe.bank,
+        threshold=judged_by.threshold,
+        provisional=judged_by.provisional,
+        recipe=judged_by.wire,
+        model=judged_by.model,
+        bank=judged_by.bank,
         camera=_camera_part(frame) if frame else None,
         simulated=frame.simulated if frame else False,
     )

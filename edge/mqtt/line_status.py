@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 from edge.clock import utc_now
-from edge.messages import LineHealth, LineStatus, StatusAlarm
+from edge.messages import ActiveRecipe, LineHealth, LineStatus, StatusAlarm
 
 
 class CurrentStatus:
@@ -28,6 +28,7 @@ class CurrentStatus:
         health: LineHealth,
         generation: int | None = None,
         alarms: tuple[StatusAlarm, ...] = (),
+        recipe: ActiveRecipe | None = None,
         *,
         last: bool = False,
     ) -> bool:
@@ -42,6 +43,7 @@ class CurrentStatus:
                     "since": self._status.since if health.state == self._status.state else utc_now(),
                     "generation": self._status.generation if generation is None else generation,
                     "alarms": alarms,
+                    "recipe": recipe or self._status.recipe,
                 }
             )
             if changed == self._status:

@@ -12,7 +12,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from edge.clock import monotonic
-from edge.messages import LineHealth, LineStats, StatusAlarm, Verdict
+from edge.messages import ActiveRecipe, LineHealth, LineStats, StatusAlarm, Verdict
 from edge.mqtt import connection, properties
 from edge.mqtt.announcements import Announcements
 from edge.mqtt.backlog import Backlog, is_late, marked
@@ -111,9 +111,10 @@ class Publisher:
         *,
         generation: int = 1,
         alarms: tuple[StatusAlarm, ...] = (),
+        recipe: ActiveRecipe | None = None,
     ) -> None:
         """Says, retained, how the line is; without a connection, as soon as there is one."""
-        if self._announcements.status.change(health, generation, alarms):
+        if self._announcements.status.change(health, generation, alarms, recipe):
             self._speak_soon()
 
     def publish_verdict(self, verdict: Verdict, then: Callable[[], None] | None = None) -> bool:

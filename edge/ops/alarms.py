@@ -186,6 +186,12 @@ ALARMS = {
         "judging",
         "show it good parts with `alfa-edge learn`",
     ),
+    "recipe": AlarmKind(
+        "fault",
+        "The recipe that the line is to judge by cannot be made ready.",
+        "judging",
+        "mend what the reason names, or set another one with `alfa-edge recipe set`",
+    ),
     "drift": AlarmKind(
         "warning",
         "The line has left what its calibration promised.",

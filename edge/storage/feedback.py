@@ -35,7 +35,7 @@ class Feedback:
         at: When it was said, UTC.
         who: Who said it, by the kernel.
         kind: One of `DEFECTIVE`.
-        recipe: By which the part was judged, by its name or that of the pack; None where only the history knows.
+        recipe: The number of the recipe that judged the part; None where only the history knows it.
         shot: The number of the shot that its picture became; None: it became none.
         pictured: Whether its picture is kept, as that shot or beside the feedback.
     """
@@ -46,7 +46,7 @@ class Feedback:
     seq: int
     kind: Kind
     note: str
-    recipe: str | None
+    recipe: int | None
     shot: int | None
     pictured: bool
 
@@ -83,6 +83,10 @@ class FeedbackLog:
     def of(self, line: str) -> dict[int, Feedback]:
         """What was said of the line's verdicts, by their numbers, which rise."""
         return {row[3]: _feedback(row) for row in self._reader.rows(_QUERY, line)}
+
+    def recipe_names(self, line: str) -> dict[int, str]:
+        """What the line's recipes are called, by their numbers."""
+        return dict(self._reader.rows("SELECT number, name FROM recipes WHERE line = ? ORDER BY number", line))
 
     def entry(self, line: str, seq: int) -> Feedback:
         """What was said of one verdict.

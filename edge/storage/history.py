@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from core.database.database import DatabaseError
 from core.database.error import restore_remedy
 from edge.clock import iso_ms
+from edge.settings_recipe import FIRST
 from edge.storage.facts import mark_copy
 from edge.storage.reader import DatabaseReader
 from edge.storage.verdict_tables import FILE, stamp
@@ -74,6 +75,11 @@ class Entry:
 def recipe_name(recipe: Mapping[str, Any]) -> str:
     """By what a verdict's recipe is known: its name, or that of the pack where it has none."""
     return str(recipe.get("name") or recipe["pack"])
+
+
+def recipe_number(recipe: Mapping[str, Any]) -> int:
+    """The number of a verdict's recipe on its line: of one from before there were numbers, that of the first recipe."""
+    return int(recipe.get("number") or FIRST)
 
 
 class Minute(NamedTuple):
@@ -192,24 +198,29 @@ class History:
         bank_revision: int,
         basis: str | None = None,
         tiles: str | None = None,
+        number: int = FIRST,
         kinds: Collection[str] = ("normal", "anomaly"),
     ) -> list[ScoredPart]:
         """The parts that this model judged by this pack and bank in these tiles, the oldest first.
 
-        `basis` is that of the recipe: what the model judged them by besides, such as windows and region.
+        `basis` is that of the recipe: what the model judged them by besides, such as windows and region; `number` is
+        the recipe's. Parts of before there were recipes are of the first one.
         """
         where, values = _where(line, since, until, kinds)
         rows = self._reader.rows(
             f"SELECT seq, score, peak FROM verdicts WHERE {where} AND score IS NOT NULL AND peak IS NOT NULL"
             " AND fingerprint = ? AND pack_sha256 = ? AND bank_revision = ?"
             " AND json_extract(payload, '$.recipe.basis') IS ?"
-            " AND coalesce(json_extract(payload, '$.recipe.tiles'), '') = ? ORDER BY seq",
+            " AND coalesce(json_extract(payload, '$.recipe.tiles'), '') = ?"
+            " AND coalesce(json_extract(payload, '$.recipe.number'), ?) = ? ORDER BY seq",
             *values,
             fingerprint,
             pack_sha256,
             bank_revision,
             basis,
             tiles or "",
+            FIRST,
+            number,
         )
         return [ScoredPart(*row) for row in rows]
 
@@ -237,6 +248,13 @@ class History:
         for batch in self._batches(f"SELECT {_MINUTE}, seq FROM verdicts", line, since, until, _MANY):
             found.update(Minute(*row[:-1]) for row in batch if row[2] != "error")
         return found
+
+    def recipe_numbers(self, line: str, seqs: Collection[int]) -> dict[int, int]:
+        """The numbers of the recipes of single verdicts, as `recipe_number`; those that it lacks are left out."""
+        query = "SELECT seq, payload FROM verdicts WHERE line = ? AND seq IN (SELECT value FROM json_each(?))"
+        rows = self._reader.rows(query, line, json.dumps([*seqs]))
+        with self._as_written():
+            return {seq: recipe_number(json.loads(payload)["recipe"]) for seq, payload in rows}
 
     def minutes(
         self, line: str, seqs: Collection[int], since: datetime | None = None, until: datetime | None = None

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -19,6 +19,7 @@ from edge.ops.alarms import Alarms
 from edge.ops.worker import Workers
 from edge.storage.facts import COPIED_AT, join, mark_copy, read_facts, set_fact
 from edge.storage.line_number import LineNumber
+from edge.storage.recipe_tables import RecipeTables
 from edge.storage.state_tables import ALL_TABLES
 from edge.storage.state_tables import FILE as FILE
 from edge.storage.state_tables import STATE_TABLES as STATE_TABLES
@@ -29,7 +30,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class LineCalibration:
-    """A line's threshold, what it was set from, and what it is true of.
+    """A recipe's threshold, what it was set from, and what it is true of.
 
     Attributes:
         threshold: A part whose score is at or above it is anomalous.
@@ -59,6 +60,7 @@ class SettingsTables:
     def __init__(self, database: Database) -> None:
         self.database = database
         self.bank = Bank(database)
+        self.recipes = RecipeTables(database)
 
     def transaction(self) -> AbstractContextManager[None]:
         """As `edge.storage.writer.Tables`; so are the next two."""
@@ -87,7 +89,7 @@ class SettingsTables:
             )
 
     def calibration(self, line: str) -> LineCalibration | None:
-        """The line's last calibration."""
+        """The last calibration of a recipe; `line` is its `recipe_key` here, and in what follows."""
         columns = ", ".join(LineCalibration.__dataclass_fields__)
         found = list(
             self.database.tables.query(
@@ -100,10 +102,20 @@ class SettingsTables:
         return LineCalibration(**found[0] | {"scores": scores})
 
     def calibrate(self, line: str, calibration: LineCalibration, who: str) -> None:
-        """Keeps a calibration as the line's last one."""
+        """Keeps a calibration as the recipe's last one."""
         with self.database.transaction():
             row = {"line": line, "at": iso_ms(utc_now()), "who": who} | asdict(calibration)
             self._insert("calibrations", row | {"scores": json.dumps(calibration.scores)})
+
+    def copy_shots(self, key: str, to: str, who: str) -> None:
+        """Gives the recipe of the key `to`, which has none, the active shots and the last calibration of another."""
+        with self.database.transaction():
+            kept, revision = self.calibration(key), self.bank.revision(key)
+            self.bank.copy(key, to, utc_now(), who)
+            if kept is not None:
+                holds = kept.revision == revision  # else the shots of both have changed since
+                copied = replace(kept, revision=self.bank.revision(to) if holds else -1)
+                self.calibrate(to, copied, who)
 
     def shot_scores(
         self, line: str, fingerprint: str, pack_sha256: str, revision: int
@@ -164,35 +176,11 @@ class SettingsTables:
                 [line, who],
             )
 
-    def pack(self, line: str) -> str | None:
-        """The pack that a command set for the line; None: the configured one."""
-        found = list(self.database.tables.query("SELECT pack FROM line_settings WHERE line = ?", [line]))
-        return cast("str | None", found[0]["pack"]) if found else None
-
-    def set_pack(self, line: str, pack: str | None, configured: str) -> None:
-        """Keeps the pack that a command set, None: the configured one; `configured` is that of the moment."""
-        with self.database.transaction():
-            self.database.tables.execute(
-                "INSERT INTO line_settings (line, pack, configured_pack) VALUES (?, ?, ?) ON CONFLICT (line)"
-                " DO UPDATE SET pack = excluded.pack, configured_pack = excluded.configured_pack",
-                [line, pack, configured],
-            )
-
-    def drop_older_packs(self, configured: Mapping[str, str]) -> None:
-        """Drops the packs that were set before a line's configured pack changed: that is the newer decision.
-
-        Args:
-            configured: The configured pack of each line, now.
-        """
-        query = "UPDATE line_settings SET pack = NULL, configured_pack = NULL WHERE line = ? AND configured_pack != ?"
-        with self.database.transaction():
-            for line, pack in configured.items():
-                self.database.tables.execute(query, [line, pack])
-
     def forget_settings(self, line: str) -> None:
-        """Drops pause and pack of a line that is gone; its shots, calibrations and feedback stay."""
+        """Drops pause and active recipe of a line that is gone; its recipes, shots and feedback stay."""
+        query = "UPDATE line_settings SET paused_by = NULL, recipe = NULL WHERE line = ?"
         with self.database.transaction():
-            self.database.tables.execute("DELETE FROM line_settings WHERE line = ?", [line])
+            self.database.tables.execute(query, [line])
 
     def note(
         self,
@@ -229,7 +217,7 @@ class SettingsTables:
         note: str,
         shot: int | None,
         picture: bytes | None,
-        recipe: str | None = None,
+        recipe: int | None = None,
     ) -> int:
         """Keeps what people say of a verdict, with the shot that came of it, or with the picture (PNG) as evidence.
 
@@ -240,7 +228,7 @@ class SettingsTables:
             note: What else they say.
             shot: The number of the shot that the picture became.
             picture: As evidence, where it became none.
-            recipe: By which the part was judged, as `edge.storage.history.Entry` has it.
+            recipe: The number of the recipe that judged the part.
 
         Returns:
             The entry's number.
@@ -311,6 +299,10 @@ class SettingsDatabase:
             DatabaseError: the disk does not take it.
         """
         return self._writer.run(job)
+
+    def submit(self, job: Callable[[SettingsTables], T]) -> Future[T]:
+        """As `run`, but does not wait. Callbacks of the future run in the database's thread, and wait for nothing."""
+        return self._writer.submit(job)
 
     def read(self, job: Callable[[SettingsTables], T]) -> T:
         """What `job` reads in the calling thread, beside what others write: for what takes longer.

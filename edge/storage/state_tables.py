@@ -85,11 +85,37 @@ STATE_TABLES = migrations(
         generation INTEGER NOT NULL
     ) STRICT, WITHOUT ROWID;
     """,
+    # A recipe's shots and calibrations have in `line` what `recipe_key` makes of it: of the first recipe the line's
+    # name, so that those of before there were recipes are its. `recipe` is the active one, `configured` what the TOML
+    # file said of the first recipe when it was last read; `pack` and `configured_pack` are of older versions.
+    """
+    CREATE TABLE recipes (
+        line TEXT NOT NULL,
+        number INTEGER NOT NULL CHECK (number BETWEEN 1 AND 65535),
+        name TEXT NOT NULL,
+        retired INTEGER NOT NULL CHECK (retired IN (0, 1)),
+        PRIMARY KEY (line, number)
+    ) STRICT, WITHOUT ROWID;
+    CREATE UNIQUE INDEX recipe_names ON recipes (line, name);
+    CREATE TABLE recipe_revisions (
+        line TEXT NOT NULL,
+        number INTEGER NOT NULL,
+        revision INTEGER NOT NULL,
+        at TEXT NOT NULL,
+        who TEXT NOT NULL,
+        reason TEXT NOT NULL,
+        settings TEXT NOT NULL,
+        PRIMARY KEY (line, number, revision),
+        FOREIGN KEY (line, number) REFERENCES recipes (line, number)
+    ) STRICT, WITHOUT ROWID;
+    ALTER TABLE line_settings ADD COLUMN recipe INTEGER;
+    ALTER TABLE line_settings ADD COLUMN configured TEXT;
+    """,
     # What a command changed, as JSON, and by which recipe a part was judged; NULL in entries of before.
     """
     ALTER TABLE audit ADD COLUMN before TEXT;
     ALTER TABLE audit ADD COLUMN after TEXT;
-    ALTER TABLE feedback ADD COLUMN recipe TEXT;
+    ALTER TABLE feedback ADD COLUMN recipe INTEGER;
     """,
 )
 ALL_TABLES = [BANK_TABLES, STATE_TABLES]

@@ -177,7 +177,7 @@ def _teach_from(console: Console, settings: Settings, paths: Sequence[Path]) -> 
         guide.show(path.name, read(path))
     check_count(len(guide.kept), RATE, True, "good parts without empty scenes")
     with offline_dispatcher(settings) as dispatcher:
-        found = learn(dispatcher, _CAMERA, guide, rate=RATE, who="first run")
+        found = learn(dispatcher, dispatcher.ready(_CAMERA), guide, rate=RATE, who="first run")
     _say_learned(console, found, len(guide.kept))
 
 
@@ -236,10 +236,11 @@ def _teach(dispatcher: Dispatcher, line: str, simulated: SimulatedLine) -> LineC
     good = [render(simulated.part, simulated.seed, _FIRST_NORMAL + index, 0.0).image for index in range(_NORMALS)]
     shots = [(f"simulated normal {index + 1}", image) for index, image in enumerate(good[:_SHOTS])]
     enrolment = dispatcher.enrolment
-    enrolment.enrol(line, shots, who="demo", note="", sure=True)
-    recipe = dispatcher.line(line).recipe
+    slot = dispatcher.ready(line)
+    enrolment.enrol(slot, shots, who="demo", note="", sure=True)
+    recipe = slot.ready
     scores = [enrolment.score(image, recipe) for image in good[_SHOTS:]]
-    return enrolment.calibrate(line, scores, _FALSE_ALARMS, "simulated normals", "demo")
+    return enrolment.calibrate(slot, scores, _FALSE_ALARMS, "simulated normals", "demo")
 
 
 def _line(source: str, pack: str, rate: float) -> LineSettings:

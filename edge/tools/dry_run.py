@@ -222,17 +222,17 @@ def _judging(
         database = SettingsDatabase(folder)
         stack.callback(database.stop)
         database.start()
-        loaded = load_lines(settings, methods, database, {}, Workers(), stack)
+        loaded = load_lines(settings, methods, database, Workers(), Alarms(), stack)
     except Exception as error:
         if not isinstance(error, mendable()):
             raise
         yield Check(name, "fail", redact(str(error)))
         return None
-    for line, recipe in loaded.of_line.items():
-        judged_by = (
-            f"{recipe.inspector.name}, {recipe.wire.pack}, {recipe.bank.shots} shots, threshold {recipe.threshold:.4f}"
-        )
-        words = "; ".join(filter(None, (f"{judged_by} ({recipe.wire.threshold_source})", recipe.inspector.remark)))
+    for line, recipes in loaded.recipes.lines.items():
+        recipe = recipes.loaded
+        judged_by = f"{recipe.wire.name}: {recipe.inspector.name}, {recipe.wire.pack}, {recipe.bank.shots} shots"
+        threshold = f"threshold {recipe.threshold:.4f} ({recipe.wire.threshold_source})"
+        words = "; ".join(filter(None, (f"{judged_by}, {threshold}", recipe.inspector.remark)))
         yield Check(
             f"line {line}: recipe",
             "note" if recipe.provisional else "ok",
@@ -257,13 +257,14 @@ def _first_frame(name: str, line: LineSettings, camera: Camera, alarms: Alarms, 
         return Check(label, "fail", missing or f"no frame within {patience_s:.0f} s")
     height, width = frame.image.shape[:2]
     seen = f"a frame of {width} x {height}, sharpness {frame.health.sharpness:.0f}"
+    roi = line.roi if loaded is None else loaded.recipes.lines[name].loaded.settings.roi
     try:
-        region = inspected(frame.image, line.roi)
+        region = inspected(frame.image, roi)
     except RegionError as error:
         return Check(label, "fail", str(error))
     if loaded is None:
         return Check(label, "ok", seen)
-    recipe = loaded.of_line[name]
+    recipe = loaded.recipes.lines[name].loaded
     size = (region.shape[0], region.shape[1])
     tiling = recipe.tiling(size)
     scoring = loaded.inference.submit(recipe.inspector, region, recipe.text, recipe.index, line=name, tiling=tiling)

@@ -18,6 +18,7 @@ from core.image import Rgb
 from edge.control.dispatcher import CommandError, Dispatcher
 from edge.control.enrolment import Enrolled
 from edge.control.kept_pictures import KeptPictures
+from edge.inspection.line_recipes import RecipeSlot
 from edge.storage.settings_database import LineCalibration
 
 PARTS = 24
@@ -147,9 +148,12 @@ def check_count(count: int, rate: float, sure: bool, what: str) -> None:
 
 
 def rank(
-    dispatcher: Dispatcher, line: str, images: Sequence[Rgb], progress: Callable[[str], None] = lambda _words: None
+    dispatcher: Dispatcher,
+    slot: RecipeSlot,
+    images: Sequence[Rgb],
+    progress: Callable[[str], None] = lambda _words: None,
 ) -> Ranked:
-    """Which of some unlabelled parts of a line to propose as shots: the most typical one, then the most different ones.
+    """Which of some unlabelled parts to propose as shots: the most typical one, then the most different ones.
 
     Only the half that is most typical is looked at, as what is unlike all others may be a defect. The others stay
     for the threshold, which would promise too much if the extreme parts were taken out of its sample.
@@ -157,7 +161,7 @@ def rank(
     Raises:
         ValueError: there are fewer than two.
     """
-    inspector = dispatcher.line(line).recipe.inspector
+    inspector = slot.ready.inspector
     maps, wholes = [], []
     for place, image in enumerate(images):
         progress(f"looking at good parts: {place + 1} of {len(images)}")
@@ -189,7 +193,7 @@ def choose(images: Sequence[Rgb], order: Sequence[int], count: int = SHOTS) -> l
 
 def learn(
     dispatcher: Dispatcher,
-    line: str,
+    slot: RecipeSlot,
     guide: Guide,
     *,
     rate: float,
@@ -199,42 +203,44 @@ def learn(
     """Enrols the most different ones of the guide's parts, and calibrates on the rest.
 
     Raises:
-        CommandError: the shots or the pack of the line changed meanwhile.
+        CommandError: the shots or the pack of the recipe changed meanwhile.
         ValueError: the guide has fewer than two parts.
     """
-    refuse_taught(dispatcher, line)
+    refuse_taught(slot)
     count = min(len(guide.kept), _RANKED)
     looked_at = [place * len(guide.kept) // count for place in range(count)]
     few = guide.kept.images(looked_at)
-    chosen = [looked_at[place] for place in choose(few, rank(dispatcher, line, few, progress).order)]
+    chosen = [looked_at[place] for place in choose(few, rank(dispatcher, slot, few, progress).order)]
     enrolment = dispatcher.enrolment
-    with enrolment.changing(line):
-        refuse_taught(dispatcher, line)
+    with enrolment.changing(slot):
+        refuse_taught(slot)
         shots = (guide.kept[place] for place in chosen)
-        found = enrolment.enrol(line, shots, who=who, note="first run", sure=True)
-    recipe = dispatcher.line(line).recipe
+        found = enrolment.enrol(slot, shots, who=who, note="first run", sure=True)
+    recipe = slot.ready
     rest = guide.kept.images([place for place in range(len(guide.kept)) if place not in chosen])
     scores = []
     for place, image in enumerate(rest):
         progress(f"setting the threshold: good part {place + 1} of {len(rest)}")
         scores.append(enrolment.score(image, recipe))
-    with enrolment.changing(line):
-        now = dispatcher.line(line).recipe
+    with enrolment.changing(slot):
+        now = slot.ready
         if (now.bank, now.wire.pack_sha256) != (recipe.bank, recipe.wire.pack_sha256):
-            raise FirstRunError(f"the shots or the pack of line {line} changed meanwhile; calibrate it anew")
-        kept = enrolment.calibrate(line, scores, rate, "good parts of the first run", who)
+            raise FirstRunError(
+                f"the shots or the pack of line {slot.stored.line} changed meanwhile; calibrate it anew"
+            )
+        kept = enrolment.calibrate(slot, scores, rate, "good parts of the first run", who)
     worth = calibrate([score for score, _ in scores], rate)
     alike = worth.effective < worth.count and worth.note  # else `check_count` has asked
     notes = guide.notes() + ((f"{worth.note}: `alfa-edge calibrate` takes more of them",) if alike else ())
     return Learned(found, kept, notes)
 
 
-def refuse_taught(dispatcher: Dispatcher, line: str) -> None:
-    """Raises FirstRunError: the line has shots, so that this is not its first run."""
-    if shots := dispatcher.line(line).recipe.bank.shots:
+def refuse_taught(slot: RecipeSlot) -> None:
+    """Raises FirstRunError: the recipe has shots, so that this is not its first run."""
+    if shots := slot.ready.bank.shots:
         raise FirstRunError(
-            f"line {line} has {shots} shots already, and a first run is for a line without: put them aside with "
-            "`alfa-edge shots remove`, or go on with `alfa-edge enroll` and `alfa-edge calibrate`"
+            f"line {slot.stored.line} has {shots} shots already, and a first run is for a line without: put them "
+            "aside with `alfa-edge shots remove`, or go on with `alfa-edge enroll` and `alfa-edge calibrate`"
         )
 
 

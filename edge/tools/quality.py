@@ -11,6 +11,7 @@ from pathlib import Path
 
 from core.feedback_rates import Judged
 from core.picture_files import entries
+from edge.settings_recipe import FIRST
 from edge.storage.export import write_csv
 from edge.storage.feedback import Feedback, FeedbackLog, Kind
 from edge.storage.history import History, Minute
@@ -18,8 +19,6 @@ from edge.zone import Shifts
 
 GOOD, BAD = "good", "bad"
 """The folders of a labelled set, as `alfa-edge evaluate` reads them."""
-
-UNKNOWN = "unknown"
 
 _COLUMNS = ("file", "recipe", "seq", "kind", "at", "who", "note")
 
@@ -88,20 +87,20 @@ def groups(
     return [Group(recipe, shift, found[recipe, shift]) for recipe, shift in order]
 
 
-def recipes_of(history: History, feedback: Mapping[int, Feedback]) -> dict[Feedback, str]:
-    """By which recipe each part was judged that something was said of; `unknown` where nobody knows any more.
+def recipes_of(history: History, feedback: Mapping[int, Feedback]) -> dict[Feedback, int]:
+    """The number of the recipe that judged each part that something was said of.
+
+    Where neither feedback nor history know it any more, it was said before there were recipes: the first one.
 
     Raises:
         DatabaseError: the history cannot be read.
     """
     lines = {entry.line for entry in feedback.values() if entry.recipe is None}
-    minutes = {line: history.minutes(line, feedback) for line in lines}
-
-    def recipe(entry: Feedback) -> str:
-        minute = minutes[entry.line].get(entry.seq) if entry.recipe is None else None
-        return entry.recipe or (minute.recipe if minute else UNKNOWN)
-
-    return {entry: recipe(entry) for entry in feedback.values()}
+    numbers = {line: history.recipe_numbers(line, feedback) for line in lines}
+    return {
+        entry: entry.recipe if entry.recipe is not None else numbers[entry.line].get(seq, FIRST)
+        for seq, entry in feedback.items()
+    }
 
 
 def write_labelled_set(
@@ -121,13 +120,14 @@ def write_labelled_set(
         BankError, DatabaseError: a picture is damaged, or the feedback cannot be read.
     """
     judged_by = recipes_of(history, feedback.of(line))
+    names = feedback.recipe_names(line)
     written, missing, rows = defaultdict[str, list[Feedback]](list), list[Feedback](), []
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if entries(folder):  # a system leaves its own even in new folders
             raise LabelledSetError(f"{folder} is not empty; name a new folder")
-        for entry, recipe in judged_by.items():
-            file = None
+        for entry, number in judged_by.items():
+            file, recipe = None, names.get(number, f"recipe {number}")
             if (png := feedback.picture(line, entry.seq)) is None:
                 missing.append(entry)
             else:
@@ -146,7 +146,7 @@ def write_labelled_set(
 
 def _folder_of(recipe: str) -> str:
     """A name for the folder of a recipe: without what would lead out of it, or hide it."""
-    return re.sub(r"[^\w .-]", "_", recipe).lstrip(".") or UNKNOWN
+    return re.sub(r"[^\w .-]", "_", recipe).lstrip(".")
 
 
 def labels(written: Sequence[Feedback]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -12,10 +12,13 @@ from pydantic import AfterValidator
 
 from core.calibration import CALIBRATED, UNCALIBRATED
 from core.detector import BATCH, Detector
+from core.explain import describe
 from core.image import ImageError, Rgb, encode_heatmap, encode_jpeg
+from core.judgement import Judgement
 from core.picture import each, to_frame
 from core.picture_files import HEATMAP, OVERLAY, pictures_of
 from core.printable import encodable
+from core.regions import Region as MapRegion
 from core.tiles import TilingError
 from edge.clock import monotonic
 from edge.inspection.methods import model_part
@@ -140,6 +143,7 @@ def _score_batch(detector: Detector, pictures: Sequence[Picture], heatmaps: Path
     judged = detector.judge_all(list(frames.values()), batch=len(frames)) if frames else []
     took = (monotonic() - started) * 1000 / max(len(frames), 1)
     judgements = dict(zip(frames, judged, strict=True))
+    kinds = detector.pack.kinds
     for picture in pictures:
         if picture in errors:
             yield ScoredPicture(
@@ -161,11 +165,18 @@ def _score_batch(detector: Detector, pictures: Sequence[Picture], heatmaps: Path
             score=judgement.score,
             threshold=judgement.threshold,
             scores=Scores(global_=found.global_score, local=found.local_score, memory=found.memory_score),
-            regions=tuple(Region(**vars(region)) for region in judgement.regions),
+            regions=tuple(_region_part(judgement, region, kinds) for region in judgement.regions),
             heatmap=None if drawn is None else str(drawn),
             overlay=None if overlaid is None else str(overlaid),
             score_ms=took,
         )
+
+
+def _region_part(judgement: Judgement, region: MapRegion, kinds: Mapping[str, str]) -> Region:
+    """A region with the phrase that matched best, and the kind of defect that it is of by `kinds`."""
+    found = judgement.inspection
+    phrase = describe(found.likeness, judgement.phrases, region.peak, found.size) if found.likeness else None
+    return Region(**vars(region), descriptor=phrase, defect=None if phrase is None else kinds.get(phrase))
 
 
 def report(detector: Detector, pictures: Sequence[ScoredPicture], normal: Sequence[Path] = ()) -> ScoreReport:

@@ -22,6 +22,8 @@ from core.backbone import CLIP_MEAN, CLIP_STD, Backbone, wrap_model
 from core.bank.tiled_index import TiledIndex, left_out
 from core.calibration import calibrate, provisional_threshold
 from core.clip import CLIP, open_clip
+from core.filo.filo import Filo
+from core.filo.head import FiloHead, record_for
 from core.image import Rgb
 from core.model_error import NotFiniteError
 from core.overlay import Caption, overlay
@@ -92,6 +94,18 @@ def test_a_judgement_is_what_the_method_says(detector: Detector, backbone: Backb
     said = Caption(judgement.verdict, expected.score, 0.5, provisional=True)
     assert np.array_equal(captioned, overlay(picture, expected.heatmap, 0.5, said))
     assert np.array_equal(captioned[: picture.shape[0], : picture.shape[1]], drawn)
+
+
+def test_a_head_has_filo_judge(backbone: Backbone) -> None:
+    head = FiloHead(record_for(backbone))
+    named = Detector("bottle", model=backbone, method=head, tower=None, threshold=0.0)
+    judgement = named.judge(part(1))
+    filo = Filo(backbone, head)
+    assert judgement.score == pytest.approx(filo.inspect([part(1)], [filo.texts(named.pack)])[0].score, abs=1e-5)
+    assert {reason.text for reason in judgement.reasons} <= set(named.pack.kinds)
+    assert named.enrol([part(2), part(3)]).judge(part(4)).inspection.memory_score is not None
+    with pytest.raises(ValueError, match=r"give a core\.method\.Method, or a head of FiLo"):
+        Detector("bottle", model=backbone, method="filo")  # type: ignore[arg-type]
 
 
 def test_all_ways_to_hand_a_picture_in_give_one_answer(detector: Detector, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from core.bank.memory_bank import BankError
 from core.database.database import DatabaseError
 from core.encoding import Encoding, FeaturesError
 from core.image import ImageError
-from edge.control.stored_settings import stored_settings
+from edge.control.recipe_management import RecipeManagement
 from edge.messages import Verdict
 from edge.ops.alarms import Alarms
 from edge.ops.lock import LockError, hold_state
@@ -288,7 +288,8 @@ def _open_settings(folder: Path, stack: ExitStack) -> None:
     database = SettingsDatabase(folder)
     stack.callback(database.stop)
     database.start()
-    stored_settings(database, _LINES)
+    management = RecipeManagement(_LINES, database)
+    stack.callback(management.stop)
     for shot in database.run(lambda tables: tables.bank.shots("one", active_only=False)):
         database.read(lambda tables, number=shot.id: tables.bank.image(number))
     database.run(lambda tables: tables.bank.memory("one", _ENCODING))
@@ -335,7 +336,7 @@ def _make(folder: Path) -> None:
     )
     kept = LineCalibration(0.4, 0.5, 0.05, 3, "3 shots", "f" * 64, "a" * 64, 1, (0.1, 0.2, 0.3))
     database.run(lambda tables: tables.calibrate("one", kept, "ana"))
-    database.run(lambda tables: tables.set_pack("one", "bottle", "bottle"))
+    RecipeManagement(_LINES, database)
     database.run(lambda tables: tables.note("ana", "calibrate", {"line": "one"}, "done"))
     database.join(_INSTALLATION)
     database.note_number("one", LineNumber(1, 5))

@@ -69,7 +69,7 @@ class LineOnFilm(LineAtRest):
     def __init__(self, dispatcher: Dispatcher, picture: Callable[[int], Rgb]) -> None:
         """Takes the place of the line at rest."""
         lines = cast("dict[str, LineControl]", dispatcher.lines)
-        super().__init__("one", lines["one"].recipe, lines["one"].seq)
+        super().__init__(lines["one"].recipes, lines["one"].seq)
         self.paused: str | None = None
         self._picture = picture
         lines["one"] = self

@@ -11,6 +11,7 @@ from core.alfa import Alfa
 from core.packs.compiled import compile_pack
 from core.packs.pack import load_pack
 from edge.camera import Camera
+from edge.control.provisional import thresholds
 from edge.inference import Inference
 from edge.inspection.line import Line
 from edge.inspection.methods import model_part
@@ -27,6 +28,7 @@ from edge.settings import ArchiveSettings, HistorySettings, LineSettings, MqttSe
 from edge.storage.archive import Archive
 from edge.storage.outbox import Outbox
 from tests.support.mosquitto import Mosquitto, Subscription, eventually
+from tests.support.recipes import only_recipe
 
 ANOMALY = "line/one/anomaly"
 
@@ -56,8 +58,10 @@ class Hall:
         self.line = Line(
             "one",
             settings,
-            LoadedRecipe(
-                alfa, model_part(alfa), text, settings.threshold, settings.threshold, recipe_part(pack, "test")
+            only_recipe(
+                "one",
+                settings.recipe,
+                LoadedRecipe(alfa, model_part(alfa), text, *thresholds(settings), recipe_part(pack, "test")),
             ),
             Camera("one", settings.camera, folder, settings.health, self.alarms),
             Services(

@@ -47,8 +47,8 @@ class Encoder:
         backbone = filo.backbone
         self.size = backbone.pixels.size
         self.device = backbone.device
-        layers = filo.head.record.layers
-        self.fingerprint = f"{backbone.fingerprint} {backbone.device.type} {backbone.dtype} {layers}"
+        blocks = f"{filo.vision.layers} {filo.vision.start}"
+        self.fingerprint = f"{backbone.fingerprint} {backbone.device.type} {backbone.dtype} {blocks}"
         self._pixels = backbone.pixels
         self._pass = filo.vision
 

@@ -70,6 +70,7 @@ def plain_of(filo: Filo, habits: frozenset[str] = HABITS) -> Plain:
         filo.head.record.layers,
         filo.backbone.visual.conv1.kernel_size[0],
         habits,
+        filo.head.record.start or 0,
     )
 
 
@@ -120,3 +121,9 @@ def released(backbone: Backbone) -> Filo:
 @pytest.fixture(scope="session")
 def clean(backbone: Backbone) -> Filo:
     return filo_on(backbone)
+
+
+@pytest.fixture(scope="session")
+def late(backbone: Backbone) -> Filo:
+    """Decodes the last block alone, and starts the value-value stream before it."""
+    return filo_on(backbone, layers=(5,), start=3)

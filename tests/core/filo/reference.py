@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from scipy.special import erf
 
 Array = NDArray[np.float64]
-HABITS = frozenset({"first layer overwritten", "values overwritten", "attention added", "shift after adapter"})
+HABITS = frozenset(
+    {"first layer overwritten", "values overwritten", "attention added", "shift after adapter", "corners aligned"}
+)
 """What the release does besides, where it changes tensors."""
 KERNELS = {"11": (1, 1), "33": (3, 3), "55": (5, 5), "77": (7, 7), "15": (1, 5), "51": (5, 1)}
 
@@ -30,6 +32,8 @@ class Plain:
     layers: tuple[int, ...]
     patch: int
     habits: frozenset[str] = HABITS
+    start: int = 0
+    """Block behind which the value-value stream starts; 0: the first of the layers."""
 
     def judge(self, pixels: Array, normal: NDArray[np.int64], abnormal: NDArray[np.int64]) -> tuple[float, Array, int]:
         """The image score, the map [H, W] and the position, 0 to 8, of pixels [3, H, W].
@@ -73,6 +77,7 @@ class Plain:
         x = self.patches(pixels)
         x = norm(x, self.w("visual.ln_pre.weight"), self.w("visual.ln_pre.bias"))
         depth = 1 + max(int(key.split(".")[3]) for key in self.clip if key.startswith("visual.transformer.resblocks"))
+        start = self.start or self.layers[0]
         stream, ordinary, values = x, {}, {}
         for number in range(1, depth + 1):
             name = f"visual.transformer.resblocks.{number - 1}."
@@ -80,11 +85,11 @@ class Plain:
             added = self.out(name, attention(q, k, v, self.heads))
             if number - 1 in ordinary and "attention added" in self.habits:
                 ordinary[number - 1] = ordinary[number - 1] + added
-            if number > self.layers[0]:
+            if number > start:
                 stream = stream + self.out(name, attention(v, v, v, self.heads))
             x = x + added
             x = x + self.mlp(name, norm(x, self.w(name + "ln_2.weight"), self.w(name + "ln_2.bias")))
-            if number == self.layers[0]:
+            if number == start:
                 stream = x
             if number in self.layers:
                 ordinary[number], values[number] = x, stream
@@ -97,7 +102,7 @@ class Plain:
         return (
             image,
             [ordinary[number][1:] for number in self.layers],
-            [values[number][1:] for number in self.layers[1:]],
+            [values[number][1:] for number in self.layers if number > start],
         )
 
     def patches(self, pixels: Array) -> Array:
@@ -172,14 +177,13 @@ class Plain:
             total += self.h(f"decoder_cov.fc_{name}.{number}.bias")
         return total.reshape(side * side, -1)
 
-    @staticmethod
-    def layer_map(decoded: Array, labels: list[Array], size: int) -> Array:
+    def layer_map(self, decoded: Array, labels: list[Array], size: int) -> Array:
         """The abnormal probability [H, W]."""
         side = round(math.sqrt(len(decoded)))
         cosines = []
         for label in labels:
             values = [100 * float(unit(token) @ label) for token in decoded]
-            cosines.append(enlarged(np.array(values).reshape(side, side), size))
+            cosines.append(enlarged(np.array(values).reshape(side, side), size, "corners aligned" in self.habits))
         normal, abnormal = cosines
         return 1 / (1 + np.exp(normal - abnormal))
 
@@ -217,12 +221,13 @@ def attention(q: Array, k: Array, v: Array, heads: int, *, causal: bool = False)
     return np.concatenate(found, 1)
 
 
-def enlarged(small: Array, size: int) -> Array:
-    """Bilinear, the corners of both pictures on each other."""
+def enlarged(small: Array, size: int, corners: bool) -> Array:
+    """Bilinear: the corners of both pictures on each other, or each value at the centre of what it covers."""
     side = len(small)
     lines = np.zeros((size, side))
     for pixel in range(size):
-        place = pixel * (side - 1) / (size - 1)
+        place = pixel * (side - 1) / (size - 1) if corners else (pixel + 0.5) * side / size - 0.5
+        place = min(max(place, 0.0), side - 1.0)
         low = min(int(place), side - 2)
         lines[pixel, low], lines[pixel, low + 1] = 1 - (place - low), place - low
     return lines @ small @ lines.T

@@ -51,9 +51,12 @@ def test_layers_are_the_quarters_of_the_depth(depth: int, layers: tuple[int, ...
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"layers": (1,)}, "layers"),
-        ({"layers": (2, 1)}, "name two or more of the blocks 1 to 5, ascending"),
+        ({"layers": ()}, "layers"),
+        ({"layers": (1,)}, "name two or more, or a start before them"),
+        ({"layers": (2, 1)}, "name some of the blocks 1 to 5, ascending"),
         ({"layers": (1, 6)}, "blocks 1 to 5"),
+        ({"layers": (5,), "start": 5}, "start 5: name a block from 1 to 4"),
+        ({"layers": (2, 5), "start": 1, "released": True}, "start: in the release"),
         ({"kernels": ("99",)}, "kernels .*'99'.* are not known; use some of 11, 33"),
     ],
 )

@@ -35,7 +35,7 @@ def hold_against_the_plain_reading(filo: Filo, pack: PromptPack, picture: Rgb) -
     assert found.score == pytest.approx(score, abs=1e-4)
 
 
-@pytest.mark.parametrize("mode", ["clean", "released"])
+@pytest.mark.parametrize("mode", ["clean", "late", "released"])
 def test_maps_and_scores_are_those_of_the_plain_reading(
     mode: str, request: pytest.FixtureRequest, pack: PromptPack
 ) -> None:

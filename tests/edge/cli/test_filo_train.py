@@ -12,7 +12,7 @@ from tests.support.parts import write_dataset
 
 runner = CliRunner()
 QUICK = ["--model", "untrained", "--epochs", "1", "--adapter-epochs", "1", "--batch", "2", "--prompts", "1"]
-SMALL = ["--bottleneck", "4", "--kernels", "11,33", "--scale", "10"]
+SMALL = ["--layers", "6", "--start", "5", "--bottleneck", "4", "--kernels", "11,33", "--scale", "10"]
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,8 @@ def command(dataset: Path, folder: Path) -> list[str]:
 
 def test_a_head_is_trained_and_gone_on_with(dataset: Path, trained: Path) -> None:
     head = load_head(trained / "filo.safetensors")
-    assert (head.record.bottleneck, head.record.kernels, head.record.scale) == (4, ("11", "33"), 10.0)
+    assert (head.record.layers, head.record.start, head.record.bottleneck) == ((6,), 5, 4)
+    assert (head.record.kernels, head.record.scale) == (("11", "33"), 10.0)
     assert head.record.notes["classes"] == ["bottle", "tile"]
     card = (trained / "CARD.md").read_text("utf-8")
     assert "4 pictures, 2 with defects, of 2 classes" in card
@@ -66,6 +67,10 @@ def test_a_head_is_evaluated(dataset: Path, trained: Path, tmp_path: Path) -> No
         (["--mosaics", "2"], "a share"),
         (["--kernels", "99"], "99"),
         (["--scale", "0"], "scale"),
+        (["--layers", "six,7"], "layers"),
+        (["--layers", "6"], "layers"),
+        (["--layers", "5,7"], "layers"),
+        (["--start", "6"], "start"),
         (["--held-out", "nonesuch"], "no such class"),
         (["--held-out", "bottle,tile"], "none is left to train on"),
         (["--device", "cuda:99"], "cuda:99"),

@@ -44,31 +44,51 @@ def test_every_command_that_changes_something_says_what() -> None:
 
 
 def test_the_audit_has_before_and_after(tmp_path: Path) -> None:
-    with at_rest(tmp_path, threshold_source="by hand") as dispatcher:
+    with at_rest(tmp_path) as dispatcher:
         LineOnFilm(dispatcher, lambda number: render("bottle", 1, number, 0.0).image)
-        assert asked(dispatcher, "threshold", line="one", threshold=0.75).refusal is None
-        entry = last(dispatcher)
-        assert entry["before"] == {"threshold": 0.5, "pixel_threshold": 0.5, "threshold_source": "by hand"}
-        assert entry["after"] == {"threshold": 0.75, "pixel_threshold": 0.75, "threshold_source": "set by eva"}
 
-        assert asked(dispatcher, "threshold", line="one", threshold=0.75).refusal is None
-        assert (last(dispatcher)["before"], last(dispatcher)["after"]) == ({}, {})
+        def changed(command: str, *blobs: bytes, **arguments: Any) -> tuple[Any, Any]:
+            assert asked(dispatcher, command, *blobs, **arguments).refusal is None
+            entry = last(dispatcher)
+            return entry["before"], entry["after"]
 
-        assert asked(dispatcher, "pause", line="one").refusal is None
-        assert (last(dispatcher)["before"], last(dispatcher)["after"]) == ({"paused": None}, {"paused": "eva"})
-
-        assert asked(dispatcher, "enroll", picture(1), line="one", sure=True).refusal is None
-        changed = last(dispatcher)
-        assert (changed["before"]["shots"], changed["after"]["shots"]) == (0, 1)
-        assert asked(dispatcher, "shots_remove", shot=1).refusal is None
-        changed = last(dispatcher)
-        assert (changed["before"]["active"], changed["after"]["active"]) == (True, False)
-        assert (changed["before"]["shots"], changed["after"]["shots"]) == (1, 0)
-
+        names = ("calibrated_threshold", "calibrated_pixel_threshold", "calibrated_from")
+        assert changed("threshold", line="one", threshold=0.75) == (
+            dict.fromkeys(names),
+            dict(zip(names, (0.75, 0.75, "set by eva"), strict=True)),
+        )
+        assert changed("threshold", line="one", threshold=0.75) == ({}, {})
+        assert changed("pause", line="one") == ({"paused": None}, {"paused": "eva"})
+        enrolled = {"shots": 0, "bank_revision": 0}, {"shots": 1, "bank_revision": 1}
+        assert changed("enroll", picture(1), line="one", sure=True) == enrolled
+        before, after = changed("shots_remove", shot=1)
+        assert (before, after) == (
+            {"active": True, "shots": 1, "bank_revision": 1},
+            {"active": False, "shots": 0, "bank_revision": 2},
+        )
         dispatcher.forget = lambda _line: None
         dispatcher.database.run(lambda tables: tables.set_paused("old", "ann"))
-        assert asked(dispatcher, "line_forget", line="old").refusal is None
-        assert (last(dispatcher)["before"], last(dispatcher)["after"]) == ({"paused": "ann"}, {"paused": None})
+        assert changed("line_forget", line="old") == ({"paused": "ann"}, {"paused": None})
+
+
+def test_so_it_has_of_recipes(tmp_path: Path) -> None:
+    with at_rest(tmp_path) as dispatcher:
+
+        def changed(command: str, **arguments: Any) -> tuple[Any, Any]:
+            assert asked(dispatcher, command, line="one", **arguments).refusal is None
+            entry = last(dispatcher)
+            return entry["before"], entry["after"]
+
+        before, after = changed("recipe_new", name="cap", settings={"pack": "bottle_cap", "threshold": 0.4})
+        assert set(before.values()) == {None}
+        assert (after["recipe"], after["revision"], after["pack"], after["threshold"]) == ("cap", 1, "bottle_cap", 0.4)
+        edited = changed("recipe_edit", recipe="cap", settings={"threshold": 0.6})
+        assert edited == ({"threshold": 0.4, "revision": 1}, {"threshold": 0.6, "revision": 2})
+        assert changed("recipe_rename", recipe="cap", name="lid") == ({"recipe": "cap"}, {"recipe": "lid"})
+        assert changed("recipe_set", recipe="lid") == ({"active_recipe": "default"}, {"active_recipe": "lid"})
+        before, after = changed("recipe_reset")
+        assert (before, after) == ({"active_recipe": "lid"}, {"active_recipe": "default"})
+        assert changed("recipe_retire", recipe="lid") == ({"retired": False}, {"retired": True})
 
 
 @pytest.mark.parametrize(
@@ -95,4 +115,4 @@ def test_the_command_shows_it(tmp_path: Path) -> None:
     with at_rest(tmp_path) as dispatcher:
         assert asked(dispatcher, "threshold", line="one", threshold=0.75).refusal is None
     shown = CliRunner().invoke(app, ["audit", "-c", str(written_settings(tmp_path))], env={"COLUMNS": "300"})
-    assert "threshold 0.5000 -> 0.7500" in shown.output
+    assert "calibrated_threshold - -> 0.7500" in shown.output

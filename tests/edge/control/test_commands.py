@@ -162,7 +162,7 @@ def test_the_same_from_the_command_line(running: Running, tmp_path: Path) -> Non
     run("snapshot", str(tmp_path / "now.png"), "--line", "one")
     assert (tmp_path / "now.png").read_bytes().startswith(b"\x89PNG")
     assert "of the history" in run("calibrate", "--line", "one", "--since", "1h", "--rate", "0.5")
-    assert "line one: tile" in run("recipe", "set", "tile", "--line", "one")
+    assert "line one: recipe default (1), pack tile" in run("recipe", "set", "--pack", "tile", "--line", "one")
     assert "tile" in run("recipe", "list")
     assert "state.db" in run("backup", str(tmp_path / "copies"))
     assert '"code": "free_run"' in run("trigger", "part-1", "--line", "one", code=1)
@@ -176,7 +176,7 @@ def test_the_same_from_the_command_line(running: Running, tmp_path: Path) -> Non
 def test_another_pack_keeps_the_shots_and_takes_the_promise_back(running: Running) -> None:
     running.ask("enroll", picture(0), picture(1), line="one", sure=True)
     running.ask("calibrate", line="one", parts=3, sure=True)
-    running.service.change_pack("one", "tile")
+    running.ask("recipe_set", line="one", pack="tile")
     one = running.ask("status")["lines"]["one"]
     assert one["recipe"]["pack"] == "tile"
     assert one["bank"]["shots"] == 2
@@ -189,7 +189,7 @@ def test_another_pack_keeps_the_shots_and_takes_the_promise_back(running: Runnin
     assert one["recipe"]["threshold_source"].count("another pack") == 1
     assert one["threshold"] == 0.5
     running.ask("shots_restore", shot=1)
-    running.service.change_pack("one", "bottle")
+    running.ask("recipe_set", line="one", pack="bottle")
     one = running.ask("status")["lines"]["one"]
     assert "parts declared good; the shots have changed" in one["recipe"]["threshold_source"]
     assert one["provisional"]
@@ -241,7 +241,7 @@ def test_without_a_service_on_the_state_itself(tmp_path: Path) -> None:
     assert "is not running" in run("calibrate", "--line", "one", "--parts", "19", code=2)
     assert "stopped" in run("status", "--json")
     assert "is not running" in run("pause", "--line", "one", code=2)
-    assert "set lines.one.pack" in run("recipe", "set", "tile", "--line", "one", code=2)
+    assert "no recipe 'tile'" in run("recipe", "set", "tile", "--line", "one", code=2)
 
     database = sqlite3.connect(tmp_path / "state" / "state.db")
     database.execute("UPDATE features SET fingerprint = 'another model'")

@@ -76,7 +76,9 @@ def test_what_fails_itself_is_told_as_before(tmp_path: Path) -> None:
 def test_a_pause_and_other_lines_do_not_wait_for_an_import(tmp_path: Path) -> None:
     exported = tmp_path / "exported"
     with at_rest(tmp_path, shots={"augment": "flips"}) as dispatcher:
-        dispatcher.enrolment.enrol("two", [(str(n), good(n)) for n in range(2)], who="eva", note="", sure=True)
+        dispatcher.enrolment.enrol(
+            dispatcher.ready("two"), [(str(n), good(n)) for n in range(2)], who="eva", note="", sure=True
+        )
         dispatcher.database.read(lambda tables: export_shots(tables.bank, "two", exported))
         LineOnFilm(dispatcher, good)
         imported: list[object] = []
@@ -108,7 +110,7 @@ def test_two_enrolments_of_one_line_take_turns(tmp_path: Path) -> None:
         asking = [
             threading.Thread(
                 target=dispatcher.enrolment.enrol,
-                args=("one", [(f"{name} {n}", good(10 * name + n)) for n in range(3)]),
+                args=(dispatcher.ready("one"), [(f"{name} {n}", good(10 * name + n)) for n in range(3)]),
                 kwargs={"who": "eva", "note": "", "sure": True},
             )
             for name in range(2)

@@ -37,7 +37,7 @@ def at_rest(folder: Path, **line: Any) -> Iterator[Dispatcher]:
 
 
 def enrol(one: Dispatcher) -> None:
-    one.enrolment.enrol("one", SHOTS, who="eva", note="", sure=True)
+    one.enrolment.enrol(one.ready("one"), SHOTS, who="eva", note="", sure=True)
 
 
 def calibrate(one: Dispatcher, **arguments: Any) -> Any:
@@ -83,11 +83,11 @@ def test_without_windows_parts_cannot_be_waited_for_before_there_are_shots(tmp_p
     )
     with offline_dispatcher(settings) as dispatcher:
         with pytest.raises(CommandError, match=r"as method\.windows is none; show it pictures"):
-            next_parts(dispatcher, "one", 1, 600.0).__enter__()
-        assert dispatcher.enrolment.needs_shots("one")
+            next_parts(dispatcher, dispatcher.ready("one"), 1, 600.0).__enter__()
+        assert dispatcher.enrolment.needs_shots(dispatcher.ready("one"))
         pictures = [(str(one), render("bottle", 1, 5000 + one, 0.0).image) for one in range(2)]
-        dispatcher.enrolment.enrol("one", pictures, who="eva", note="", sure=True)
-        assert not dispatcher.enrolment.needs_shots("one")
+        dispatcher.enrolment.enrol(dispatcher.ready("one"), pictures, who="eva", note="", sure=True)
+        assert not dispatcher.enrolment.needs_shots(dispatcher.ready("one"))
 
 
 def scored(dispatcher: Dispatcher, monkeypatch: pytest.MonkeyPatch, scores: Floats) -> None:
@@ -132,9 +132,9 @@ def test_good_parts_that_score_all_that_is_possible_are_promised_nothing(tmp_pat
         before = one.line("one").recipe
         scores = [(1.0, 1.0) if place in (2, 7, 8, 16) else (0.3, 0.3) for place in range(20)]
         with pytest.raises(ValueError, match=r"20 % of the good parts score 1.*no threshold promises 10 %; enrol more"):
-            one.enrolment.calibrate("one", scores, 0.1, "parts", "eva")
+            one.enrolment.calibrate(one.ready("one"), scores, 0.1, "parts", "eva")
         assert one.line("one").recipe is before
-        one.enrolment.calibrate("one", scores, 0.25, "parts", "eva")
+        one.enrolment.calibrate(one.ready("one"), scores, 0.25, "parts", "eva")
         recipe = one.line("one").recipe
         assert sum(score >= recipe.threshold for score, _ in scores) / len(scores) <= 0.25
         assert recipe.wire.false_alarm_rate == 0.25

@@ -107,4 +107,6 @@ def test_defects_that_were_judged_otherwise_are_scored_again(tmp_path: Path) -> 
 
 def test_without_parts_judged_as_now_nothing_is_proposed(tmp_path: Path) -> None:
     with judged(tmp_path, {"model": MODEL}) as dispatcher:
-        assert "judged no part with the model, pack, shots and tiles of now" in refused(dispatcher, "threshold_propose")
+        assert "judged no part with the recipe, model, pack and shots of now" in refused(
+            dispatcher, "threshold_propose"
+        )

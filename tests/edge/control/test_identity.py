@@ -35,8 +35,8 @@ def test_another_input_size_or_step_between_windows_needs_features_of_its_own(
 ) -> None:
     pictures = [(str(number), render("bottle", 1, 5000 + number, 0.0).image) for number in range(2)]
     with at_rest(tmp_path, {}, {}) as one:
-        one.enrolment.enrol("one", pictures, who="eva", note="", sure=True)
-        one.enrolment.calibrate("one", [(0.2, 0.2)] * 20, 0.05, "parts", "eva")
+        one.enrolment.enrol(one.ready("one"), pictures, who="eva", note="", sure=True)
+        one.enrolment.calibrate(one.ready("one"), [(0.2, 0.2)] * 20, 0.05, "parts", "eva")
         assert not one.line("one").recipe.provisional
     for model, method in (({"image_size": 160}, {}), ({}, {"stride": 1})):
         caplog.clear()
@@ -54,7 +54,7 @@ def test_another_input_size_or_step_between_windows_needs_features_of_its_own(
 def test_a_pack_that_is_rendered_otherwise_is_calibrated_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The file is the same, and its prompts are not: what they scored promises nothing."""
     with at_rest(tmp_path, {}, {}) as one:
-        one.enrolment.calibrate("one", [(0.2, 0.2)] * 20, 0.05, "parts", "eva")
+        one.enrolment.calibrate(one.ready("one"), [(0.2, 0.2)] * 20, 0.05, "parts", "eva")
         before = one.line("one").recipe
     monkeypatch.setattr("core.packs.pack.with_article", lambda phrase: f"the {phrase}")
     with at_rest(tmp_path, {}, {}) as one:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,7 +24,7 @@ from edge.control.provisional import MOST_SHOTS, configured, from_shots
 from edge.inference import Inference
 from edge.inspection.recipe import LoadedRecipe
 from edge.messages import Bank
-from edge.settings import LineSettings, Settings
+from edge.settings import RecipeSettings, Settings
 from tests.support.verdicts import RECIPE
 
 CAMERA = {"source": "sim:bottle"}
@@ -49,12 +50,13 @@ def recipe(shots: int = 0) -> LoadedRecipe:
 def test_a_configured_threshold_is_provisional_unless_it_says_where_it_comes_from(
     settings: dict[str, Any], wanted: tuple[float, float, bool]
 ) -> None:
-    line = LineSettings(camera=CAMERA, **settings)
-    found = configured(recipe(), line)
+    line = RecipeSettings(**settings)
+    of_line = replace(recipe(), settings=line)
+    found = configured(of_line)
     assert (found.threshold, found.pixel_threshold, found.provisional) == wanted
     assert found.wire.threshold_source == line.threshold_source
     assert found.wire.false_alarm_rate is None
-    assert configured(recipe(), line, "a note").wire.threshold_source == f"{line.threshold_source}; a note"
+    assert configured(of_line, "a note").wire.threshold_source == f"{line.threshold_source}; a note"
 
 
 def test_shots_give_a_threshold_above_all_of_them() -> None:
@@ -84,7 +86,7 @@ def at_rest(folder: Path, few_shot: str = "evidence", **line: Any) -> Iterator[D
 
 def enrol(dispatcher: Dispatcher, *numbers: int, sure: bool = True) -> list[Any]:
     pictures: list[tuple[str, Rgb]] = [(str(one), render("bottle", 1, 5000 + one, 0.0).image) for one in numbers]
-    return dispatcher.enrolment.enrol("one", pictures, who="eva", note="", sure=sure)
+    return dispatcher.enrolment.enrol(dispatcher.ready("one"), pictures, who="eva", note="", sure=sure)
 
 
 @pytest.fixture
@@ -114,7 +116,7 @@ def test_from_two_shots_on_the_threshold_comes_from_them(tmp_path: Path) -> None
         assert (alone.threshold, alone.wire.threshold_source, alone.provisional) == (0.5, "uncalibrated", True)
         enrol(one, 1, 2)
         found = one.line("one").recipe
-        scores = one.enrolment.leave_one_out("one")
+        scores = one.enrolment.leave_one_out(one.ready("one"))
         assert len(scores) == 3
         assert found.threshold == provisional_threshold([score for score, _ in scores])
         assert all(peak < found.pixel_threshold for _, peak in scores)
@@ -145,7 +147,7 @@ def test_a_start_scores_no_shot_that_was_scored_before(tmp_path: Path, passes: l
     with at_rest(tmp_path) as one:
         after = one.line("one").recipe
         assert (after.threshold, after.wire) == (before.threshold, before.wire)
-        one.enrolment.refresh("one")
+        one.enrolment.refresh(one.ready("one"))
         assert passes == []
     with at_rest(tmp_path, pack="tile") as one:  # other prompts: the text side says something else
         assert heard_of(one.line("one").recipe) != heard_of(before)
@@ -164,7 +166,7 @@ def test_many_shots_cost_no_more_passes_than_a_few(
         assert len(passes) == 2
         words = one.line("one").recipe.wire.threshold_source
         assert words == "provisional: from 2 of 4 shots, each against the others"
-        both = one.enrolment.leave_one_out("one")[2:]
+        both = one.enrolment.leave_one_out(one.ready("one"))[2:]
         assert np.isclose(one.line("one").recipe.threshold, max(score for score, _ in both))
 
 
@@ -183,10 +185,10 @@ def test_shots_are_thinned_once_and_not_for_each_that_is_left_out(
     with at_rest(tmp_path, few_shot="alfa", shots={"limit": 40}) as one:
         enrol(one, 0, 1, 2, 3)
         thinned.clear()
-        assert len(one.enrolment.leave_one_out("one")) == 4
+        assert len(one.enrolment.leave_one_out(one.ready("one"))) == 4
         assert thinned == []
     with at_rest(tmp_path, few_shot="alfa", shots={"limit": 1}) as one:  # one feature, which is of one shot
-        assert len(one.enrolment.leave_one_out("one")) == 4
+        assert len(one.enrolment.leave_one_out(one.ready("one"))) == 4
 
 
 def test_the_device_is_free_between_two_shots(
@@ -209,7 +211,7 @@ def test_the_device_is_free_between_two_shots(
     with at_rest(tmp_path, few_shot="alfa") as one:
         enrol(one, 0, 1, 2, 3)
         monkeypatch.setattr(Inference, "ask", counted)
-        one.enrolment.leave_one_out("one")
+        one.enrolment.leave_one_out(one.ready("one"))
     assert (sum(most), max(most)) == (4, 1)
 
 
@@ -222,7 +224,7 @@ def test_a_line_whose_threshold_was_set_on_purpose_keeps_it(tmp_path: Path, pass
         assert passes == []
     with at_rest(tmp_path) as one:
         assert one.line("one").recipe.provisional
-        one.enrolment.set_threshold("one", 0.6, "eva")
+        one.enrolment.set_threshold(one.ready("one"), 0.6, "eva")
         assert (one.line("one").recipe.threshold, one.line("one").recipe.provisional) == (0.6, False)
         enrol(one, 2)
         assert (one.line("one").recipe.threshold, one.line("one").recipe.provisional) == (0.6, False)
@@ -250,5 +252,5 @@ def test_shots_that_cannot_be_scored_leave_the_line_as_it_was(tmp_path: Path, mo
             with pytest.raises(RuntimeError, match="device lost"):
                 enrol(one, 0, 1)
         assert one.line("one").recipe is before
-        one.enrolment.refresh("one")  # nothing half done was kept
+        one.enrolment.refresh(one.ready("one"))  # nothing half done was kept
         assert one.line("one").recipe.wire.threshold_source == FROM_TWO

@@ -37,7 +37,9 @@ def test_each_view_and_each_comparison_is_a_turn_of_its_own(tmp_path: Path, monk
         monkeypatch.setattr(evidence, "nearest_each_way", noted)
         pictures = [(str(number), render("bottle", 1, 5000 + number, 0.0).image) for number in range(SHOTS)]
         named = {"who": "eva", "note": "", "sure": True}
-        enrolling = threading.Thread(target=dispatcher.enrolment.enrol, args=("one", pictures), kwargs=named)
+        enrolling = threading.Thread(
+            target=dispatcher.enrolment.enrol, args=(dispatcher.ready("one"), pictures), kwargs=named
+        )
         thread = dispatcher.enrolment.ask(
             dispatcher.line("one").recipe.inspector, lambda _: threading.current_thread().name
         )

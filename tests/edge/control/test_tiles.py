@@ -35,7 +35,7 @@ def part(number: int) -> Rgb:
 
 def enrol(dispatcher: Dispatcher, *numbers: int) -> None:
     pictures = [(str(number), part(number)) for number in numbers]
-    dispatcher.enrolment.enrol("one", pictures, who="eva", note="", sure=True)
+    dispatcher.enrolment.enrol(dispatcher.ready("one"), pictures, who="eva", note="", sure=True)
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_shots_are_kept_and_compared_by_tile(tmp_path: Path, embedded: list[str]
         assert isinstance(recipe.index, TiledIndex)
         assert recipe.index.tiling == recipe.tiling((96, 160)) == Tiling(1, 2, 0.25)
         assert sum(recipe.weights.values()) == pytest.approx(1.0, abs=1e-3)
-        scores = one.enrolment.leave_one_out("one")
+        scores = one.enrolment.leave_one_out(one.ready("one"))
         assert scores == left_out(recipe.index)
         assert recipe.threshold == provisional_threshold([score for score, _ in scores])
         score, peak = one.enrolment.score(part(9), recipe)
@@ -79,7 +79,7 @@ def test_for_other_tiles_features_are_made_anew_from_the_kept_pictures(
 ) -> None:
     with at_rest(tmp_path, few_shot) as one:
         enrol(one, 0, 1)
-        one.enrolment.calibrate("one", [(0.2, 0.2)] * 20, 0.05, "parts", "eva")
+        one.enrolment.calibrate(one.ready("one"), [(0.2, 0.2)] * 20, 0.05, "parts", "eva")
         assert not one.line("one").recipe.provisional
     embedded.clear()
     for tiles, overlap, name in (((2, 1), 0.2, "2x1@0.2"), ((2, 1), 0.1, "2x1@0.1"), ("auto", 0.2, "1x2@0.2")):

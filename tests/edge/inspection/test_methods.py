@@ -20,6 +20,7 @@ from edge.inspection.methods import Methods, model_part
 from edge.inspection.recipe_loader import Recipes
 from edge.settings import LineSettings, MethodSettings, ModelSettings, Settings
 from tests.support.filo_heads import random_head
+from tests.support.recipes import stored
 
 MODEL = {"name": "bundled", "weights": None, "device": "cpu", "dtype": "fp32", "tower": "none"}
 
@@ -65,7 +66,7 @@ def test_a_line_may_have_a_method_of_its_own(methods: Methods, head: Path, tmp_p
     inference = Inference(1)
     inference.start()
     recipes, pack = Recipes(settings, methods, inference), load_pack("bottle")
-    loaded = {name: recipes.load(line, pack) for name, line in settings.lines.items()}
+    loaded = {name: recipes.load(stored(line=name, **dict(line.recipe)), pack) for name, line in settings.lines.items()}
     assert {name: recipe.model.method for name, recipe in loaded.items()} == {"plain": "alfa", "named": "filo"}
     assert recipes.text_loaded, "FiLo needs it for each part"
     judged = {

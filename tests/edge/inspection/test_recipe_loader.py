@@ -23,6 +23,7 @@ from edge.inference import Inference, InferenceStoppedError
 from edge.inspection.methods import Methods
 from edge.inspection.recipe_loader import Recipes
 from edge.settings import LineSettings, MethodSettings, ModelSettings, Settings
+from tests.support.recipes import stored
 
 PACKS = ("bottle", "tile", "cable", "zipper")
 
@@ -113,7 +114,7 @@ def test_four_packs_are_compiled_at_once_while_frames_go_on(
 ) -> None:
     """Red on the old code: three of four fail with `'NoneType' object has no attribute 'encode_text'`."""
     recipes = Recipes(settings(tmp_path), methods, inference)
-    words = recipes.load(line("metal_nut"), load_pack("metal_nut")).text
+    words = recipes.load(stored(pack="metal_nut"), load_pack("metal_nut")).text
     assert not recipes.text_loaded
     threads: set[str] = set()
     embed = alfa.backbone.text.embed
@@ -125,7 +126,7 @@ def test_four_packs_are_compiled_at_once_while_frames_go_on(
     alfa.backbone.text.embed = watched  # type: ignore[method-assign,assignment]
     waits: list[float] = []
     with ThreadPoolExecutor(len(PACKS)) as pool:
-        loads = [pool.submit(recipes.load, line(name), load_pack(name)) for name in PACKS]
+        loads = [pool.submit(recipes.load, stored(pack=name), load_pack(name)) for name in PACKS]
         while not all(load.done() for load in loads):
             begun = monotonic()
             inference.submit(alfa, np.zeros((64, 64, 3), np.uint8), words, line="one").result(20)
@@ -156,7 +157,7 @@ def test_the_last_to_need_the_text_half_lets_go_of_it(
     alfa.backbone.text.release()
     with recipes.text_half():
         for name in PACKS:
-            recipes.load(line(name), load_pack(name))
+            recipes.load(stored(pack=name), load_pack(name))
         assert recipes.text_loaded
     assert not recipes.text_loaded
     assert reads == 1
@@ -175,7 +176,7 @@ def test_lines_with_one_pack_compile_it_once_and_share_it(
 
 
 def _load(recipes: Recipes, name: str) -> Any:
-    return recipes.load(line(name), load_pack(name))
+    return recipes.load(stored(pack=name), load_pack(name))
 
 
 def test_a_pack_that_cannot_be_compiled_can_be_later(
@@ -186,16 +187,16 @@ def test_a_pack_that_cannot_be_compiled_can_be_later(
     (tmp_path / "models").write_text("in the way of the folder")
     for _ in range(2):
         with pytest.raises(ModelError, match=r"model\.store"):
-            recipes.load(line("bottle"), pack)
+            recipes.load(stored(pack="bottle"), pack)
     assert not recipes.text_loaded
     (tmp_path / "models").unlink()
-    assert recipes.load(line("bottle"), pack).wire.pack == "bottle"
+    assert recipes.load(stored(pack="bottle"), pack).wire.pack == "bottle"
 
 
 def test_a_stop_ends_a_compilation(methods: Methods, inference: Inference, tmp_path: Path) -> None:
     recipes = Recipes(settings(tmp_path), methods, inference)
     with ThreadPoolExecutor(1) as pool:
-        load = pool.submit(recipes.load, line("bottle"), load_pack("bottle"))
+        load = pool.submit(recipes.load, stored(pack="bottle"), load_pack("bottle"))
         begun = monotonic()
         inference.stop()
         with pytest.raises(InferenceStoppedError):

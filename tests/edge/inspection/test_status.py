@@ -12,12 +12,14 @@ from edge.camera.supervisor import Camera
 from edge.inspection.counters import Counters
 from edge.inspection.issuer import Issuer
 from edge.inspection.judging import FAILING_PARTS
-from edge.inspection.recipe import CurrentRecipe, LoadedRecipe
+from edge.inspection.recipe import LoadedRecipe
 from edge.inspection.services import Services
 from edge.inspection.status import Status
 from edge.messages import NOT_CALIBRATED, LineHealth
 from edge.ops.alarms import Alarms
+from edge.settings_recipe import RecipeSettings
 from edge.storage.outbox import Depth
+from tests.support.recipes import only_recipe
 from tests.support.verdicts import RECIPE, failure, verdict
 
 DRIFT = SimpleNamespace(state=SimpleNamespace(drifting=True, reason="30 % of the last 100 parts alarmed"))
@@ -62,7 +64,7 @@ def status(
         "one",
         counters,
         cast(Camera, SimpleNamespace(status=of_camera)),
-        CurrentRecipe(recipe),
+        only_recipe("one", RecipeSettings(), recipe),
         cast(Issuer, SimpleNamespace(open=0, issued=0, generation=1)),
         cast(Services, services),
     )

@@ -234,8 +234,13 @@ def shots_of_another_model(folder: Path, _tables: Tables) -> None:
 
 
 def set_pack_gone(folder: Path, _tables: Tables) -> None:
+    """As a command of a version without recipes has set it."""
+    row = "INSERT INTO line_settings (line, pack, configured_pack) VALUES ('one', '/nowhere/pack.toml', 'bottle')"
     with closing(sqlite3.connect(folder / "state" / "state.db")) as database, database:
-        database.execute("INSERT INTO line_settings VALUES ('one', NULL, '/nowhere/pack.toml', 'bottle')")
+        database.execute("DELETE FROM recipe_revisions")
+        database.execute("DELETE FROM recipes")
+        database.execute("DELETE FROM line_settings")
+        database.execute(row)
 
 
 def no_windows_and_no_shots(folder: Path, tables: Tables) -> None:

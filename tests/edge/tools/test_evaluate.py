@@ -33,7 +33,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def options(dataset: Path, cache: Path) -> list[str]:
-    return ["evaluate", str(dataset), "--shots", "0,1,2", "--seeds", "2", "--cache", str(cache)]
+    return ["evaluate", str(dataset), "--shots", "0,1,2", "--seeds", "2", "--cache", str(cache), "--resume"]
 
 
 def test_json_csv_and_report(dataset: Path, cache: Path, tmp_path: Path) -> None:
@@ -54,14 +54,26 @@ def test_json_csv_and_report(dataset: Path, cache: Path, tmp_path: Path) -> None
         rows = list(csv.DictReader(file))
     assert len(rows) == sum(len(one.runs) for one in found.classes)
     assert "<html" in files["html"].read_text("utf-8")[:200]
-    against = runner.invoke(app, [*options(dataset, cache), "--resume", "--against", str(files["json"])])
+    against = runner.invoke(app, [*options(dataset, cache), "--against", str(files["json"])])
     assert against.exit_code == 0, against.output
 
 
 @pytest.mark.parametrize("windows", ["masked", "none"])
 def test_windows_in_another_way(dataset: Path, cache: Path, tmp_path: Path, windows: str) -> None:
     file, report = tmp_path / "result.json", tmp_path / "result.html"
-    arguments = ["evaluate", str(dataset), "--classes", "tile", "--shots", "1", "--seeds", "1", "--windows", windows]
+    arguments = [
+        "evaluate",
+        str(dataset),
+        "--classes",
+        "tile",
+        "--shots",
+        "1",
+        "--seeds",
+        "1",
+        "--windows",
+        windows,
+        "--resume",
+    ]
     wanted = ["--cache", str(cache), "--json", str(file), "--report", str(report)]
     result = runner.invoke(app, [*arguments, *wanted])
     assert result.exit_code == 0, result.output
@@ -72,9 +84,10 @@ def test_windows_in_another_way(dataset: Path, cache: Path, tmp_path: Path, wind
 def test_killed_half_way_and_resumed_it_finds_the_same(dataset: Path, tmp_path: Path) -> None:
     whole = tmp_path / "whole.json"
     one_class = ["--classes", "tile"]
-    assert runner.invoke(app, [*options(dataset, tmp_path / "cache"), *one_class, "--json", str(whole)]).exit_code == 0
+    without = [option for option in options(dataset, tmp_path / "cache") if option != "--resume"]
+    assert runner.invoke(app, [*without, *one_class, "--json", str(whole)]).exit_code == 0
     cut = tmp_path / "cut.json"
-    other = [*options(dataset, tmp_path / "other"), *one_class, "--json", str(cut), "--resume"]
+    other = [*options(dataset, tmp_path / "other"), *one_class, "--json", str(cut)]
     process = subprocess.Popen([sys.executable, "-m", "edge.cli", *other], stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
     while len(list((tmp_path / "other").rglob("*.safetensors"))) < 8 and time.monotonic() < deadline:

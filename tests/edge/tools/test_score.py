@@ -10,8 +10,10 @@ import numpy as np
 from PIL import Image
 
 from core.detector import Detector
+from core.filo.head import load_head
 from core.method import Method
-from edge.tools.score import ScoredPicture, find_pictures, score_pictures
+from edge.tools.score import ScoredPicture, find_pictures, report, score_pictures
+from tests.support.filo_heads import random_head
 
 LATIN_1 = os.fsdecode(b"caf\xe9.png")
 """A file's name as an older system wrote it: no UTF-8."""
@@ -38,6 +40,18 @@ def test_any_name_of_a_file_can_be_said_in_json(tmp_path: Path) -> None:
     said = ScoredPicture(path=path, verdict="error", error=path, heatmap=path, overlay=path, threshold=0.5)
     assert json.loads(said.to_json()) == said.model_dump(mode="json", exclude_none=True)
     assert said.path.endswith(r"caf\udce9.png")
+
+
+def test_filo_names_what_it_found(tmp_path: Path) -> None:
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)).save(tmp_path / "a.png")
+    head = load_head(random_head(tmp_path))
+    detector = Detector("bottle", method=head, tower=None, threshold=0.0)
+    (found,) = score_pictures(detector, find_pictures([tmp_path / "a.png"]))
+    assert found.regions
+    for region in found.regions:
+        assert region.descriptor in detector.pack.defects[region.defect or ""]
+    told = report(detector, [found]).model
+    assert (told.method, told.head) == ("filo", head.fingerprint)
 
 
 def test_a_picture_that_is_too_small_for_its_tiles_is_an_error_and_the_rest_goes_on(tmp_path: Path) -> None:

@@ -8,64 +8,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pytest
 from typer.testing import CliRunner
 
-from core.packs.pack import PackError
 from edge.cli.app import app
 from edge.control.client import ask
-from edge.control.stored_settings import StoredSettings, load_packs, stored_settings
-from edge.settings import LineSettings
 from edge.storage.history import History
-from edge.storage.settings_database import SettingsDatabase
 from tests.support.mosquitto import Mosquitto, Subscription, eventually, subscribe
 from tests.support.service import Service, toml
 
 PATIENCE_S = 90.0
-
-
-def lines(pack: str) -> dict[str, LineSettings]:
-    return {"one": LineSettings.model_validate({"pack": pack, "camera": {"source": "sim:bottle"}})}
-
-
-@contextmanager
-def opened(folder: Path) -> Iterator[SettingsDatabase]:
-    database = SettingsDatabase(folder)
-    database.start()
-    try:
-        yield database
-    finally:
-        database.stop()
-
-
-def test_pause_and_pack_are_kept_each_by_itself(tmp_path: Path) -> None:
-    with opened(tmp_path) as database:
-        assert stored_settings(database, lines("bottle")) == {"one": StoredSettings(None, None)}
-        database.run(lambda tables: tables.set_pack("one", "tile", "bottle"))
-        database.run(lambda tables: tables.set_paused("one", "eva"))
-    with opened(tmp_path) as database:
-        assert stored_settings(database, lines("bottle")) == {"one": StoredSettings("tile", "eva")}
-        database.run(lambda tables: tables.set_paused("one", None))
-        assert stored_settings(database, lines("bottle")) == {"one": StoredSettings("tile", None)}
-        database.run(lambda tables: tables.set_pack("one", None, "bottle"))
-        assert stored_settings(database, lines("bottle")) == {"one": StoredSettings(None, None)}
-
-
-def test_a_configuration_that_was_changed_since_is_the_newer_decision_and_stays_so(tmp_path: Path) -> None:
-    with opened(tmp_path) as database:
-        database.run(lambda tables: tables.set_pack("one", "tile", "bottle"))
-        assert stored_settings(database, lines("screw"))["one"].pack is None
-        assert stored_settings(database, lines("bottle"))["one"].pack is None, "it does not come back"
-
-
-def test_a_pack_that_was_set_and_is_gone_is_asked_for_and_not_replaced(tmp_path: Path) -> None:
-    gone = {"one": StoredSettings(str(tmp_path / "gone.toml"), None)}
-    with pytest.raises(PackError, match=r"line one was set to judge by the pack .*gone\.toml.*No such file") as error:
-        load_packs(lines("bottle"), gone)
-    assert "`alfa-edge recipe reset --line one`" in str(error.value)
-    assert "lines.one.pack" in str(error.value)
-    assert load_packs(lines("bottle"), {"one": StoredSettings("tile", None)})["one"].name == "tile"
-    assert load_packs(lines("bottle"), {})["one"].name == "bottle"
 
 
 class House:
@@ -148,10 +99,8 @@ def test_a_killed_service_comes_back_paused_and_with_the_pack_that_was_set(
             assert service.process is not None
             assert service.process.wait(PATIENCE_S) == 2
         log = service.log.read_text()
-        assert "line one was set to judge by the pack" in log
+        assert "recipe default of line one judges by the pack" in log
         assert "alfa-edge recipe reset --line one" in log
         reset = CliRunner().invoke(app, ["recipe", "reset", "--config", str(house.config), "--line", "one"])
         assert reset.exit_code == 0, reset.output
-        assert "line one: screw" in reset.output
-        with opened(tmp_path / "state") as database:
-            assert stored_settings(database, lines("screw")) == {"one": StoredSettings(None, None)}
+        assert "line one: recipe default (1), pack screw" in reset.output

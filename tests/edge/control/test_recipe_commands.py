@@ -1,0 +1,198 @@
+"""Commands about recipes, on a line at rest: each product has its own settings, shots and calibration."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.image import encode_png
+from core.simline import render
+from edge.control.dispatcher import Dispatcher
+from tests.support.at_rest import LineOnFilm, asked, at_rest
+
+ROI = {"x": 8, "y": 8, "width": 120, "height": 100}
+
+
+@pytest.fixture
+def line(tmp_path: Path) -> Iterator[Dispatcher]:
+    with at_rest(tmp_path, mode="trigger") as dispatcher:
+        yield dispatcher
+
+
+def done(dispatcher: Dispatcher, command: str, *blobs: bytes, **arguments: Any) -> dict[str, Any]:
+    reply = asked(dispatcher, command, *blobs, **{"line": "one"} | arguments)
+    assert reply.refusal is None, reply.refusal
+    assert reply.result is not None
+    return reply.result
+
+
+def refused(dispatcher: Dispatcher, command: str, **arguments: Any) -> str:
+    reply = asked(dispatcher, command, **{"line": "one"} | arguments)
+    assert reply.refusal is not None
+    return reply.refusal.message
+
+
+def picture(product: str, number: int) -> bytes:
+    return encode_png(render(product, 1, 5000 + number, 0.0).image)
+
+
+def judged_by(dispatcher: Dispatcher) -> dict[str, Any]:
+    """What a part would be judged by now."""
+    recipe = dispatcher.line("one").recipe
+    return {
+        "name": recipe.wire.name,
+        "pack": recipe.wire.pack,
+        "threshold": recipe.threshold,
+        "source": recipe.wire.threshold_source,
+        "rate": recipe.wire.false_alarm_rate,
+        "shots": recipe.bank.shots,
+        "roi": recipe.settings.roi,
+        "watched": recipe.drift is not None,
+    }
+
+
+def test_each_recipe_comes_back_as_it_was(line: Dispatcher, tmp_path: Path) -> None:
+    done(line, "enroll", *(picture("bottle", number) for number in range(4)), sure=True)
+    done(line, "calibrate", rate=0.2, sure=True)
+    done(line, "recipe_new", name="B", number=700, settings={"pack": "tile", "roi": ROI})
+    done(line, "enroll", *(picture("tile", number) for number in range(2)), recipe="B", sure=True)
+    first = judged_by(line)
+    assert (first["shots"], first["rate"]) == (4, 0.2)
+    done(line, "calibrate", recipe="700", rate=0.5, sure=True)
+    assert judged_by(line) == first, "what is done to another recipe changes nothing of this one"
+    done(line, "recipe_set", recipe="B")
+    second = judged_by(line)
+    assert (second["name"], second["pack"], second["shots"]) == ("B", "tile", 2)
+    assert second["roi"].model_dump() == ROI
+    assert second["source"].startswith("50 % false alarms, from 2 shots")
+    for _ in range(2):
+        assert done(line, "recipe_set", recipe="1")["recipe"]["name"] == "default"
+        assert judged_by(line) == first
+        done(line, "recipe_set", recipe="700")
+        assert judged_by(line) == second
+    listed = done(line, "shots_list", recipe="B")["shots"]
+    assert [(shot["line"], shot["recipe"]) for shot in listed] == [("one", 700)] * 2
+    assert asked(line, "shots_remove", shot=1).refusal is None  # of the one that is not active
+    assert judged_by(line) == second
+    done(line, "recipe_set", recipe="default")
+    assert judged_by(line)["shots"] == 3
+
+
+def test_what_was_set_is_there_after_a_restart(tmp_path: Path) -> None:
+    with at_rest(tmp_path) as dispatcher:
+        done(dispatcher, "recipe_new", name="B", settings={"pack": "tile", "threshold": 0.7, "health.blur": 12})
+        done(dispatcher, "recipe_set", recipe="B")
+        before = judged_by(dispatcher)
+    with at_rest(tmp_path) as dispatcher:
+        assert judged_by(dispatcher) == before
+        assert dispatcher.line("one").recipe.settings.health.blur == 12
+        done(dispatcher, "recipe_reset")
+        assert judged_by(dispatcher)["name"] == "default"
+    with at_rest(tmp_path) as dispatcher:
+        assert judged_by(dispatcher)["name"] == "default"
+
+
+def test_an_edit_is_a_revision_and_takes_effect_at_once(line: Dispatcher) -> None:
+    changed = done(line, "recipe_edit", settings={"threshold": 0.8, "shots.augment": "flips"}, reason="trial")
+    assert changed["differences"]["threshold"] == [0.5, 0.8]
+    recipe = line.line("one").recipe
+    assert (recipe.threshold, recipe.wire.revision, recipe.settings.shots.augment) == (0.8, 2, "flips")
+    shown = done(line, "recipe_show")
+    assert [(entry["revision"], entry["who"], entry["reason"]) for entry in shown["revisions"]] == [
+        (1, "configuration", ""),
+        (2, "eva", "trial"),
+    ]
+    assert done(line, "recipe_show", revision=1)["settings"]["threshold"] == 0.5
+    assert done(line, "recipe_diff")["differences"].keys() == {"threshold", "shots"}
+    done(line, "recipe_new", name="B", settings={"pack": "tile"})
+    assert done(line, "recipe_diff", recipe="B", other="1")["differences"]["pack"] == ["tile", "bottle"]
+
+
+def test_a_copy_has_shots_and_calibration_of_its_own(line: Dispatcher) -> None:
+    done(line, "enroll", *(picture("bottle", number) for number in range(3)), sure=True)
+    done(line, "calibrate", rate=0.25, sure=True)
+    first = judged_by(line)
+    done(line, "recipe_copy", recipe="default", name="B", settings={"note": "a trial"})
+    done(line, "recipe_set", recipe="B")
+    assert judged_by(line) == first | {"name": "B"}
+    assert asked(line, "shots_remove", shot=4).refusal is None
+    assert (judged_by(line)["shots"], judged_by(line)["watched"]) == (2, False)
+    done(line, "recipe_set", recipe="default")
+    assert judged_by(line) == first
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments", "message"),
+    [
+        ("recipe_set", {"recipe": "C"}, r"no recipe 'C'; there are default \(1\), B \(2\)"),
+        ("recipe_set", {}, "name a recipe, or a pack"),
+        ("recipe_set", {"recipe": "B", "pack": "tile"}, "name a recipe, or a pack"),
+        ("recipe_new", {"name": "B"}, "a recipe 'B' already"),
+        ("recipe_new", {"name": "C", "number": 2}, "number 2 of line one is that of 'B'"),
+        ("recipe_new", {"name": "C", "settings": {"pack": "no-such-pack"}}, "no-such-pack"),
+        ("recipe_new", {"name": "12"}, "digits alone are a number"),
+        ("recipe_new", {"name": "a/b"}, "no name of a recipe"),
+        ("recipe_new", {"name": "C", "settings": {"thresholds": 1}}, "thresholds: Extra inputs"),
+        ("recipe_edit", {"settings": {"threshold": 2}}, "threshold: Input should be less than or equal to 1"),
+        ("recipe_edit", {"settings": {"pack.name": "x"}}, "pack is no table"),
+        ("recipe_edit", {"settings": {"threshold": 0.5}}, "like that already"),
+        ("recipe_retire", {"recipe": "default"}, "line one judges by recipe default; set another one first"),
+        ("recipe_retire", {"recipe": "B", "back": True}, "recipe B of line one is in use"),
+        ("recipe_rename", {"recipe": "B", "name": "default"}, "a recipe 'default' already"),
+        ("enroll", {"recipe": "B", "shots": 1}, "judges its next parts by recipe default, not by B"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_and_changes_nothing(
+    line: Dispatcher, command: str, arguments: dict[str, Any], message: str
+) -> None:
+    done(line, "recipe_new", name="B")
+    before = judged_by(line)
+    assert re.search(message, refused(line, command, **arguments))
+    assert judged_by(line) == before
+    assert [slot.stored.name for slot in line.line("one").recipes.slots] == ["default", "B"]
+
+
+def test_a_retired_recipe_is_kept_and_comes_back(line: Dispatcher) -> None:
+    done(line, "recipe_new", name="B")
+    done(line, "recipe_retire", recipe="2")
+    assert "retired" in refused(line, "recipe_set", recipe="B")
+    assert "retired" in refused(line, "threshold", recipe="B", threshold=0.7)
+    assert done(line, "recipe_show", recipe="B")["recipe"]["retired"]
+    done(line, "recipe_retire", recipe="B", back=True)
+    done(line, "recipe_rename", recipe="B", name="C")
+    assert done(line, "recipe_set", recipe="C")["recipe"]["name"] == "C"
+
+
+def test_a_recipe_whose_pack_is_gone_can_be_mended(line: Dispatcher, tmp_path: Path) -> None:
+    own = tmp_path / "own.toml"
+    own.write_text((Path(__file__).parents[3] / "prompt_packs" / "tile.toml").read_text("utf-8"), "utf-8")
+    done(line, "recipe_new", name="B", settings={"pack": str(own)})
+    own.unlink()
+    message = refused(line, "recipe_set", recipe="B")
+    assert "recipe B of line one judges by the pack" in message
+    assert "alfa-edge recipe edit" in message
+    assert judged_by(line)["name"] == "default"
+    done(line, "recipe_edit", recipe="B", settings={"pack": "tile"})
+    assert done(line, "recipe_set", recipe="B")["recipe"]["pack"] == "tile"
+
+
+def test_parts_of_other_recipes_do_not_become_shots_of_this_one(line: Dispatcher) -> None:
+    """The line changes over while somebody waits for parts of the recipe of before."""
+    line_on_film = LineOnFilm(line, lambda number: render("bottle", 1, number, 0.0).image)
+    done(line, "recipe_new", name="B")
+    slot = line.ready("one", "B")
+
+    def shown(number: int) -> Any:
+        part = LineOnFilm._part(line_on_film, number)
+        by = slot.ready if number % 2 else line.ready("one", "default").ready
+        return type(part)(part.image, part.inspection, by, part.seq)
+
+    line_on_film._part = shown  # type: ignore[method-assign]
+    done(line, "enroll", shots=3, sure=True)
+    sources = done(line, "shots_list")["shots"]
+    assert len(sources) == 3
+    assert done(line, "shots_list", recipe="B")["shots"] == []
