@@ -80,7 +80,7 @@ COMMAND = Topic(
     "in",
     1,
     False,
-    "commands of machines: `pause`, `resume`, `recipe_set`, `recipe_list`, `status`; JSON",
+    "commands of machines: `pause`, `resume`, `recipe_set`, `recipe_prepare`, `recipe_list`, `status`; JSON",
 )
 REPLY = Topic(
     "line/<line>/reply", "out", 1, False, "the answer to a command, with its `id`, or why a message was refused; JSON"

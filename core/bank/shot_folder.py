@@ -105,9 +105,8 @@ def import_shots(
     Raises:
         BankError: the folder is no export or was altered, or features are not of `encoding`.
     """
+    check_shots(folder)
     manifest = _read_manifest(folder)
-    for entry in manifest.shots:
-        _read_picture(folder, entry)
     added = []
     for entry in manifest.shots:
         if any(shot.sha256 == entry.sha256 for shot in bank.shots(line)):
@@ -131,6 +130,21 @@ def import_shots(
         )
         added.append(shot)
     return added
+
+
+def shots_of(folder: Path) -> frozenset[str]:
+    """The SHA-256 of the pictures that `export_shots` wrote. Raises BankError: the folder is no export."""
+    return frozenset(entry.sha256 for entry in _read_manifest(folder).shots)
+
+
+def check_shots(folder: Path) -> None:
+    """Reads all that `export_shots` wrote.
+
+    Raises:
+        BankError: the folder is no export, or was altered.
+    """
+    for entry in _read_manifest(folder).shots:
+        _read_picture(folder, entry)
 
 
 def _read_manifest(folder: Path) -> _Manifest:

@@ -113,6 +113,7 @@ class ClassEvaluator:
             mask = read_mask(sample, self._plan.resolution, self._sizes[sample.path], survey.inverted)
             pictures.append(self._take(sample, mask, digests[sample.path], texts, memories, settings, root))
             self._scored()
+        names = [name_of(path, root) for path in shots]
         return ClassResult(
             name=data.name,
             layout=data.layout,
@@ -125,13 +126,7 @@ class ClassEvaluator:
             masks_inverted=survey.inverted,
             notes=(*notes, *survey.notes(root)),
             runs=tuple(
-                run_of(
-                    setting,
-                    self._plan.variants[setting.variant].name,
-                    pictures,
-                    [name_of(path, root) for path in shots],
-                )
-                for setting in settings
+                run_of(setting, self._plan.variants[setting.variant].name, pictures, names) for setting in settings
             ),
         )
 

@@ -83,6 +83,12 @@ def filo_train(
             raise typer.BadParameter(str(error)) from None
         name = model or (DEFAULT if weights is None else ModelSettings().name)
         backbone = load_backbone(name, weights, device, dtype, Store(store_dir()))
+        given: dict[str, object] = {
+            "layers": tuple(layers.split(",")) if layers else (),
+            "start": start,
+            "bottleneck": bottleneck,
+            "kernels": tuple(kernels.split(",")) if kernels else (),
+        }
         choice = Choice(
             data=data_of(data),
             folder=folder,
@@ -90,11 +96,7 @@ def filo_train(
             recipe=recipe,
             pictures=pictures,
             cache_bytes=int(cache * _GIGABYTE),
-            record={"scale": scale}
-            | ({"layers": tuple(layers.split(","))} if layers else {})
-            | ({"start": start} if start else {})
-            | ({"bottleneck": bottleneck} if bottleneck else {})
-            | ({"kernels": tuple(kernels.split(","))} if kernels else {}),
+            record={"scale": scale, **{name: value for name, value in given.items() if value}},
         )
         try:
             training = Training(backbone, choice, out)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Annotated, Any, Optional
 
 import typer
@@ -181,6 +182,40 @@ def recipe_retire(
 def recipe_reset(config: ConfigFile, line: Line, timeout: Wait = 120.0) -> None:
     """Have a line judge by its first recipe, as the configuration has that."""
     _say_recipe(line, ask_service(config, "recipe_reset", {"line": line}, timeout=timeout))
+
+
+@recipe_app.command("export")
+def recipe_export(
+    config: ConfigFile,
+    line: Line,
+    recipe: Named,
+    folder: Annotated[Path, typer.Argument(help="A new or empty folder that the service can write.")],
+) -> None:
+    """Write a recipe into a folder, for Git and for another box: settings, shots and calibration."""
+    arguments = {"line": line, "recipe": recipe, "folder": str(folder.absolute())}
+    found = ask_service(config, "recipe_export", arguments, timeout=600)
+    out.print(
+        f"{_called(line, found['recipe'])} with {counted(len(found['shots']), 'shot')} in {folder}", soft_wrap=True
+    )
+
+
+@recipe_app.command("import")
+def recipe_import(
+    config: ConfigFile,
+    line: Line,
+    folder: Annotated[Path, typer.Argument(help="What `recipe export` wrote, of whichever line.")],
+    name: Annotated[Optional[str], typer.Option(help="Its name here. Default: as the folder says.")] = None,  # noqa: UP045
+    number: Number = None,
+    pack: Pack = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Change the line's recipe of that name.")] = False,
+    timeout: Wait = 600.0,
+) -> None:
+    """Take a recipe from a folder. All of it is checked first; nothing of the line is changed without --replace."""
+    arguments = {"line": line, "folder": str(folder.absolute()), "name": name, "number": number, "replace": replace}
+    told = arguments | {"pack": None if pack is None else _rooted(pack)}
+    found = ask_service(config, "recipe_import", told, timeout=timeout)
+    _say_changed(line, found, f"is here, with {counted(found['shots'], 'shot')}")
+    out.print(f"threshold {found['threshold']:.4f} ({found['recipe']['threshold_source']})", soft_wrap=True)
 
 
 @recipe_app.command("diff")

@@ -315,6 +315,20 @@ class Enrolment:
             slot, (image.threshold, min(1.0, pixel)), image.rate, tuple(score for score, _ in scores), words, who
         )
 
+    def take_calibration(self, slot: RecipeSlot, calibration: LineCalibration, who: str) -> None:
+        """Keeps a calibration of elsewhere as the recipe's last one.
+
+        It counts where model, method, pack, region and use of shots are the same as there, and with a `revision` of 0
+        the shots, too; else the recipe says that they are not.
+        """
+        key = slot.stored.key
+        with self.changing(slot):
+            revision = self._database.run(lambda tables: tables.bank.revision(key))
+            taken = replace(calibration, revision=revision if calibration.revision == 0 else -1)
+            self._database.run(lambda tables: tables.calibrate(key, taken, who))
+            self._drifts.pop(key, None)
+            self.refresh(slot)
+
     def set_threshold(self, slot: RecipeSlot, threshold: float, who: str) -> LineCalibration:
         """Sets the recipe's threshold by hand; it promises nothing."""
         return self._keep(slot, (threshold, threshold), None, (), f"set by {who}", who)

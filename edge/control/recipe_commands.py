@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, model_validator
 
 from core.packs.pack import is_path, list_packs, path_of
-from edge.control.arguments import NoArguments, OfLine, OfRecipe
-from edge.control.changes import State, of_recipe, recipe_state
-from edge.control.dispatcher import WORK_S, Caller, Command, CommandError, Dispatcher, Result, unless_kept
+from edge.control.arguments import Folder, NoArguments, OfLine, OfRecipe
+from edge.control.changes import (
+    of_active_recipe,
+    of_named_recipe,
+    of_new_recipe,
+    of_recipe,
+    of_recipes,
+    of_renamed_recipe,
+    of_reset_recipe,
+)
+from edge.control.dispatcher import ALL_S, WORK_S, Caller, Command, CommandError, Dispatcher, Result, unless_kept
 from edge.control.recipe_management import changed_settings
 from edge.control.shot_commands import calibration_part
-from edge.inspection.line_recipes import UnknownRecipeError
 from edge.messages import RecipeChoice
 from edge.settings_recipe import RecipeName, RecipeNumber, RecipeSettings
+from edge.storage.recipe_folder import read_recipe, write_recipe
 from edge.storage.recipe_tables import RecipeError
 
 if TYPE_CHECKING:
@@ -107,40 +116,26 @@ class CompareRecipes(OfRecipe):
     """Of the other; by default the newest."""
 
 
-def _of_new(dispatcher: Dispatcher, arguments: NewRecipe) -> State:
-    return _of_named(dispatcher, arguments.line, arguments.name)
+class ExportRecipe(OfRecipe):
+    """Where a recipe is to be written."""
+
+    folder: Folder
+    """A new or empty one; the service writes it."""
 
 
-def _of_renamed(dispatcher: Dispatcher, arguments: RenameRecipe) -> State:
-    """By the old name before, and by the new one after."""
-    return _of_named(dispatcher, arguments.line, arguments.recipe) or _of_named(
-        dispatcher, arguments.line, arguments.name
-    )
+class ImportRecipe(OfLine):
+    """A folder that `recipe_export` wrote."""
 
-
-def _of_named(dispatcher: Dispatcher, line: str, choice: str) -> State:
-    """The state of a recipe; nothing where there is none."""
-    try:
-        slot = dispatcher.recipe(line, choice, retired=True)
-    except UnknownRecipeError:
-        return {}
-    return recipe_state(dispatcher, slot)
-
-
-def _of_retired(dispatcher: Dispatcher, arguments: RetireRecipe) -> State:
-    return recipe_state(dispatcher, dispatcher.recipe(arguments.line, arguments.recipe, retired=True))
-
-
-def _of_active(dispatcher: Dispatcher, arguments: SetRecipe) -> State:
-    """Which recipe the line judges by; and what that says, where its pack is to change."""
-    active = dispatcher.line(arguments.line).recipes.active
-    said = {} if arguments.pack is None else recipe_state(dispatcher, active)
-    return {"active_recipe": active.stored.name} | said
-
-
-def _of_reset(dispatcher: Dispatcher, arguments: OfLine) -> State:
-    recipes = dispatcher.line(arguments.line).recipes
-    return {"active_recipe": recipes.active.stored.name} | recipe_state(dispatcher, recipes.first)
+    folder: Folder
+    """The service reads it."""
+    name: RecipeName | None = None
+    """By default as the folder says."""
+    number: RecipeNumber | None = None
+    """By default as the folder says where that is free, else one above the largest."""
+    pack: str | None = Field(default=None, min_length=1, max_length=4096)
+    """Another pack, where that of the folder is a file that is not here."""
+    replace: bool = False
+    """Whether the line's recipe of that name may be changed."""
 
 
 def _list(dispatcher: Dispatcher, _arguments: NoArguments, _caller: Caller) -> Result:
@@ -295,6 +290,35 @@ def _diff(dispatcher: Dispatcher, arguments: CompareRecipes, _caller: Caller) ->
     return {"one": named_part(one), "two": named_part(two), "differences": differences(one.settings, two.settings)}, ()
 
 
+def _export(dispatcher: Dispatcher, arguments: ExportRecipe, _caller: Caller) -> Result:
+    stored = dispatcher.recipe(arguments.line, arguments.recipe, retired=True).stored
+    shots = dispatcher.database.read(
+        lambda tables: write_recipe(arguments.folder, stored, tables.bank, tables.calibration(stored.key))
+    )
+    return {"recipe": named_part(stored), "folder": str(arguments.folder), "shots": shots}, ()
+
+
+def _import(dispatcher: Dispatcher, arguments: ImportRecipe, caller: Caller) -> Result:
+    recipes = dispatcher.line(arguments.line).recipes
+    folder = read_recipe(arguments.folder)
+    if arguments.pack is not None:
+        folder = replace(folder, settings=changed_settings(folder.settings, rooted({"pack": arguments.pack})))
+    name = arguments.name or folder.name
+    taken = {slot.stored.name: slot for slot in recipes.slots}
+    numbers = {slot.stored.number for slot in recipes.slots}
+    if name in taken and not arguments.replace:
+        raise RecipeError(
+            f"line {arguments.line} has a recipe {name!r}; give the new one another --name, or change that one with "
+            "--replace"
+        )
+    before = taken[name].stored if name in taken else None
+    number = arguments.number or (None if folder.number in numbers else folder.number)
+    slot = dispatcher.recipes.take_folder(
+        arguments.line, folder, who=caller.who, name=name, number=number, replaced=taken.get(name)
+    )
+    return changed_part(before, slot.stored) | _judges_by(slot) | {"shots": slot.ready.bank.shots}, ()
+
+
 def rooted(changes: Mapping[str, Any]) -> Changes:
     """`changes` with the path of a pack file from the root, where one is named."""
     pack = changes.get("pack")
@@ -334,13 +358,15 @@ def _judges_by(slot: RecipeSlot) -> dict[str, Any]:
 RECIPE_COMMANDS: dict[str, Command] = {
     "recipe_list": Command(NoArguments, _list, machines=True, quick=True),
     "recipe_show": Command(ShowRecipe, _show),
-    "recipe_new": Command(NewRecipe, _new, changes=True, state=_of_new, limit_s=WORK_S),
-    "recipe_copy": Command(CopyRecipe, _copy, changes=True, state=_of_new, limit_s=WORK_S),
+    "recipe_new": Command(NewRecipe, _new, changes=True, state=of_new_recipe, limit_s=WORK_S),
+    "recipe_copy": Command(CopyRecipe, _copy, changes=True, state=of_new_recipe, limit_s=WORK_S),
     "recipe_edit": Command(EditRecipe, _edit, changes=True, state=of_recipe, limit_s=WORK_S),
-    "recipe_set": Command(SetRecipe, _set, changes=True, state=_of_active, machines=True, limit_s=WORK_S),
+    "recipe_set": Command(SetRecipe, _set, changes=True, state=of_active_recipe, machines=True, limit_s=WORK_S),
     "recipe_prepare": Command(NamedRecipe, _prepare, machines=True, limit_s=WORK_S),
-    "recipe_rename": Command(RenameRecipe, _rename, changes=True, state=_of_renamed),
-    "recipe_retire": Command(RetireRecipe, _retire, changes=True, state=_of_retired),
-    "recipe_reset": Command(OfLine, _reset, changes=True, state=_of_reset, limit_s=WORK_S),
+    "recipe_rename": Command(RenameRecipe, _rename, changes=True, state=of_renamed_recipe),
+    "recipe_retire": Command(RetireRecipe, _retire, changes=True, state=of_named_recipe),
+    "recipe_reset": Command(OfLine, _reset, changes=True, state=of_reset_recipe, limit_s=WORK_S),
+    "recipe_export": Command(ExportRecipe, _export, limit_s=ALL_S),
+    "recipe_import": Command(ImportRecipe, _import, changes=True, state=of_recipes, limit_s=ALL_S),
     "recipe_diff": Command(CompareRecipes, _diff),
 }

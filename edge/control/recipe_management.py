@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from core.bank.shot_folder import shots_of
 from core.database.database import DatabaseError
 from core.inspector import AnyInspector
 from core.packs.pack import PackError, load_pack
@@ -26,6 +27,7 @@ from edge.ops.logs import line_log
 from edge.ops.worker import Worker, Workers
 from edge.settings import LineSettings
 from edge.settings_recipe import RecipeSettings
+from edge.storage.recipe_folder import RecipeFolder
 from edge.storage.recipe_tables import RecipeError, StoredRecipe
 from edge.storage.settings_database import SettingsDatabase, SettingsTables
 
@@ -189,6 +191,43 @@ class RecipeManagement:
         if slot is recipes.active:
             recipes.prepare(slot)
         return stored
+
+    def take_folder(
+        self, line: str, folder: RecipeFolder, *, who: str, name: str, number: int | None, replaced: RecipeSlot | None
+    ) -> RecipeSlot:
+        """Makes a recipe of a folder, or has one say what the folder says: settings, shots and calibration.
+
+        Args:
+            line: Whose recipe it is to be.
+            folder: Was checked.
+            who: Who wants it.
+            name: Of the new recipe.
+            number: Of the new recipe; None: the next one.
+            replaced: The recipe in whose place it is; its shots that the folder has not are put aside.
+
+        Raises:
+            RecipeError: name or number are taken.
+            PackError, ModelError, BankError, DatabaseError: it cannot be used here; what was enrolled by then stays.
+        """
+        assert self._enrolment is not None
+        reason = f"imported from {folder.shots.parent}"
+        if replaced is None:
+            slot = self.add(line, name, folder.settings, who=who, number=number, reason=reason)
+        else:
+            slot = replaced
+            if slot.stored.settings != folder.settings:
+                self.revise(slot, dict(folder.settings), who=who, reason=reason)
+        self.load(slot)
+        enrolment, key = self._enrolment, slot.stored.key
+        with enrolment.changing(slot):
+            wanted = shots_of(folder.shots)
+            for shot in self._database.run(lambda tables: tables.bank.shots(key)):
+                if shot.sha256 not in wanted:
+                    enrolment.remove(shot.id, who)
+            enrolment.import_folder(slot, folder.shots, who)
+            if folder.calibration is not None:
+                enrolment.take_calibration(slot, folder.calibration, who)
+        return slot
 
     def rename(self, slot: RecipeSlot, name: str) -> None:
         """Gives a recipe another name. Raises RecipeError: it is another recipe's."""

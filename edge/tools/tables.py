@@ -77,11 +77,13 @@ def messages_table() -> str:
 def example() -> str:
     """A configuration file with one line, and every other setting at its default in a comment."""
     parts = [f"# alfa-edge. Every setting can also come from the environment, as {ENV_PREFIX}<TABLE>__<KEY>."]
-    mark = ""
+    mark, optional = "", ""
     for key, field in _fields(Settings, tables=True):
         name = key.replace("<line>", _EXAMPLE_LINE)
         if _model(field) is not None:
-            mark = "" if field.is_required() or field.default is not None else "# "  # an optional table stays out
+            if not optional or not name.startswith(f"{optional}."):
+                optional = "" if field.is_required() or field.default is not None else name
+            mark = "# " if optional else ""  # an optional table stays out, with those in it
             parts.append(f"\n{mark}[{name}]")
             continue
         parts.append(f"# {_meaning(field)}")

@@ -47,7 +47,7 @@ def main(pass_s: float) -> None:
     found = (SCORE * np.exp(-4 * ((rows - 0.2) ** 2 + (columns + 0.3) ** 2))).astype(np.float32)  # a hill, as they are
 
     def inspect(
-        _: Alfa, frames: Sequence[Any], texts: Sequence[Any], indexes: Any = None, *_more: object
+        _: Alfa, frames: Sequence[Any], texts: Sequence[Any], indexes: Any = None, *_more: object, **_named: object
     ) -> list[Inspection]:
         time.sleep(pass_s + of_this_process("pass_ms") / 1000)  # as a device computes: without the interpreter's lock
         score = math.nan if of_this_process("no_number") else SCORE

@@ -37,5 +37,6 @@ def stored(name: str = FIRST_NAME, number: int = FIRST, line: str = "one", **set
 def only_recipe(line: str, settings: RecipeSettings, loaded: LoadedRecipe) -> LineRecipes:
     """The recipes of a line that has one, which is ready."""
     first = replace(stored(line=line), settings=settings)
-    slot = RecipeSlot(first, replace(loaded, settings=settings, key=first.key))
+    wire = loaded.wire.model_copy(update={"name": first.name, "number": first.number, "revision": first.revision})
+    slot = RecipeSlot(first, replace(loaded, settings=settings, key=first.key, wire=wire))
     return LineRecipes(line, [slot], FIRST, Keeper())

@@ -17,6 +17,9 @@ EACH = 5
 PAUSE_S = 0.05
 
 
+pytestmark = pytest.mark.timeout(400)
+
+
 @pytest.fixture
 def mosquitto() -> Iterator[Mosquitto]:
     with Mosquitto() as broker:

@@ -196,3 +196,50 @@ def test_parts_of_other_recipes_do_not_become_shots_of_this_one(line: Dispatcher
     sources = done(line, "shots_list")["shots"]
     assert len(sources) == 3
     assert done(line, "shots_list", recipe="B")["shots"] == []
+
+
+def test_a_recipe_goes_to_another_box_as_a_folder(line: Dispatcher, tmp_path: Path) -> None:
+    done(line, "enroll", *(picture("bottle", number) for number in range(3)), sure=True)
+    done(line, "calibrate", rate=0.25, sure=True)
+    done(line, "recipe_edit", settings={"roi": ROI, "note": 'a "quoted" note', "shots.limit": 500})
+    done(line, "calibrate", rate=0.25, sure=True)
+    first, folder = judged_by(line), tmp_path / "default"
+    assert len(done(line, "recipe_export", recipe="default", folder=str(folder))["shots"]) == 3
+    assert "not empty" in refused(line, "recipe_export", folder=str(folder))
+    assert "has a recipe 'default'" in refused(line, "recipe_import", folder=str(folder))
+    done(line, "recipe_import", folder=str(folder), name="B")
+    done(line, "recipe_set", recipe="B")
+    assert judged_by(line) == first | {"name": "B"}
+    with at_rest(tmp_path / "other box") as other:
+        done(other, "enroll", picture("bottle", 9), sure=True)
+        changed = done(other, "recipe_import", folder=str(folder), replace=True)
+        assert changed["differences"].keys() == {"roi", "note", "shots"}
+        assert judged_by(other) == first
+        done(other, "recipe_reset")
+        assert judged_by(other)["roi"] is None
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "message"),
+    [
+        ("recipe.toml", "name = 1\n", r"recipe\.toml: format: Field required; mend the file"),
+        ("recipe.toml", "name =\n", r"recipe\.toml: not valid TOML"),
+        ("recipe.toml", None, r"recipe\.toml: No such file .*recipe export"),
+        ("calibration.json", '{"scores": [0.1]}', "1 scores, not 3; export the recipe again"),
+        ("calibration.json", "[]", r"calibration\.json: "),
+        ("shots/shot-000001.png", "no picture", r"is not the picture that was exported"),
+        ("shots/shots.json", "{}", "is no manifest of shots"),
+    ],
+)
+def test_a_folder_that_was_altered_is_refused_before_anything_is_written(
+    line: Dispatcher, tmp_path: Path, file: str, text: str | None, message: str
+) -> None:
+    done(line, "enroll", *(picture("bottle", number) for number in range(3)), sure=True)
+    done(line, "calibrate", rate=0.25, sure=True)
+    done(line, "recipe_export", folder=str(tmp_path / "folder"))
+    before = judged_by(line)
+    path = tmp_path / "folder" / file
+    path.unlink() if text is None else path.write_text(text)
+    assert re.search(message, refused(line, "recipe_import", folder=str(tmp_path / "folder"), name="B"))
+    assert [slot.stored.name for slot in line.line("one").recipes.slots] == ["default"]
+    assert judged_by(line) == before

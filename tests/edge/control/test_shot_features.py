@@ -40,13 +40,11 @@ def test_each_view_and_each_comparison_is_a_turn_of_its_own(tmp_path: Path, monk
         enrolling = threading.Thread(
             target=dispatcher.enrolment.enrol, args=(dispatcher.ready("one"), pictures), kwargs=named
         )
-        thread = dispatcher.enrolment.ask(
-            dispatcher.line("one").recipe.inspector, lambda _: threading.current_thread().name
-        )
-        text = dispatcher.line("two").recipe.text
+        recipe = dispatcher.line("two").recipe
+        thread = dispatcher.enrolment.ask(recipe.inspector, lambda _: threading.current_thread().name)
         enrolling.start()
         while enrolling.is_alive():
-            device.submit(pictures[0][1], text, line="two").result()
+            device.submit(recipe.inspector, pictures[0][1], recipe.text, line="two").result()
             frames += 1
         enrolling.join()
     assert dispatcher.line("one").recipe.bank.shots == SHOTS

@@ -61,24 +61,15 @@ def test_json_csv_and_report(dataset: Path, cache: Path, tmp_path: Path) -> None
 @pytest.mark.parametrize("windows", ["masked", "none"])
 def test_windows_in_another_way(dataset: Path, cache: Path, tmp_path: Path, windows: str) -> None:
     file, report = tmp_path / "result.json", tmp_path / "result.html"
-    arguments = [
-        "evaluate",
-        str(dataset),
-        "--classes",
-        "tile",
-        "--shots",
-        "1",
-        "--seeds",
-        "1",
-        "--windows",
-        windows,
-        "--resume",
-    ]
-    wanted = ["--cache", str(cache), "--json", str(file), "--report", str(report)]
+    arguments = ["evaluate", str(dataset), "--classes", "tile", "--shots", "1", "--seeds", "1", "--windows", windows]
+    wanted = ["--cache", str(cache), "--resume", "--json", str(file), "--report", str(report)]
     result = runner.invoke(app, [*arguments, *wanted])
     assert result.exit_code == 0, result.output
-    assert Evaluation.model_validate_json(file.read_text("utf-8")).windows == windows
-    assert report.exists()
+    found = Evaluation.model_validate_json(file.read_text("utf-8"))
+    assert found.windows == windows
+    contour = found.classes[0].runs[0].pixel_threshold
+    assert contour is not None
+    assert f"contour at {contour:.4f}" in report.read_text("utf-8")
 
 
 def test_killed_half_way_and_resumed_it_finds_the_same(dataset: Path, tmp_path: Path) -> None:
