@@ -10,6 +10,8 @@ from rich.table import Table
 
 from edge.cli.ask import ConfigFile, Json, Line, ask_service, out, say_smallest
 from edge.cli.explained import explained
+from edge.cli.table import Column
+from edge.cli.table import Table as FittingTable
 from edge.cli.terminal import counted, show_json, styled
 from edge.messages import NOT_CALIBRATED
 
@@ -137,17 +139,17 @@ def audit(
     if as_json:
         show_json(found)
         return
-    table = Table("at", "who", "command", "what changed", "arguments", "outcome")
+    columns = [Column("at"), Column("who", 8, wraps=True), Column("command", 9), Column("what changed", 6, wraps=True)]
+    table = FittingTable(*columns, Column("arguments", 5, wraps=True), Column("outcome", 7, wraps=True))
     for entry in found["entries"]:
         who = entry["who"] if entry["claimed"] is None else f"{entry['who']} (says {entry['claimed']})"
         changed = _changed(entry["before"], entry["after"])
         table.add_row(entry["at"], who, entry["command"], changed, entry["arguments"], entry["outcome"])
-    table.columns[0].overflow = "fold"  # a time that is cut says nothing
     out.print(table)
 
 
 def _changed(before: dict[str, Any] | None, after: dict[str, Any] | None) -> str:
-    """`threshold 0.5 -> 0.62`; empty where nothing did, or where it was not kept."""
+    """`threshold 0.5000 -> 0.6200`; empty where nothing did, or where it was not kept."""
     if before is None or after is None:
         return ""
     return "; ".join(f"{name} {_value(before[name])} -> {_value(after[name])}" for name in before)
@@ -156,4 +158,4 @@ def _changed(before: dict[str, Any] | None, after: dict[str, Any] | None) -> str
 def _value(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4f}"
-    return "-" if value is None else str(value)
+    return "none" if value is None else str(value)

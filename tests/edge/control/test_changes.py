@@ -115,4 +115,4 @@ def test_the_command_shows_it(tmp_path: Path) -> None:
     with at_rest(tmp_path) as dispatcher:
         assert asked(dispatcher, "threshold", line="one", threshold=0.75).refusal is None
     shown = CliRunner().invoke(app, ["audit", "-c", str(written_settings(tmp_path))], env={"COLUMNS": "300"})
-    assert "calibrated_threshold - -> 0.7500" in shown.output
+    assert "calibrated_threshold none -> 0.7500" in shown.output
