@@ -183,11 +183,14 @@ class Acquisition:
         """Hands a frame to the inference, unless it is not to be judged; in any thread."""
         if request.decided:
             return
-        recipe = slot.loaded
-        if recipe is None:
-            why = slot.failure or "it was let go of for others"
-            self._issuer.put(fault_of(request, "recipe_not_ready", f"recipe {slot.stored.name}: {why}"))
+        recipe, failure = slot.loaded, slot.failure
+        if recipe is None and failure is None:  # it was let go of for others at this very moment
+            self._recipes.when_ready(slot, lambda: self._judge_by(request, frame, slot))
             return
+        if recipe is None:
+            self._issuer.put(fault_of(request, "recipe_not_ready", f"recipe {slot.stored.name}: {failure}"))
+            return
+        request.recipe = recipe
         fault = self._fault_of(request, frame, recipe)
         if fault is not None:
             request.image = frame.image
@@ -198,7 +201,6 @@ class Acquisition:
         except RegionError as error:
             self._issuer.put(fault_of(request, "roi_outside_frame", str(error)))
             return
-        request.recipe = recipe
 
         def scored(result: Future[Scored]) -> None:
             self._issuer.put(outcome_of(request, result))

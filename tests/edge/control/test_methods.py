@@ -29,8 +29,8 @@ def test_shots_serve_both_methods_and_a_threshold_one(tmp_path: Path) -> None:
     filo = {"name": "filo", "filo": {"checkpoint": str(random_head(tmp_path))}}
     named = {"who": "eva", "note": "", "sure": True}
     with offline_dispatcher(settings(tmp_path, ALFA)) as dispatcher:
-        dispatcher.enrolment.enrol("one", [shown(0), shown(1)], **named)
-        dispatcher.enrolment.set_threshold("one", 0.4321, "eva")
+        dispatcher.enrolment.enrol(dispatcher.ready("one"), [shown(0), shown(1)], **named)
+        dispatcher.enrolment.set_threshold(dispatcher.ready("one"), 0.4321, "eva")
         before = dispatcher.line("one").recipe
         assert (before.threshold, before.bank.shots) == (0.4321, 2)
     with offline_dispatcher(settings(tmp_path, filo)) as dispatcher:
@@ -43,7 +43,7 @@ def test_shots_serve_both_methods_and_a_threshold_one(tmp_path: Path) -> None:
         score, peak = dispatcher.enrolment.score(shown(7)[1], recipe)
         assert 0 <= score <= 1
         assert 0 <= peak <= 1
-        dispatcher.enrolment.enrol("one", [shown(2)], **named)
+        dispatcher.enrolment.enrol(dispatcher.ready("one"), [shown(2)], **named)
     with offline_dispatcher(settings(tmp_path, ALFA)) as dispatcher:
         recipe = dispatcher.line("one").recipe
         assert recipe.index is not None, "the shot that FiLo was shown has what ALFA needs"

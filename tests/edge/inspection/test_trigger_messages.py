@@ -8,13 +8,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from core.alfa import Alfa
 from core.backbone import load_backbone
-from edge.clock import monotonic
+from edge.clock import monotonic, utc_now
+from edge.inspection.line_recipes import RecipeSlot
 from edge.inspection.triggers import Triggers
 from edge.mqtt.inbound import InboundMessage
 from edge.ops.metrics import Metrics
@@ -23,6 +24,7 @@ from edge.storage.verdict_database import VerdictDatabase
 from edge.storage.verdict_tables import MessageIdentity
 from tests.support.hall import Hall
 from tests.support.mosquitto import Mosquitto, eventually, subscribe
+from tests.support.recipes import Keeper, stored
 
 
 @dataclass
@@ -120,3 +122,31 @@ def test_what_is_no_part_any_more_is_answered_and_not_judged(bench: Bench) -> No
     assert {code(found[part]) for part in ("old", "kept", "away", "stamped")} == {"late"}
     assert "while the service was away" in found["away"]["error"]["message"]
     assert "`at`" in found["stamped"]["error"]["message"]
+
+
+def test_a_trigger_that_changes_the_recipe_is_acknowledged_once_that_is_on_disk_too(bench: Bench) -> None:
+    recipes, keeper = bench.hall.line.recipes, cast(Keeper, bench.hall.line.recipes._keeper)
+    recipes.add(RecipeSlot(stored("B", 2)))
+    bench.send("part", 7, recipe="B", deadline_ms=100)
+    assert code(bench.answers("part")[0]) == "recipe_not_ready"
+    assert (keeper.kept, bench.connection.acknowledged) == (["B"], [])
+    keeper.on_disk[0].set_result(None)
+    eventually(lambda: bench.connection.acknowledged == [7])
+    bench.send("again", 8, recipe=2, deadline_ms=100)  # which the line judges by already
+    eventually(lambda: bench.connection.acknowledged == [7, 8])
+    assert keeper.kept == ["B"]
+
+
+def test_a_repetition_changes_the_recipe_only_where_the_service_was_killed_before_it_was_kept(bench: Bench) -> None:
+    recipes, keeper = bench.hall.line.recipes, cast(Keeper, bench.hall.line.recipes._keeper)
+    recipes.add(RecipeSlot(stored("B", 2)))
+    bench.hall.outbox.accept("one", "part", utc_now(), MessageIdentity("one", "c1", 7, "part")).future.result(30)
+    bench.send("part", 7, "c2", again=True, recipe="B")  # to the run before it was new
+    eventually(lambda: keeper.kept == ["B"])
+    assert bench.connection.acknowledged == []
+    keeper.on_disk[0].set_result(None)
+    eventually(lambda: bench.connection.acknowledged == [7])
+    bench.send("next", 8, recipe="default")
+    bench.send("part", 7, "c3", again=True, recipe="B")  # its acknowledgement was lost
+    eventually(lambda: bench.connection.acknowledged == [7, 7])
+    assert (keeper.kept, recipes.active.stored.name) == (["B", "default"], "default")
