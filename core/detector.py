@@ -36,6 +36,7 @@ from core.packs.pack import PromptPack
 from core.picture import Picture, Pictures, check_colour, each, to_frame
 from core.tiles import OVERLAP, Tiling, TilingError, tiling_of
 from core.towers import LITE0, Tower, load_tower
+from core.weights.location import COMPILED
 
 BATCH = 4
 """Pictures in one pass."""
@@ -346,7 +347,7 @@ class Detector:
         """What the model makes of the pack. A large text tower takes long, so that what it says is kept."""
         if self.backbone.name.startswith((BUNDLED, UNTRAINED)):
             return compile_pack(self.backbone, self.pack)
-        return CompiledPacks(self._store.root / "compiled").get(self.backbone, self.pack)
+        return CompiledPacks(self._store.root / COMPILED).get(self.backbone, self.pack)
 
 
 def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:

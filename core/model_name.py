@@ -5,6 +5,8 @@ from __future__ import annotations
 from core.model_error import ModelError
 
 TIMM = "timm:"
+BUNDLED = "bundled"
+"""The model that comes along."""
 
 
 def is_timm(name: str) -> bool:

@@ -16,6 +16,11 @@ def name_commands(commands: Mapping[str, str]) -> None:
     _commands.update(commands)
 
 
+def extra(name: str) -> str:
+    """What helps where packages of an optional extra are missing."""
+    return remedy("install", f"install the extra {name}", extra=name)
+
+
 def remedy(action: str, words: str, **things: object) -> str:
     """`words`, and behind them the command for `action` where there is one, filled with `things`."""
     command = _commands.get(action)

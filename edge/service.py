@@ -240,7 +240,7 @@ class Service:
                 started_line.start()
         self._router.open(triggers, MachineCommands(commands, self._publishers), self._publishers)
         self.dispatcher = dispatcher
-        log.info("%d lines on %s (%s, %s)", len(self.lines), model.name, model.device, model.dtype)
+        log.info("judging %s on %s (%s, %s)", ", ".join(self.lines), model.name, model.device, model.dtype)
 
     def forget(self, line: str) -> None:
         """Clears what the broker keeps of a line that is not configured.

@@ -19,6 +19,11 @@ from core.toml import MOST_BYTES, TomlError, parse_toml
 from edge.ops.redact import redact
 from edge.settings import ENV_PREFIX, LineSettings, Settings
 
+CONFIG_VARIABLE = "ALFA_EDGE_CONFIG"
+"""The environment variable that names the file, where the command line does not."""
+DEFAULT_CONFIG = Path("/etc/alfa-edge/edge.toml")
+"""The file where neither names one."""
+_ABSENT = f"no such file; name one with --config or ${CONFIG_VARIABLE}; `alfa-edge config example` prints one"
 _MOST = 20  # problems that are named
 _SHOULD = "input should be "
 _OF_ANOTHER_KIND = ("_type", "_parsing", "literal_error")  # ends of pydantic's words for a value of another kind
@@ -56,7 +61,7 @@ def load_settings(path: Path) -> Settings:
     try:
         _, data = parse_toml(read_regular(path, MOST_BYTES))
     except FileNotFoundError:
-        raise ConfigError([Problem(str(path), "", "", "no such file; `alfa-edge config example` prints one")]) from None
+        raise ConfigError([Problem(str(path), "", "", _ABSENT)]) from None
     except OSError as error:
         raise ConfigError([Problem(str(path), "", "", f"cannot be read: {error.strerror or error}")]) from error
     except TomlError as error:

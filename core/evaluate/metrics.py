@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from core.calibration import calibrate
 from core.evaluate.result import Decile, Operation, Rate
+from core.remedy import extra
 
 BINS = 2**19
 """Bins of width 1 / BINS that pixel scores are counted in. A power of two, so that no score is rounded across one."""
@@ -42,7 +43,7 @@ def image_metrics(
     try:
         from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score
     except ModuleNotFoundError as error:
-        message = "image metrics need scikit-learn: pip install 'alfa-edge[evaluate]'"
+        message = f"image metrics need scikit-learn: {extra('evaluate')}"
         raise ModuleNotFoundError(message, name=error.name) from error
 
     precision, recall, _ = precision_recall_curve(labels, scores)

@@ -24,6 +24,7 @@ from core.filo.positions import position_at
 from core.filo.prompts import Wording
 from core.image import Rgb
 from core.model_error import ModelError, first_line
+from core.remedy import extra
 
 GROUNDING_DINO = "IDEA-Research/grounding-dino-tiny"
 """Repository on the hub of the Swin-T model."""
@@ -35,7 +36,6 @@ _BOX, _TEXT = 0.25, 0.25  # scores above which a box, and a word of its phrase, 
 _LARGEST = 0.7  # share of the image from which on a box says nothing
 _SHORTEST, _LONGEST = 518, 1333  # sides of its input, pixels
 _MOST_TOKENS = 256
-_REMEDY = "pip install 'alfa-edge[grounding]'"
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ def require_extra() -> None:
     try:
         from transformers import GroundingDinoForObjectDetection, GroundingDinoProcessor  # noqa: F401
     except ImportError as error:
-        raise ModelError(f"Grounding DINO needs transformers ({first_line(error)}): {_REMEDY}") from None
+        raise ModelError(f"Grounding DINO needs transformers ({first_line(error)}): {extra('grounding')}") from None
 
 
 def load_grounding(source: str | Path = GROUNDING_DINO, device: torch.device | None = None) -> Grounding:

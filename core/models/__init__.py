@@ -13,9 +13,9 @@ from safetensors.torch import load
 
 from core.clip import CLIP
 from core.model_error import ModelError
+from core.model_name import BUNDLED as BUNDLED
 from core.traits import Traits
 
-BUNDLED = "bundled"
 WEIGHTS = "bundled.safetensors"
 CARD = "card.json"
 

@@ -9,7 +9,7 @@ import math
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from itertools import islice, product
@@ -21,6 +21,7 @@ from pydantic_core import ErrorDetails
 
 from core.packs.content import PackError as PackError
 from core.packs.content import line_of, parse, place, read_file, unfit
+from core.packs.words import DATE, PHRASE, SENTENCE, VERSION, in_words
 from core.printable import shown, unprintable
 
 TEMPLATE_PROMPTS = 72
@@ -37,8 +38,8 @@ Label = Literal["normal", "abnormal"]
 BEGINNINGS: dict[Label, str] = {"normal": "A normal image of ", "abnormal": "An abnormal image of "}
 """How the sentences of each label begin."""
 
-Words = Annotated[str, Field(min_length=1, max_length=120, pattern=r"^\S(.*\S)?$")]
-Sentence = Annotated[str, Field(min_length=12, max_length=LONGEST_PROMPT, pattern=r"^[A-Z].*\.$")]
+Words = Annotated[str, Field(min_length=1, max_length=120, pattern=PHRASE)]
+Sentence = Annotated[str, Field(min_length=12, max_length=LONGEST_PROMPT, pattern=SENTENCE)]
 _Details = Annotated[
     tuple[Annotated[str, Field(max_length=120)], ...], Field(min_length=1, max_length=TEMPLATE_PROMPTS)
 ]
@@ -74,7 +75,7 @@ class Provenance(_Table):
     """Kind of the generator."""
     queries: tuple[Annotated[str, Field(max_length=4000)], ...] = Field(min_length=1, max_length=200)
     """What it was asked, word for word."""
-    date: str = Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")
+    date: str = Field(pattern=DATE)
     """When."""
     licence: str = Field(max_length=100)
     """SPDX identifier."""
@@ -104,7 +105,7 @@ class PromptPack(_Table):
     """The noun, in the singular."""
     plural: Words
     """The noun, in the plural."""
-    version: str = Field(pattern=r"^[0-9]{1,9}\.[0-9]{1,9}\.[0-9]{1,9}$")
+    version: str = Field(pattern=VERSION)
     """Semantic version of the pack."""
     normal: _Sentences
     """Sentences of the LLM on normal images; each begins `A normal image of`."""
@@ -312,11 +313,18 @@ def _problem(text: str | None, content: Mapping[str, Any], error: ErrorDetails) 
     """One thing that is wrong in a pack, behind the number of its line where there are lines."""
     cause = error.get("ctx", {}).get("error")
     if isinstance(cause, _InconsistentError):
-        at, words = cause.at, str(cause)
+        at, said = cause.at, str(cause)
     else:
         at = error["loc"][:-1] if error["type"] == "missing" else error["loc"]
-        words = f"{place(error['loc'])}: {error['msg']}"
-    return words if text is None else f"line {line_of(text, content, at)}: {words}"
+        said = f"{place(error['loc'])}: {in_words(error, _keys(error['loc'][:-1]))}"
+    return said if text is None else f"line {line_of(text, content, at)}: {said}"
+
+
+def _keys(at: Sequence[str | int]) -> list[str]:
+    """The keys that a pack has in the table at `at`."""
+    tables: dict[tuple[str | int, ...], type[_Table]] = {("provenance",): Provenance, ("template",): Template}
+    table = tables.get(tuple(at), PromptPack)
+    return [field.alias or name for name, field in table.model_fields.items()]
 
 
 NORMAL_STATES = (

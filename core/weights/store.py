@@ -21,6 +21,7 @@ from core import files
 from core.model_error import ModelError
 from core.regular_file import SMALL, read_regular
 from core.remedy import remedy
+from core.weights.location import COMPILED
 
 SUFFIXES = (".safetensors", ".bin", ".pt", ".pth")
 _ADDRESSES = ("url", "hf_hub")  # open_clip's settings of a tag besides its preprocessing
@@ -92,7 +93,8 @@ class Store:
     def entries(self) -> list[Entry]:
         """Everything here, what cannot be loaded included."""
         with self._reading():
-            folders = sorted(one for one in self.root.iterdir() if one.is_dir()) if self.root.is_dir() else []
+            inside = self.root.iterdir() if self.root.is_dir() else ()
+            folders = sorted(path for path in inside if path.is_dir() and path.name != COMPILED)
             return [self.entry(one.name, tag) for one in folders for tag in sorted(_tags(one))]
 
     def entry(self, model: str, tag: str) -> Entry:

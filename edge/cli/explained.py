@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import typer
 
 from core.printable import shown
+from edge.cli.terminal import Terminal
 from edge.ops.redact import redact
 from edge.tools.mendable import mendable
 
 BAD_INPUT = 2
 """The exit code."""
+errors = Terminal(stderr=True)
 
 
 @contextmanager
@@ -25,5 +26,5 @@ def explained() -> Iterator[None]:
         if not isinstance(error, mendable()):
             raise
         for line in str(error).split("\n"):
-            print(f"alfa-edge: {redact(shown(line))}", file=sys.stderr)  # noqa: T201
+            errors.print(f"alfa-edge: {redact(shown(line))}", soft_wrap=True)
         raise typer.Exit(BAD_INPUT) from None

@@ -15,7 +15,7 @@ from edge.cli.ask import ConfigFile, Json, Line, Recipe, Wait, ask_service, out
 from edge.cli.explained import explained
 from edge.cli.table import Column, Table, number
 from edge.cli.terminal import counted, show_json
-from edge.cli.when import parse_when
+from edge.cli.when import local, parse_when
 from edge.settings import state_dir
 from edge.settings_file import load_settings
 from edge.zone import Shifts, zone_of
@@ -112,7 +112,7 @@ def feedback_list(
     columns = [number("seq", 8), Column("feedback", 9), Column("at", 6), Column("by", 4), Column("picture", 5)]
     table = Table(*columns, Column("note", 3, wraps=True))
     for entry in found:
-        at = entry.at.astimezone().isoformat(" ", timespec="seconds")
+        at = local(entry.at)
         table.add_row(str(entry.seq), entry.kind, at, entry.who, _picture_of(entry), entry.note)
     out.print(table if found else f"nobody has said anything of verdicts of line {line}")
 

@@ -9,7 +9,9 @@ from typing import Annotated, Optional
 
 import typer
 
+from core.remedy import extra
 from edge.cli.explained import explained
+from edge.cli.model_options import Model, Weights
 from edge.cli.terminal import Terminal
 from edge.settings import ModelSettings, store_dir
 from edge.settings_file import ConfigError, Problem
@@ -52,11 +54,8 @@ def filo_train(
     seed: Annotated[int, typer.Option(min=0, help="Of all draws; the same one gives the same head on a CPU.")] = 0,
     pictures: Annotated[int, typer.Option(min=2, help="Of simline.")] = 2400,
     cache: Annotated[float, typer.Option(min=0, help="Gigabytes of tokens kept on disk, at most.")] = 20.0,
-    model: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(help="A model of open_clip. Default: ViT-B-16-plus-240 with --weights, else bundled."),
-    ] = None,
-    weights: Annotated[Optional[str], typer.Option(help="A weights file, or a tag that was fetched.")] = None,  # noqa: UP045
+    model: Model = None,
+    weights: Weights = None,
     device: Annotated[str, typer.Option(help="cuda, cuda:N or cpu; used or refused.")] = "cpu",
     dtype: Annotated[str, typer.Option(help="fp32 or bf16.")] = "fp32",
 ) -> None:
@@ -71,7 +70,7 @@ def filo_train(
         from edge.tools.filo_train import CARD, HEAD, Choice, Training, data_of, parse_names
 
         if importlib.util.find_spec("sklearn") is None:
-            remedy = "filo train needs scikit-learn: pip install 'alfa-edge[evaluate]'"
+            remedy = f"filo train needs scikit-learn: {extra('evaluate')}"
             raise ConfigError([Problem("this installation", "", "", remedy)])
         if dtype not in ("fp32", "bf16"):
             raise typer.BadParameter(f"{dtype}: training computes in fp32 or bf16", param_hint="--dtype")

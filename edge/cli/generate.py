@@ -11,6 +11,7 @@ from typing import Annotated, Optional
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
+from core.remedy import extra
 from edge.cli.explained import explained
 from edge.cli.terminal import Terminal
 from edge.settings_file import ConfigError, Problem
@@ -35,17 +36,20 @@ def generate(
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a draft of that name.")] = False,
 ) -> None:
-    """Ask a language model for a prompt pack, and write what it says as a draft to be reviewed."""
+    """Ask a language model for a prompt pack, and write what it says as a draft to be reviewed.
+
+    What came is kept where a question fails, and the same command goes on there.
+    """
     noun = " ".join(noun.split())
-    _check("--class", noun, r"[^\W_][\w /'-]{0,59}", "letters, digits, blanks and hyphens")
-    _check("--plural", plural or noun, r"[^\W_][\w /'-]{0,59}", "letters, digits, blanks and hyphens")
+    check_words("--class", noun, r"[^\W_][\w /'-]{0,59}", "letters, digits, blanks and hyphens")
+    check_words("--plural", plural or noun, r"[^\W_][\w /'-]{0,59}", "letters, digits, blanks and hyphens")
     name = name or re.sub(r"[^a-z0-9]+", "_", noun.lower()).strip("_")
-    _check("--name", name, r"[a-z0-9][a-z0-9_-]{0,59}", "small ASCII letters, digits, _ and -")
-    _check("--licence", licence, r"[\w.+() -]{1,60}", "an SPDX identifier")
-    _check("--model", model, r"[!-~]{1,200}", "the name of a model, without blanks")
+    check_words("--name", name, r"[a-z0-9][a-z0-9_-]{0,59}", "small ASCII letters, digits, _ and -")
+    check_words("--licence", licence, r"[\w.+() -]{1,60}", "an SPDX identifier")
+    check_words("--model", model, r"[!-~]{1,200}", "the name of a model, without blanks")
     with explained():
         if importlib.util.find_spec("openai") is None:
-            remedy = "packs generate needs the openai client: pip install 'alfa-edge[generate]'"
+            remedy = f"packs generate needs the openai client: {extra('generate')}"
             raise ConfigError([Problem("this installation", "", "", remedy)])
         key = os.environ.get(key_env or "OPENAI_API_KEY", "").strip() or None
         if key_env is not None and key is None:  # the value is not repeated: it may be the key itself, by mistake
@@ -53,7 +57,9 @@ def generate(
                 [Problem("--key-env", "", "", "names no variable that is set; give the name, not the key")]
             )
         from core.packs.lint import lint
-        from edge.tools.generate import Endpoint, Wish, draft_path, write_draft
+        from edge.tools.answers import SUFFIX, Answers
+        from edge.tools.drafts import draft_path, write_draft
+        from edge.tools.generate import Endpoint, Wish
         from edge.tools.generate import generate as ask
 
         draft_path(folder, name, overwrite)
@@ -68,8 +74,10 @@ def generate(
                     tasks[what] = progress.add_task(what, total=wanted)
                 progress.update(tasks[what], completed=have)
 
-            pack = ask(endpoint, wish, heard)
+            answers = Answers(folder / f"{name}{SUFFIX}", wish.noun, wish.plural, model)
+            pack = ask(endpoint, wish, answers, heard)
         path = write_draft(pack, folder, name, overwrite)
+        answers.remove()
         findings = lint(pack)
     out = Terminal()
     for finding in findings:
@@ -87,6 +95,7 @@ def plural_of(noun: str) -> str:
     return f"{noun}es" if re.search(r"(s|x|z|ch|sh)$", noun) else f"{noun}s"
 
 
-def _check(option: str, value: str, pattern: str, wanted: str) -> None:
+def check_words(option: str, value: str, pattern: str, wanted: str) -> None:
+    """Raises BadParameter unless all of `value` fits `pattern`, which is `wanted` in words."""
     if not re.fullmatch(pattern, value):
         raise typer.BadParameter(f"{value!r}: give {wanted}", param_hint=option)

@@ -16,7 +16,7 @@ from edge.cli.ask import ConfigFile, Json, Line
 from edge.cli.explained import explained
 from edge.cli.table import Column, Table, number
 from edge.cli.terminal import Terminal, show_json, styled
-from edge.cli.when import parse_when
+from edge.cli.when import local, parse_when
 from edge.settings import state_dir
 from edge.settings_file import load_settings
 from edge.zone import zone_of
@@ -99,16 +99,15 @@ def history(
 
 def _table(found: list[Entry], said: Mapping[int, Feedback]) -> Table:
     columns = [number("seq", 8), Column("issued", 7), Column("part", 6), Column("verdict", 9)]
-    columns += [number("score", 5), number("threshold", 3), number("ms", 1), Column("why", 4, wraps=True)]
+    columns += [number("score", 5), number("threshold", 3), number("took", 1), Column("why", 4, wraps=True)]
     table = Table(*columns, Column("feedback", 2))
     for entry in found:
         code = f" {entry.error_code}" if entry.error_code else ""
         verdict = Text.assemble(styled(entry.verdict, _COLOURS[entry.verdict]), shown(code))
         score = "" if entry.score is None else f"{entry.score:.4f}"
-        took = "" if entry.total_ms is None else f"{entry.total_ms:.0f}"
-        issued = entry.issued_at.astimezone().isoformat(" ", timespec="seconds")
-        cells = (issued, entry.part_id or "", verdict, score, f"{entry.threshold:.4f}", took, _why(entry))
-        table.add_row(str(entry.seq), *cells, _kind(said.get(entry.seq)) or "")
+        took = "" if entry.total_ms is None else f"{entry.total_ms:.0f} ms"
+        known = (local(entry.issued_at), entry.part_id or "", verdict, score, f"{entry.threshold:.4f}", took)
+        table.add_row(str(entry.seq), *known, _why(entry), _kind(said.get(entry.seq)) or "")
     return table
 
 

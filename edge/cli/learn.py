@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
 from core.printable import shown
 from edge.cli.ask import ConfigFile, Json, Line, Recipe, Wait, ask_service, out, say_smallest
 from edge.cli.explained import explained
+from edge.cli.table import Table, number
 from edge.cli.terminal import show_json
 
 _WORK_S = 600.0  # beyond the wait for the parts: what is made of them; the service itself takes no longer
@@ -77,7 +77,7 @@ def suggest(
     if as_json:
         show_json(found)
         return
-    table = Table("seq", "score", "unlike the others")
+    table = Table(*map(number, ("seq", "score", "unlike the others")))
     for part in found["suggested"]:
         table.add_row(str(part["seq"]), f"{part['score']:.4f}", f"{part['unlike']:.4f}")
     out.print(table)

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
-from rich.table import Table
-from rich.text import Text
 
+from edge.cli import completion
 from edge.cli.explained import explained
+from edge.cli.table import Column, Table, lines, number
 from edge.cli.terminal import Terminal, counted, show_json
 from edge.clock import iso_ms, utc_now
 from edge.settings import store_dir
@@ -107,7 +107,15 @@ def model_list(
     if not entries:
         out.print(f"no weights in {here.root}", soft_wrap=True)
         return
-    table = Table("model", "tag", "MiB", "SHA-256", "source", "verified", "")
+    table = Table(
+        "model",
+        Column("tag", 9),
+        number("MiB", 3),
+        Column("SHA-256", 2),
+        Column("source", 1, wraps=True),
+        Column("verified", 4),
+        Column("state", 8, wraps=True),
+    )
     for entry in entries:
         record = entry.record
         known = ["", "", "", ""]
@@ -124,13 +132,11 @@ def _list_architectures(as_json: bool) -> None:
     if as_json:
         show_json([asdict(model) | {"reason": model.reason or None} for model in known])
         return
-    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)  # so that names can be read whole in 80 columns
-    for heading in ("model", "input", "patch", "activation", "tags"):
-        table.add_column(heading, no_wrap=heading == "model", overflow="fold")
+    table = Table("model", number("input"), number("patch", 0), Column("activation", 0), Column("tags", 9))
     for model in known:
         if not model.reason:
-            size, activation = " x ".join(map(str, model.size)), "QuickGELU" if model.quick_gelu else "GELU"
-            table.add_row(model.name, size, str(model.patch), activation, Text("\n".join(model.tags)))
+            size, activation = "x".join(map(str, model.size)), "QuickGELU" if model.quick_gelu else "GELU"
+            table.add_row(model.name, size, str(model.patch), activation, lines(*model.tags))
     out.print(table)
     reasons = Counter(model.reason.partition(", ")[0] for model in known if model.reason)
     for reason, count in reasons.most_common():
@@ -139,8 +145,12 @@ def _list_architectures(as_json: bool) -> None:
 
 @model_app.command("verify")
 def model_verify(
-    name: Annotated[Optional[str], typer.Argument(help="A model. Default: all.")] = None,  # noqa: UP045
-    tag: Annotated[Optional[str], typer.Argument(help="One of its tags. Default: all.")] = None,  # noqa: UP045
+    name: Annotated[
+        str | None, typer.Argument(help="A model. Default: all.", autocompletion=completion.stored_models)
+    ] = None,
+    tag: Annotated[
+        str | None, typer.Argument(help="One of its tags. Default: all.", autocompletion=completion.tags)
+    ] = None,
     store: StoreDir = None,
 ) -> None:
     """Read the weights that are here again and hold them against their records. Exit code 1 when one differs."""
@@ -165,8 +175,10 @@ def model_verify(
 
 @model_app.command("remove")
 def model_remove(
-    name: Annotated[str, typer.Argument(help="A model.")],
-    tag: Annotated[Optional[str], typer.Argument(help="One of its tags. timm:NAME may hold it.")] = None,  # noqa: UP045
+    name: Annotated[str, typer.Argument(help="A model.", autocompletion=completion.stored_models)],
+    tag: Annotated[
+        str | None, typer.Argument(help="One of its tags. timm:NAME may hold it.", autocompletion=completion.tags)
+    ] = None,
     store: StoreDir = None,
 ) -> None:
     """Delete weights and their record."""

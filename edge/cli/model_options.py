@@ -8,7 +8,20 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
+from edge.cli import completion
 from edge.settings import store_dir
+
+Model = Annotated[
+    Optional[str],  # noqa: UP045 - typer reads it at run time on Python 3.10 too
+    typer.Option(
+        help="A model of open_clip. Default: ViT-B-16-plus-240 with --weights, else bundled.",
+        autocompletion=completion.models,
+    ),
+]
+Weights = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(help="A weights file, or a tag that was fetched.", autocompletion=completion.tags),
+]
 
 if TYPE_CHECKING:
     from core.backbone import Backbone
@@ -21,6 +34,13 @@ Checkpoint = Annotated[
     typer.Option(help="FiLo's head: a name in the store, or a file."),
 ]
 _SIZE = re.compile(r"(\d{1,5})(?:x(\d{1,5}))?")
+
+
+def threshold_value(value: float | None) -> float | None:
+    """A threshold as it was typed; BadParameter unless it is one."""
+    if value is not None and not 0 <= value <= 1:  # as is nothing of what is no number
+        raise typer.BadParameter(f"{value:g}: a threshold is a number from 0 to 1")
+    return value
 
 
 def overrides(image_size: str | None) -> Overrides:

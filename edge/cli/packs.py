@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
-from rich.table import Table
 
 from core.printable import encodable, shown
+from edge.cli import completion
 from edge.cli.explained import BAD_INPUT, explained
+from edge.cli.model_options import Model, Weights
+from edge.cli.table import Column, Table, number
 from edge.cli.terminal import Terminal, counted, show_json
 from edge.settings import ModelSettings, store_dir
 
@@ -30,12 +32,11 @@ class Side(str, Enum):
     ABNORMAL = "abnormal"
 
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="A bundled pack, or the path of a pack file.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Weights = Annotated[
-    Optional[str],  # noqa: UP045 - typer reads it at run time on Python 3.10 too
-    typer.Option(help="A weights file, or a tag that was fetched."),
+Name = Annotated[
+    str,
+    typer.Argument(metavar="NAME", help="A bundled pack, or the path of a pack file.", autocompletion=completion.packs),
 ]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Device = Annotated[str, typer.Option(help="cuda, cuda:N or cpu; used or refused.")]
 
 
@@ -78,7 +79,11 @@ def packs_show(name: Name, as_json: Json = False) -> None:
 def packs_lint(
     names: Annotated[
         Optional[list[str]],  # noqa: UP045
-        typer.Argument(metavar="NAME", help="Bundled packs, or paths of pack files. Default: all that are bundled."),
+        typer.Argument(
+            metavar="NAME",
+            help="Bundled packs, or paths of pack files. Default: all that are bundled.",
+            autocompletion=completion.packs,
+        ),
     ] = None,
     model: Annotated[
         Optional[str],  # noqa: UP045
@@ -137,16 +142,20 @@ def packs_render(
 
 @packs_app.command("diff")
 def packs_diff(
-    old: Annotated[str, typer.Argument(metavar="OLD", help="A bundled pack, or the path of a pack file.")],
-    new: Annotated[str, typer.Argument(metavar="NEW", help="The same, of another version.")],
+    old: Annotated[
+        str,
+        typer.Argument(
+            metavar="OLD", help="A bundled pack, or the path of a pack file.", autocompletion=completion.packs
+        ),
+    ],
+    new: Annotated[
+        str, typer.Argument(metavar="NEW", help="The same, of another version.", autocompletion=completion.packs)
+    ],
     images: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option(metavar="FOLDER", help="Also score the pictures of this folder with both."),
     ] = None,
-    model: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(help="A model of open_clip. Default: ViT-B-16-plus-240 with --weights, else bundled."),
-    ] = None,
+    model: Model = None,
     weights: Weights = None,
     device: Device = "cpu",
     as_json: Json = False,
@@ -204,12 +213,8 @@ def _summary(pack: PromptPack) -> dict[str, Any]:
 
 
 def _table(packs: Sequence[PromptPack]) -> Table:
-    table = Table()
-    table.add_column("name", no_wrap=True)  # what is typed elsewhere; a class may wrap
-    table.add_column("class")
-    table.add_column("version", no_wrap=True)
-    for column in ("normal", "abnormal", "defects"):
-        table.add_column(column, justify="right")
+    counted_columns = (number(heading) for heading in ("normal", "abnormal", "defects"))
+    table = Table("name", Column("class", 3, wraps=True), Column("version", 2), *counted_columns)
     for pack in packs:
         known = _summary(pack)
         counts = (known["normal"], known["abnormal"], len(known["defects"]))
@@ -273,9 +278,7 @@ def _print_changes(packs: Sequence[PromptPack], changes: Mapping[str, Mapping[st
 def _print_moves(backbone: Backbone, moves: Sequence[Mapping[str, Any]], mean: float | None) -> None:
     from core.backbone import UNTRAINED
 
-    table = Table("picture")
-    for column in ("old", "new", "change"):
-        table.add_column(column, justify="right", no_wrap=True)
+    table = Table(Column("picture", wraps=True), *(number(heading) for heading in ("old", "new", "change")))
     for one in moves:
         if one["change"] is None:
             table.add_row(f"{one['path']}: {one['error']}", "", "", "")

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Annotated, Any, Optional
 
 import typer
-from rich.table import Table
 
 from edge.cli.ask import ConfigFile, Json, Line, Wait, ask_service, out
 from edge.cli.explained import explained
+from edge.cli.table import Column, Table, number
 from edge.cli.terminal import counted, show_json
+from edge.cli.when import local
 
 recipe_app = typer.Typer(help="The recipes of a line: its products.", no_args_is_help=True)
 
@@ -44,13 +45,13 @@ def recipe_list(config: ConfigFile, as_json: Json = False) -> None:
     if as_json:
         show_json(found)
         return
-    table = Table("line", "recipe", "number", "revision", "pack", "")
+    table = Table("line", Column("recipe", 9), number("number", 8), number("revision"), Column("pack", 7), "state")
     for line, recipes in found["recipes"].items():
         for recipe in recipes:
             states = [state for state in ("active", "ready", "retired") if recipe[state]]
             state = "active" if recipe["active"] else ", ".join(states)
-            number, revision = str(recipe["number"]), str(recipe["revision"])
-            table.add_row(line, recipe["name"], number, revision, recipe["pack"], state)
+            numbers = (str(recipe["number"]), str(recipe["revision"]))
+            table.add_row(line, recipe["name"], *numbers, recipe["pack"], state)
     out.print(table)
     out.print("packs: " + ", ".join(found["packs"]), soft_wrap=True)
 
@@ -73,7 +74,7 @@ def recipe_show(
         out.print(f"  {name} = {_written(value)}", soft_wrap=True)
     for entry in found["revisions"]:
         reason = f": {entry['reason']}" if entry["reason"] else ""
-        out.print(f"revision {entry['revision']} by {entry['who']} at {entry['at']}{reason}", soft_wrap=True)
+        out.print(f"revision {entry['revision']} by {entry['who']} at {local(entry['at'])}{reason}", soft_wrap=True)
 
 
 @recipe_app.command("new")

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import math
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
-from rich.table import Table
 
+from edge.cli import completion
 from edge.cli.explained import explained
-from edge.cli.model_options import Checkpoint, MethodName, head_of, overrides
+from edge.cli.model_options import Checkpoint, MethodName, Model, Weights, head_of, overrides, threshold_value
+from edge.cli.table import Column, Table, number
 from edge.cli.terminal import Terminal, show_json, styled
 from edge.settings import store_dir
 
@@ -24,12 +24,11 @@ out = Terminal()
 
 def score(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Pictures, or folders of pictures.")],
-    pack: Annotated[str, typer.Option(help="Name of a prompt pack, or the path of a pack file.")],
-    model: Annotated[
-        Optional[str],  # noqa: UP045 - typer reads it at run time on Python 3.10 too
-        typer.Option(help="A model of open_clip. Default: ViT-B-16-plus-240 with --weights, else bundled."),
-    ] = None,
-    weights: Annotated[Optional[str], typer.Option(help="A weights file, or a tag that was fetched.")] = None,  # noqa: UP045
+    pack: Annotated[
+        str, typer.Option(help="Name of a prompt pack, or the path of a pack file.", autocompletion=completion.packs)
+    ],
+    model: Model = None,
+    weights: Weights = None,
     method: MethodName = "alfa",
     checkpoint: Checkpoint = None,
     device: Annotated[str, typer.Option(help="cuda, cuda:N or cpu; used or refused.")] = "cpu",
@@ -40,7 +39,9 @@ def score(
     ] = None,
     threshold: Annotated[
         Optional[float],  # noqa: UP045
-        typer.Option(min=0, max=1, help="Anomalous at and above it. Default: 0.5, or from --normal; provisional."),
+        typer.Option(
+            callback=threshold_value, help="Anomalous at and above it. Default: 0.5, or from --normal; provisional."
+        ),
     ] = None,
     normal: Annotated[
         Path | None, typer.Option(help="Folder with good parts, which the others are compared with.")
@@ -66,8 +67,6 @@ def score(
             without_normal,
         )
 
-        if threshold is not None and not math.isfinite(threshold):
-            raise typer.BadParameter(f"{threshold}: it is a number from 0 to 1", param_hint="--threshold")
         head = head_of(method, checkpoint)
         if normal is None and tower not in ("auto", "none"):
             raise typer.BadParameter("a tower compares with good parts: name them with --normal", param_hint="--tower")
@@ -115,17 +114,21 @@ def _print_scores(scored: list[ScoredPicture], compared: bool) -> None:
     The scores of text are left out where pictures are `compared` with good parts: the score is then not made of them.
     """
     root = Path(os.path.commonpath([Path(one.path).resolve().parent for one in scored]))
-    table = Table("picture", "verdict")
-    for column in ("score",) if compared else ("score", "global", "local"):
-        table.add_column(column, justify="right", no_wrap=True)
-    table.add_column("where")
+    by_text = () if compared else (number("global"), number("local"))
+    table = Table(
+        Column("picture", wraps=True),
+        Column("verdict", 9),
+        number("score", 8),
+        *by_text,
+        Column("where", 7, wraps=True),
+    )
     for one in scored:
         name = str(Path(one.path).resolve().relative_to(root))
         verdict = styled(one.verdict, _COLOURS[one.verdict])
         if one.scores is None:
-            table.add_row(name, verdict, *[""] * (len(table.columns) - 3), one.error)
+            table.add_row(name, verdict, "", *[""] * len(by_text), one.error or "")
         else:
             where = one.regions[0].position if one.regions else ""
-            by_text = () if compared else (f"{one.scores.global_:.4f}", f"{one.scores.local:.4f}")
-            table.add_row(name, verdict, f"{one.score:.4f}", *by_text, where)
+            parts = () if compared else (f"{one.scores.global_:.4f}", f"{one.scores.local:.4f}")
+            table.add_row(name, verdict, f"{one.score:.4f}", *parts, where)
     out.print(table)

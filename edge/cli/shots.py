@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Annotated, Any, Optional
 
 import typer
-from rich.table import Table
 
 from core.printable import shown
 from edge.cli.ask import ConfigFile, Json, Line, Recipe, Wait, ask_service, out, say_smallest
 from edge.cli.explained import explained
+from edge.cli.model_options import threshold_value
+from edge.cli.table import Column, Table, number
 from edge.cli.terminal import show_json
-from edge.cli.when import parse_when
+from edge.cli.when import local, parse_when
 
 shots_app = typer.Typer(help="The normal shots of a line.", no_args_is_help=True)
 
@@ -73,13 +74,22 @@ def shots_list(
     if as_json:
         show_json(found)
         return
-    table = Table("shot", "added", "by", "source", "size", "flags", "note", "")
-    table.columns[1].overflow = "fold"  # a time that is cut says nothing
+    table = Table(
+        number("shot"),
+        Column("added", 5),
+        Column("by", 3, wraps=True),
+        Column("source", 6, wraps=True),
+        Column("size", 2),
+        Column("flags", 7, wraps=True),
+        Column("note", 4, wraps=True),
+        Column("state", 8, wraps=True),
+    )
     for shot in found["shots"]:
         flags = ", ".join(flag["code"] for flag in shot["flags"])
         state = "" if shot["active"] else f"removed by {shot['removed_by']}"
-        size = f"{shot['width']} x {shot['height']}"
-        table.add_row(str(shot["id"]), shot["added_at"], shot["who"], shot["source"], size, flags, shot["note"], state)
+        size, added = f"{shot['width']} x {shot['height']}", local(shot["added_at"])
+        known = (str(shot["id"]), added, shot["who"], shot["source"], size)
+        table.add_row(*known, flags, shot["note"], state)
     out.print(table)
     if found["weights"]:
         shares = sorted(found["weights"].items(), key=lambda pair: -pair[1])
@@ -190,7 +200,7 @@ def calibrate(
 def threshold(
     config: ConfigFile,
     line: Line,
-    value: Annotated[float, typer.Argument(min=0, max=1, help="The threshold.")],
+    value: Annotated[float, typer.Argument(callback=threshold_value, help="The threshold.")],
     recipe: Recipe = None,
 ) -> None:
     """Set a recipe's threshold by hand; it promises nothing."""

@@ -9,7 +9,7 @@ import typer
 from rich.progress import track
 
 from edge.cli.explained import explained
-from edge.cli.terminal import Terminal
+from edge.cli.terminal import Terminal, counted
 
 
 def simulate(
@@ -36,4 +36,5 @@ def simulate(
             written = sum(1 for _ in track(pictures, "pictures", console=console, transient=True))
         except (UnknownName, DatasetExists) as error:
             raise typer.BadParameter(str(error)) from None
-    Terminal().print(f"{written} pictures of {len(names)} classes in {folder}", soft_wrap=True)
+    of_classes = counted(len(names), "class", "classes")
+    Terminal().print(f"{counted(written, 'picture')} of {of_classes} in {folder}", soft_wrap=True)

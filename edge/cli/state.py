@@ -11,6 +11,7 @@ import typer
 
 from edge.cli.ask import ConfigFile, ask_service, out
 from edge.cli.explained import explained
+from edge.cli.when import local
 from edge.settings import state_dir
 from edge.settings_file import load_settings
 
@@ -72,7 +73,7 @@ def restore(
 
 
 def _describe(folder: Path, brought: BackupContents, present: PresentState) -> None:
-    when = brought.copied_at or "copied by hand, nobody knows when"
+    when = local(brought.copied_at) if brought.copied_at else "copied by hand, nobody knows when"
     _say(f"backup {folder}: of {when}, installation {brought.installation or 'without an id'}")
     _say(f"it brings {brought.verdicts} verdicts and {brought.shots} shots; last numbers: {_numbers(brought.lines)}")
     for words in present.unreadable:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import concurrent.futures
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
 from core.database.database import DatabaseError
-from core.image import encode_png
+from core.image import encode_jpeg, encode_png
+from core.overlay import outlined
 from edge.control.arguments import Arguments, Folder, Moment, NoArguments, OfLine
 from edge.control.changes import State
 from edge.control.command_queue import LIMIT_S
@@ -34,6 +35,15 @@ class Trigger(OfLine):
     """By when, milliseconds from now; the line's own without it."""
     recipe: RecipeChoice | None = None
     """Name or number of its recipe, which is the line's from then on."""
+
+
+class Snapshot(OfLine):
+    """The picture of the next part."""
+
+    crop: bool = False
+    """Only the inspected region, as it is judged; without it the whole frame, with the region drawn."""
+    format: Literal["jpeg", "png"] = "jpeg"
+    """Of the picture; a PNG is without loss."""
 
 
 class ReadHistory(OfLine):
@@ -91,11 +101,14 @@ def _method_part(recipe: LoadedRecipe) -> dict[str, Any]:
     }
 
 
-def _snapshot(dispatcher: Dispatcher, arguments: OfLine, _caller: Caller) -> Result:
+def _snapshot(dispatcher: Dispatcher, arguments: Snapshot, _caller: Caller) -> Result:
     with next_parts(dispatcher, dispatcher.ready(arguments.line), 1, 10.0) as parts:
         seen = parts.next(0)
     score, peak = score_and_peak(seen)
-    return {"score": score, "peak": peak}, [encode_png(seen.image, {})]
+    image = seen.image if arguments.crop else outlined(seen.frame, seen.region)
+    height, width = image.shape[:2]
+    picture = encode_png(image) if arguments.format == "png" else encode_jpeg(image)
+    return {"seq": seen.seq, "score": score, "peak": peak, "width": width, "height": height}, [picture]
 
 
 def _trigger(dispatcher: Dispatcher, arguments: Trigger, _caller: Caller) -> Result:
@@ -173,7 +186,7 @@ def _backup(dispatcher: Dispatcher, arguments: Backup, _caller: Caller) -> Resul
 
 COMMANDS: dict[str, Command] = {
     "status": Command(NoArguments, _status, machines=True, quick=True),
-    "snapshot": Command(OfLine, _snapshot),
+    "snapshot": Command(Snapshot, _snapshot),
     "trigger": Command(Trigger, _trigger, limit_s=WORK_S + LIMIT_S),
     "pause": Command(OfLine, _pause, changes=True, state=_paused, machines=True, quick=True),
     "resume": Command(OfLine, _resume, changes=True, state=_paused, machines=True, quick=True),

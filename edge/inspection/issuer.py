@@ -369,11 +369,14 @@ class Issuer:
             return
         assert image is not None
         assert recipe is not None
+        assert request.frame is not None
         if verdict.heatmap is not None:
             services.heatmaps.send(services.publisher, verdict, scored.inspection, image)
         heatmap = scored.inspection.heatmap if verdict.verdict == "anomaly" else None
         services.archive.keep(verdict, image, heatmap, recipe.pixel_threshold)
-        self._watchers.show(Seen(image, scored.inspection, recipe, verdict.seq))
+        roi = recipe.settings.roi
+        corner = (roi.x, roi.y) if roi is not None else (0, 0)
+        self._watchers.show(Seen(image, scored.inspection, recipe, verdict.seq, request.frame.image, corner))
         if recipe.drift is not None:
             recipe.drift.update(scored.inspection.score)
 

@@ -8,6 +8,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from core.image import Rgb
 from core.tiles import Tiling, TilingError, smallest_defect, tiling_of
 from edge.messages import Bank, Model, Recipe
@@ -86,12 +89,28 @@ class LoadedRecipe:
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """An inspected picture, what was found, what it was judged by, and its verdict's number."""
+    """An inspected picture, what was found, what it was judged by, and its verdict's number.
+
+    Attributes:
+        image: The inspected region, a view of `frame`.
+        frame: All that the camera saw.
+        corner: x and y of the region in the frame, pixels.
+    """
 
     image: Rgb
     inspection: Inspection
     recipe: LoadedRecipe
     seq: int
+    frame: Rgb
+    corner: tuple[int, int] = (0, 0)
+
+    @property
+    def region(self) -> NDArray[np.bool_]:
+        """The region in the frame, bool [H, W]."""
+        (x, y), (height, width) = self.corner, self.image.shape[:2]
+        mask = np.zeros(self.frame.shape[:2], bool)
+        mask[y : y + height, x : x + width] = True
+        return mask
 
 
 class Watchers:

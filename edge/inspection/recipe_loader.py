@@ -17,6 +17,7 @@ from core.inspector import AnyInspector, Texts
 from core.packs.compiled import CompiledPacks
 from core.packs.pack import PromptPack
 from core.tiles import tiles_name
+from core.weights.location import COMPILED
 from edge.control.provisional import is_provisional, thresholds
 from edge.inference import Inference
 from edge.inspection.methods import Methods, method_of, model_part
@@ -52,7 +53,7 @@ class Recipes:
         self._methods = methods
         self._backbone = methods.backbone
         self._inference = inference
-        self._packs = CompiledPacks(store_dir(settings.model.store) / "compiled")
+        self._packs = CompiledPacks(store_dir(settings.model.store) / COMPILED)
         self._lock = threading.Lock()  # guards what follows
         self._texts: dict[tuple[AnyInspector, str], Future[Texts]] = {}  # by the SHA-256 of the pack's texts
         self._users = 0  # of the text half

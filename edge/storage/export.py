@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from core.files import remove_drafts, replacing
+from core.remedy import extra
 from edge.clock import iso_ms
 from edge.storage.feedback import Feedback, FeedbackLog
 from edge.storage.history import History, recipe_name
@@ -219,7 +220,7 @@ def _parquet(draft: Path) -> Iterator[Write]:
     try:
         arrow, parquet = importlib.import_module("pyarrow"), importlib.import_module("pyarrow.parquet")
     except ImportError as error:
-        raise ExportError("Parquet needs pyarrow: pip install 'alfa-edge[parquet]'; or name a .csv file") from error
+        raise ExportError(f"Parquet needs pyarrow: {extra('parquet')}; or name a .csv file") from error
     kinds = {int: arrow.int64(), bool: arrow.bool_(), datetime: arrow.timestamp("ms", tz="UTC")}
     kinds |= {float: arrow.float64(), str: arrow.string()}
     schema = arrow.schema([(name, kinds[kind]) for name, kind in COLUMNS.items()])

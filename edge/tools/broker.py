@@ -10,15 +10,30 @@ from concurrent.futures import Future, wait
 from types import TracebackType
 from typing import Any
 
+from core.remedy import extra
+
 START_TIMEOUT_S = 10.0
 STOP_TIMEOUT_S = 5.0
 DEFAULT_PORT = 1883
+REACH_S = 5.0  # for a connection to a broker of somebody else's
 
 logger = logging.getLogger(__name__)
 
 
 class BrokerError(Exception):
-    """The embedded broker cannot run; the message says why and what to do."""
+    """There is no broker: the embedded one cannot run, or another cannot be reached; the message says what to do."""
+
+
+def check_reachable(host: str, port: int) -> None:
+    """Raises BrokerError unless something takes connections at the address."""
+    try:
+        socket.create_connection((host, port), REACH_S).close()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise BrokerError(
+            f"broker {host}:{port} cannot be reached: {reason}; check the address, and that it runs, or leave "
+            "--broker out: the demo brings one"
+        ) from None
 
 
 class EmbeddedBroker:
@@ -102,7 +117,7 @@ def _load_broker_class() -> Any:
     try:
         from amqtt.broker import Broker
     except ImportError as error:
-        raise BrokerError(f"the embedded broker is not installed ({error}): pip install 'alfa-edge[demo]'") from error
+        raise BrokerError(f"the embedded broker is not installed ({error}): {extra('demo')}") from error
 
     class OwnRetainedMessages(Broker):  # type: ignore[misc]  # amqtt has no types
         """amqtt sends a client, as it connects, the retained messages that others have subscribed to."""

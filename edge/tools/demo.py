@@ -25,6 +25,7 @@ from core.image import read
 from core.printable import shown
 from core.simline import render
 from edge import topics
+from edge.camera.source import check_source
 from edge.clock import monotonic
 from edge.control.dispatcher import Dispatcher
 from edge.control.offline import offline_dispatcher
@@ -42,7 +43,7 @@ from edge.settings import (
     Settings,
 )
 from edge.storage.settings_database import LineCalibration
-from edge.tools.broker import EmbeddedBroker
+from edge.tools.broker import EmbeddedBroker, check_reachable
 from edge.tools.demo_score import FolderScore, SimulatedLine, SimulatedScore
 from edge.tools.first_run import RATE, Guide, Learned, check_count, learn
 from edge.tools.playlist import Playlist, good_pictures, make_playlist
@@ -108,8 +109,13 @@ def run_demo(
     or those that `source` shows first. The pictures of a data set's class are judged once, as fast as it goes.
 
     Raises:
+        BrokerError, SourceError: broker or source are not there, or no such ones.
         DatasetError, FirstRunError: the pictures are too few, not there, or not as needed.
     """
+    if broker is not None:
+        check_reachable(*broker)
+    if source is not None:
+        check_source(CameraSettings(source=source), there=True)
     if good_parts:
         check_count(good_parts, RATE, True, "good parts")
     plays = make_playlist(Path(source), good, good_parts) if source is not None and Path(source).is_dir() else None
@@ -139,9 +145,10 @@ def run_demo(
             _teach_from(console, settings, teach)
         console.print(
             f"broker {broker[0]}:{broker[1]} - listen with: mosquitto_sub -h {broker[0]} -p {broker[1]} "
-            f"-t '{topics.EVERY_ANOMALY}'\noverlays of anomalies in {out}",
+            f"-t '{topics.EVERY_ANOMALY}'",
             soft_wrap=True,
         )
+        console.print(f"overlays of anomalies in {out}", soft_wrap=True)
         labels = plays.samples if plays is not None else None
         seen = Seen(
             SimulatedScore(_PARTS if source is None else {}) if labels is None else FolderScore(_CAMERA, labels)

@@ -12,6 +12,7 @@ import torch
 
 from core.backbone import BUNDLED, UNTRAINED, cpu_has_bf16
 from core.packs.pack import list_packs
+from core.remedy import extra
 from core.weights.source import check_name, find
 from core.weights.store import Store
 from edge.mqtt.connection import not_connected
@@ -53,10 +54,10 @@ def machine() -> Iterator[Check]:
         has = cv2.videoio_registry.hasBackend(backend)
         detail = f"OpenCV {cv2.__version__}: {what}" if has else f"this build of OpenCV lacks it: no {what}"
         yield Check(name, "ok" if has else "note", detail)
-    for extra, module, use in _EXTRAS:
+    for name, module, use in _EXTRAS:
         has = importlib.util.find_spec(module) is not None
-        detail = f"here, for {use}" if has else f"not here, but needed for {use}: pip install 'alfa-edge[{extra}]'"
-        yield Check(f"extra {extra}", "ok" if has else "note", detail)
+        detail = f"here, for {use}" if has else f"not here, but needed for {use}: {extra(name)}"
+        yield Check(f"extra {name}", "ok" if has else "note", detail)
     yield Check("packs", "ok", ", ".join(list_packs()))
 
 

@@ -5,19 +5,15 @@ Nothing of an answer but plain sentences and phrases gets into the draft, and no
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
-from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import openai
 from pydantic import BaseModel, Field, ValidationError
 
-from core.files import remove_drafts, replacing
 from core.packs.pack import BEGINNINGS, Label, PackError, PromptPack, list_packs, load_pack, make_pack, with_article
 from core.packs.queries import (
     as_defect,
@@ -30,15 +26,11 @@ from core.packs.queries import (
     same_words,
     sentence_query,
 )
-from core.packs.text import dump_pack
-from core.regular_file import SMALL, read_regular
 from edge.clock import monotonic, utc_now
 from edge.ops.redact import redact
+from edge.tools.answers import Answers
+from edge.tools.drafts import GenerationError
 
-SUFFIX = ".draft.toml"
-"""How the name of every draft ends; that of a released pack does not."""
-
-_MARK = "# A draft, not reviewed:"
 _LONGEST_BODY = 1 << 20  # bytes
 _MOST_ITEMS = 1000  # of an answer that are looked at
 _LONGEST_SAID = 200  # characters of a server's error message
@@ -66,10 +58,6 @@ Message = Mapping[str, str]
 Heard = Callable[[str, int, int], None]
 """Is told after every answer: what was asked for, how many are there now, how many are needed."""
 T = TypeVar("T")
-
-
-class GenerationError(PackError):
-    """There is no draft, and none was written; the message says what came instead, and what to do."""
 
 
 @dataclass(frozen=True)
@@ -243,8 +231,8 @@ def _check_url(url: str) -> None:
 class _Interview:
     """The questions to a model, and what is kept of its answers."""
 
-    def __init__(self, endpoint: Endpoint, rounds: int, heard: Heard) -> None:
-        self.asked: list[str] = []
+    def __init__(self, endpoint: Endpoint, rounds: int, heard: Heard, answers: Answers) -> None:
+        self._answers = answers
         self._endpoint = endpoint
         self._rounds = rounds
         self._heard = heard
@@ -252,17 +240,21 @@ class _Interview:
     def gather(
         self, what: str, question: str, make: Callable[[str], tuple[str, T] | None], least: int, most: int
     ) -> dict[str, T]:
-        """What `make` makes of the items of the answers, each key once.
+        """What `make` makes of the items of the answers, each key once; those of an earlier run are not asked for.
 
         Raises:
             GenerationError: fewer than `least` came.
         """
-        kept: dict[str, T] = {}
+        kept: dict[str, T] = self._answers.of(what)
+        if len(kept) >= least:
+            self._heard(what, least, least)
+            return dict(list(kept.items())[:most])
+        earlier = len(kept)
         messages = [{"role": "user", "content": question}]
         came = refused = 0
         for _ in range(self._rounds):
-            if (query := messages[-1]["content"]) not in self.asked:
-                self.asked.append(query)
+            if (query := messages[-1]["content"]) not in self._answers.asked:
+                self._answers.asked.append(query)
             fresh: list[str] = []
             for item in self._endpoint.ask(messages)[:_MOST_ITEMS]:
                 came += 1
@@ -272,6 +264,7 @@ class _Interview:
                 elif made[0] not in kept:
                     kept[made[0]] = made[1]
                     fresh.append(f"- {' '.join(item.split())}")
+            self._answers.keep(what, kept)
             self._heard(what, min(len(kept), least), least)
             if len(kept) >= least:
                 return dict(list(kept.items())[:most])
@@ -280,19 +273,19 @@ class _Interview:
                 messages.append({"role": "user", "content": more_query(least - len(kept) + _SPARE)})
         raise GenerationError(
             f"{what}: {len(kept)} of {least} came in {self._rounds} answers; of their {came} items {refused} are "
-            f"unusable, {came - refused - len(kept)} repeated. Nothing was written; try another --model, or fewer "
-            "--sentences"
+            f"unusable, {came - refused - len(kept) + earlier} repeated; try again, or another --model, or "
+            "fewer --sentences"
         )
 
 
-def generate(endpoint: Endpoint, wish: Wish, heard: Heard = lambda *_: None) -> PromptPack:
-    """Asks until there is enough for a pack.
+def generate(endpoint: Endpoint, wish: Wish, answers: Answers, heard: Heard = lambda *_: None) -> PromptPack:
+    """Asks until there is enough for a pack, and keeps each answer in `answers`, which go when the pack is written.
 
     Raises:
         GenerationError: the server fails, or too little of what it answers can be used.
     """
     noun, count = wish.noun, wish.sentences
-    interview = _Interview(endpoint, wish.rounds, heard)
+    interview = _Interview(endpoint, wish.rounds, heard, answers)
 
     def sentences(label: Label) -> tuple[str, ...]:
         def make(item: str) -> tuple[str, str] | None:
@@ -306,9 +299,12 @@ def generate(endpoint: Endpoint, wish: Wish, heard: Heard = lambda *_: None) -> 
         made = as_phrase(item)
         return (same_words(made), made) if made else None
 
-    normal, abnormal = sentences("normal"), sentences("abnormal")
-    descriptors = tuple(interview.gather("descriptors", descriptor_query(noun), phrase, *_DESCRIPTORS).values())
-    defects = interview.gather("kinds of defect", defect_query(noun, _DEFECTS[1]), as_defect, *_DEFECTS)
+    try:
+        normal, abnormal = sentences("normal"), sentences("abnormal")
+        descriptors = tuple(interview.gather("descriptors", descriptor_query(noun), phrase, *_DESCRIPTORS).values())
+        defects = interview.gather("kinds of defect", defect_query(noun, _DEFECTS[1]), as_defect, *_DEFECTS)
+    except GenerationError as error:
+        raise GenerationError(f"{error}. {answers}") from None
     content = {
         "schema": 1,
         "class": noun,
@@ -319,7 +315,7 @@ def generate(endpoint: Endpoint, wish: Wish, heard: Heard = lambda *_: None) -> 
         "descriptors": descriptors,
         "provenance": {
             "generator": f"large language model {endpoint.model}",
-            "queries": interview.asked,
+            "queries": answers.asked,
             "date": utc_now().strftime("%Y-%m-%d"),
             "licence": wish.licence,
         },
@@ -329,7 +325,7 @@ def generate(endpoint: Endpoint, wish: Wish, heard: Heard = lambda *_: None) -> 
     try:
         return make_pack(content, "the answers make no pack")
     except PackError as error:
-        raise GenerationError(f"{error}. Nothing was written; try again, or another --model") from None
+        raise GenerationError(f"{error}. Remove {answers.path}, and try again, or another --model") from None
 
 
 def _next_version(name: str) -> str:
@@ -353,43 +349,3 @@ def _template(noun: str, normal: Sequence[str], descriptors: Sequence[str]) -> d
         "normal_details": details(sorted(tails, key=len), common.normal_details),
         "abnormal_details": details(descriptors, common.abnormal_details),
     }
-
-
-def draft_path(folder: Path, name: str, overwrite: bool = False) -> Path:
-    """Where the draft of the pack called `name` goes.
-
-    Raises:
-        GenerationError: it cannot go there: there is something already, other than a draft that may be overwritten;
-            or the folder is missing, cannot be written to, or is that of the released packs.
-    """
-    path = folder / f"{name}{SUFFIX}"
-    if not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise GenerationError(f"--out {folder}: not a folder that can be written to; make it, or name another")
-    if folder.resolve() == Path(str(files("prompt_packs") / "generic.toml")).resolve().parent:
-        raise GenerationError(f"--out {folder}: every file there is a released pack; name another folder for the draft")
-    if not os.path.lexists(path):
-        return path
-    if not overwrite:
-        raise GenerationError(f"{path}: is there already; give --overwrite if it may go, or another --name or --out")
-    if path.is_symlink() or not path.is_file() or not read_regular(path, SMALL).startswith(_MARK.encode()):
-        raise GenerationError(f"{path}: is not an unreviewed draft, and stays; give another --name or --out")
-    return path
-
-
-def write_draft(pack: PromptPack, folder: Path, name: str, overwrite: bool = False) -> Path:
-    """Writes `pack`, whole or not at all, and returns where.
-
-    Raises:
-        GenerationError: it cannot go there.
-    """
-    mark = f"{_MARK} read and mend every line, take this one away, and call the file {name}.toml."
-    try:
-        path = draft_path(folder, name, overwrite)
-        remove_drafts(folder, path.name)
-        with replacing(path) as file:
-            file.write_text(f"{mark}\n\n{dump_pack(pack)}", "utf-8")
-            load_pack(str(file.absolute()))
-            draft_path(folder, name, overwrite)  # the answers took minutes: what is there now?
-    except OSError as error:
-        raise GenerationError(f"--out {folder}: cannot be written to: {error.strerror or error}") from None
-    return path

@@ -21,6 +21,7 @@ _ERRORS = {
     "core.tiles": ("TilingError",),
     "core.vision": ("UnsupportedModelError",),
     "edge.camera.child": ("CameraError",),
+    "edge.camera.errors": ("SourceError",),
     "edge.control.client": ("NoAnswerError", "RefusedError"),
     "edge.control.server": ("ConsoleError",),
     "edge.ops.lock": ("LockError",),

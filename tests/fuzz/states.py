@@ -323,7 +323,7 @@ STATES: Mapping[str, State] = {
     "it reads its archive": _starting("archive /"),
     "it connects to the broker": _starting("line-1: connected"),
     "it makes its lines": _starting("line-1: not calibrated"),
-    "it has just started": _starting("2 lines on"),
+    "it has just started": _starting("judging "),
     "it starts, the broker is down": _starting("archive /", _BROKER_OFF),
     "it starts, the broker hangs": _starting("archive /", _BROKER_HUNG),
     "it starts, the cameras are down": _starting("line-1: not calibrated", _CAMERAS_OFF),

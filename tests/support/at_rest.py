@@ -103,7 +103,7 @@ class LineOnFilm(LineAtRest):
         score, nothing = score_of(number), np.zeros(0, bool)
         image, patch_map = self._picture(number), np.full((2, 2), score, np.float32)
         inspection = Inspection(score, score, score, patch_map, image.shape[:2], nothing, nothing)
-        return Seen(image, inspection, self.recipe, number)
+        return Seen(image, inspection, self.recipe, number, image)
 
     def pause(self, who: str) -> None:
         self.paused = who

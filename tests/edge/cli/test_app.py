@@ -161,3 +161,28 @@ def test_doctor_says_what_keeps_the_service_from_running(tmp_path: Path) -> None
     assert result.exit_code == 1
     failed = {check["name"] for check in json.loads(result.stdout) if check["result"] == "fail"}
     assert failed == {"line a: pack", "line a: camera", "broker"}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--source", "/nothere"], "/nothere: no such file or folder; check the path"),
+        (["--source", "sim:bottel"], "sim:bottel: no such class; known are"),
+        (["--source", "ftp://host/1"], "ftp:// is not supported"),
+        (["--broker", "127.0.0.1:9"], "broker 127.0.0.1:9 cannot be reached: Connection refused; check the address"),
+        (["--broker", "host:one"], "'host:one': write HOST or HOST:PORT"),
+    ],
+)
+def test_a_demo_without_its_source_or_broker_ends_in_one_line(options: list[str], message: str) -> None:
+    result = runner.invoke(app, ["demo", *options, "--seconds", "5"], env={"COLUMNS": "200"})
+    assert result.exit_code == 2, result.output
+    assert message in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_a_simulated_class_that_there_is_not_is_found_before_the_service_starts(tmp_path: Path) -> None:
+    config = tmp_path / "edge.toml"
+    config.write_text('[model]\nname = "untrained"\ndevice = "cpu"\n[lines.a.camera]\nsource = "sim:bottel"\n')
+    result = runner.invoke(app, ["config", "check", "-c", str(config)])
+    assert result.exit_code == 2
+    assert f"{config}: lines.a.camera.source: sim:bottel: no such class; known are bearing, bottle," in result.stderr

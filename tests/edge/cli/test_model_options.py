@@ -71,3 +71,13 @@ def test_packs_are_compiled_for_the_model_as_it_is_configured(tmp_path: Path) ->
     assert len(list((tmp_path / "models" / "compiled").iterdir())) == 2, "one for each input size"
     both = runner.invoke(app, ["packs", "compile", "generic", "--config", str(config), "--model", "untrained"])
     assert both.exit_code == 2
+
+
+@pytest.mark.parametrize("value", ["50", "nan", "1.01"])
+@pytest.mark.parametrize("words", [["threshold"], ["score", "parts", "--pack", "bottle", "--threshold"]], ids=" ".join)
+def test_a_threshold_that_is_none_is_refused_in_words(words: list[str], value: str, tmp_path: Path) -> None:
+    config = tmp_path / "edge.toml"
+    config.write_text('[lines.a.camera]\nsource = "sim:bottle"\n')
+    result = CliRunner().invoke(app, [*words, value], env={"COLUMNS": "200", "ALFA_EDGE_CONFIG": str(config)})
+    assert result.exit_code == 2
+    assert f"{value}: a threshold is a number from 0 to 1" in result.stderr

@@ -135,7 +135,7 @@ def test_after_that_the_next_start_finds_all_in_order(config: Path, process: Pro
     process.stop()
     again = Process(config)
     try:
-        again.said(" lines on ")
+        again.said(": judging ")
         code, _ = again.stop()
         assert code == 0, again.log.read_text()
         assert "Traceback" not in again.log.read_text()
@@ -218,7 +218,7 @@ def test_a_command_and_a_camera_that_hang_do_not_hold_up_the_end(mosquitto: Mosq
 
     asking = threading.Thread(target=hang)
     try:
-        process.said(" lines on ")
+        process.said(": judging ")
         asking.start()
         cameras = process.cameras()
         for pid in cameras:
@@ -260,7 +260,7 @@ def untrained(mosquitto: Mosquitto, folder: Path) -> Path:
 def test_a_signal_that_another_thread_is_given_is_heard(mosquitto: Mosquitto, tmp_path: Path) -> None:
     process = Process(untrained(mosquitto, tmp_path), OTHER_THREAD)
     try:
-        process.said("1 lines on")
+        process.said(": judging ")
         time.sleep(0.3)
         process.process.send_signal(signal.SIGTERM)
         process.said("stopping", 5.0)

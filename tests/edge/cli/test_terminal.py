@@ -148,3 +148,18 @@ def test_a_bad_option_is_shown_too(tmp_path: Path, option: str) -> None:
     )
     said = typed(*words)
     assert FORBIDDEN.search(said) is None, ascii(said)
+
+
+def test_sentences_end_between_words_on_a_terminal_and_paths_stay_whole() -> None:
+    sink = io.StringIO()
+    path = "/var/lib/alfa-edge/a-folder-with-a-long-name"
+    terminal = Terminal(file=sink, width=30, force_terminal=True, color_system=None)
+    terminal.print(f"  the verdicts of this line are in {path} and nowhere else", soft_wrap=True)
+    lines = sink.getvalue().splitlines()
+    assert lines == ["  the verdicts of this line", "    are in", f"    {path}", "    and nowhere else"]
+
+
+def test_sentences_in_a_pipe_are_not_wrapped() -> None:
+    sink = io.StringIO()
+    Terminal(file=sink, width=30).print("word " * 50, soft_wrap=True)
+    assert len(sink.getvalue().splitlines()) == 1

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from core.image import encode_png
+from core.image import decode, encode_png
 from core.simline import render
 from edge.cli.app import app
 from edge.control.client import NoAnswerError, RefusedError, ask
@@ -157,15 +157,20 @@ def test_the_same_from_the_command_line(running: Running, tmp_path: Path) -> Non
     assert "2 shots of line one" in run("shots", "export", str(tmp_path / "exported"), "--line", "one")
     assert "0 new shots; line one has 2" in run("shots", "import", str(tmp_path / "exported"), "--line", "one")
     assert "is paused" in run("pause", "--line", "one")
-    assert "paused" in run("status")
+    assert "is paused: by " in run("status")
     assert "running" in run("resume", "--line", "one")
-    run("snapshot", str(tmp_path / "now.png"), "--line", "one")
+    assert "240 x 240 pixels" in run("snapshot", str(tmp_path / "now.jpg"))
+    assert (tmp_path / "now.jpg").read_bytes().startswith(b"\xff\xd8")
+    run("snapshot", str(tmp_path / "now.png"), "--line", "one", "--crop")
     assert (tmp_path / "now.png").read_bytes().startswith(b"\x89PNG")
+    assert "ends in .jpg, .jpeg, .png" in run("snapshot", "now.gif", code=2)
     assert "of the history" in run("calibrate", "--line", "one", "--since", "1h", "--rate", "0.5")
     assert "line one: recipe default (1), pack tile" in run("recipe", "set", "--pack", "tile", "--line", "one")
     assert "tile" in run("recipe", "list")
     assert "state.db" in run("backup", str(tmp_path / "copies"))
-    assert '"code": "free_run"' in run("trigger", "part-1", "--line", "one", code=1)
+    assert "part part-1 " in (said := run("trigger", "part-1", "--line", "one", code=1))
+    assert ": error free_run: " in said
+    assert '"code": "free_run"' in run("trigger", "part-1", "--json", code=1)
     seq = str(next(one["seq"] for one in running.verdicts() if one["verdict"] == "normal"))
     assert "missed" in run("feedback", "add", seq, "--line", "one", "--missed", "--note", "a dent")
     assert "say --false-alarm, --missed or --right" in run("feedback", "add", seq, "--line", "one", code=2)
@@ -203,6 +208,10 @@ def test_a_calibration_holds_for_the_region_that_it_was_made_of(mosquitto: Mosqu
         running.ask("calibrate", line="one", parts=3, sure=True)
     with service(mosquitto, tmp_path, roi={"x": 10, "y": 10, "width": 200, "height": 200}) as running:
         assert source().startswith("uncalibrated; the last calibration was with another")
+        pictures = [ask(running.socket, "snapshot", {"line": "one", "crop": crop})[1] for crop in (False, True)]
+        assert [decode(picture).shape[:2] for (picture,) in pictures] == [(240, 240), (200, 200)]
+        lossless = ask(running.socket, "snapshot", {"line": "one", "format": "png"})[1][0]
+        assert set(decode(lossless)[9, 10:210].ravel()) == {0, 255}, "a line is drawn around the region"
     with service(mosquitto, tmp_path) as running:
         assert "parts declared good" in source()
 
@@ -235,11 +244,11 @@ def test_without_a_service_on_the_state_itself(tmp_path: Path) -> None:
     run = partial(typed, config)
     assert "line one has 2 shots, revision 2" in run("enroll", "--line", "one", "--yes", *map(str, parts))
     assert "2 good parts promise 33.3 %" in run("calibrate", "--line", "one", code=2)
-    assert "is not calibrated: show it good parts with `alfa-edge learn`" in run("status")
+    assert "is not calibrated: show it good parts with `alfa-edge learn`" in run("status", code=1)
     assert "from 2 shots" in run("calibrate", "--line", "one", "--yes")
-    assert "not calibrated" not in run("status")
+    assert "not calibrated" not in run("status", code=1)
     assert "is not running" in run("calibrate", "--line", "one", "--parts", "19", code=2)
-    assert "stopped" in run("status", "--json")
+    assert "stopped" in run("status", "--json", code=1)
     assert "is not running" in run("pause", "--line", "one", code=2)
     assert "no recipe 'tile'" in run("recipe", "set", "tile", "--line", "one", code=2)
 

@@ -49,7 +49,7 @@ def asked(running: Running) -> dict[str, Any]:
     return {name: found[name] for name in FIELDS} | {"components": components}
 
 
-def typed(running: Running, folder: Path) -> str:
+def typed(running: Running, folder: Path, code: int = 0) -> str:
     """What `alfa-edge status` prints."""
     config = folder / "edge.toml"
     config.write_text(
@@ -57,7 +57,7 @@ def typed(running: Running, folder: Path) -> str:
         "[lines.one.camera]\nsource = 'sim:bottle'\n"
     )
     result = CliRunner().invoke(app, ["status", "--config", str(config)])
-    assert result.exit_code == 0, result.output
+    assert result.exit_code == code, result.output
     return result.output
 
 
@@ -80,7 +80,7 @@ def test_a_line_whose_parts_are_all_too_late_is_a_fault_everywhere_until_a_part_
     gauges = running.service.lines["one"].gauges()
     assert gauges.line_state == said["state"]
     assert gauges.component_health == {name: LEVELS.index(part["level"]) for name, part in said["components"].items()}
-    printed = " ".join(typed(running, tmp_path).split())
+    printed = " ".join(typed(running, tmp_path, code=3).split())
     assert f"judging: fault: {said['reason']}; what to do: {said['remedy']}" in printed
     running.ask("pause", line="one")
     eventually(lambda: published(running)["state"] == "paused", 10)

@@ -244,6 +244,6 @@ def test_parquet_without_its_package_says_how_to_get_it(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(ExportError, match=r"pip install 'alfa-edge\[parquet\]'"):
+    with pytest.raises(ExportError, match=r"pip install .*\[parquet\]"):
         exported(folder, tmp_path / "all.parquet")
     assert list(tmp_path.iterdir()) == []

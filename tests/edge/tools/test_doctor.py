@@ -446,4 +446,4 @@ def test_an_extra_that_is_not_here_is_named_with_what_needs_it(monkeypatch: pyte
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     found = {check.name: check for check in machine()}
     assert found["extra photo"].result == "note"
-    assert "needed for shots of the bundled model: pip install 'alfa-edge[photo]'" in found["extra photo"].detail
+    assert "needed for shots of the bundled model: install the extra photo with `" in found["extra photo"].detail

@@ -18,7 +18,9 @@ from core.packs.pack import load_pack
 from core.toml import tomllib
 from edge.cli.generate import generate as command
 from edge.cli.generate import plural_of
-from edge.tools.generate import Endpoint, GenerationError, Wish, draft_path, generate, write_draft
+from edge.tools.answers import Answers
+from edge.tools.drafts import GenerationError, draft_path, write_draft
+from edge.tools.generate import Endpoint, Wish, generate
 from tests.support.llm_server import Answer, LlmServer, error, good_model
 
 KEY = "sk-very-secret-0123456789abcdef"
@@ -64,10 +66,16 @@ def run(server: LlmServer, folder: Path, *options: str) -> Any:
     return runner.invoke(app, [*given, "--out", str(folder), "--sentences", "16", *options])
 
 
+def answers_in(folder: Path) -> Answers:
+    return Answers(folder / "roller.answers.json", "bearing", "bearings", "a-model")
+
+
 def drafted(server: LlmServer, folder: Path, **wish: Any) -> dict[str, Any]:
     """The draft's content, read from its file."""
     with endpoint_of(server) as endpoint:
-        pack = generate(endpoint, Wish(**(vars(BEARING) | wish)))
+        answers = answers_in(folder)
+        pack = generate(endpoint, Wish(**(vars(BEARING) | wish)), answers)
+    answers.remove()
     path = write_draft(pack, folder, "roller")
     assert load_pack(str(path)).model_dump() == pack.model_dump()
     assert [one.name for one in folder.iterdir()] == ["roller.draft.toml"]
@@ -77,10 +85,13 @@ def drafted(server: LlmServer, folder: Path, **wish: Any) -> dict[str, Any]:
 
 
 def refused(server: LlmServer, folder: Path, **wish: Any) -> str:
-    """What the error says; nothing was written, and the key is nowhere."""
+    """What the error says; no draft was written, and the key is nowhere."""
+    answers = answers_in(folder)
     with endpoint_of(server, retries=1, timeout_s=1) as endpoint, pytest.raises(GenerationError) as caught:
-        write_draft(generate(endpoint, Wish(**(vars(BEARING) | wish))), folder, "roller")
-    assert list(folder.iterdir()) == []
+        write_draft(generate(endpoint, Wish(**(vars(BEARING) | wish)), answers), folder, "roller")
+    assert not list(folder.glob("*.toml"))
+    assert KEY not in "".join(path.read_text("utf-8") for path in folder.iterdir())
+    answers.remove()
     assert KEY not in "".join(traceback.format_exception(caught.value))
     return str(caught.value)
 
@@ -108,9 +119,9 @@ def test_the_command_writes_a_draft_that_can_be_reviewed(server: LlmServer, tmp_
     assert KEY not in result.output + text
 
 
-def test_a_pack_of_the_name_of_a_released_one_gets_the_next_version(server: LlmServer) -> None:
+def test_a_pack_of_the_name_of_a_released_one_gets_the_next_version(server: LlmServer, tmp_path: Path) -> None:
     with endpoint_of(server) as endpoint:
-        pack = generate(endpoint, Wish("bearing", "bearings", "bearing", 16))
+        pack = generate(endpoint, Wish("bearing", "bearings", "bearing", 16), answers_in(tmp_path))
     major, minor, patch = load_pack("bearing").version.split(".")
     assert pack.version == f"{major}.{minor}.{int(patch) + 1}"
 
@@ -331,7 +342,8 @@ def test_what_is_there_is_never_overwritten_but_a_draft_when_told(server: LlmSer
 
 def test_what_comes_while_the_model_answers_is_not_overwritten(server: LlmServer, tmp_path: Path) -> None:
     with endpoint_of(server) as endpoint:
-        pack = generate(endpoint, BEARING)
+        pack = generate(endpoint, BEARING, answers := answers_in(tmp_path))
+    answers.remove()
     path = draft_path(tmp_path, "roller")
     path.write_text("mine")
     for overwrite in (False, True):
@@ -358,20 +370,55 @@ def test_drafts_stay_out_of_the_released_packs(server: LlmServer, tmp_path: Path
     assert server.requests == []
 
 
-def test_an_end_in_the_middle_leaves_no_file(server: LlmServer, tmp_path: Path) -> None:
+def test_what_came_is_kept_where_the_last_question_fails_and_is_not_asked_for_again(
+    server: LlmServer, tmp_path: Path
+) -> None:
+    server.script = [
+        *(Answer(json.dumps(good_model(kind, 0))) for kind in ("normal", "abnormal", "descriptors")),
+        error(401, "no more"),
+    ]
+    failed = run(server, tmp_path)
+    kept = tmp_path / "roller.answers.json"
+    assert failed.exit_code == 2
+    assert f"What came is kept in {kept}, and the same command goes on there" in failed.stderr
+    assert [path.name for path in tmp_path.iterdir()] == [kept.name]
+    asked = len(server.requests)
+    again = run(server, tmp_path)
+    assert again.exit_code == 0, again.output
+    assert len(server.requests) == asked + 1, "only the kinds of defect are asked for"
+    pack = load_pack(str(tmp_path / "roller.draft.toml"))
+    assert len(pack.normal) == 16
+    assert len(pack.provenance.queries) == 4
+    assert not kept.exists()
+
+
+def test_answers_about_something_else_are_not_taken(server: LlmServer, tmp_path: Path) -> None:
+    answers_in(tmp_path).keep("descriptors", {"a": "a"})
+    other = run(server, tmp_path, "--class", "gear")
+    assert other.exit_code == 2
+    assert "has answers about bearing, bearings, of the model a-model; remove it" in other.stderr
+    (tmp_path / "roller.answers.json").write_text("{")
+    broken = run(server, tmp_path)
+    assert broken.exit_code == 2
+    assert "cannot be read as earlier answers; remove it" in broken.stderr
+    assert server.requests == []
+
+
+def test_an_end_in_the_middle_leaves_no_draft(server: LlmServer, tmp_path: Path) -> None:
     server.script = [Answer(json.dumps(good_model("normal", 0))), Answer(stall=True)]
     code = f"""if True:
         from pathlib import Path
-        from edge.tools.generate import Endpoint, Wish, generate, write_draft
-        pack = generate(Endpoint({server.url!r}, "m"), Wish("bearing", "bearings", "roller", 16))
-        write_draft(pack, Path({str(tmp_path)!r}), "roller")
+        from edge.tools.answers import Answers
+        from edge.tools.generate import Endpoint, Wish, generate
+        answers = Answers(Path({str(tmp_path)!r}) / "roller.answers.json", "bearing", "bearings", "m")
+        generate(Endpoint({server.url!r}, "m"), Wish("bearing", "bearings", "roller", 16), answers)
     """
     with subprocess.Popen([sys.executable, "-c", code]) as process:
         try:
             assert server.stalled.wait(100)
         finally:
             process.kill()
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == ["roller.answers.json"]
 
 
 @pytest.mark.parametrize(
@@ -400,7 +447,7 @@ def test_a_missing_client_is_named_with_its_remedy(
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     result = run(server, tmp_path)
     assert result.exit_code == 2
-    assert "pip install 'alfa-edge[generate]'" in result.stderr
+    assert "install the extra generate with `" in result.stderr
 
 
 def test_plurals() -> None:
