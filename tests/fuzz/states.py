@@ -255,7 +255,7 @@ def _scraped(attacked: AttackedPlant) -> Iterator[None]:
     """Somebody holds connections to the metrics, and asks nothing."""
     with ExitStack() as stack:
         for _ in range(20):
-            stack.enter_context(socket.create_connection(("127.0.0.1", attacked.plant._metrics), 2))
+            stack.enter_context(socket.create_connection(("127.0.0.1", attacked.plant.metrics_port), 2))
         yield
 
 
