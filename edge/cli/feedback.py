@@ -275,8 +275,8 @@ def feedback_threshold(
         at = found[name]
         table.add_row(name, f"{at['threshold']:.4f}", _of(at["alarms"]), _of(at["escapes"]))
     out.print(table)
-    calibration = found["calibration"]
-    promised = f"the proposed one promises {_percent(calibration['rate'])} false alarms, from {counted(found['parts'], 'part')}"
+    calibration, parts = found["calibration"], counted(found["parts"], "part")
+    promised = f"the proposed one promises {_percent(calibration['rate'])} false alarms, from {parts}"
     out.print(f"{promised}{'; ' if calibration['note'] else ''}{calibration['note']}", soft_wrap=True)
     for words in _said_of_defects(found, escapes):
         out.print(words, soft_wrap=True)
