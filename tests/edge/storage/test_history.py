@@ -281,7 +281,7 @@ def test_the_command_shows_a_table(config: Path) -> None:
     code, output = ask(config, "--line", "one", "--kind", "anomaly", "--kind", "error")
     assert code == 0
     assert "8 2026-01-31" in output
-    assert "part 3 anomaly 0.0800 0.5000 34 flawless tile" in output
+    assert "part 3 anomaly 0.0800 0.5000 34 ms flawless tile" in output
     assert "part 1 error deadline 0.5000 a test" in output
     assert "normal" not in output
     code, output = ask(config, "--line", "two")  # no longer configured, but remembered
