@@ -71,7 +71,8 @@ def test_a_status_ends_with_3_when_a_line_is_in_fault(config: Path, monkeypatch:
         health = {"level": level, "reason": "it is gone", "remedy": "plug it in"}
         counts = dict.fromkeys(("normal", "anomaly", "error"), 0)
         line = {"state": "running", "reason": None, "components": {"camera": health}, "seq": 0, "counts": counts}
-        recipe = {"pack": "bottle", "pack_version": "0.1.0", "threshold_source": "option"}
+        recipe = {"name": "default", "number": 1, "revision": 1, "pack": "bottle", "pack_version": "0.1.0"}
+        recipe["threshold_source"] = "option"
         judged_by = {"recipe": recipe, "bank": {"shots": 0}, "threshold": 0.5, "method": {"name": "alfa"}}
         return {"lines": {"one": line | judged_by | {"level": level}}}
 
