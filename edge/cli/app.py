@@ -26,6 +26,7 @@ from edge.cli.compile import compile_packs
 from edge.cli.evaluate import evaluate
 from edge.cli.explained import BAD_INPUT
 from edge.cli.explained import explained as _explained
+from edge.cli.feedback import feedback_app
 from edge.cli.filo import filo_app
 from edge.cli.generate import generate
 from edge.cli.history import history
@@ -69,7 +70,6 @@ for ask in (
     cli_candidates.enroll,
     calibrate,
     cli_shots.threshold,
-    cli_shots.feedback,
     cli_console.audit,
     cli_state.backup,
     cli_state.restore,
@@ -78,6 +78,7 @@ for ask in (
 app.command("history")(history)
 app.add_typer(cli_shots.shots_app, name="shots")
 app.add_typer(review_app, name="review")
+app.add_typer(feedback_app, name="feedback")
 app.add_typer(recipe_app, name="recipe")
 app.add_typer(cli_console.line_app, name="line")
 packs_app.command("compile")(compile_packs)

@@ -1,4 +1,4 @@
-"""`alfa-edge shots | threshold | feedback`: normal shots, and what comes of them."""
+"""`alfa-edge shots | threshold`: normal shots, and what comes of them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from edge.cli.ask import ALL_S, WORK_S, ConfigFile, Json, Line, Recipe, Wait, Yes, ask_service, out
+from edge.cli.ask import ALL_S, WORK_S, ConfigFile, Json, Line, Recipe, Wait, ask_service, out
 from edge.cli.explained import explained
 from edge.cli.model_options import threshold_value
 from edge.cli.table import Column, Table, number
@@ -128,33 +128,3 @@ def threshold(
     out.print(f"line {line}: threshold {kept['threshold']:.4f}, {kept['source']}", soft_wrap=True)
     for note in found["notes"]:
         out.print(note, style="yellow", soft_wrap=True)
-
-
-def feedback(
-    config: ConfigFile,
-    line: Line,
-    seq: Annotated[int, typer.Argument(min=1, help="The verdict's number.")],
-    false_alarm: Annotated[bool, typer.Option("--false-alarm", help="The part was good: enrol its picture.")] = False,
-    missed: Annotated[bool, typer.Option("--missed", help="The part was defective: keep it as evidence.")] = False,
-    note: Annotated[str, typer.Option(help="What there is to say of it.")] = "",
-    yes: Yes = None,
-) -> None:
-    """Say that a verdict was wrong. Exit code 1 when a false alarm's picture was not enrolled."""
-    if false_alarm == missed:
-        raise typer.BadParameter("say --false-alarm or --missed")
-    kind = "false_alarm" if false_alarm else "missed"
-    arguments = {"line": line, "seq": seq, "kind": kind, "note": note, "yes": yes or []}
-    found = ask_service(config, "feedback", arguments, timeout=WORK_S)
-    score = f"score {found['score']:.4f}, threshold {found['threshold']:.4f} then, {found['threshold_now']:.4f} now"
-    if missed:
-        evidence = "its picture is kept" if found["picture"] else f"without its picture: {found['missing']}"
-        out.print(f"verdict {seq} of line {line}: missed; {score}; {evidence}", soft_wrap=True)
-        return
-    (picture,) = found["pictures"]
-    flags = "; ".join(f"{flag['code']}: {flag['message']}" for flag in picture["flags"])
-    overriding = " ".join(f"--yes {flag['code']}" for flag in picture["flags"])
-    what = f"shot {picture['shot']}" if picture["shot"] else f"not enrolled ({flags}); {overriding} enrols it"
-    colour = None if picture["shot"] else "yellow"
-    out.print(f"verdict {seq} of line {line}: false alarm; {score}; {what}", style=colour, soft_wrap=True)
-    if picture["shot"] is None:
-        raise typer.Exit(1)

@@ -16,6 +16,7 @@ from core.outliers import RULE, find_outliers
 from edge.clock import iso_ms, utc_now
 from edge.control.arguments import Moment, Number, OfLine, OfRecipe
 from edge.control.calibration_runs import CalibrationRun
+from edge.control.changes import State, of_recipe
 from edge.control.dispatcher import WORK_S, Caller, Command, CommandError, Dispatcher, Result
 from edge.control.next_parts import next_parts
 from edge.inspection.line_recipes import RecipeSlot
@@ -129,7 +130,7 @@ def _from_history(
         CommandError: there is none, or not one that is to be left out.
     """
     until = arguments.until or utc_now()
-    parts = _judged_as_now(dispatcher, slot, since, until)
+    parts = scored_as_now(dispatcher, slot, since, until)
     stretch = f"from {iso_ms(since)} to {iso_ms(until)}"
     if not parts:
         message = f"line {arguments.line} judged no part {stretch} with the recipe, model, pack and shots of now"
@@ -149,7 +150,9 @@ def _from_history(
     return [part for part in parts if part.number not in left_out], left_out, source
 
 
-def _judged_as_now(dispatcher: Dispatcher, slot: RecipeSlot, since: datetime, until: datetime) -> list[ScoredPart]:
+def scored_as_now(
+    dispatcher: Dispatcher, slot: RecipeSlot, since: datetime | None, until: datetime | None
+) -> list[ScoredPart]:
     """The parts of a stretch of the history that were judged as the recipe judges now, the oldest first."""
     recipe = slot.ready
     return dispatcher.history.scores(
@@ -231,6 +234,12 @@ def review_ended(slot: RecipeSlot) -> list[str]:
     ]
 
 
+def _running(dispatcher: Dispatcher, arguments: OfLine) -> State:
+    """The `state` of a calibration: whose it is."""
+    run = dispatcher.calibrations.of_line(arguments.line)
+    return {"calibration_of": None if run is None else run.who}
+
+
 def calibration_part(kept: LineCalibration) -> dict[str, Any]:
     """A calibration as a reply says it."""
     return {name: value for name, value in asdict(kept).items() if name != "scores"}
@@ -242,7 +251,7 @@ def score_and_peak(seen: Seen) -> tuple[float, float]:
 
 
 CALIBRATE_COMMANDS: dict[str, Command] = {
-    "calibrate": Command(Calibrate, _calibrate, changes=True, limit_s=WORK_S),
+    "calibrate": Command(Calibrate, _calibrate, changes=True, state=of_recipe, limit_s=WORK_S),
     "calibration_state": Command(CalibrationState, _state, quick=True),
-    "calibration_cancel": Command(OfLine, _cancel, changes=True, quick=True),
+    "calibration_cancel": Command(OfLine, _cancel, changes=True, state=_running, quick=True),
 }

@@ -12,6 +12,7 @@ from pydantic import Field
 from core.image import Rgb, decode, encode_png
 from edge.clock import iso_ms, utc_now
 from edge.control.arguments import Arguments, Flags, Names, Number, OfRecipe
+from edge.control.changes import of_recipe
 from edge.control.dispatcher import WORK_S, Caller, Command, CommandError, Dispatcher, Result
 from edge.control.enrolment import Enrolled
 from edge.control.kept_pictures import KeptPictures
@@ -260,9 +261,9 @@ def candidate_part(candidate: Candidate) -> dict[str, Any]:
 
 
 CANDIDATE_COMMANDS: dict[str, Command] = {
-    "enroll": Command(Enrol, _enrol, changes=True, limit_s=WORK_S),
+    "enroll": Command(Enrol, _enrol, changes=True, state=of_recipe, limit_s=WORK_S),
     "shots_candidates": Command(OfRecipe, _candidates),
     "shots_candidate": Command(OfCandidate, _candidate),
-    "shots_take": Command(Take, _take, changes=True, limit_s=WORK_S),
-    "shots_drop": Command(SomeCandidates, _drop, changes=True),
+    "shots_take": Command(Take, _take, changes=True, state=of_recipe, limit_s=WORK_S),
+    "shots_drop": Command(SomeCandidates, _drop, changes=True, state=of_recipe),
 }

@@ -13,6 +13,7 @@ from edge.control.candidate_commands import (
     require_room,
     sent_pictures,
 )
+from edge.control.changes import of_recipe
 from edge.control.dispatcher import WORK_S, Caller, Command, Dispatcher, Result
 from edge.control.kept_pictures import KeptPictures
 from edge.control.next_parts import next_parts
@@ -119,6 +120,6 @@ def _suggest(dispatcher: Dispatcher, arguments: Suggest, caller: Caller) -> Resu
 
 
 LEARN_COMMANDS: dict[str, Command] = {
-    "learn": Command(Learn, _learn, changes=True, limit_s=WORK_S),
-    "suggest": Command(Suggest, _suggest, changes=True, limit_s=WORK_S),
+    "learn": Command(Learn, _learn, changes=True, state=of_recipe, limit_s=WORK_S),
+    "suggest": Command(Suggest, _suggest, changes=True, state=of_recipe, limit_s=WORK_S),
 }

@@ -34,6 +34,11 @@ class LineControl(Protocol):
     def seq(self) -> int: ...
 
     @property
+    def paused(self) -> str | None:
+        """By whom the line is paused, in words; None: it is not."""
+        ...
+
+    @property
     def recipes(self) -> LineRecipes: ...
 
     @property

@@ -32,6 +32,7 @@ class LineAtRest:
         self.seq = seq
         self.in_review = 0
         self.recipes = recipes
+        self.paused: str | None = None
         self._name = recipes.line
 
     @property

@@ -16,9 +16,10 @@ from core.review import Borders, borders_by_escape_rate, borders_by_review_rate,
 from edge.control.arguments import Folder, Number, OfLine, OfRecipe
 from edge.control.calibrate_commands import calibration_part
 from edge.control.candidate_commands import candidate_part, hold, require_room
+from edge.control.changes import State, of_recipe
 from edge.control.dispatcher import ALL_S, WORK_S, Caller, Command, CommandError, Dispatcher, Result
+from edge.control.feedback_commands import archived
 from edge.control.review_queue import count_waiting, waiting
-from edge.control.shot_commands import archived
 from edge.inspection.line_recipes import RecipeSlot
 from edge.settings_recipe import FIRST
 from edge.storage.history import Entry
@@ -213,6 +214,7 @@ def _answer(dispatcher: Dispatcher, arguments: Answer, caller: Caller) -> Result
             note=arguments.note,
             shot=None,
             picture=png,
+            recipe=judged_by,
         )
     )
     held = []
@@ -222,6 +224,11 @@ def _answer(dispatcher: Dispatcher, arguments: Answer, caller: Caller) -> Result
     left = count_waiting(dispatcher, arguments.line)
     candidates = [candidate_part(candidate) for candidate in held]
     return {"feedback": kept, "missing": missing, "pictures": candidates, "waiting": len(left)}, ()
+
+
+def _said(dispatcher: Dispatcher, arguments: Answer) -> State:
+    """The `state` of an answer: what was said of the part."""
+    return {"feedback": dispatcher.database.run(lambda tables: tables.feedback_kind(arguments.line, arguments.seq))}
 
 
 def _waiting_entry(dispatcher: Dispatcher, arguments: OfVerdict) -> Entry:
@@ -237,9 +244,9 @@ def _waiting_entry(dispatcher: Dispatcher, arguments: OfVerdict) -> Entry:
 
 
 REVIEW_COMMANDS: dict[str, Command] = {
-    "review_set": Command(SetReview, _set, changes=True, limit_s=ALL_S),
-    "review_off": Command(OfRecipe, _off, changes=True, limit_s=WORK_S),
+    "review_set": Command(SetReview, _set, changes=True, state=of_recipe, limit_s=ALL_S),
+    "review_off": Command(OfRecipe, _off, changes=True, state=of_recipe, limit_s=WORK_S),
     "review_list": Command(ListReview, _list),
     "review_show": Command(OfVerdict, _show),
-    "review_answer": Command(Answer, _answer, changes=True, limit_s=WORK_S),
+    "review_answer": Command(Answer, _answer, changes=True, state=_said, limit_s=WORK_S),
 }

@@ -141,6 +141,11 @@ class Line:
         self._status.pause(None)
 
     @property
+    def paused(self) -> str | None:
+        """By whom the line is paused, in words; None: it is not."""
+        return self._status.paused
+
+    @property
     def seq(self) -> int:
         """The number of the last verdict."""
         return self._issuer.issued

@@ -111,6 +111,12 @@ STATE_TABLES = migrations(
     ALTER TABLE line_settings ADD COLUMN recipe INTEGER;
     ALTER TABLE line_settings ADD COLUMN configured TEXT;
     """,
+    # What a command changed, as JSON, and by which recipe a part was judged; NULL in entries of before.
+    """
+    ALTER TABLE audit ADD COLUMN before TEXT;
+    ALTER TABLE audit ADD COLUMN after TEXT;
+    ALTER TABLE feedback ADD COLUMN recipe INTEGER;
+    """,
     """
     CREATE TABLE candidates (
         id INTEGER PRIMARY KEY AUTOINCREMENT,

@@ -83,6 +83,8 @@ VERDICT_TABLES = migrations(
         WHEN EXISTS (SELECT 1 FROM lines) OR EXISTS (SELECT 1 FROM facts WHERE name LIKE 'session %') THEN ''
         ELSE lower(hex(randomblob(8))) END;
     """,
+    # Whether the broker had the verdict late, which nobody knows when it is issued.
+    "ALTER TABLE verdicts ADD COLUMN historical INTEGER NOT NULL DEFAULT 0;",
     """
     ALTER TABLE verdicts ADD COLUMN review INTEGER NOT NULL DEFAULT 0;
     CREATE INDEX verdicts_for_review ON verdicts (line, seq) WHERE review <> 0;

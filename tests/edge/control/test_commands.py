@@ -176,8 +176,10 @@ def test_the_same_from_the_command_line(running: Running, tmp_path: Path) -> Non
     assert ": error free_run: " in said
     assert '"code": "free_run"' in run("trigger", "part-1", "--json", code=1)
     seq = str(next(one["seq"] for one in running.verdicts() if one["verdict"] == "normal"))
-    assert "missed" in run("feedback", seq, "--line", "one", "--missed", "--note", "a dent")
-    assert "say --false-alarm or --missed" in run("feedback", seq, "--line", "one", code=2)
+    assert "missed" in run("feedback", "add", seq, "--line", "one", "--missed", "--note", "a dent")
+    assert "say --false-alarm, --missed or --right" in run("feedback", "add", seq, "--line", "one", code=2)
+    assert "a dent" in run("feedback", "list", "--line", "one")
+    assert "known escapes" in run("feedback", "threshold", "--line", "one")
 
 
 def test_another_pack_keeps_the_shots_and_takes_the_promise_back(running: Running) -> None:
