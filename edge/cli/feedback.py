@@ -11,7 +11,7 @@ import typer
 
 from core.feedback_rates import feedback_rates as rates_of
 from core.printable import shown
-from edge.cli.ask import ConfigFile, Json, Line, Recipe, Wait, ask_service, out
+from edge.cli.ask import WORK_S, ConfigFile, Json, Line, Recipe, Wait, Yes, ask_service, out
 from edge.cli.explained import explained
 from edge.cli.table import Column, Table, number
 from edge.cli.terminal import counted, show_json
@@ -71,7 +71,7 @@ def feedback_add(
     right: Annotated[bool, typer.Option("--right", help="The verdict was right.")] = False,
     note: Annotated[str, typer.Option(help="What there is to say of it.")] = "",
     no_enrol: Annotated[bool, typer.Option("--no-enrol", help="The picture does not become a shot.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Enrol the picture also if it is flagged.")] = False,
+    yes: Yes = None,
 ) -> None:
     """Say what a part really was. Exit code 1 when a false alarm's picture was not enrolled."""
     chosen = [kind for kind, is_so in (("false_alarm", false_alarm), ("missed", missed), ("right", right)) if is_so]
@@ -79,8 +79,8 @@ def feedback_add(
         raise typer.BadParameter("say --false-alarm, --missed or --right")
     if no_enrol and not false_alarm:
         raise typer.BadParameter("it is for --false-alarm", param_hint="--no-enrol")
-    arguments = {"line": line, "seq": seq, "kind": chosen[0], "note": note, "sure": yes, "enrol": not no_enrol}
-    found = ask_service(config, "feedback", arguments)
+    arguments = {"line": line, "seq": seq, "kind": chosen[0], "note": note, "enrol": not no_enrol}
+    found = ask_service(config, "feedback", arguments | {"yes": yes or []}, timeout=WORK_S)
     score = f"score {found['score']:.4f}, threshold {found['threshold']:.4f} then, {found['threshold_now']:.4f} now"
     said = f"verdict {seq} of line {line}: {found['kind'].replace('_', ' ')}; {score}"
     if not found["pictures"]:
@@ -89,7 +89,8 @@ def feedback_add(
         return
     (picture,) = found["pictures"]
     flags = "; ".join(f"{flag['code']}: {flag['message']}" for flag in picture["flags"])
-    became = f"shot {picture['shot']}" if picture["shot"] else f"not enrolled ({flags}); --yes enrols it"
+    overriding = " ".join(f"--yes {flag['code']}" for flag in picture["flags"])
+    became = f"shot {picture['shot']}" if picture["shot"] else f"not enrolled ({flags}); {overriding} enrols it"
     out.print(f"{said}; {became}", style=None if picture["shot"] else "yellow", soft_wrap=True)
     if picture["shot"] is None:
         raise typer.Exit(1)

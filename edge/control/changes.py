@@ -39,6 +39,7 @@ def recipe_state(dispatcher: Dispatcher, slot: RecipeSlot) -> State:
             "calibrated_threshold": calibration.threshold,
             "calibrated_pixel_threshold": calibration.pixel_threshold,
             "calibrated_from": calibration.source,
+            "review_below": calibration.review_below,
         }
     return state
 

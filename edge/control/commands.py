@@ -12,6 +12,8 @@ from core.database.database import DatabaseError
 from core.image import encode_jpeg, encode_png
 from core.overlay import outlined
 from edge.control.arguments import Arguments, Folder, Moment, NoArguments, OfLine
+from edge.control.calibrate_commands import CALIBRATE_COMMANDS, score_and_peak
+from edge.control.candidate_commands import CANDIDATE_COMMANDS
 from edge.control.changes import State
 from edge.control.command_queue import LIMIT_S
 from edge.control.dispatcher import ALL_S, WORK_S, Caller, Command, CommandError, Dispatcher, Result, unless_kept
@@ -19,7 +21,8 @@ from edge.control.feedback_commands import FEEDBACK_COMMANDS
 from edge.control.learn_commands import LEARN_COMMANDS
 from edge.control.next_parts import next_parts
 from edge.control.recipe_commands import RECIPE_COMMANDS
-from edge.control.shot_commands import SHOT_COMMANDS, score_and_peak
+from edge.control.review_commands import REVIEW_COMMANDS
+from edge.control.shot_commands import SHOT_COMMANDS
 from edge.inspection.recipe import LoadedRecipe
 from edge.messages import RecipeChoice
 from edge.storage.backup import write_backup
@@ -83,6 +86,8 @@ def _status(dispatcher: Dispatcher, _arguments: NoArguments, _caller: Caller) ->
             "recipe": judged_by.wire.model_dump(mode="json"),
             "threshold": judged_by.threshold,
             "provisional": judged_by.provisional,
+            "review_below": recipe.review_below if recipe is not None else None,
+            "in_review": line.in_review,
             "method": _method_part(recipe) if recipe is not None else None,
             "bank": judged_by.bank.model_dump(mode="json"),
             "weights": recipe.weights if recipe is not None else {},
@@ -192,7 +197,10 @@ COMMANDS: dict[str, Command] = {
     "resume": Command(OfLine, _resume, changes=True, state=_paused, machines=True, quick=True),
     "line_forget": Command(OfLine, _forget_line, changes=True, state=_settings_of),
     **RECIPE_COMMANDS,
+    **CANDIDATE_COMMANDS,
     **SHOT_COMMANDS,
+    **CALIBRATE_COMMANDS,
+    **REVIEW_COMMANDS,
     **LEARN_COMMANDS,
     **FEEDBACK_COMMANDS,
     "history": Command(ReadHistory, _history),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from core.database.database import DatabaseError
 from edge.control.arguments import Arguments, ArgumentsError, read_arguments
 from edge.control.asker import Asker
+from edge.control.calibration_runs import CalibrationRuns
 from edge.control.changes import State, differing
 from edge.control.command_queue import LIMIT_S
 from edge.control.enrolment import Enrolment
@@ -112,6 +113,7 @@ class Dispatcher:
         self.forget = forget
         self.pausing = threading.Lock()
         """Held while a line is paused or resumed, so that the database keeps what the line does."""
+        self.calibrations = CalibrationRuns()
         self._commands = commands
 
     def answer(self, request: Request, blobs: Sequence[bytes]) -> tuple[Reply, Sequence[bytes]]:

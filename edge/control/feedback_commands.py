@@ -9,11 +9,13 @@ from pydantic import Field
 
 from core.image import Rgb, decode, encode_png
 from core.proposal import propose
-from edge.control.arguments import Moment, Number, OfLine, OfRecipe
+from edge.control.arguments import Flags, Moment, Number, OfLine, OfRecipe
+from edge.control.calibrate_commands import scored_as_now
+from edge.control.candidate_commands import enrolled_part
 from edge.control.changes import State, recipe_state
 from edge.control.dispatcher import WORK_S, Caller, Command, CommandError, Dispatcher, Result
 from edge.control.enrolment import Enrolled
-from edge.control.shot_commands import enrolled_part, scored_as_now
+from edge.control.review_queue import count_waiting
 from edge.storage.feedback import FeedbackLog, Kind
 from edge.storage.history import recipe_number
 from edge.storage.retention import ArchiveError
@@ -36,8 +38,8 @@ class GiveFeedback(OfLine):
     """What there is to say of it."""
     enrol: bool = True
     """Whether the picture of a false alarm becomes a shot."""
-    sure: bool = False
-    """Enrol the picture even if it is flagged as blurred, badly exposed or a near-duplicate."""
+    yes: Flags = ()
+    """The flags in spite of which the picture is enrolled; that it is anomalous is what the feedback is about."""
 
 
 class ProposeThreshold(OfRecipe):
@@ -71,7 +73,7 @@ def _feedback(dispatcher: Dispatcher, arguments: GiveFeedback, caller: Caller) -
     slot, entry = _judged_by(dispatcher, arguments), dispatcher.history.entry(name, seq)
     kind = _kind(entry, arguments)
     enrols = kind == "false_alarm" and arguments.enrol
-    picture, missing = _archived(dispatcher, entry)
+    picture, missing = archived(dispatcher, entry)
     if enrols and picture is None:
         raise CommandError(
             f"verdict {seq} of line {name} has no picture to enrol: {missing}; it can be said without (--no-enrol)"
@@ -86,8 +88,7 @@ def _feedback(dispatcher: Dispatcher, arguments: GiveFeedback, caller: Caller) -
                 [(f"verdict {seq}", picture)],
                 who=caller.who,
                 note=arguments.note,
-                sure=arguments.sure,
-                accepted={"anomalous"},  # that it looks so is what the feedback is about
+                accepted={"anomalous", *arguments.yes},
             )
         shot = next((one.shot.id for one in enrolled if one.shot is not None), None)
         png = encode_png(picture, {}) if shot is None and picture is not None else None
@@ -103,6 +104,7 @@ def _feedback(dispatcher: Dispatcher, arguments: GiveFeedback, caller: Caller) -
                 recipe=slot.stored.number,
             )
         )
+    count_waiting(dispatcher, name)  # which it may have been one of
     judged_by = dispatcher.line(name).recipes.judged_by(slot)
     return {
         "feedback": kept,
@@ -135,7 +137,7 @@ def _kind(entry: Entry, arguments: GiveFeedback) -> Kind:
     return arguments.kind
 
 
-def _archived(dispatcher: Dispatcher, entry: Entry) -> tuple[Rgb | None, str | None]:
+def archived(dispatcher: Dispatcher, entry: Entry) -> tuple[Rgb | None, str | None]:
     """A verdict's picture; or none, and why."""
     if entry.archive is None:
         return None, "it was not archived; archive.dir and archive.ok_every say what is"

@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 
 from core.packs.pack import is_path, list_packs, path_of
 from edge.control.arguments import Folder, NoArguments, OfLine, OfRecipe
+from edge.control.calibrate_commands import calibration_part
 from edge.control.changes import (
     of_active_recipe,
     of_named_recipe,
@@ -21,7 +22,6 @@ from edge.control.changes import (
 )
 from edge.control.dispatcher import ALL_S, WORK_S, Caller, Command, CommandError, Dispatcher, Result, unless_kept
 from edge.control.recipe_management import changed_settings
-from edge.control.shot_commands import calibration_part
 from edge.messages import RecipeChoice
 from edge.settings_recipe import RecipeName, RecipeNumber, RecipeSettings
 from edge.storage.recipe_folder import read_recipe, write_recipe

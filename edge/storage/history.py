@@ -224,6 +224,11 @@ class History:
         )
         return [ScoredPart(*row) for row in rows]
 
+    def for_review(self, line: str) -> list[int]:
+        """The numbers of the line's verdicts that asked for a person's review, the oldest first."""
+        query = "SELECT seq FROM verdicts INDEXED BY verdicts_for_review WHERE line = ? AND review <> 0 ORDER BY seq"
+        return [int(seq) for (seq,) in self._reader.rows(query, line)]
+
     def stretch(
         self, line: str, since: datetime | None = None, until: datetime | None = None
     ) -> Iterator[list[tuple[dict[str, Any], bool]]]:

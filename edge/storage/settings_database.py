@@ -17,7 +17,9 @@ from core.database.error import restore_remedy
 from edge.clock import iso_ms, utc_now
 from edge.ops.alarms import Alarms
 from edge.ops.worker import Workers
+from edge.storage.candidates import Candidates
 from edge.storage.facts import COPIED_AT, join, mark_copy, read_facts, set_fact
+from edge.storage.feedback import DEFECTIVE
 from edge.storage.line_number import LineNumber
 from edge.storage.recipe_tables import RecipeTables
 from edge.storage.state_tables import ALL_TABLES
@@ -52,6 +54,12 @@ class LineCalibration:
     revision: int
     scores: tuple[float, ...] = ()
     """The normal scores."""
+    review_below: float | None = None
+    """With a review: an anomalous part whose score is below it is for a person to look at."""
+    rejected_rate: float | None = None
+    """With a review: the promised share of good parts at or above `review_below`."""
+    escape_rate: float | None = None
+    """With a review by bad parts: the promised share of bad parts below the threshold."""
 
 
 class SettingsTables:
@@ -61,6 +69,7 @@ class SettingsTables:
         self.database = database
         self.bank = Bank(database)
         self.recipes = RecipeTables(database)
+        self.candidates = Candidates(database)
 
     def transaction(self) -> AbstractContextManager[None]:
         """As `edge.storage.writer.Tables`; so are the next two."""
@@ -242,6 +251,16 @@ class SettingsTables:
         query = "SELECT kind FROM feedback WHERE line = ? AND seq = ? ORDER BY id DESC LIMIT 1"
         found = list(self.database.tables.query(query, [line, seq]))
         return found[0]["kind"] if found else None
+
+    def answered(self, line: str) -> set[int]:
+        """The numbers of the verdicts that people have said something of."""
+        return {row["seq"] for row in self.database.tables.query("SELECT seq FROM feedback WHERE line = ?", [line])}
+
+    def defective(self, line: str) -> set[int]:
+        """The numbers of the verdicts whose parts people have called defective, by the last that was said of each."""
+        query = "SELECT seq, kind FROM feedback WHERE line = ? ORDER BY id"
+        last = {row["seq"]: row["kind"] for row in self.database.tables.query(query, [line])}
+        return {seq for seq, kind in last.items() if DEFECTIVE.get(kind)}
 
     def audit(self, count: int) -> list[dict[str, Any]]:
         """The last entries of the audit, the newest first; `before` and `after` have what changed, by name."""

@@ -85,6 +85,10 @@ VERDICT_TABLES = migrations(
     """,
     # Whether the broker had the verdict late, which nobody knows when it is issued.
     "ALTER TABLE verdicts ADD COLUMN historical INTEGER NOT NULL DEFAULT 0;",
+    """
+    ALTER TABLE verdicts ADD COLUMN review INTEGER NOT NULL DEFAULT 0;
+    CREATE INDEX verdicts_for_review ON verdicts (line, seq) WHERE review <> 0;
+    """,
 )
 
 
@@ -177,5 +181,6 @@ def row_of(verdict: Verdict) -> dict[str, Any]:
         "archive": heatmap.archive if heatmap else None,
         "total_ms": verdict.timing_ms.total if verdict.timing_ms else None,
         "simulated": int(verdict.simulated),
+        "review": int(verdict.review),
         "payload": verdict.to_json().decode(),
     }

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from core.bank.shot_checks import FLAGS
 from core.image import encode_png
 from core.simline import render
 from edge.cli.app import app
@@ -60,7 +61,7 @@ def test_the_audit_has_before_and_after(tmp_path: Path) -> None:
         assert changed("threshold", line="one", threshold=0.75) == ({}, {})
         assert changed("pause", line="one") == ({"paused": None}, {"paused": "eva"})
         enrolled = {"shots": 0, "bank_revision": 0}, {"shots": 1, "bank_revision": 1}
-        assert changed("enroll", picture(1), line="one", sure=True) == enrolled
+        assert changed("enroll", picture(1), line="one", yes=FLAGS) == enrolled
         before, after = changed("shots_remove", shot=1)
         assert (before, after) == (
             {"active": True, "shots": 1, "bank_revision": 1},
@@ -105,7 +106,7 @@ def test_what_is_refused_has_changed_nothing(tmp_path: Path, command: str, argum
 
 def test_a_command_that_fails_has_what_it_had_changed_by_then(tmp_path: Path) -> None:
     with at_rest(tmp_path) as dispatcher:
-        assert asked(dispatcher, "enroll", picture(1), picture(1), line="one", sure=True).refusal is not None
+        assert asked(dispatcher, "enroll", picture(1), picture(1), line="one", yes=FLAGS).refusal is not None
         entry = last(dispatcher)
     assert re.match("refused: .* is shot 1", entry["outcome"])
     assert (entry["before"]["shots"], entry["after"]["shots"]) == (0, 1)
