@@ -13,8 +13,8 @@ class FiloSettings(Section):
     """What FiLo takes besides the model, with `name = "filo"`."""
 
     checkpoint: str | None = None
-    """The head: the name that `alfa-edge filo import` keeps it under, or the path of what `alfa-edge filo train`
-    wrote."""
+    """The head: `bundled`, which is for the model of that name; or the name that `alfa-edge filo import` keeps it
+    under; or the path of what `alfa-edge filo train` wrote."""
     gate: Literal["off", "suspects", "all"] = "off"
     """Which parts Grounding DINO looks at, to place a defect and to lower the map elsewhere: none; those whose score
     without it reaches the threshold; or all. It needs the extra `grounding`, and takes far longer than the rest."""
@@ -65,8 +65,8 @@ class MethodSettings(Section):
     def _head_of_filo(self) -> MethodSettings:
         if self.name == "filo" and self.filo.checkpoint is None:
             raise ValueError(
-                'name = "filo" needs a trained head; set filo.checkpoint to what `alfa-edge filo import` or `alfa-edge '
-                'filo train` made, or name = "alfa", which needs none'
+                'name = "filo" needs a trained head; set filo.checkpoint to "bundled", or to what `alfa-edge filo '
+                'import` or `alfa-edge filo train` made, or name = "alfa", which needs none'
             )
         if self.name == "filo" and self.few_shot == "alfa":
             raise ValueError('few_shot = "alfa" averages windows, which FiLo has not; leave few_shot out')

@@ -1,10 +1,15 @@
-"""Heads in the model store: each a file of safetensors, with the store's record of where it came from."""
+"""Heads by name: the one that comes with the package, and those in the model store.
+
+In the store each is a file of safetensors, with the store's record of where it came from.
+"""
 
 from __future__ import annotations
 
 import re
+from importlib.resources import as_file, files
 from pathlib import Path
 
+from core import models
 from core.filo.checkpoint import Architecture, read_checkpoint
 from core.filo.head import FiloHead, HeadRecord, load_head
 from core.model_error import ModelError
@@ -13,6 +18,8 @@ from core.weights.store import Record, Store, make_record, sha256_of
 
 FOLDER = "filo"
 """The name under which the store keeps heads, in the place of a model's."""
+BUNDLED_FILE = "filo.safetensors"
+"""Of the head called `bundled`, beside the weights of the bundled model, which it is for."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 _NAMES = "give it a name of a-z, 0-9, _, . and -, at most 64, beginning with a-z or 0-9"
 
@@ -70,11 +77,14 @@ def keep_head(
 
 
 def find_head(name: str, store: Store | None = None) -> FiloHead:
-    """The head called `name` in the store, or the one of a file of that path.
+    """The head that comes with the package, which is called `bundled`; the one of that name in the store; or a file's.
 
     Raises:
         ModelError: there is none, or it is damaged.
     """
+    if name == models.BUNDLED:
+        with as_file(files(models) / BUNDLED_FILE) as file:
+            return load_head(file)
     if store is not None and _NAME.fullmatch(name) and (stored := store.get(FOLDER, name)):
         return load_head(stored[0])
     path = Path(name).expanduser()
@@ -95,4 +105,6 @@ def head_name(name: str) -> str:
     """
     if not _NAME.fullmatch(name):
         raise ModelError(f"a head cannot be called {name!r}; {_NAMES}")
+    if name == models.BUNDLED:
+        raise ModelError(f"a head cannot be called {name!r}: that one comes with the package; give it another name")
     return name

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 MethodName = Annotated[str, typer.Option("--method", help="alfa or filo.")]
 Checkpoint = Annotated[
     Optional[str],  # noqa: UP045 - typer reads it at run time on Python 3.10 too
-    typer.Option(help="FiLo's head: a name in the store, or a file."),
+    typer.Option(help="FiLo's head: bundled, a name in the store, or a file."),
 ]
 _SIZE = re.compile(r"(\d{1,5})(?:x(\d{1,5}))?")
 
@@ -62,7 +62,7 @@ def check_head(method: str, checkpoint: str | None) -> None:
     if checkpoint is not None and method != "filo":
         raise typer.BadParameter("it is for --method filo", param_hint="--checkpoint")
     if method == "filo" and checkpoint is None:
-        remedy = "FiLo needs a head: name one, as `alfa-edge filo train` or `filo import` makes it"
+        remedy = "FiLo needs a head: bundled, or one that `alfa-edge filo train` or `filo import` made"
         raise typer.BadParameter(remedy, param_hint="--checkpoint")
 
 

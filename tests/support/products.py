@@ -42,9 +42,12 @@ class Products:
             "model": {"name": "untrained", "device": "cpu", "dtype": "fp32", "store": str(folder / "models")},
             "method": {"scales": [3], "stride": 3},
             "mqtt": {"host": broker.host, "port": broker.port},
-            "lines.one": {"pack": "bottle", "mode": "trigger", "deadline_ms": 30_000, "queue": 1000},
-            "lines.one.camera": {"source": "sim:bottle?seed=1&defects=0"},
+            "lines.one": {"pack": "bottle", "mode": "trigger", "deadline_ms": 60_000, "queue": 1000},
+            "lines.one.camera": {"source": str(folder / "parts"), "loop": True},
         }
+        (folder / "parts").mkdir()
+        for number, part in enumerate(_pictures("bottle", 3)):  # read, which is faster than drawn
+            (folder / "parts" / f"{number}.png").write_bytes(part)
         self._config.write_text(toml(tables))
 
     @contextmanager

@@ -1,7 +1,7 @@
-"""Measures a head of the bundled model beside ALFA and WinCLIP: `python -m core.filo.training --head FILE`.
+"""Measures a head of the bundled model beside ALFA and WinCLIP: `python -m core.filo.training`.
 
 With `--photographs FOLDER`, classes of real photographs are measured too. The tables are those of the bundled model's
-card, and are printed.
+card, and are printed. `--bundle FILE` makes another head the one that comes with the package, in float16.
 """
 
 from __future__ import annotations
@@ -17,10 +17,12 @@ from pathlib import Path
 
 import torch
 
-from core.backbone import BUNDLED, load_backbone
+from core import models
+from core.backbone import load_backbone
 from core.evaluate.datasets import DataClass, Sample, find_classes
 from core.filo.filo import Filo
 from core.filo.head import load_head
+from core.filo.heads import BUNDLED_FILE, find_head
 from core.filo.training.card import naming_table, table
 from core.filo.training.figures import Measured, on_classes, on_simline
 from core.training.measure import groups
@@ -28,7 +30,8 @@ from core.training.measure import groups
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m core.filo.training", description=__doc__)
-    parser.add_argument("--head", type=Path, required=True, help="as a training of FiLo writes it")
+    parser.add_argument("--head", default=models.BUNDLED, help="a file, as a training of FiLo writes it")
+    parser.add_argument("--bundle", type=Path, help="the head that is to come with the package; nothing is measured")
     parser.add_argument("--photographs", type=Path, help="folder of classes in a layout that `evaluate` understands")
     parser.add_argument("--lines", type=int, default=3, help="simulated lines (designs) of each class")
     parser.add_argument("--parts", type=int, default=10, help="good, and as many defective, parts of each line")
@@ -37,8 +40,11 @@ def main() -> None:
     parser.add_argument("--most", type=int, default=20, help="photographs of each class, good and as many defective")
     parser.add_argument("--dtype", default="fp32")
     arguments = parser.parse_args()
-    backbone = load_backbone(BUNDLED, None, dtype=arguments.dtype)
-    head = load_head(arguments.head)
+    if arguments.bundle is not None:
+        load_head(arguments.bundle).save(Path(next(iter(models.__path__))) / BUNDLED_FILE, dtype=torch.float16)
+        return
+    backbone = load_backbone(models.BUNDLED, None, dtype=arguments.dtype)
+    head = find_head(arguments.head)
     filo = Filo(backbone, head)
     found: dict[str, list[Measured]] = {}
     amounts = {
