@@ -130,6 +130,12 @@ class Recipe(Wire):
     pack_sha256: str
     threshold_source: str
     false_alarm_rate: Unit | None = None
+    rejected_rate: Unit | None = Field(
+        default=None, description="With a review: the promised share of good parts at or above `review_below`."
+    )
+    escape_rate: Unit | None = Field(
+        default=None, description="With a review by bad parts: the promised share of bad parts below the threshold."
+    )
     basis: str | None = Field(
         default=None, description="SHA-256 of what scores are of besides shots: model, method, texts, region, tiles."
     )
@@ -203,6 +209,14 @@ class Verdict(Wire):
     error: Fault | None = None
     score: Unit | None = Field(default=None, description="S of the image (Eq. 12).")
     threshold: Unit
+    review: bool = Field(
+        default=False,
+        description="Whether a person is to look: an anomaly whose score is below `review_below`. "
+        "Who does not know this field rejects the part.",
+    )
+    review_below: Unit | None = Field(
+        default=None, description="The upper border of the line's review, where it has one; the lower is `threshold`."
+    )
     provisional: bool = Field(
         default=False, description="Whether the threshold is neither calibrated for what judged here nor set by hand."
     )
@@ -311,6 +325,7 @@ class LineStats(Wire):
     normal: int = Field(ge=0)
     anomaly: int = Field(ge=0)
     error: int = Field(ge=0)
+    review: int = Field(default=0, ge=0, description="Parts that wait for a person's review.")
     dropped: int = Field(ge=0, description="Frames passed over because a newer one had come.")
     reconnects: int = Field(ge=0, description="Attempts to open the camera after the first.")
     restarts: int = Field(ge=0, description="Camera processes that were replaced.")

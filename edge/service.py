@@ -172,6 +172,7 @@ class Service:
             from edge.control.dispatcher import Dispatcher
             from edge.control.line_loader import load_lines
             from edge.control.machine_commands import MachineCommands
+            from edge.control.review_queue import count_waiting
             from edge.inspection.methods import Methods
             from edge.inspection.triggers import Triggers
             from edge.storage.settings_database import SettingsDatabase
@@ -227,6 +228,8 @@ class Service:
             recipes=loaded.recipes,
             forget=self.forget,
         )
+        for name in self.lines:
+            count_waiting(dispatcher, name)
         self._number_on()
         commands = CommandQueue(dispatcher.answer, dispatcher.is_quick, dispatcher.limit_s, alarms, workers)
         console = ConsoleServer(console_dir(settings.service), commands, alarms)

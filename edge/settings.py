@@ -16,6 +16,7 @@ from edge.settings_line import CameraSettings, LineSettings
 from edge.settings_method import MethodSettings
 from edge.settings_recipe import HealthSettings, RecipeSettings, Roi, ShotSettings
 from edge.settings_section import Label, LineName, Section
+from edge.zone import check_shifts, check_zone
 
 __all__ = [
     "ArchiveSettings",
@@ -69,6 +70,10 @@ class ServiceSettings(Section):
     `$XDG_STATE_HOME/alfa-edge`, else `~/.local/state/alfa-edge`."""
     stats_interval_s: float = Field(default=10.0, gt=0, le=86_400)
     """Seconds between two messages on `line/<line>/stats`."""
+    zone: Annotated[str, AfterValidator(check_zone)] | None = None
+    """Time zone of the lines, as `Europe/Berlin`: of shifts, and of local times in exports. Default: the machine's."""
+    shifts: Annotated[tuple[str, ...], AfterValidator(check_shifts)] = ()
+    """When shifts begin, local times as `["06:00", "14:00", "22:00"]`, for the rates of `alfa-edge feedback rates`."""
 
 
 class HistorySettings(Section):

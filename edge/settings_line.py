@@ -76,6 +76,8 @@ class LineSettings(RecipeSettings):
     queue: int = Field(default=8, ge=1, le=1000)
     """Triggers that may wait; one more is answered at once with `error` `queue_full`. So is one that cannot be judged
     by its deadline, as the parts of all lines before it take too long."""
+    review_queue: int = Field(default=100, ge=1, le=100_000)
+    """Parts that may wait for a person's review (`alfa-edge review`) without the alarm `review`."""
 
     @property
     def recipe(self) -> RecipeSettings:

@@ -111,3 +111,10 @@ class RecipeSettings(Section):
     """The method that judges, all of it. Default: that of the table `method`."""
     note: str = Field(default="", max_length=500)
     """What there is to say of the product."""
+
+    @property
+    def inspected_size(self) -> tuple[int, int] | None:
+        """Height and width of the pictures that are inspected, pixels; None where no setting tells."""
+        if self.roi is not None:
+            return self.roi.height, self.roi.width
+        return None if self.health.size is None else (self.health.size[1], self.health.size[0])

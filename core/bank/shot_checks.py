@@ -28,9 +28,14 @@ _LEAST_SHARPNESS = 0.5
 panels are flagged too, and a slightly blurred picture of a rich texture is not."""
 _SHARPNESS_RATIO = 0.5
 """Of the others' median. Good parts of one simulated line have 0.7 of it or more; blurred by 1 % of the side, 0.3."""
+_ALIKE = 0.02  # by what share the proportions of two pictures may differ, where one may be the other at another size
 _SAME = 0.5
 """Grey levels (RMS) between thumbnails. The same still part again, with noise of 3 levels a pixel, gives 0.3; two parts
 of a simulated line 0.5 or more, all but bare glass."""
+
+
+FLAGS = ("size", "blurred", "under_exposed", "over_exposed", "near_duplicate", "turned", "anomalous")
+"""Every code, in the order in which a picture's flags come."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +43,7 @@ class Flag:
     """Something about a shot that needs an explicit yes.
 
     Attributes:
-        code: `blurred`, `under_exposed`, `over_exposed`, `near_duplicate`, `turned` or `anomalous`.
+        code: One of `FLAGS`.
         message: In words, with the measured figure and its limit.
     """
 
@@ -94,8 +99,9 @@ def check_shot(
     score: float | None = None,
     threshold: float | None = None,
     turns: Sequence[int] = (0,),
+    size: tuple[int, int] | None = None,
 ) -> tuple[Flag, ...]:
-    """Flags of a picture uint8 [H, W, 3], in the order of `Flag.code`'s list; none when nothing is wrong.
+    """Flags of a picture uint8 [H, W, 3], in the order of `FLAGS`; none when nothing is wrong.
 
     Args:
         image: The picture.
@@ -103,13 +109,33 @@ def check_shot(
         score: What the line's scoring says of the picture, in [0, 1].
         threshold: From which score on the line calls a part anomalous.
         turns: By which degrees the line knows its shots turned (see `core.bank.augment.turns`).
+        size: Height and width of the pictures that the line inspects, pixels; None where that is not known.
     """
     look = look_at(image)
     known = [other if isinstance(other, Look) else look_at(other) for other in others]
-    found = [*_blur(look, known), *_exposure(look, known), *_duplicate(look, known), *_turned(look, known, turns)]
+    found = [
+        *_size(image, size),
+        *_blur(look, known),
+        *_exposure(look, known),
+        *_duplicate(look, known),
+        *_turned(look, known, turns),
+    ]
     if score is not None and threshold is not None and score >= threshold:
         found.append(Flag("anomalous", f"scores {score:.3f}, the line's threshold is {threshold:.3f}"))
     return tuple(found)
+
+
+def _size(image: Rgb, size: tuple[int, int] | None) -> list[Flag]:
+    height, width = image.shape[:2]
+    if size is None or (height, width) == size:
+        return []
+    if abs(width * size[0] / (height * size[1]) - 1) <= _ALIKE:
+        words = "it is the same region at another size, or another region: take it with the line's camera"
+    elif height >= size[0] and width >= size[1]:
+        words = "it looks like a whole frame: cut the inspected region out of it"
+    else:
+        words = "it shows another region: give a picture of the inspected region alone, all of it"
+    return [Flag("size", f"has {width} x {height} pixels, the line inspects {size[1]} x {size[0]}; {words}")]
 
 
 def _blur(look: Look, known: Sequence[Look]) -> list[Flag]:

@@ -14,16 +14,19 @@ import typer
 
 from core.printable import shown
 from edge import __version__
+from edge.cli import candidates as cli_candidates
 from edge.cli import completion
 from edge.cli import console as cli_console
 from edge.cli import learn as cli_learn
 from edge.cli import shots as cli_shots
 from edge.cli import state as cli_state
 from edge.cli.ask import ConfigFile, Json, OptionalConfigFile
+from edge.cli.calibrate import calibrate
 from edge.cli.compile import compile_packs
 from edge.cli.evaluate import evaluate
 from edge.cli.explained import BAD_INPUT
 from edge.cli.explained import explained as _explained
+from edge.cli.feedback import feedback_app
 from edge.cli.filo import filo_app
 from edge.cli.generate import generate
 from edge.cli.history import history
@@ -32,6 +35,7 @@ from edge.cli.model_options import Checkpoint, MethodName, Model, Weights, head_
 from edge.cli.new_pack import new
 from edge.cli.packs import packs_app
 from edge.cli.recipe import recipe_app
+from edge.cli.review import review_app
 from edge.cli.score import score
 from edge.cli.signals import end, end_at_once, on_signals, stop_on_signals
 from edge.cli.simulate import simulate
@@ -63,10 +67,9 @@ for ask in (
     cli_console.resume,
     cli_learn.learn,
     cli_learn.suggest,
-    cli_shots.enroll,
-    cli_shots.calibrate,
+    cli_candidates.enroll,
+    calibrate,
     cli_shots.threshold,
-    cli_shots.feedback,
     cli_console.audit,
     cli_state.backup,
     cli_state.restore,
@@ -74,6 +77,8 @@ for ask in (
     app.command(ask.__name__)(ask)
 app.command("history")(history)
 app.add_typer(cli_shots.shots_app, name="shots")
+app.add_typer(review_app, name="review")
+app.add_typer(feedback_app, name="feedback")
 app.add_typer(recipe_app, name="recipe")
 app.add_typer(cli_console.line_app, name="line")
 packs_app.command("compile")(compile_packs)

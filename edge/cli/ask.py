@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
@@ -78,6 +78,15 @@ Recipe = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Wait = Annotated[float, typer.Option(min=1, max=86_400, help="Seconds to wait for the service and its parts.")]
 _NO_CONSOLE = "a service is still loading, or another command is at work; ask again in a while"
+Yes = Annotated[
+    Optional[list[str]],  # noqa: UP045
+    typer.Option("--yes", metavar="FLAG", help="Enrol in spite of this flag, as `blurred`; may be given again."),
+]
+WORK_S = 600.0
+"""How long a command that uses the model may take beyond the wait for its parts, as `edge.control.dispatcher` has it
+without its imports."""
+ALL_S = 3600.0
+"""The same of one that goes through all that there is of a line."""
 _REST_S = 5.0  # beyond what the service waits for, for the way there and back
 
 
@@ -88,6 +97,7 @@ def ask_service(
     blobs: list[bytes] | None = None,
     timeout: float = 30.0,
     received: list[bytes] | None = None,
+    meanwhile: Callable[[], None] | None = None,
 ) -> dict[str, Any]:
     with explained():
         from edge.control.client import ask
@@ -97,7 +107,7 @@ def ask_service(
         socket = console_dir(settings.service) / SOCKET
         pictures: Sequence[bytes]
         if is_service_there(settings):
-            result, pictures = ask(socket, command, arguments, blobs or (), timeout + _REST_S)
+            result, pictures = ask(socket, command, arguments, blobs or (), timeout + _REST_S, meanwhile)
         else:
             try:
                 result, pictures = _offline(settings, command, arguments, blobs or [])

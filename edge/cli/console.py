@@ -177,14 +177,23 @@ def audit(
     if as_json:
         show_json(found)
         return
-    table = Table(
-        Column("at"),
-        Column("who", 8, wraps=True),
-        Column("command", 9),
-        Column("arguments", 6, wraps=True),
-        Column("outcome", 7, wraps=True),
-    )
+    columns = [Column("at"), Column("who", 8, wraps=True), Column("command", 9), Column("what changed", 6, wraps=True)]
+    table = Table(*columns, Column("arguments", 5, wraps=True), Column("outcome", 7, wraps=True))
     for entry in found["entries"]:
         who = entry["who"] if entry["claimed"] is None else f"{entry['who']} (says {entry['claimed']})"
-        table.add_row(local(entry["at"]), who, entry["command"], entry["arguments"], entry["outcome"])
+        changed = _changed(entry["before"], entry["after"])
+        table.add_row(local(entry["at"]), who, entry["command"], changed, entry["arguments"], entry["outcome"])
     out.print(table)
+
+
+def _changed(before: dict[str, Any] | None, after: dict[str, Any] | None) -> str:
+    """`threshold 0.5000 -> 0.6200`; empty where nothing did, or where it was not kept."""
+    if before is None or after is None:
+        return ""
+    return "; ".join(f"{name} {_value(before[name])} -> {_value(after[name])}" for name in before)
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4f}"
+    return "none" if value is None else str(value)

@@ -5,20 +5,22 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
+from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from core.printable import encodable
+from core.printable import encodable, shown
 from core.remedy import extra
 from edge.cli import completion
 from edge.cli.explained import explained
 from edge.cli.model_options import Checkpoint, Model, Weights, check_head, overrides, say_assumed
 from edge.cli.table import Column, Table, lines
 from edge.cli.terminal import Terminal, counted
-from edge.settings import ModelSettings, store_dir
-from edge.settings_file import ConfigError, Problem
+from edge.settings import ModelSettings, state_dir, store_dir
+from edge.settings_file import ConfigError, Problem, load_settings
 
 if TYPE_CHECKING:
     from core.evaluate.few_shot import FewShot
@@ -33,7 +35,18 @@ def default_cache() -> Path:
 
 
 def evaluate(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A data set, or a folder with good/ and bad/.")],
+    folder: Annotated[
+        Optional[Path],  # noqa: UP045 - typer reads it at run time on Python 3.10 too
+        typer.Argument(metavar="[DIR]", help="A data set, or a folder with good/ and bad/."),
+    ] = None,
+    from_feedback: Annotated[
+        bool, typer.Option("--from-feedback", help="Instead: the parts of a line that people have said something of.")
+    ] = False,
+    config: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--config", "-c", help="With --from-feedback: the service's TOML file.", dir_okay=False),
+    ] = None,
+    line: Annotated[Optional[str], typer.Option(help="With --from-feedback: name of the line.")] = None,  # noqa: UP045
     classes: Annotated[Optional[str], typer.Option(help="Some of its classes, separated by commas.")] = None,  # noqa: UP045
     pack: Annotated[
         str,
@@ -73,7 +86,9 @@ def evaluate(
     resume: Annotated[bool, typer.Option("--resume", help="Keep the features of earlier runs.")] = False,
 ) -> None:
     """Measure the method on a data set: the paper's metrics, an operating point, a report."""
-    with explained():
+    if from_feedback != (folder is None) or from_feedback != (config is not None and line is not None):
+        raise typer.BadParameter("name DIR; or --from-feedback with --config and --line")
+    with explained(), ExitStack() as stack:
         from core.backbone import DEFAULT, load_backbone
         from core.evaluate.compare import compare, load, render_comparison
         from core.filo.filo import Filo
@@ -111,6 +126,8 @@ def evaluate(
             if file is not None and not file.resolve().parent.is_dir():
                 raise FileNotFoundError(f"{file}: its folder is not there")
         earlier = load(against) if against is not None else None
+        if folder is None:
+            folder, pack = _labelled(config, line, pack, Path(stack.enter_context(TemporaryDirectory())))
         choice = Choice(
             root=folder,
             classes=None if classes is None else tuple(classes.split(",")),
@@ -168,6 +185,30 @@ def evaluate(
     if not any(value is not None for one in result.classes for run in one.runs for _, value in run.metrics):
         out.print("nothing could be measured; what is noted above says why", style="bold red", soft_wrap=True)
         raise typer.Exit(1)
+
+
+def _labelled(config: Path | None, line: str | None, pack: str, scratch: Path) -> tuple[Path, str]:
+    """A data set of what people have said of a line's parts, below `scratch`; and the pack: for one recipe its."""
+    from edge.storage.feedback import FeedbackLog
+    from edge.storage.history import History
+    from edge.tools.quality import LabelledSetError, labels, write_labelled_set
+
+    assert config is not None
+    assert line is not None
+    settings = load_settings(config)
+    if line not in settings.lines:
+        raise typer.BadParameter(shown(f"no line {line!r}; there are {', '.join(settings.lines)}"), param_hint="--line")
+    state, folder = state_dir(settings.service.state_dir), scratch / line
+    written, missing = write_labelled_set(History(state), FeedbackLog(state), line, folder)
+    for name, entries in written.items():
+        out.print(f"line {line}, {name}: {labels(entries)}", soft_wrap=True)
+    if missing:
+        out.print(f"no picture was kept of {counted(len(missing), 'other part')}", soft_wrap=True)
+    if not any(len({entry.defective for entry in entries}) == 2 for entries in written.values()):
+        remedy = "say more with `alfa-edge feedback add`"
+        raise LabelledSetError(f"line {line}: measuring takes good and defective parts of one recipe; {remedy}")
+    alone = pack == "auto" and len(written) == 1  # which may have another name than its pack
+    return folder, settings.lines[line].pack if alone else pack
 
 
 def _few(

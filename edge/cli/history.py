@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from enum import Enum
 from pathlib import Path
@@ -18,8 +19,10 @@ from edge.cli.terminal import Terminal, show_json, styled
 from edge.cli.when import local, parse_when
 from edge.settings import state_dir
 from edge.settings_file import load_settings
+from edge.zone import zone_of
 
 if TYPE_CHECKING:
+    from edge.storage.feedback import Feedback
     from edge.storage.history import Entry
 
 _COLOURS = {"normal": "green", "anomaly": "bold red", "error": "bold yellow"}
@@ -61,17 +64,23 @@ def history(
     if export is not None and (kind or part or as_json):
         raise typer.BadParameter("it takes all verdicts from --since to --until", param_hint="--export")
     from core.database.database import DatabaseError
-    from edge.storage.history import ExportError, History
+    from edge.storage.export import ExportError
+    from edge.storage.export import export as write_export
+    from edge.storage.feedback import FeedbackLog
+    from edge.storage.history import History
 
     with explained():
         settings = load_settings(config)
-        kept = History(state_dir(settings.service.state_dir))
+        folder = state_dir(settings.service.state_dir)
+        kept, log = History(folder), FeedbackLog(folder)
         known = sorted({*settings.lines, *kept.lines()})  # a line that was taken out keeps its history
     if line not in known:
         raise typer.BadParameter(shown(f"no line {line!r}; there are {', '.join(known)}"), param_hint="--line")
     if export is not None:
         try:
-            written = kept.export(export, line, since=since, until=until)
+            written = write_export(
+                export, kept, log, line, since=since, until=until, zone=zone_of(settings.service.zone)
+            )
         except (ExportError, DatabaseError) as error:
             raise typer.BadParameter(shown(str(error)), param_hint="--export") from None
         out.print(f"{export}: {written} verdicts of line {line}", soft_wrap=True)
@@ -79,29 +88,35 @@ def history(
     with explained():
         kinds = [chosen.value for chosen in kind or ()]
         found = kept.verdicts(line, since=since, until=until, kinds=kinds, part_id=part, count=count)
+        said = log.of(line) if found else {}
     if as_json:
-        show_json([entry.to_dict() for entry in found])
+        show_json([entry.to_dict() | {"feedback": _kind(said.get(entry.seq))} for entry in found])
     elif found:
-        out.print(_table(found))
+        out.print(_table(found, said))
     else:
         out.print(f"no such verdicts of line {line} in {kept.path}", soft_wrap=True)
 
 
-def _table(found: list[Entry]) -> Table:
-    table = Table(
-        Column("issued"),
-        number("seq", 9),
-        Column("part", 7, wraps=True),
-        Column("verdict", 8, wraps=True),
-        number("score", 6),
-        number("threshold", 3),
-        number("took", 2),
-    )
+def _table(found: list[Entry], said: Mapping[int, Feedback]) -> Table:
+    columns = [number("seq", 8), Column("issued", 7), Column("part", 6), Column("verdict", 9)]
+    columns += [number("score", 5), number("threshold", 3), number("took", 1), Column("why", 4, wraps=True)]
+    table = Table(*columns, Column("feedback", 2))
     for entry in found:
         code = f" {entry.error_code}" if entry.error_code else ""
-        what = Text.assemble(styled(entry.verdict, _COLOURS[entry.verdict]), shown(code))
+        verdict = Text.assemble(styled(entry.verdict, _COLOURS[entry.verdict]), shown(code))
         score = "" if entry.score is None else f"{entry.score:.4f}"
         took = "" if entry.total_ms is None else f"{entry.total_ms:.0f} ms"
-        threshold = f"{entry.threshold:.4f}"
-        table.add_row(local(entry.issued_at), str(entry.seq), entry.part_id or "", what, score, threshold, took)
+        known = (local(entry.issued_at), entry.part_id or "", verdict, score, f"{entry.threshold:.4f}", took)
+        table.add_row(str(entry.seq), *known, _why(entry), _kind(said.get(entry.seq)) or "")
     return table
+
+
+def _why(entry: Entry) -> str:
+    """Of an anomaly what its worst region is likest and where that is; of an error what was wrong."""
+    if entry.verdict == "normal":
+        return ""
+    return ", ".join(filter(None, (entry.defect or entry.reason, entry.position)))
+
+
+def _kind(feedback: Feedback | None) -> str | None:
+    return None if feedback is None else feedback.kind

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from core.printable import shown
-from edge.cli.ask import ConfigFile, Json, Line, Recipe, Wait, ask_service, out, say_smallest
+from edge.cli.ask import WORK_S, ConfigFile, Json, Line, Recipe, Wait, ask_service, out, say_smallest
+from edge.cli.candidates import say_picture, write_candidates
 from edge.cli.explained import explained
 from edge.cli.table import Table, number
 from edge.cli.terminal import show_json
-
-_WORK_S = 600.0  # beyond the wait for the parts: what is made of them; the service itself takes no longer
 
 
 def learn(
@@ -24,7 +23,9 @@ def learn(
         Path | None, typer.Option(help="Instead: so many pictures of this folder, evenly spread by name, all good.")
     ] = None,
     rate: Annotated[float, typer.Option(min=0.0001, max=0.9999, help="The false-alarm rate to promise.")] = 0.05,
-    yes: Annotated[bool, typer.Option("--yes", help="Accept a higher rate, where the parts are too few.")] = False,
+    accept: Annotated[
+        float | None, typer.Option(min=0.0001, max=1, help="The highest rate to set, where the parts are too few.")
+    ] = None,
     recipe: Recipe = None,
     timeout: Wait = 600.0,
     as_json: Json = False,
@@ -38,10 +39,10 @@ def learn(
 
             paths = good_pictures(good, parts)
             names, blobs = [shown(path.name) for path in paths], [sendable(path) for path in paths]
-    told = {"line": line, "recipe": recipe, "parts": parts, "rate": rate, "sure": yes, "timeout_s": timeout}
+    told = {"line": line, "recipe": recipe, "parts": parts, "rate": rate, "accept": accept, "timeout_s": timeout}
     if not as_json and good is None:
         out.print(f"show line {line} {parts} good parts; `alfa-edge status` says how far it is", soft_wrap=True)
-    found = ask_service(config, "learn", told | {"names": names}, blobs, timeout + _WORK_S)
+    found = ask_service(config, "learn", told | {"names": names}, blobs, timeout + WORK_S)
     if as_json:
         show_json(found)
         return
@@ -66,24 +67,22 @@ def suggest(
     as_json: Json = False,
 ) -> None:
     """Propose shots from parts that nobody has sorted: the most typical one, and the most different ones."""
-    arguments: dict[str, Any] = {"line": line, "count": count, "parts": parts, "enrol": enrol, "timeout_s": timeout}
-    pictures: list[bytes] = []
-    found = ask_service(config, "suggest", arguments, timeout=timeout + _WORK_S, received=pictures)
+    arguments = {"line": line, "count": count, "parts": parts, "timeout_s": timeout}
+    found = ask_service(config, "suggest", arguments, timeout=timeout + WORK_S)
+    numbers = [part["candidate"] for part in found["suggested"]]
     if folder is not None:
-        with explained():
-            folder.mkdir(parents=True, exist_ok=True)
-            for part, picture in zip(found["suggested"], pictures, strict=True):
-                (folder / f"{line}-{part['seq']}.png").write_bytes(picture)
+        write_candidates(config, line, numbers, folder)
+    if enrol:  # that one scores high is no news: it was not sorted
+        take = {"line": line, "candidates": numbers, "yes": ["anomalous"]}
+        found |= ask_service(config, "shots_take", take, timeout=WORK_S)
     if as_json:
         show_json(found)
         return
-    table = Table(*map(number, ("seq", "score", "unlike the others")))
+    table = Table(*map(number, ("candidate", "seq", "score", "unlike the others")))
     for part in found["suggested"]:
-        table.add_row(str(part["seq"]), f"{part['score']:.4f}", f"{part['unlike']:.4f}")
+        table.add_row(str(part["candidate"]), str(part["seq"]), f"{part['score']:.4f}", f"{part['unlike']:.4f}")
     out.print(table)
     for picture in found["pictures"]:
-        flags = "; ".join(f"{flag['code']}: {flag['message']}" for flag in picture["flags"])
-        what, colour = (f"shot {picture['shot']}", None) if picture["shot"] else ("not enrolled", "yellow")
-        out.print(f"{picture['name']}: {what}{f' ({flags})' if flags else ''}", style=colour, soft_wrap=True)
+        say_picture(picture)
     if not enrol:
-        out.print("if they are good: the same command with --enrol, or `alfa-edge enroll` with pictures of --out")
+        out.print(f"if they are good: `alfa-edge shots take --line {line}`; else `shots drop`", soft_wrap=True)

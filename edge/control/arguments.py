@@ -65,6 +65,18 @@ Names = Annotated[tuple[Annotated[str, Field(max_length=255)], ...], Field(max_l
 """Of pictures that were sent along."""
 
 
+def _known_flag(code: str) -> str:
+    from core.bank.shot_checks import FLAGS  # whose OpenCV takes a while
+
+    if code not in FLAGS:
+        raise ValueError(f"{shown(code)!r} is no flag; there are {', '.join(FLAGS)}")
+    return code
+
+
+Flags = Annotated[tuple[Annotated[str, Field(max_length=32), AfterValidator(_known_flag)], ...], Field(max_length=16)]
+"""Codes of `core.bank.shot_checks.FLAGS`."""
+
+
 def read_arguments(model: type[A], command: str, given: dict[str, Any]) -> A:
     """What was given with a command.
 

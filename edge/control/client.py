@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from edge.control.asker import own_name
 from edge.control.protocol import NO_ID, Reply, Request, too_large_in_words
 
 _LOOK_S = 60.0  # between two looks at the clock
+_MEANWHILE_S = 1.0
 
 
 class NoAnswerError(RuntimeError):
@@ -29,9 +30,16 @@ class RefusedError(RuntimeError):
 
 
 def ask(
-    path: Path, command: str, arguments: dict[str, Any], blobs: Sequence[bytes] = (), timeout_s: float = 30.0
+    path: Path,
+    command: str,
+    arguments: dict[str, Any],
+    blobs: Sequence[bytes] = (),
+    timeout_s: float = 30.0,
+    meanwhile: Callable[[], None] | None = None,
 ) -> tuple[dict[str, Any], list[bytes]]:
     """The result of a command of the service whose socket is at `path`, and the pictures behind it.
+
+    `meanwhile` is called about once a second while the answer is not there.
 
     Raises:
         NoAnswerError: there is no service, or it took longer than `timeout_s`; it may still do what was asked.
@@ -48,7 +56,9 @@ def ask(
         socket.connect(f"ipc://{path}")
         socket.send_multipart(parts)
         while (left := end - monotonic()) > 0:
-            if not socket.poll(int(min(left, _LOOK_S) * 1000) + 1):
+            if not socket.poll(int(min(left, _LOOK_S if meanwhile is None else _MEANWHILE_S) * 1000) + 1):
+                if meanwhile is not None:
+                    meanwhile()
                 continue
             head, *pictures = socket.recv_multipart()
             reply = Reply.model_validate_json(head)

@@ -12,12 +12,17 @@ from core.database.database import DatabaseError
 from core.image import encode_jpeg, encode_png
 from core.overlay import outlined
 from edge.control.arguments import Arguments, Folder, Moment, NoArguments, OfLine
+from edge.control.calibrate_commands import CALIBRATE_COMMANDS, score_and_peak
+from edge.control.candidate_commands import CANDIDATE_COMMANDS
+from edge.control.changes import State
 from edge.control.command_queue import LIMIT_S
 from edge.control.dispatcher import ALL_S, WORK_S, Caller, Command, CommandError, Dispatcher, Result, unless_kept
+from edge.control.feedback_commands import FEEDBACK_COMMANDS
 from edge.control.learn_commands import LEARN_COMMANDS
 from edge.control.next_parts import next_parts
 from edge.control.recipe_commands import RECIPE_COMMANDS
-from edge.control.shot_commands import SHOT_COMMANDS, score_and_peak
+from edge.control.review_commands import REVIEW_COMMANDS
+from edge.control.shot_commands import SHOT_COMMANDS
 from edge.inspection.recipe import LoadedRecipe
 from edge.messages import RecipeChoice
 from edge.storage.backup import write_backup
@@ -81,6 +86,8 @@ def _status(dispatcher: Dispatcher, _arguments: NoArguments, _caller: Caller) ->
             "recipe": judged_by.wire.model_dump(mode="json"),
             "threshold": judged_by.threshold,
             "provisional": judged_by.provisional,
+            "review_below": recipe.review_below if recipe is not None else None,
+            "in_review": line.in_review,
             "method": _method_part(recipe) if recipe is not None else None,
             "bank": judged_by.bank.model_dump(mode="json"),
             "weights": recipe.weights if recipe is not None else {},
@@ -137,6 +144,15 @@ def _resume(dispatcher: Dispatcher, arguments: OfLine, _caller: Caller) -> Resul
     return {"state": line.health().state} | unless_kept(kept), ()
 
 
+def _paused(dispatcher: Dispatcher, arguments: OfLine) -> State:
+    return {"paused": dispatcher.line(arguments.line).paused}
+
+
+def _settings_of(dispatcher: Dispatcher, arguments: OfLine) -> State:
+    """What is kept of a line that may not be configured."""
+    return dispatcher.database.run(lambda tables: {"paused": tables.paused(arguments.line)})
+
+
 def _forget_line(dispatcher: Dispatcher, arguments: OfLine, _caller: Caller) -> Result:
     name = line_name(arguments.line)
     if name in dispatcher.lines:
@@ -177,12 +193,16 @@ COMMANDS: dict[str, Command] = {
     "status": Command(NoArguments, _status, machines=True, quick=True),
     "snapshot": Command(Snapshot, _snapshot),
     "trigger": Command(Trigger, _trigger, limit_s=WORK_S + LIMIT_S),
-    "pause": Command(OfLine, _pause, changes=True, machines=True, quick=True),
-    "resume": Command(OfLine, _resume, changes=True, machines=True, quick=True),
-    "line_forget": Command(OfLine, _forget_line, changes=True),
+    "pause": Command(OfLine, _pause, changes=True, state=_paused, machines=True, quick=True),
+    "resume": Command(OfLine, _resume, changes=True, state=_paused, machines=True, quick=True),
+    "line_forget": Command(OfLine, _forget_line, changes=True, state=_settings_of),
     **RECIPE_COMMANDS,
+    **CANDIDATE_COMMANDS,
     **SHOT_COMMANDS,
+    **CALIBRATE_COMMANDS,
+    **REVIEW_COMMANDS,
     **LEARN_COMMANDS,
+    **FEEDBACK_COMMANDS,
     "history": Command(ReadHistory, _history),
     "audit": Command(Audit, _audit),
     "backup": Command(Backup, _backup, changes=True, limit_s=ALL_S),

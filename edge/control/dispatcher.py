@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from core.database.database import DatabaseError
 from edge.control.arguments import Arguments, ArgumentsError, read_arguments
 from edge.control.asker import Asker
+from edge.control.calibration_runs import CalibrationRuns
+from edge.control.changes import State, differing
 from edge.control.command_queue import LIMIT_S
 from edge.control.enrolment import Enrolment
 from edge.control.protocol import Refusal, Reply, Request
@@ -57,6 +59,8 @@ class Command:
         run: Does it.
         changes: Whether it changes something, and so stands in the audit.
         machines: Whether it may be asked for on `line/<line>/command`.
+        state: What of the state it may change, as it is now. It is asked before and after, and the audit keeps what
+            differs: what others change while the command is at work, too. Raises as `run` does.
         quick: Whether it waits for nothing but a short write, and so never stands behind one that is not quick.
         limit_s: How long it may take, besides the `timeout_s` of its arguments.
     """
@@ -64,6 +68,7 @@ class Command:
     arguments: type[Arguments]
     run: Callable[[Dispatcher, Any, Caller], Result]
     changes: bool = False
+    state: Callable[[Dispatcher, Any], State] | None = None
     machines: bool = False
     quick: bool = False
     limit_s: float = LIMIT_S
@@ -108,6 +113,7 @@ class Dispatcher:
         self.forget = forget
         self.pausing = threading.Lock()
         """Held while a line is paused or resumed, so that the database keeps what the line does."""
+        self.calibrations = CalibrationRuns()
         self._commands = commands
 
     def answer(self, request: Request, blobs: Sequence[bytes]) -> tuple[Reply, Sequence[bytes]]:
@@ -120,8 +126,9 @@ class Dispatcher:
             arguments = read_arguments(command.arguments, request.command, request.arguments)
         except ArgumentsError as error:
             return _refused(request, "bad_arguments", str(error))
-        asker, outcome = request.asker, "done"
+        asker, outcome, before = request.asker, "done", None
         try:
+            before = command.state(self, arguments) if command.state is not None else None
             result, pictures = command.run(self, arguments, Caller(asker, blobs))
         except ValueError as error:  # what can be mended: a line, a shot, a picture, a number
             outcome = f"refused: {error}"
@@ -131,12 +138,7 @@ class Dispatcher:
             raise
         finally:
             if command.changes:
-                noted = arguments.model_dump(mode="json")
-                self._write(
-                    "audit",
-                    lambda tables: tables.note(asker.who, request.command, noted, outcome, asker.claimed),
-                    f"{request.command} by {asker.who} ({outcome[:200]}) is not in the audit",
-                )
+                self._audit(request, command, arguments, before, outcome)
         return Reply(id=request.id, result=result), pictures
 
     def is_quick(self, command: str) -> bool:
@@ -183,14 +185,32 @@ class Dispatcher:
 
     def keep(self, line: str, job: Callable[[SettingsTables], object], setting: str) -> bool:
         """Writes a setting that the line has already; whether a restart will find it. Where not, an alarm says so."""
-        return self._write("line_settings", job, f"{setting}; a restart would undo that, as it is not on disk", line)
+        return self._write(
+            "line_settings",
+            lambda: self.database.run(job),
+            f"{setting}; a restart would undo that, as it is not on disk",
+            line,
+        )
 
-    def _write(
-        self, alarm: str, job: Callable[[SettingsTables], object], failure: str, line: str | None = None
-    ) -> bool:
+    def _audit(
+        self, request: Request, command: Command, arguments: Arguments, before: State | None, outcome: str
+    ) -> None:
+        asker, noted = request.asker, arguments.model_dump(mode="json")
+
+        def write() -> None:
+            states: tuple[State | None, State | None] = (None, None)
+            if command.state is not None and before is not None:
+                states = differing(before, command.state(self, arguments))
+            self.database.run(
+                lambda tables: tables.note(asker.who, request.command, noted, outcome, asker.claimed, states)
+            )
+
+        self._write("audit", write, f"{request.command} by {asker.who} ({outcome[:200]}) is not in the audit")
+
+    def _write(self, alarm: str, write: Callable[[], object], failure: str, line: str | None = None) -> bool:
         """Writes what was done. Where the disk does not take it, that is an alarm, and what was done stays done."""
         try:
-            self.database.run(job)
+            write()
         except DatabaseError as error:
             self.alarms.raise_(alarm, f"{failure}: {error}", line)
             return False

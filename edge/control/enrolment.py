@@ -99,7 +99,7 @@ class Enrolment:
         index = self._features.index(recipe, self._features.views(recipe))
         index = self._features.hear(recipe, index, (basis, recipe.wire.pack_sha256))
         sees, size = self._features.sees(recipe.inspector, index), self._features.size(recipe)
-        changed = replace(recipe, index=index, bank=bank, drift=None, sees=sees, size=size)
+        changed = replace(recipe, index=index, bank=bank, drift=None, sees=sees, size=size, review_below=None)
         if kept is None:
             return self._uncalibrated(changed)
         if (kept.fingerprint, kept.pack_sha256) != (basis, recipe.wire.pack_sha256):
@@ -109,6 +109,8 @@ class Enrolment:
             update={
                 "threshold_source": kept.source if holds else f"{kept.source}; the shots have changed since",
                 "false_alarm_rate": kept.rate if holds else None,
+                "rejected_rate": kept.rejected_rate if holds else None,
+                "escape_rate": kept.escape_rate if holds else None,
             }
         )
         drift = self._drift(recipe, kept) if holds else None
@@ -116,9 +118,10 @@ class Enrolment:
             changed,
             threshold=kept.threshold,
             pixel_threshold=kept.pixel_threshold,
+            review_below=kept.review_below if holds else None,
             wire=wire,
             provisional=not holds and kept.rate is not None,  # what a person has set stays so
-            from_shots=False,
+            uncalibrated=False,
             drift=drift,
         )
 
@@ -176,10 +179,9 @@ class Enrolment:
         *,
         who: str,
         note: str,
-        sure: bool,
         accepted: Set[str] = frozenset(),
     ) -> list[Enrolled]:
-        """Enrols named pictures one by one; one that is flagged only if `sure`, or if the flags are `accepted` ones.
+        """Enrols named pictures one by one; one that is flagged only if all its flags are `accepted` ones.
 
         The recipe has them when this returns.
 
@@ -190,23 +192,23 @@ class Enrolment:
         with self.changing(slot):
             try:
                 for name, image in pictures:
-                    flags = self._flags(slot.ready, image)
+                    flags, _ = self.check(slot.ready, image)
                     shot = None
-                    if sure or all(flag.code in accepted for flag in flags):
+                    if all(flag.code in accepted for flag in flags):
                         shot = self._add(slot.ready, image, who=who, source=name, note=note, flags=flags)
                     found.append(Enrolled(name, shot, flags))
             finally:
                 self.refresh(slot)
         return found
 
-    def _flags(self, recipe: LoadedRecipe, image: Rgb) -> tuple[Flag, ...]:
-        """What speaks against enrolling a picture."""
-        settings = recipe.settings
-        others = [self._look(shot) for shot in self._database.run(lambda tables: tables.bank.shots(recipe.key))]
+    def check(self, recipe: LoadedRecipe, image: Rgb) -> tuple[tuple[Flag, ...], float | None]:
+        """What speaks against enrolling a picture, and its score; None without a shot to compare it with."""
+        settings, shots = recipe.settings, self._database.run(lambda tables: tables.bank.shots(recipe.key))
+        others = [self._look(shot) for shot in shots]
         score = self.score(image, recipe)[0] if recipe.index is not None else None
-        # Of few shots many a good part is above the rest.
-        limit = settings.threshold if recipe.from_shots else recipe.threshold
-        return tuple(check_shot(image, others, score, limit, turns(settings.shots.augment)))
+        limit = None if recipe.uncalibrated else recipe.threshold  # which says nothing of good parts
+        size = settings.inspected_size or ((shots[0].height, shots[0].width) if shots else None)
+        return check_shot(image, others, score, limit, turns(settings.shots.augment), size), score
 
     def _add(self, recipe: LoadedRecipe, image: Rgb, **known: Any) -> Shot:
         """Puts a picture and its features into the bank."""
@@ -291,6 +293,13 @@ class Enrolment:
         leave_one_out(len(shots), score)
         return [found[place] for place in range(first, len(shots))]
 
+    def shots_left_out(self, recipe: LoadedRecipe) -> list[int]:
+        """The numbers of the shots that `leave_one_out` scores, in its order."""
+        index = recipe.index
+        if index is not None and index.tiles[0].evidence is not None:
+            return list(index.tiles[0].evidence.owners)
+        return [shot.id for shot in self._database.run(lambda tables: tables.bank.shots(recipe.key))]
+
     def calibrate(
         self, slot: RecipeSlot, scores: Sequence[tuple[float, float]], rate: float, source: str, who: str
     ) -> LineCalibration:
@@ -333,6 +342,22 @@ class Enrolment:
         """Sets the recipe's threshold by hand; it promises nothing."""
         return self._keep(slot, (threshold, threshold), None, (), f"set by {who}", who)
 
+    def calibration(self, recipe: LoadedRecipe) -> LineCalibration | None:
+        """The recipe's last calibration on good parts, if it holds for all that parts are judged by now."""
+        kept = self._database.run(lambda tables: tables.calibration(recipe.key))
+        if kept is None or kept.rate is None or not kept.scores:
+            return None
+        now = (self._basis(recipe), recipe.wire.pack_sha256, recipe.bank.revision)
+        return kept if (kept.fingerprint, kept.pack_sha256, kept.revision) == now else None
+
+    def keep(self, slot: RecipeSlot, calibration: LineCalibration, who: str) -> None:
+        """Keeps a calibration as the recipe's last one, and has it judge by that."""
+        key = slot.stored.key
+        with self.changing(slot):
+            self._database.run(lambda tables: tables.calibrate(key, calibration, who))
+            self._drifts.pop(key, None)  # it may be equal to the last one, from the same shots
+            self.refresh(slot)
+
     def _keep(
         self,
         slot: RecipeSlot,
@@ -354,9 +379,7 @@ class Enrolment:
                 pack_sha256=recipe.wire.pack_sha256,
                 revision=self._database.run(lambda tables: tables.bank.revision(recipe.key)),
             )
-            self._database.run(lambda tables: tables.calibrate(recipe.key, calibration, who))
-            self._drifts.pop(recipe.key, None)  # it may be equal to the last one, from the same shots
-            self.refresh(slot)
+            self.keep(slot, calibration, who)
         return calibration
 
     def import_folder(self, slot: RecipeSlot, folder: Path, who: str) -> list[Shot]:

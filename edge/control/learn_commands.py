@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from core.image import encode_png
 from edge.control.arguments import Names, OfRecipe
+from edge.control.calibrate_commands import calibration_part
+from edge.control.candidate_commands import (
+    candidate_part,
+    enrolled_part,
+    hold,
+    require_room,
+    sent_pictures,
+)
+from edge.control.changes import of_recipe
 from edge.control.dispatcher import WORK_S, Caller, Command, Dispatcher, Result
-from edge.control.enrolment import Enrolled
 from edge.control.kept_pictures import KeptPictures
 from edge.control.next_parts import next_parts
-from edge.control.shot_commands import calibration_part, enrolled_part, sent_pictures
 from edge.inspection.line_recipes import RecipeSlot
+from edge.storage.candidates import MOST
 from edge.tools.first_run import (
     PARTS,
     RATE,
@@ -35,8 +42,8 @@ class Learn(OfRecipe):
     """The false-alarm rate that the threshold is to promise."""
     names: Names = ()
     """Of the pictures sent along."""
-    sure: bool = False
-    """Accept the rate that the parts can promise, where they are too few for the one asked for."""
+    accept: float | None = Field(default=None, gt=0, le=1)
+    """The highest rate that may be set, where the parts are too few for the one asked for."""
     timeout_s: float = Field(default=600.0, gt=0, le=86_400)
     """How long to wait for the line's parts."""
 
@@ -44,12 +51,10 @@ class Learn(OfRecipe):
 class Suggest(OfRecipe):
     """Parts that would make good shots."""
 
-    count: int = Field(default=SHOTS, ge=1, le=64)
-    """How many are proposed."""
+    count: int = Field(default=SHOTS, ge=1, le=MOST)
+    """How many are proposed, and held."""
     parts: int = Field(default=PARTS, ge=2, le=200)
     """Of how many of the line's next parts."""
-    enrol: bool = False
-    """Enrol them, but for those that are flagged."""
     timeout_s: float = Field(default=600.0, gt=0, le=86_400)
     """How long to wait for the line's parts."""
 
@@ -58,13 +63,13 @@ def _learn(dispatcher: Dispatcher, arguments: Learn, caller: Caller) -> Result:
     line, slot = dispatcher.line(arguments.line), dispatcher.ready(arguments.line, arguments.recipe)
     refuse_taught(slot)
     sent = len(caller.blobs)
-    check_count(sent or arguments.parts, arguments.rate, arguments.sure, "good parts")
+    check_count(sent or arguments.parts, arguments.rate, arguments.accept, "good parts")
     guide = Guide(sent or arguments.parts)
     try:
         if sent:
             for name, image in sent_pictures(caller.blobs, arguments.names):
                 guide.show(name, image)
-            check_count(len(guide.kept), arguments.rate, arguments.sure, "good parts without empty scenes")
+            check_count(len(guide.kept), arguments.rate, arguments.accept, "good parts without empty scenes")
         else:
             _watch(dispatcher, slot, arguments, guide)
         found = learn(dispatcher, slot, guide, rate=arguments.rate, who=caller.who, progress=line.say)
@@ -95,6 +100,7 @@ def _suggest(dispatcher: Dispatcher, arguments: Suggest, caller: Caller) -> Resu
             f"{arguments.count} of {arguments.parts} parts: only the half that is most typical is proposed; "
             f"ask for {2 * arguments.count} parts, or for fewer proposals"
         )
+    require_room(dispatcher, slot, arguments.count)  # before anybody waits for the parts
     kept, seqs, scores = KeptPictures(), list[int](), list[float]()
     with next_parts(dispatcher, slot, arguments.parts, arguments.timeout_s) as parts:
         while len(kept) < arguments.parts:
@@ -104,26 +110,16 @@ def _suggest(dispatcher: Dispatcher, arguments: Suggest, caller: Caller) -> Resu
             scores.append(seen.inspection.score)
     ranked = rank(dispatcher, slot, kept.images())
     chosen = choose(kept.images(), ranked.order, arguments.count)
-    found: list[Enrolled] = []
-    if arguments.enrol:
-        found = dispatcher.enrolment.enrol(
-            slot,
-            (kept[place] for place in chosen),
-            who=caller.who,
-            note="suggested",
-            sure=False,
-            accepted={"anomalous"},
-        )
-    suggested = [{"seq": seqs[place], "score": scores[place], "unlike": ranked.unlike[place]} for place in chosen]
-    return {
-        "suggested": suggested,
-        "parts": len(kept),
-        "pictures": [enrolled_part(enrolled) for enrolled in found],
-        "bank": slot.ready.bank.model_dump(),
-    }, [encode_png(image, {}) for image in kept.images(chosen)]
+    held = hold(dispatcher, slot, (kept[place] for place in chosen), caller, "suggested")
+    suggested = [
+        {"seq": seqs[place], "score": scores[place], "unlike": ranked.unlike[place], "candidate": candidate.id}
+        for place, candidate in zip(chosen, held, strict=True)
+    ]
+    pictures = [candidate_part(candidate) for candidate in held]
+    return {"suggested": suggested, "parts": len(kept), "pictures": pictures}, ()
 
 
 LEARN_COMMANDS: dict[str, Command] = {
-    "learn": Command(Learn, _learn, changes=True, limit_s=WORK_S),
-    "suggest": Command(Suggest, _suggest, changes=True, limit_s=WORK_S),
+    "learn": Command(Learn, _learn, changes=True, state=of_recipe, limit_s=WORK_S),
+    "suggest": Command(Suggest, _suggest, changes=True, state=of_recipe, limit_s=WORK_S),
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import queue
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from edge.clock import monotonic
@@ -18,13 +18,22 @@ _LOOK_S = 1.0  # how often it is looked whether the line has ended
 class NextParts:
     """What a line judges by a recipe from now on, until enough was seen or the time is over."""
 
-    def __init__(self, line: LineControl, slot: RecipeSlot, seen: SeenQueue, wanted: int, timeout_s: float) -> None:
+    def __init__(
+        self,
+        line: LineControl,
+        slot: RecipeSlot,
+        seen: SeenQueue,
+        wanted: int,
+        timeout_s: float,
+        go_on: Callable[[], None],
+    ) -> None:
         self._line = line
         self._slot = slot
         self._name = slot.stored.line
         self._seen = seen
         self._wanted = wanted
         self._timeout_s = timeout_s
+        self._go_on = go_on
         self._end = monotonic() + timeout_s
 
     def next(self, shown: int) -> Seen:
@@ -34,9 +43,10 @@ class NextParts:
             shown: How many of those wanted were seen so far.
 
         Raises:
-            CommandError: the line has ended, or shows none in time.
+            CommandError: the line has ended, or shows none in time; or nobody wants them any more.
         """
         while (left := self._end - monotonic()) > 0:
+            self._go_on()
             try:
                 seen = self._seen.get(timeout=min(left, _LOOK_S))
             except queue.Empty:
@@ -63,8 +73,12 @@ class NextParts:
 
 
 @contextmanager
-def next_parts(dispatcher: Dispatcher, slot: RecipeSlot, wanted: int, timeout_s: float) -> Iterator[NextParts]:
+def next_parts(
+    dispatcher: Dispatcher, slot: RecipeSlot, wanted: int, timeout_s: float, go_on: Callable[[], None] = lambda: None
+) -> Iterator[NextParts]:
     """Watches what a line judges by a recipe for as long as the context is open.
+
+    `go_on` is called about once a second, and may raise.
 
     Raises:
         CommandError: it judges no part before there are shots, judges by another recipe, or does not run.
@@ -82,4 +96,4 @@ def next_parts(dispatcher: Dispatcher, slot: RecipeSlot, wanted: int, timeout_s:
             "learn --good DIR`), or leave the windows in"
         )
     with control.watch() as seen:
-        yield NextParts(control, slot, seen, wanted, timeout_s)
+        yield NextParts(control, slot, seen, wanted, timeout_s, go_on)

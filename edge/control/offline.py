@@ -30,7 +30,9 @@ class LineAtRest:
 
     def __init__(self, recipes: LineRecipes, seq: int) -> None:
         self.seq = seq
+        self.in_review = 0
         self.recipes = recipes
+        self.paused: str | None = None
         self._name = recipes.line
 
     @property
@@ -41,6 +43,10 @@ class LineAtRest:
     def watch(self) -> AbstractContextManager[SeenQueue]:
         """Raises CommandError: it has no parts."""
         raise CommandError(f"line {self._name} is not running, so that it has no next parts; name pictures instead")
+
+    def note_review(self, waiting: int) -> None:
+        """As of a running line."""
+        self.in_review = waiting
 
     def stats_so_far(self) -> dict[str, int]:
         """It counts nothing."""

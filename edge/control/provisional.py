@@ -39,7 +39,7 @@ def configured(recipe: LoadedRecipe, note: str = "") -> LoadedRecipe:
         pixel_threshold=pixel,
         wire=wire,
         provisional=is_provisional(settings),
-        from_shots=False,
+        uncalibrated=is_provisional(settings),
     )
 
 
@@ -64,5 +64,5 @@ def from_shots(recipe: LoadedRecipe, scores: Sequence[tuple[float, float]], note
         pixel_threshold=min(1.0, pixel_threshold(peaks, 1 / (len(peaks) + 1))),  # just above the largest
         wire=wire,
         provisional=True,
-        from_shots=True,
+        uncalibrated=True,
     )

@@ -10,9 +10,18 @@ from pydantic import Field, model_validator
 
 from core.packs.pack import is_path, list_packs, path_of
 from edge.control.arguments import Folder, NoArguments, Number, OfLine, OfRecipe
+from edge.control.calibrate_commands import calibration_part
+from edge.control.changes import (
+    of_active_recipe,
+    of_named_recipe,
+    of_new_recipe,
+    of_recipe,
+    of_recipes,
+    of_renamed_recipe,
+    of_reset_recipe,
+)
 from edge.control.dispatcher import ALL_S, WORK_S, Caller, Command, CommandError, Dispatcher, Result, unless_kept
 from edge.control.recipe_management import changed_settings
-from edge.control.shot_commands import calibration_part
 from edge.messages import RecipeChoice
 from edge.settings_recipe import RecipeName, RecipeNumber, RecipeSettings
 from edge.storage.recipe_folder import read_recipe, write_recipe
@@ -349,15 +358,15 @@ def _judges_by(slot: RecipeSlot) -> dict[str, Any]:
 RECIPE_COMMANDS: dict[str, Command] = {
     "recipe_list": Command(NoArguments, _list, machines=True, quick=True),
     "recipe_show": Command(ShowRecipe, _show),
-    "recipe_new": Command(NewRecipe, _new, changes=True, limit_s=WORK_S),
-    "recipe_copy": Command(CopyRecipe, _copy, changes=True, limit_s=WORK_S),
-    "recipe_edit": Command(EditRecipe, _edit, changes=True, limit_s=WORK_S),
-    "recipe_set": Command(SetRecipe, _set, changes=True, machines=True, limit_s=WORK_S),
+    "recipe_new": Command(NewRecipe, _new, changes=True, state=of_new_recipe, limit_s=WORK_S),
+    "recipe_copy": Command(CopyRecipe, _copy, changes=True, state=of_new_recipe, limit_s=WORK_S),
+    "recipe_edit": Command(EditRecipe, _edit, changes=True, state=of_recipe, limit_s=WORK_S),
+    "recipe_set": Command(SetRecipe, _set, changes=True, state=of_active_recipe, machines=True, limit_s=WORK_S),
     "recipe_prepare": Command(NamedRecipe, _prepare, machines=True, limit_s=WORK_S),
-    "recipe_rename": Command(RenameRecipe, _rename, changes=True),
-    "recipe_retire": Command(RetireRecipe, _retire, changes=True),
-    "recipe_reset": Command(OfLine, _reset, changes=True, limit_s=WORK_S),
+    "recipe_rename": Command(RenameRecipe, _rename, changes=True, state=of_renamed_recipe),
+    "recipe_retire": Command(RetireRecipe, _retire, changes=True, state=of_named_recipe),
+    "recipe_reset": Command(OfLine, _reset, changes=True, state=of_reset_recipe, limit_s=WORK_S),
     "recipe_export": Command(ExportRecipe, _export, limit_s=ALL_S),
-    "recipe_import": Command(ImportRecipe, _import, changes=True, limit_s=ALL_S),
+    "recipe_import": Command(ImportRecipe, _import, changes=True, state=of_recipes, limit_s=ALL_S),
     "recipe_diff": Command(CompareRecipes, _diff),
 }

@@ -23,6 +23,8 @@ class Counters:
         """Triggers that came."""
         self.unkept = 0
         """Verdicts without a place on disk."""
+        self.in_review = 0
+        """Parts that wait for a person's review, as far as is known without asking the disk."""
         self.judging = Judging()
         """Whether parts are judged at all."""
         self._latencies: deque[float] = deque(maxlen=_LATENCIES)
@@ -31,6 +33,7 @@ class Counters:
         """Counts a verdict; `kept`: its trigger had waited at the broker."""
         self.judging.note(verdict, kept=kept)
         self.verdicts[verdict.verdict] += 1
+        self.in_review += verdict.review
         if verdict.timing_ms is not None:
             self._latencies.append(verdict.timing_ms.total)
 

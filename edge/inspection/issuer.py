@@ -313,6 +313,7 @@ class Issuer:
                 "verdict": "error",
                 "error": Fault(code="state_failed", message=message),
                 "score": None,
+                "review": False,
                 "scores": None,
                 "regions": (),
                 "explanation": (),

@@ -42,7 +42,7 @@ class Line:
         self._watchers = Watchers()
         self._services = services
         self._issuer = Issuer(name, settings, recipes, self.counters, self._watchers, services)
-        self._status = Status(name, self.counters, camera, recipes, self._issuer, services)
+        self._status = Status(name, self.counters, camera, recipes, self._issuer, services, settings.review_queue)
         self._acquisition = Acquisition(
             name, settings, camera, services.inference, recipes, self._issuer, services.workers
         )
@@ -141,6 +141,11 @@ class Line:
         self._status.pause(None)
 
     @property
+    def paused(self) -> str | None:
+        """By whom the line is paused, in words; None: it is not."""
+        return self._status.paused
+
+    @property
     def seq(self) -> int:
         """The number of the last verdict."""
         return self._issuer.issued
@@ -162,6 +167,15 @@ class Line:
     def watch(self) -> AbstractContextManager[queue.Queue[Seen | None]]:
         """What the line scores from now on, as it comes; None when it has ended. Who is slow misses pictures."""
         return self._watchers.watch()
+
+    @property
+    def in_review(self) -> int:
+        """Parts that wait for a person's review."""
+        return self.counters.in_review
+
+    def note_review(self, waiting: int) -> None:
+        """So many parts wait for a person's review, as the history and the answers have it."""
+        self.counters.in_review = waiting
 
     def say(self, words: str | None) -> None:
         """Asks something of the people at the line, in its state, until it is called with None."""

@@ -36,7 +36,8 @@ class LoadedRecipe:
         settings: Region, limits of the frame, tiles and use of the shots, as the recipe's revision says.
         key: Under which its shots and calibrations are kept, see `edge.storage.recipe_tables.recipe_key`.
         provisional: Whether the threshold is neither calibrated with shots, pack and model as now, nor set by hand.
-        from_shots: Whether the threshold comes from the shots alone.
+        review_below: An anomaly whose score is below it is for review; None without a review.
+        uncalibrated: Whether nobody has calibrated the threshold, nor set it by hand.
         drift: Whether the line still does what its calibration promised; fed by the line. None without calibration.
         kinds: Of the phrases of the pack's `[defects]` the kind of defect.
         texts_sha256: Of the texts as they were rendered for the method, which another version may render otherwise.
@@ -54,8 +55,9 @@ class LoadedRecipe:
     key: str = ""
     index: AnyIndex | None = None
     bank: Bank = NO_SHOTS
+    review_below: float | None = None
     provisional: bool = False
-    from_shots: bool = False
+    uncalibrated: bool = False
     drift: DriftTest | None = None
     kinds: Mapping[str, str] = field(default_factory=dict)
     texts_sha256: str = ""

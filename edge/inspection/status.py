@@ -32,8 +32,10 @@ class Status:
         recipes: LineRecipes,
         issuer: Issuer,
         services: Services,
+        review_queue: int,
     ) -> None:
         self._line = line
+        self._review_queue = review_queue
         self._counters = counters
         self._camera = camera
         self._recipes = recipes
@@ -119,6 +121,7 @@ class Status:
             seq=self._issuer.issued,
             generation=self._issuer.generation,
             **self._counters.by_kind(),
+            review=self._counters.in_review,
             dropped=self._counters.dropped,
             reconnects=camera.reconnects,
             restarts=camera.restarts,
@@ -170,6 +173,7 @@ class Status:
         drifting = f"{drift.reason}; calibrate anew" if drift is not None and drift.drifting else None
         self._alarms.set("drift", drifting, self._line)
         self._look_at_judging()
+        self._look_at_review()
         self._outbox.look()
         if not self._outbox.keeps(self._line) and monotonic() - self._issuer.unkept_at >= _STEADY_S:
             self._alarms.clear("state_disk", self._line)  # it has taken all that was given without it
@@ -177,6 +181,12 @@ class Status:
         with self._lock:
             asks = self._asks
         self._alarms.set("uncalibrated", asks or uncalibrated, self._line)
+
+    def _look_at_review(self) -> None:
+        """Whether more parts wait for a person than may."""
+        most = self._review_queue
+        words = f"more than {most} parts wait for review (lines.{self._line}.review_queue)"
+        self._alarms.set("review", words if self._counters.in_review > most else None, self._line)
 
     def _look_at_judging(self) -> None:
         """Whether the last parts were all errors. What they say is of the past once a fault of the line is over: with

@@ -25,6 +25,12 @@ def is_anomalous(inspection: Inspection, recipe: LoadedRecipe) -> bool:
     return inspection.score >= recipe.threshold
 
 
+def is_for_review(inspection: Inspection, recipe: LoadedRecipe) -> bool:
+    """An anomalous part whose score is below the upper border of a review is."""
+    border = recipe.review_below
+    return border is not None and is_anomalous(inspection, recipe) and inspection.score < border
+
+
 def make_verdict(
     line: str,
     seq: int,
@@ -60,6 +66,8 @@ def make_verdict(
         verdict="anomaly" if anomalous else "normal",
         score=inspection.score,
         threshold=recipe.threshold,
+        review=is_for_review(inspection, recipe),
+        review_below=recipe.review_below,
         provisional=recipe.provisional,
         scores=Scores(global_=inspection.global_score, local=inspection.local_score, memory=inspection.memory_score),
         regions=tuple(_region_part(region, inspection, recipe, (x, y)) for region in found),

@@ -16,11 +16,14 @@ _PAUSE_S = (10.0, 60.0)  # before a refused verdict is tried again: at first, an
 
 @dataclass(frozen=True)
 class Sent:
-    """A message in paho's hands; `verdict` is the id of one, `size` in bytes, `at` on the monotonic clock."""
+    """A message in paho's hands; `verdict` is the id of one, `late` whether it says that it is historical, `size` in
+    bytes, `at` on the monotonic clock.
+    """
 
     topic: Topic
     verdict: str | None = None
     replayed: bool = False
+    late: bool = False
     size: int = 0
     at: float = field(default_factory=monotonic)
 

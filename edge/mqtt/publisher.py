@@ -289,9 +289,10 @@ class Publisher:
 
     def _send(self, identity: str, seq: int, issued_at: datetime, payload: bytes, replayed: bool = False) -> bool:
         """Hands over a verdict; `sending` is held."""
-        if is_late(issued_at, self._settings.historical_after_s):
+        late = is_late(issued_at, self._settings.historical_after_s)
+        if late:
             payload = marked(payload)
-        return self._hand_over(Sent(ANOMALY, identity, replayed), payload, seq=str(seq), id=identity)
+        return self._hand_over(Sent(ANOMALY, identity, replayed, late), payload, seq=str(seq), id=identity)
 
     def _speak_soon(self) -> None:
         """Speaks now if that takes no waiting: the caller may be in a callback of paho's, under its lock."""
@@ -346,7 +347,7 @@ class Publisher:
         else:
             self._note_refusal(sent.topic, None)
             if sent.verdict is not None:
-                self._outbox.delivered(self.line, sent.verdict)
+                self._outbox.delivered(self.line, sent.verdict, sent.late)
         with self._lock:
             if sent.topic.qos:
                 self._puback_at = monotonic()

@@ -186,6 +186,12 @@ ALARMS = {
         "judging",
         "show it good parts with `alfa-edge learn`",
     ),
+    "review": AlarmKind(
+        "warning",
+        "More parts wait for a person's review than may.",
+        "judging",
+        "look at them (`alfa-edge review list`), or bring the borders nearer to each other (`alfa-edge review set`)",
+    ),
     "recipe": AlarmKind(
         "fault",
         "The recipe that the line is to judge by cannot be made ready.",

@@ -202,6 +202,11 @@ class Archive:
         with self._lock:
             return replace(self._status, waiting=len(self._waiting))
 
+    @property
+    def keeps(self) -> bool:
+        """Whether there is a folder for pictures."""
+        return self._settings.dir is not None
+
     def picture(self, path: str) -> Rgb:
         """The inspected region of a part, as the camera took it, by the path that its verdict names. Reads the disk.
 

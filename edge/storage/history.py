@@ -2,39 +2,30 @@
 
 from __future__ import annotations
 
-import csv
-import importlib
 import json
-import os
-import sqlite3
-from collections.abc import Callable, Collection, Iterator
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple
 
-from core.database.database import Database, DatabaseError
+from core.database.database import DatabaseError
 from core.database.error import restore_remedy
-from core.database.files import is_there
-from core.files import remove_drafts, replacing
-from core.remedy import extra
 from edge.clock import iso_ms
 from edge.settings_recipe import FIRST
 from edge.storage.facts import mark_copy
+from edge.storage.reader import DatabaseReader
 from edge.storage.verdict_tables import FILE, stamp
 
-_BUSY = 10.0  # seconds that a read waits for who opens the database
-_BATCH = 1000  # rows of an export that are read at a time: a long read would keep the writer's log from being emptied
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet takes for the beginning of one
+# Rows that are read at a time, with and without all of their JSON: a long read would keep the writer's log from being
+# emptied.
+_BATCH, _MANY = 1000, 20_000
 
 
 class UnknownVerdictError(LookupError, ValueError):
     """The line's history has no verdict of this number."""
-
-
-class ExportError(RuntimeError):
-    """The file cannot be written; the message says what to do."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +35,12 @@ class Entry:
     Attributes:
         peak: The largest value of its heatmap.
         archive: Path of its picture below the archive's root.
+        recipe: By which it was judged: its name, or that of the pack where the verdict names none.
+        reason: Of an error: what was wrong. Else what of the pack the part was likest, where the verdict says so.
+        defect: What of the pack its worst region was likest; position: where in the picture that region is.
         total_ms: From the grab to the issue, milliseconds.
         provisional: Whether the threshold was neither calibrated nor set by hand.
+        historical: Whether the broker had it late.
     """
 
     line: str
@@ -66,16 +61,60 @@ class Entry:
     total_ms: float | None
     simulated: bool
     provisional: bool
+    historical: bool
+    recipe: str
+    reason: str | None
+    defect: str | None
+    position: str | None
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON has it; the stamp is ISO 8601 in UTC with milliseconds."""
         return vars(self) | {"issued_at": iso_ms(self.issued_at)}
 
 
-Write: TypeAlias = Callable[[list[Entry]], Any]
+def recipe_name(recipe: Mapping[str, Any]) -> str:
+    """By what a verdict's recipe is known: its name, or that of the pack where it has none."""
+    return str(recipe.get("name") or recipe["pack"])
+
+
+def recipe_number(recipe: Mapping[str, Any]) -> int:
+    """The number of a verdict's recipe on its line: of one from before there were numbers, that of the first recipe."""
+    return int(recipe.get("number") or FIRST)
+
+
+class Minute(NamedTuple):
+    """When a part was judged, by what, and how.
+
+    Attributes:
+        at: UTC, as `2026-01-31T06:00`.
+        recipe: As of `Entry`.
+        verdict: `normal`, `anomaly` or `error`.
+    """
+
+    at: str
+    recipe: str
+    verdict: str
+
+
+class ScoredPart(NamedTuple):
+    """What was scored: the number of the verdict or of the shot, S, and the peak of the heatmap."""
+
+    number: int
+    score: float
+    peak: float
+
 
 _COLUMNS = tuple(one.name for one in fields(Entry))
-_MADE = {"provisional": "coalesce(json_extract(payload, '$.provisional'), 0) AS provisional"}  # the rest are in the row
+_RECIPE = "coalesce(json_extract(payload, '$.recipe.name'), json_extract(payload, '$.recipe.pack'))"
+_MINUTE = f"substr(issued_at, 1, 16), {_RECIPE}, verdict"
+_MADE = {  # the rest are in the row
+    "provisional": "coalesce(json_extract(payload, '$.provisional'), 0) AS provisional",
+    "recipe": f"{_RECIPE} AS recipe",
+    "reason": "coalesce(json_extract(payload, '$.error.message'), json_extract(payload, '$.explanation[0].text'))"
+    " AS reason",
+    "defect": "json_extract(payload, '$.regions[0].descriptor') AS defect",
+    "position": "json_extract(payload, '$.regions[0].position') AS position",
+}
 _ENTRY = f"SELECT {', '.join(_MADE.get(name, name) for name in _COLUMNS)} FROM verdicts"
 
 
@@ -88,14 +127,15 @@ class History:
     def __init__(self, folder: Path) -> None:
         """`folder`: where it has no `verdicts.db` yet, there are no verdicts."""
         self.path = folder / FILE
+        self._reader = DatabaseReader(self.path)
 
     def lines(self) -> list[str]:
         """The lines that have issued verdicts."""
-        return [line for (line,) in self._rows("SELECT line FROM lines ORDER BY line")]
+        return [line for (line,) in self._reader.rows("SELECT line FROM lines ORDER BY line")]
 
     def last_seq(self, line: str) -> int:
         """The sequence number of the line's last verdict; 0 for a new line."""
-        found = self._rows("SELECT seq FROM lines WHERE line = ?", line)
+        found = self._reader.rows("SELECT seq FROM lines WHERE line = ?", line)
         return int(found[0][0]) if found else 0
 
     def verdicts(
@@ -127,7 +167,7 @@ class History:
         elif kinds and "normal" not in kinds:
             where, index = f"{where} AND verdict <> 'normal'", "INDEXED BY verdicts_amiss"
         query = f"{_ENTRY} {index} WHERE {where} ORDER BY seq DESC LIMIT ?"
-        return self._entries(self._rows(query, *values, count))
+        return self._entries(self._reader.rows(query, *values, count))
 
     def entry(self, line: str, seq: int) -> Entry:
         """One verdict.
@@ -160,15 +200,15 @@ class History:
         tiles: str | None = None,
         number: int = FIRST,
         kinds: Collection[str] = ("normal", "anomaly"),
-    ) -> list[tuple[float, float]]:
-        """Score and peak of the parts that this model judged by this pack and bank in these tiles, the oldest first.
+    ) -> list[ScoredPart]:
+        """The parts that this model judged by this pack and bank in these tiles, the oldest first.
 
         `basis` is that of the recipe: what the model judged them by besides, such as windows and region; `number` is
         the recipe's. Parts of before there were recipes are of the first one.
         """
         where, values = _where(line, since, until, kinds)
-        return self._rows(
-            f"SELECT score, peak FROM verdicts WHERE {where} AND score IS NOT NULL AND peak IS NOT NULL"
+        rows = self._reader.rows(
+            f"SELECT seq, score, peak FROM verdicts WHERE {where} AND score IS NOT NULL AND peak IS NOT NULL"
             " AND fingerprint = ? AND pack_sha256 = ? AND bank_revision = ?"
             " AND json_extract(payload, '$.recipe.basis') IS ?"
             " AND coalesce(json_extract(payload, '$.recipe.tiles'), '') = ?"
@@ -182,56 +222,75 @@ class History:
             FIRST,
             number,
         )
+        return [ScoredPart(*row) for row in rows]
 
-    def export(self, target: Path, line: str, *, since: datetime | None = None, until: datetime | None = None) -> int:
-        """Writes the line's verdicts, the oldest first, to the file `target`, which is there only when it is whole.
+    def for_review(self, line: str) -> list[int]:
+        """The numbers of the line's verdicts that asked for a person's review, the oldest first."""
+        query = "SELECT seq FROM verdicts INDEXED BY verdicts_for_review WHERE line = ? AND review <> 0 ORDER BY seq"
+        return [int(seq) for (seq,) in self._reader.rows(query, line)]
+
+    def stretch(
+        self, line: str, since: datetime | None = None, until: datetime | None = None
+    ) -> Iterator[list[tuple[dict[str, Any], bool]]]:
+        """All verdicts of a stretch, the oldest first, some at a time: each as it was issued, and whether it was late.
 
         Args:
-            target: A `.csv` or `.parquet` file. In CSV a part_id that a spreadsheet would take for a formula has an
-                apostrophe before it.
             line: Its name.
             since: Issued then or later.
             until: Issued before.
-
-        Returns:
-            How many they are.
-
-        Raises:
-            ExportError: it is of another kind, it cannot be written, or Parquet needs a package that is missing.
         """
-        kinds = {".csv": _csv, ".parquet": _parquet}
-        if target.suffix.lower() not in kinds:
-            raise ExportError(f"{target}: name a file that ends in {' or '.join(kinds)}")
-        count = 0
-        try:
-            remove_drafts(target.parent, target.name)
-            with replacing(target) as draft, kinds[target.suffix.lower()](draft) as write:
-                for batch in self._batches(line, since, until):
-                    write(batch)
-                    count += len(batch)
-        except OSError as error:
-            raise ExportError(f"{target}: {error.strerror or error}; name a file that can be written") from error
-        return count
+        query = "SELECT payload, historical, seq FROM verdicts"
+        for batch in self._batches(query, line, since, until, _BATCH):
+            with self._as_written():
+                yield [(json.loads(payload), bool(historical)) for payload, historical, _ in batch]
+
+    def counts(self, line: str, since: datetime | None = None, until: datetime | None = None) -> Counter[Minute]:
+        """How many parts were judged, by the minute in which their verdict was issued, their recipe and the verdict.
+
+        The recipe is known by its name, or, where the verdict names none, by its pack. Errors judge nothing.
+        """
+        found = Counter[Minute]()
+        for batch in self._batches(f"SELECT {_MINUTE}, seq FROM verdicts", line, since, until, _MANY):
+            found.update(Minute(*row[:-1]) for row in batch if row[2] != "error")
+        return found
+
+    def recipe_numbers(self, line: str, seqs: Collection[int]) -> dict[int, int]:
+        """The numbers of the recipes of single verdicts, as `recipe_number`; those that it lacks are left out."""
+        query = "SELECT seq, payload FROM verdicts WHERE line = ? AND seq IN (SELECT value FROM json_each(?))"
+        rows = self._reader.rows(query, line, json.dumps([*seqs]))
+        with self._as_written():
+            return {seq: recipe_number(json.loads(payload)["recipe"]) for seq, payload in rows}
+
+    def minutes(
+        self, line: str, seqs: Collection[int], since: datetime | None = None, until: datetime | None = None
+    ) -> dict[int, Minute]:
+        """The same of single verdicts, by their numbers; those that the history does not have are left out."""
+        where, values = _where(line, since, until)
+        query = f"SELECT seq, {_MINUTE} FROM verdicts WHERE {where} AND seq IN (SELECT value FROM json_each(?))"
+        return {seq: Minute(*row) for seq, *row in self._reader.rows(query, *values, json.dumps([*seqs]))}
 
     def backup(self, folder: Path, at: datetime) -> Path:
         """Copies all that is committed now into `folder`, as a backup of the moment `at`; returns the copy."""
-        with self._open() as database:
+        with self._reader.open() as database:
             database.backup(folder / FILE, mark_copy(at))
         return folder / FILE
 
-    def _batches(self, line: str, since: datetime | None, until: datetime | None) -> Iterator[list[Entry]]:
+    def _batches(
+        self, query: str, line: str, since: datetime | None, until: datetime | None, many: int
+    ) -> Iterator[list[Any]]:
+        """The rows of a query whose last column is `seq`, so many at a time."""
         where, values = _where(line, since, until)
-        found = self._rows(f"SELECT min(seq), max(seq) FROM verdicts WHERE {where}", *values)
-        after, last = (found[0][0] or 1) - 1, found[0][1] or 0
+        found = self._reader.rows(f"SELECT min(seq), max(seq) FROM verdicts WHERE {where}", *values)
+        after, last = (found[0][0] or 1) - 1 if found else 0, found[0][1] or 0 if found else 0
         # `+`: by number, not by time, or each batch would sort all that there are.
         where = where.replace("issued_at", "+issued_at")
-        query = f"{_ENTRY} WHERE {where} AND seq > ? AND seq <= ? ORDER BY seq LIMIT ?"
-        while batch := self._entries(self._rows(query, *values, after, last, _BATCH)):
+        query = f"{query} WHERE {where} AND seq > ? AND seq <= ? ORDER BY seq LIMIT ?"
+        while batch := self._reader.rows(query, *values, after, last, many):
             yield batch
-            after = batch[-1].seq
+            after = batch[-1][-1]
 
     def _known(self, what: str, line: str, seq: int) -> Any:
-        found = self._rows(f"{what} WHERE line = ? AND seq = ?", line, seq)
+        found = self._reader.rows(f"{what} WHERE line = ? AND seq = ?", line, seq)
         if not found:
             last = self.last_seq(line)
             raise UnknownVerdictError(f"verdict {seq} of line {line} is not in the history, which ends with {last}")
@@ -251,26 +310,6 @@ class History:
             text = f"holds what the program does not write ({error}): {restore_remedy(self.path)}"
             raise DatabaseError(f"database {self.path} {text}") from error
 
-    def _rows(self, query: str, *values: Any) -> list[Any]:
-        if not os.path.lexists(self.path):
-            return []
-        try:
-            with self._open() as database, database.snapshot():
-                return database.tables.conn.execute(query, values).fetchall()
-        except (sqlite3.Error, UnicodeError) as error:  # the latter of a message that quotes the file
-            raise DatabaseError(
-                f"database {self.path}: {error}; is it of this program, and of this version?"
-            ) from error
-
-    def _open(self) -> Database:
-        try:
-            is_there(self.path)
-            name = f"{self.path.absolute().as_uri()}?mode=ro"
-            return Database(self.path, sqlite3.connect(name, uri=True, timeout=_BUSY))
-        except (OSError, sqlite3.OperationalError) as error:
-            remedy = "check that it exists, and that this user may read it and write to its folder"
-            raise DatabaseError(f"database {self.path}: {error}; {remedy}") from error
-
 
 def _where(
     line: str, since: datetime | None, until: datetime | None, kinds: Collection[str] = ()
@@ -287,32 +326,5 @@ def _where(
 
 def _entry(row: Any) -> Entry:
     named = dict(zip(_COLUMNS, row, strict=True))
-    flags = {name: bool(named[name]) for name in ("simulated", "provisional")}
+    flags = {name: bool(named[name]) for name in ("simulated", "provisional", "historical")}
     return Entry(**named | flags | {"issued_at": stamp(named["issued_at"])})
-
-
-@contextmanager
-def _csv(draft: Path) -> Iterator[Write]:
-    with draft.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, _COLUMNS)
-        writer.writeheader()
-        yield lambda batch: writer.writerows(_cells(one) for one in batch)
-
-
-def _cells(entry: Entry) -> dict[str, Any]:
-    part = entry.part_id
-    safe = f"'{part}" if part is not None and part.startswith(_FORMULA) else part
-    return entry.to_dict() | {"part_id": safe, "simulated": int(entry.simulated), "provisional": int(entry.provisional)}
-
-
-@contextmanager
-def _parquet(draft: Path) -> Iterator[Write]:
-    try:
-        arrow, parquet = importlib.import_module("pyarrow"), importlib.import_module("pyarrow.parquet")
-    except ImportError as error:
-        raise ExportError(f"Parquet needs pyarrow: {extra('parquet')}; or name a .csv file") from error
-    kinds = {"int": arrow.int64(), "bool": arrow.bool_(), "datetime": arrow.timestamp("ms", tz="UTC")}
-    kinds |= {"float": arrow.float64(), "str": arrow.string()}
-    schema = arrow.schema([(one.name, kinds[str(one.type).partition(" ")[0]]) for one in fields(Entry)])
-    with parquet.ParquetWriter(draft, schema) as writer:
-        yield lambda batch: writer.write_table(arrow.Table.from_pylist([vars(one) for one in batch], schema))

@@ -375,13 +375,13 @@ class Outbox:
                 found.append(Waiting(identity, seq, stamp(issued_at), payload))
         return found
 
-    def delivered(self, line: str, verdict_id: str) -> None:
+    def delivered(self, line: str, verdict_id: str, late: bool = False) -> None:
         """The broker has it: it waits no more. What the disk does not take yet is kept in mind, and a process that dies
-        meanwhile has it sent again.
+        meanwhile has it sent again. `late`: it was sent as a historical one, which the history then says.
         """
 
         def write(database: VerdictDatabase) -> None:
-            database.delivered(line, verdict_id)
+            database.delivered(line, verdict_id, late)
 
         with self._lock:
             lost = verdict_id in self._lost

@@ -41,6 +41,9 @@ class _Calibration(Section):
     fingerprint: str
     pack_sha256: str
     holds: bool
+    review_below: Score | None = None
+    rejected_rate: Annotated[float, Field(gt=0, lt=1)] | None = None
+    escape_rate: Annotated[float, Field(gt=0, lt=1)] | None = None
 
 
 class _Document(Section):

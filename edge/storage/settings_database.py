@@ -17,7 +17,9 @@ from core.database.error import restore_remedy
 from edge.clock import iso_ms, utc_now
 from edge.ops.alarms import Alarms
 from edge.ops.worker import Workers
+from edge.storage.candidates import Candidates
 from edge.storage.facts import COPIED_AT, join, mark_copy, read_facts, set_fact
+from edge.storage.feedback import DEFECTIVE
 from edge.storage.line_number import LineNumber
 from edge.storage.recipe_tables import RecipeTables
 from edge.storage.state_tables import ALL_TABLES
@@ -52,6 +54,12 @@ class LineCalibration:
     revision: int
     scores: tuple[float, ...] = ()
     """The normal scores."""
+    review_below: float | None = None
+    """With a review: an anomalous part whose score is below it is for a person to look at."""
+    rejected_rate: float | None = None
+    """With a review: the promised share of good parts at or above `review_below`."""
+    escape_rate: float | None = None
+    """With a review by bad parts: the promised share of bad parts below the threshold."""
 
 
 class SettingsTables:
@@ -61,6 +69,7 @@ class SettingsTables:
         self.database = database
         self.bank = Bank(database)
         self.recipes = RecipeTables(database)
+        self.candidates = Candidates(database)
 
     def transaction(self) -> AbstractContextManager[None]:
         """As `edge.storage.writer.Tables`; so are the next two."""
@@ -182,27 +191,84 @@ class SettingsTables:
         with self.database.transaction():
             self.database.tables.execute(query, [line])
 
-    def note(self, who: str, command: str, arguments: dict[str, Any], outcome: str, claimed: str | None = None) -> None:
-        """Writes to the audit who asked for what, and what came of it; `claimed`: who they said they were."""
+    def note(
+        self,
+        who: str,
+        command: str,
+        arguments: dict[str, Any],
+        outcome: str,
+        claimed: str | None = None,
+        states: tuple[dict[str, Any] | None, dict[str, Any] | None] = (None, None),
+    ) -> None:
+        """Writes to the audit who asked for what, and what came of it.
+
+        Args:
+            who: By the kernel.
+            command, arguments: As asked.
+            outcome: In words.
+            claimed: Who they said they were.
+            states: What it changed, before and after; None where that is not known.
+        """
         row = {"at": iso_ms(utc_now()), "who": who, "claimed": claimed, "command": command, "outcome": outcome}
+        before, after = (None if state is None else json.dumps(state) for state in states)
         with self.database.transaction():
-            self._insert("audit", row | {"arguments": json.dumps(arguments, sort_keys=True)})
+            self._insert(
+                "audit", row | {"arguments": json.dumps(arguments, sort_keys=True), "before": before, "after": after}
+            )
 
     def feed_back(
-        self, line: str, seq: int, kind: str, *, who: str, note: str, shot: int | None, picture: bytes | None
+        self,
+        line: str,
+        seq: int,
+        kind: str,
+        *,
+        who: str,
+        note: str,
+        shot: int | None,
+        picture: bytes | None,
+        recipe: int | None = None,
     ) -> int:
         """Keeps what people say of a verdict, with the shot that came of it, or with the picture (PNG) as evidence.
+
+        Args:
+            line, seq: Whose verdict, and its number.
+            kind: One of `edge.storage.feedback.DEFECTIVE`.
+            who: Who says so.
+            note: What else they say.
+            shot: The number of the shot that the picture became.
+            picture: As evidence, where it became none.
+            recipe: The number of the recipe that judged the part.
 
         Returns:
             The entry's number.
         """
         row = {"at": iso_ms(utc_now()), "who": who, "line": line, "seq": seq, "kind": kind, "note": note}
         with self.database.transaction():
-            return self._insert("feedback", row | {"shot": shot, "picture": picture})
+            return self._insert("feedback", row | {"shot": shot, "picture": picture, "recipe": recipe})
+
+    def feedback_kind(self, line: str, seq: int) -> str | None:
+        """What was last said of a verdict; None: nothing."""
+        query = "SELECT kind FROM feedback WHERE line = ? AND seq = ? ORDER BY id DESC LIMIT 1"
+        found = list(self.database.tables.query(query, [line, seq]))
+        return found[0]["kind"] if found else None
+
+    def answered(self, line: str) -> set[int]:
+        """The numbers of the verdicts that people have said something of."""
+        return {row["seq"] for row in self.database.tables.query("SELECT seq FROM feedback WHERE line = ?", [line])}
+
+    def defective(self, line: str) -> set[int]:
+        """The numbers of the verdicts whose parts people have called defective, by the last that was said of each."""
+        query = "SELECT seq, kind FROM feedback WHERE line = ? ORDER BY id"
+        last = {row["seq"]: row["kind"] for row in self.database.tables.query(query, [line])}
+        return {seq for seq, kind in last.items() if DEFECTIVE.get(kind)}
 
     def audit(self, count: int) -> list[dict[str, Any]]:
-        """The last entries of the audit, the newest first."""
-        return list(self.database.tables.query("SELECT * FROM audit ORDER BY id DESC LIMIT ?", [count]))
+        """The last entries of the audit, the newest first; `before` and `after` have what changed, by name."""
+        entries = list(self.database.tables.query("SELECT * FROM audit ORDER BY id DESC LIMIT ?", [count]))
+        return [entry | {name: self._state(entry[name]) for name in ("before", "after")} for entry in entries]
+
+    def _state(self, text: str | None) -> dict[str, Any] | None:
+        return None if text is None else self._parsed(text, dict)
 
     def _parsed(self, text: str, parse: Callable[[Any], T]) -> T:
         """What JSON of the database says.

@@ -111,6 +111,34 @@ STATE_TABLES = migrations(
     ALTER TABLE line_settings ADD COLUMN recipe INTEGER;
     ALTER TABLE line_settings ADD COLUMN configured TEXT;
     """,
+    # What a command changed, as JSON, and by which recipe a part was judged; NULL in entries of before.
+    """
+    ALTER TABLE audit ADD COLUMN before TEXT;
+    ALTER TABLE audit ADD COLUMN after TEXT;
+    ALTER TABLE feedback ADD COLUMN recipe INTEGER;
+    """,
+    """
+    CREATE TABLE candidates (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        line TEXT NOT NULL,
+        held_at TEXT NOT NULL,
+        who TEXT NOT NULL,
+        source TEXT NOT NULL,
+        note TEXT NOT NULL,
+        width INTEGER NOT NULL,
+        height INTEGER NOT NULL,
+        score REAL,
+        flags TEXT NOT NULL,
+        sha256 TEXT NOT NULL,
+        picture BLOB NOT NULL,
+        UNIQUE (line, sha256)
+    ) STRICT;
+    """,
+    """
+    ALTER TABLE calibrations ADD COLUMN review_below REAL;
+    ALTER TABLE calibrations ADD COLUMN rejected_rate REAL;
+    ALTER TABLE calibrations ADD COLUMN escape_rate REAL;
+    """,
 )
 ALL_TABLES = [BANK_TABLES, STATE_TABLES]
 """All migrations of the file."""

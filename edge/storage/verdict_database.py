@@ -274,8 +274,11 @@ class VerdictDatabase:
             (line, record.seq, record.generation),
         )
 
-    def delivered(self, line: str, verdict_id: str) -> None:
-        """Takes a verdict out of the queue."""
+    def delivered(self, line: str, verdict_id: str, late: bool) -> None:
+        """Takes a verdict out of the queue; `late`: it was sent as a historical one."""
+        if late:
+            waited = "SELECT seq FROM outbox WHERE id = ?2 AND line = ?1"
+            self._sql(f"UPDATE verdicts SET historical = 1 WHERE line = ?1 AND seq = ({waited})", (line, verdict_id))
         if self._sql("DELETE FROM outbox WHERE id = ? AND line = ?", (verdict_id, line)).rowcount:
             self._new[line] = replace(self._new[line], count=self._new[line].count - 1)
 

@@ -83,6 +83,12 @@ VERDICT_TABLES = migrations(
         WHEN EXISTS (SELECT 1 FROM lines) OR EXISTS (SELECT 1 FROM facts WHERE name LIKE 'session %') THEN ''
         ELSE lower(hex(randomblob(8))) END;
     """,
+    # Whether the broker had the verdict late, which nobody knows when it is issued.
+    "ALTER TABLE verdicts ADD COLUMN historical INTEGER NOT NULL DEFAULT 0;",
+    """
+    ALTER TABLE verdicts ADD COLUMN review INTEGER NOT NULL DEFAULT 0;
+    CREATE INDEX verdicts_for_review ON verdicts (line, seq) WHERE review <> 0;
+    """,
 )
 
 
@@ -175,5 +181,6 @@ def row_of(verdict: Verdict) -> dict[str, Any]:
         "archive": heatmap.archive if heatmap else None,
         "total_ms": verdict.timing_ms.total if verdict.timing_ms else None,
         "simulated": int(verdict.simulated),
+        "review": int(verdict.review),
         "payload": verdict.to_json().decode(),
     }

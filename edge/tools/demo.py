@@ -21,6 +21,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from core.bank.shot_checks import FLAGS
 from core.image import read
 from core.printable import shown
 from core.simline import render
@@ -193,7 +194,7 @@ def _guide(console: Console, daemon: Service, stop: threading.Event, parts: int)
     while daemon.dispatcher is None:
         if stop.wait(0.05):
             return
-    arguments = {"line": _CAMERA, "parts": parts, "rate": RATE, "sure": True, "timeout_s": 86_400}
+    arguments = {"line": _CAMERA, "parts": parts, "rate": RATE, "accept": 1.0, "timeout_s": 86_400}
     request = Request(id="first-run", command="learn", arguments=arguments, who="first run")
     try:
         reply, _ = daemon.dispatcher.answer(request, ())
@@ -244,7 +245,7 @@ def _teach(dispatcher: Dispatcher, line: str, simulated: SimulatedLine) -> LineC
     shots = [(f"simulated normal {index + 1}", image) for index, image in enumerate(good[:_SHOTS])]
     enrolment = dispatcher.enrolment
     slot = dispatcher.ready(line)
-    enrolment.enrol(slot, shots, who="demo", note="", sure=True)
+    enrolment.enrol(slot, shots, who="demo", note="", accepted=set(FLAGS))
     recipe = slot.ready
     scores = [enrolment.score(image, recipe) for image in good[_SHOTS:]]
     return enrolment.calibrate(slot, scores, _FALSE_ALARMS, "simulated normals", "demo")

@@ -12,9 +12,10 @@ import torch
 
 from core.bank.mutual import mutual, suggest
 from core.bank.scorers import top_mean
-from core.bank.shot_checks import Look, check_shot, look_at
+from core.bank.shot_checks import FLAGS, Look, check_shot, look_at
 from core.calibration import calibrate, fewest
 from core.image import Rgb
+from edge.control.calibrate_commands import acceptable
 from edge.control.dispatcher import CommandError, Dispatcher
 from edge.control.enrolment import Enrolled
 from edge.control.kept_pictures import KeptPictures
@@ -134,16 +135,18 @@ def least(rate: float, shots: int = SHOTS) -> int:
     return shots + fewest(rate)
 
 
-def check_count(count: int, rate: float, sure: bool, what: str) -> None:
-    """Raises FirstRunError: `count` of `what` are too few, and nobody has accepted what they can promise."""
+def check_count(count: int, rate: float, accept: float | None, what: str) -> None:
+    """Raises FirstRunError: `count` of `what` are too few, and what they can promise is more than is accepted."""
     needed = least(rate)
     if count <= SHOTS:
         raise FirstRunError(f"{count} {what} are too few: {SHOTS} are enrolled, and one more at least is needed")
-    if count < needed and not sure:
-        can = f"{100 / (count - SHOTS + 1):.3g} %"
+    promised = max(rate, 1 / max(1, count - SHOTS + 1))
+    if promised > rate and (accept is None or promised > accept):
+        can = f"{100 * promised:.3g} %"
         raise FirstRunError(
             f"{count} {what} promise {can}, not {100 * rate:.3g} %: {needed} are needed, {SHOTS} to enrol and "
-            f"{needed - SHOTS} for the threshold; show it {needed - count} more, or accept {can} with --yes"
+            f"{needed - SHOTS} for the threshold; show it {needed - count} more, or accept {can} with "
+            f"--accept {acceptable(promised)}"
         )
 
 
@@ -215,7 +218,7 @@ def learn(
     with enrolment.changing(slot):
         refuse_taught(slot)
         shots = (guide.kept[place] for place in chosen)
-        found = enrolment.enrol(slot, shots, who=who, note="first run", sure=True)
+        found = enrolment.enrol(slot, shots, who=who, note="first run", accepted=set(FLAGS))
     recipe = slot.ready
     rest = guide.kept.images([place for place in range(len(guide.kept)) if place not in chosen])
     scores = []
@@ -228,7 +231,13 @@ def learn(
             raise FirstRunError(
                 f"the shots or the pack of line {slot.stored.line} changed meanwhile; calibrate it anew"
             )
-        kept = enrolment.calibrate(slot, scores, rate, "good parts of the first run", who)
+        try:
+            kept = enrolment.calibrate(slot, scores, rate, "good parts of the first run", who)
+        except ValueError as error:
+            for enrolled in found:  # so that the first run can be repeated
+                if enrolled.shot is not None:
+                    enrolment.remove(enrolled.shot.id, who)
+            raise FirstRunError(f"{error}; the shots of this first run are put aside again") from error
     worth = calibrate([score for score, _ in scores], rate)
     alike = worth.effective < worth.count and worth.note  # else `check_count` has asked
     notes = guide.notes() + ((f"{worth.note}: `alfa-edge calibrate` takes more of them",) if alike else ())

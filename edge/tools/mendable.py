@@ -28,7 +28,9 @@ _ERRORS = {
     "edge.storage.backup": ("BackupError",),
     "edge.storage.retention": ("ArchiveError",),
     "edge.tools.broker": ("BrokerError",),
+    "edge.storage.feedback": ("NoFeedbackError",),
     "edge.tools.first_run": ("FirstRunError",),
+    "edge.tools.quality": ("LabelledSetError",),
 }
 """By the module that defines them."""
 

@@ -142,7 +142,7 @@ def _kind(kind: Any) -> str:
     if origin is Literal:
         return ", ".join(f"`{value}`" for value in args)
     if origin is tuple:
-        return f"list of {_kind(args[0]).replace('integer', 'integers').replace('number', 'numbers')}"
+        return f"list of {_kind(args[0])}s"
     names = {
         str: "text",
         int: "integer",

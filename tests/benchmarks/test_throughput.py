@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from core.bank.shot_checks import FLAGS
 from core.models import BUNDLED
 from core.simline import render
 from edge.control.offline import offline_dispatcher
@@ -87,7 +88,7 @@ def enrol(config: Path, shots: int) -> None:
     with offline_dispatcher(load_settings(config)) as dispatcher:
         for part in PARTS:
             good = [(str(index), render(part, 1, FIRST_NORMAL + index, 0.0).image) for index in range(shots)]
-            dispatcher.enrolment.enrol(part, good, who="benchmark", note="", sure=True)
+            dispatcher.enrolment.enrol(part, good, who="benchmark", note="", accepted=set(FLAGS))
 
 
 def peak_mib(process: int) -> float:

@@ -296,3 +296,19 @@ def _published(name: str) -> str:
 def _validator(name: str) -> Draft202012Validator:
     schema = json.loads(_published(name))
     return Draft202012Validator(schema, format_checker=Draft202012Validator.FORMAT_CHECKER)
+
+
+def test_the_figures_of_stats_are_numbers_that_databases_flatten() -> None:
+    """As Telegraf, Home Assistant and exporters for Prometheus take them; texts are what they leave out."""
+    texts = {"line", "at", "drift_reason", "alarms"}
+
+    def figures(message: dict[str, Any]) -> dict[str, Any]:
+        flat = {}
+        for name, value in message.items():
+            nested = value.items() if isinstance(value, dict) else ()
+            flat |= {f"{name}_{inner}": figure for inner, figure in nested} or {name: value}
+        return flat
+
+    found = figures(json.loads(stats().to_json()))
+    assert {name for name, value in found.items() if not isinstance(value, int | float)} <= texts
+    assert {"seq", "normal", "anomaly", "error", "waiting_s", "latency_ms_p50", "latency_ms_p99"} <= {*found}

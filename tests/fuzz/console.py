@@ -190,14 +190,19 @@ class Caller:
             "all": True,
             "names": ["a.png"],
             "note": "x",
-            "sure": False,
+            "yes": ["blurred"],
+            "hold": True,
+            "accept": 0.9,
+            "without": [1],
+            "candidate": 1,
+            "candidates": [1],
+            "after": 0,
             "timeout_s": 1.0,
             "rate": 0.5,
             "parts": 1,
             "threshold": 0.5,
             "seq": 1,
             "kind": "missed",
-            "enrol": False,
         }
         return {
             field: usual[field]

@@ -192,7 +192,7 @@ def _asking(
 @contextmanager
 def _enrolment(attacked: AttackedPlant) -> Iterator[None]:
     """While pictures are enrolled that were sent along."""
-    with _asking(attacked, lambda _: ("enroll", {"line": "line-1", "sure": True}), threads=2, pictures=12):
+    with _asking(attacked, lambda _: ("enroll", {"line": "line-1", "yes": ["blurred"]}), threads=2, pictures=12):
         time.sleep(1.2)
         yield
 

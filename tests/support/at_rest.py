@@ -22,14 +22,28 @@ from edge.inspection.recipe import Seen
 from edge.messages import LineHealth
 from edge.settings import Settings
 
+LINES = ("one", "two")
+
 
 def settings_at_rest(folder: Path, **line: Any) -> Settings:
     return Settings(
         service={"state_dir": folder / "state"},
         model={"name": "untrained", "weights": None, "device": "cpu", "dtype": "fp32", "store": folder / "models"},
         method={"scales": [3], "stride": 3},
-        lines={name: {"pack": "bottle", "camera": {"source": "sim:bottle"}} | line for name in ("one", "two")},
+        lines={name: {"pack": "bottle", "camera": {"source": "sim:bottle"}} | line for name in LINES},
     )
+
+
+def written_settings(folder: Path, *more: str) -> Path:
+    """A file that says the same, and `more` of it."""
+    path = folder / "edge.toml"
+    path.write_text(
+        "\n".join(more) + f"\n[service]\nruntime_dir = '{folder}'\nstate_dir = '{folder}/state'\n"
+        f"[model]\nname = 'untrained'\ndevice = 'cpu'\ndtype = 'fp32'\nstore = '{folder}/models'\n"
+        "[method]\nscales = [3]\nstride = 3\n"
+        + "".join(f"[lines.{name}]\npack = 'bottle'\n[lines.{name}.camera]\nsource = 'sim:bottle'\n" for name in LINES)
+    )
+    return path
 
 
 @contextmanager

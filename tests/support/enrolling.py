@@ -21,6 +21,7 @@ import torch
 import zmq
 
 from core.bank.memory_bank import BANK_TABLES, Bank
+from core.bank.shot_checks import FLAGS
 from core.database.database import open_database
 from core.encoding import encoding_of
 from core.image import encode_png
@@ -58,7 +59,7 @@ def write_config(folder: Path, broker: Mosquitto) -> Path:
 
 def enrolment(number: int) -> tuple[Request, bytes]:
     """Asks for the picture of a number to be enrolled."""
-    arguments = {**LINE, "names": [str(number)], "sure": True}
+    arguments = {**LINE, "names": [str(number)], "yes": FLAGS}
     return Request(id=str(number), command="enroll", arguments=arguments, who="test"), encode_png(numbered(number))
 
 

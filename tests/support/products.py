@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from core.bank.shot_checks import FLAGS
 from core.image import encode_png
 from core.simline import render
 from edge.control.client import ask
@@ -63,11 +64,11 @@ class Products:
 
     def teach(self) -> None:
         """Makes both products."""
-        self.ask("enroll", *_pictures("bottle", 4), sure=True)
-        self.ask("calibrate", rate=0.2, sure=True)
+        self.ask("enroll", *_pictures("bottle", 4), yes=FLAGS)
+        self.ask("calibrate", rate=0.2, accept=0.5)
         self.ask("recipe_new", name="B", number=B, settings={"pack": "tile", "roi": ROI})
-        self.ask("enroll", *_pictures("tile", 2), recipe="B", sure=True)
-        self.ask("calibrate", recipe=str(B), rate=0.5, sure=True)
+        self.ask("enroll", *_pictures("tile", 2), recipe="B", yes=FLAGS)
+        self.ask("calibrate", recipe=str(B), rate=0.5, accept=0.5)
 
     def send(self, *choices: str | int | None, pause_s: float = 0.0) -> list[str]:
         """Triggers a part for each choice of a recipe, None: a trigger that names none; the parts."""

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from core.bank.augment import turned, turns
-from core.bank.shot_checks import check_shot, look_at
+from core.bank.shot_checks import FLAGS, check_shot, look_at
 from core.image import Rgb
 from core.simline import CLASSES, render
 
@@ -111,3 +111,22 @@ def test_a_turn_is_found_in_pictures_that_are_not_square() -> None:
     wide = [np.pad(good("pcb", index), ((0, 0), (60, 60), (0, 0)), "edge") for index in range(4)]
     assert codes(wide[0], wide[1:]) == []
     assert codes(turned(wide[0], 60), wide[1:]) == ["turned"]
+
+
+@pytest.mark.parametrize(
+    ("size", "words"),
+    [
+        ((96, 128), "the same region at another size"),
+        ((20, 40), "it looks like a whole frame: cut the inspected region out of it"),
+        ((96, 64), "it shows another region"),
+    ],
+)
+def test_a_picture_of_another_size_than_the_line_inspects_is_flagged(size: tuple[int, int], words: str) -> None:
+    image = render("gear", 1, 0, 0.0).image[:48, :64]
+    flags = check_shot(image, [], size=size)
+    assert flags[0].code == "size"
+    assert flags[0].message.startswith(f"has 64 x 48 pixels, the line inspects {size[1]} x {size[0]}; ")
+    assert words in flags[0].message
+    assert "size" not in {flag.code for flag in check_shot(image, [], size=(48, 64))}
+    assert "size" not in {flag.code for flag in check_shot(image, [])}
+    assert {flag.code for flag in flags} <= set(FLAGS)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from core.bank.shot_checks import FLAGS
 from core.image import decode, encode_png
 from core.simline import render
 from edge.cli.app import app
@@ -34,7 +35,7 @@ def picture(index: int) -> bytes:
 
 def test_shots_count_from_the_next_frame_on_and_go_again(running: Running) -> None:
     before = time.monotonic()
-    found = running.ask("enroll", *(picture(index) for index in range(4)), line="one", sure=True, note="Monday")
+    found = running.ask("enroll", *(picture(index) for index in range(4)), line="one", yes=FLAGS, note="Monday")
     assert [one["shot"] for one in found["pictures"]] == [1, 2, 3, 4]
     assert found["bank"] == {"shots": 4, "revision": 4}
     first = running.until(4)
@@ -55,21 +56,24 @@ def test_shots_count_from_the_next_frame_on_and_go_again(running: Running) -> No
 
 
 def test_the_lines_own_parts_are_enrolled_and_calibrated_on(running: Running) -> None:
-    assert len(running.ask("enroll", line="one", shots=2, sure=True)["pictures"]) == 2
+    held = running.ask("enroll", line="one", shots=2)["pictures"]
+    assert [one["shot"] for one in held] == [None, None]
+    assert running.ask("shots_take", line="one", yes=FLAGS)["bank"]["shots"] == 2
     kept = running.ask("calibrate", line="one", rate=0.1, parts=9)["calibration"]
     assert kept["count"] == 9
     assert kept["rate"] == pytest.approx(0.1)
     recipe = running.ask("status")["lines"]["one"]["recipe"]
     assert recipe["threshold_source"] == "10 % false alarms, from 9 parts declared good"
     assert recipe["false_alarm_rate"] == pytest.approx(0.1)
-    running.ask("enroll", picture(1), line="one", sure=True)
+    running.ask("enroll", picture(1), line="one", yes=FLAGS)
     changed = running.ask("status")["lines"]["one"]["recipe"]
     assert changed["threshold_source"].endswith("the shots have changed since")
     assert "false_alarm_rate" not in {key for key, value in changed.items() if value is not None}
     assert running.ask("calibrate", line="one", rate=0.25)["calibration"]["count"] == 3
     assert running.ask("threshold", line="one", threshold=0.9)["calibration"]["threshold"] == 0.9
     audit = running.ask("audit")["entries"]
-    assert [one["command"] for one in audit] == ["threshold", "calibrate", "enroll", "calibrate", "enroll"]
+    done = ["threshold", "calibrate", "enroll", "calibrate", "shots_take", "enroll"]
+    assert [one["command"] for one in audit] == done
     assert all(one["outcome"] == "done" and one["who"] for one in audit)
 
 
@@ -79,7 +83,7 @@ def test_what_is_flagged_needs_a_yes(running: Running) -> None:
     assert found["shot"] is None
     assert "under_exposed" in {flag["code"] for flag in found["flags"]}
     assert running.ask("shots_list", line="one")["shots"] == []
-    [found] = running.ask("enroll", black, line="one", names=["black.png"], sure=True)["pictures"]
+    [found] = running.ask("enroll", black, line="one", names=["black.png"], yes=FLAGS)["pictures"]
     assert found["shot"] == 1
 
 
@@ -117,7 +121,7 @@ def test_a_second_service_does_not_get_the_state(running: Running) -> None:
 def test_shots_and_threshold_outlive_the_service(mosquitto: Mosquitto, tmp_path: Path) -> None:
     with service(mosquitto, tmp_path) as one:
         one.until(0)
-        one.ask("enroll", picture(0), picture(1), line="one", sure=True)
+        one.ask("enroll", picture(0), picture(1), line="one", yes=FLAGS)
         one.ask("threshold", line="one", threshold=0.75)
     with service(mosquitto, tmp_path) as one:
         found = one.until(2)
@@ -138,8 +142,8 @@ def test_the_same_from_the_command_line(running: Running, tmp_path: Path) -> Non
     )
     parts = pictures(tmp_path)
     run = partial(typed, config)
-    assert "line one has 2 shots" in run("enroll", "--line", "one", "--yes", *map(str, parts))
-    assert "not enrolled" in run("enroll", "--line", "one", str(dark(tmp_path)), code=1)
+    assert "line one has 2 shots" in run("enroll", "--line", "one", *yes(), *map(str, parts))
+    assert "held as candidate 1" in run("enroll", "--line", "one", str(dark(tmp_path)), code=1)
     assert "0.png" in run("shots", "list", "--line", "one")
     run("shots", "show", "1", "--out", str(tmp_path / "shot.png"))
     assert (tmp_path / "shot.png").read_bytes().startswith(b"\x89PNG")
@@ -148,7 +152,7 @@ def test_the_same_from_the_command_line(running: Running, tmp_path: Path) -> Non
     refused = " ".join(run("calibrate", "--line", "one", "--parts", "3", code=2).split())
     assert "3 good parts promise 25 %, not the 5 % asked for: show it 16 more (19 in all)" in refused
     assert "is not calibrated: show it good parts with `alfa-edge learn`" in run("status")
-    assert "cannot promise 5 %" in run("calibrate", "--line", "one", "--parts", "3", "--yes")
+    assert "cannot promise 5 %" in run("calibrate", "--line", "one", "--parts", "3", "--accept", "0.25")
     assert "not calibrated" not in run("status")
     assert "set by" in run("threshold", "--line", "one", "0.8")
     assert "bottle" in run("status")
@@ -172,13 +176,15 @@ def test_the_same_from_the_command_line(running: Running, tmp_path: Path) -> Non
     assert ": error free_run: " in said
     assert '"code": "free_run"' in run("trigger", "part-1", "--json", code=1)
     seq = str(next(one["seq"] for one in running.verdicts() if one["verdict"] == "normal"))
-    assert "missed" in run("feedback", seq, "--line", "one", "--missed", "--note", "a dent")
-    assert "say --false-alarm or --missed" in run("feedback", seq, "--line", "one", code=2)
+    assert "missed" in run("feedback", "add", seq, "--line", "one", "--missed", "--note", "a dent")
+    assert "say --false-alarm, --missed or --right" in run("feedback", "add", seq, "--line", "one", code=2)
+    assert "a dent" in run("feedback", "list", "--line", "one")
+    assert "known escapes" in run("feedback", "threshold", "--line", "one")
 
 
 def test_another_pack_keeps_the_shots_and_takes_the_promise_back(running: Running) -> None:
-    running.ask("enroll", picture(0), picture(1), line="one", sure=True)
-    running.ask("calibrate", line="one", parts=3, sure=True)
+    running.ask("enroll", picture(0), picture(1), line="one", yes=FLAGS)
+    running.ask("calibrate", line="one", parts=3, accept=0.25)
     running.ask("recipe_set", line="one", pack="tile")
     one = running.ask("status")["lines"]["one"]
     assert one["recipe"]["pack"] == "tile"
@@ -203,7 +209,7 @@ def test_a_calibration_holds_for_the_region_that_it_was_made_of(mosquitto: Mosqu
         return str(running.ask("status")["lines"]["one"]["recipe"]["threshold_source"])
 
     with service(mosquitto, tmp_path) as running:
-        running.ask("calibrate", line="one", parts=3, sure=True)
+        running.ask("calibrate", line="one", parts=3, accept=0.25)
     with service(mosquitto, tmp_path, roi={"x": 10, "y": 10, "width": 200, "height": 200}) as running:
         assert source().startswith("uncalibrated; the last calibration was with another")
         pictures = [ask(running.socket, "snapshot", {"line": "one", "crop": crop})[1] for crop in (False, True)]
@@ -240,10 +246,10 @@ def test_without_a_service_on_the_state_itself(tmp_path: Path) -> None:
     )
     parts = pictures(tmp_path)
     run = partial(typed, config)
-    assert "line one has 2 shots, revision 2" in run("enroll", "--line", "one", "--yes", *map(str, parts))
+    assert "line one has 2 shots, revision 2" in run("enroll", "--line", "one", *yes(), *map(str, parts))
     assert "2 good parts promise 33.3 %" in run("calibrate", "--line", "one", code=2)
     assert "is not calibrated: show it good parts with `alfa-edge learn`" in run("status", code=1)
-    assert "from 2 shots" in run("calibrate", "--line", "one", "--yes")
+    assert "from 2 shots" in run("calibrate", "--line", "one", "--accept", "0.34")
     assert "not calibrated" not in run("status", code=1)
     assert "is not running" in run("calibrate", "--line", "one", "--parts", "19", code=2)
     assert "stopped" in run("status", "--json", code=1)
@@ -281,3 +287,8 @@ def dark(folder: Path) -> Path:
     path = folder / "black.png"
     path.write_bytes(encode_png(render("bottle", 1, 1, 0.0).image // 40, {}))
     return path
+
+
+def yes() -> list[str]:
+    """Whatever speaks against the pictures."""
+    return [word for flag in FLAGS for word in ("--yes", flag)]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from core.bank.shot_checks import FLAGS
 from core.bank.shot_folder import export_shots
 from core.database.database import DatabaseError
 from core.image import Rgb
@@ -77,7 +78,7 @@ def test_a_pause_and_other_lines_do_not_wait_for_an_import(tmp_path: Path) -> No
     exported = tmp_path / "exported"
     with at_rest(tmp_path, shots={"augment": "flips"}) as dispatcher:
         dispatcher.enrolment.enrol(
-            dispatcher.ready("two"), [(str(n), good(n)) for n in range(2)], who="eva", note="", sure=True
+            dispatcher.ready("two"), [(str(n), good(n)) for n in range(2)], who="eva", note="", accepted=set(FLAGS)
         )
         dispatcher.database.read(lambda tables: export_shots(tables.bank, "two", exported))
         LineOnFilm(dispatcher, good)
@@ -111,7 +112,7 @@ def test_two_enrolments_of_one_line_take_turns(tmp_path: Path) -> None:
             threading.Thread(
                 target=dispatcher.enrolment.enrol,
                 args=(dispatcher.ready("one"), [(f"{name} {n}", good(10 * name + n)) for n in range(3)]),
-                kwargs={"who": "eva", "note": "", "sure": True},
+                kwargs={"who": "eva", "note": "", "accepted": set(FLAGS)},
             )
             for name in range(2)
         ]

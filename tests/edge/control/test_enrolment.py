@@ -12,12 +12,14 @@ import numpy as np
 import pytest
 
 from core.bank import evidence
+from core.bank.shot_checks import FLAGS
 from core.simline import render
 from edge.control.dispatcher import CommandError, Dispatcher
 from edge.control.next_parts import next_parts
 from edge.control.offline import offline_dispatcher
 from edge.control.protocol import Request
 from edge.settings import Settings
+from edge.storage.history import ScoredPart
 from tests.support.drifting_lines import Floats, alike
 
 SHOTS = [(str(number), render("bottle", 1, 5000 + number, 0.0).image) for number in range(3)]
@@ -37,7 +39,7 @@ def at_rest(folder: Path, **line: Any) -> Iterator[Dispatcher]:
 
 
 def enrol(one: Dispatcher) -> None:
-    one.enrolment.enrol(one.ready("one"), SHOTS, who="eva", note="", sure=True)
+    one.enrolment.enrol(one.ready("one"), SHOTS, who="eva", note="", accepted=set(FLAGS))
 
 
 def calibrate(one: Dispatcher, **arguments: Any) -> Any:
@@ -71,7 +73,7 @@ def test_a_rate_that_the_shots_that_are_scored_cannot_promise_is_refused(
         assert "2 good parts promise 33.3 %, not the 25 % asked for: no more of the 3 shots are" in refusal.message
         assert "calibrate on its parts (--parts)" in refusal.message
         assert one.line("one").recipe.provisional
-        assert calibrate(one, rate=0.25, sure=True).result["calibration"]["count"] == 2
+        assert calibrate(one, rate=0.25, accept=0.34).result["calibration"]["count"] == 2
 
 
 def test_without_windows_parts_cannot_be_waited_for_before_there_are_shots(tmp_path: Path) -> None:
@@ -86,13 +88,13 @@ def test_without_windows_parts_cannot_be_waited_for_before_there_are_shots(tmp_p
             next_parts(dispatcher, dispatcher.ready("one"), 1, 600.0).__enter__()
         assert dispatcher.enrolment.needs_shots(dispatcher.ready("one"))
         pictures = [(str(one), render("bottle", 1, 5000 + one, 0.0).image) for one in range(2)]
-        dispatcher.enrolment.enrol(dispatcher.ready("one"), pictures, who="eva", note="", sure=True)
+        dispatcher.enrolment.enrol(dispatcher.ready("one"), pictures, who="eva", note="", accepted=set(FLAGS))
         assert not dispatcher.enrolment.needs_shots(dispatcher.ready("one"))
 
 
 def scored(dispatcher: Dispatcher, monkeypatch: pytest.MonkeyPatch, scores: Floats) -> None:
     """From now on the line's history is of parts that scored so."""
-    parts = [(float(score), float(score)) for score in scores]
+    parts = [ScoredPart(seq, float(score), float(score)) for seq, score in enumerate(scores, 1)]
     monkeypatch.setattr(dispatcher.history, "scores", lambda *_asked, **_more: parts)
 
 
@@ -107,13 +109,13 @@ def test_parts_that_resemble_their_neighbours_promise_what_they_are_worth(
         print(refusal.message)
         words = re.fullmatch(
             r"99 good parts resemble their neighbours, count as (.+), and promise (.+) %, not the 5 % asked for: "
-            r"show it (\d+) more \(at least (\d+) in all\), or accept (.+) % with --yes",
+            r"show it (\d+) more \(at least (\d+) in all\), or accept (.+) % with --accept 0\.\d+",
             refusal.message,
         )
         assert words
         assert int(words[3]) == int(words[4]) - 99
         assert one.line("one").recipe.drift is None
-        found = calibrate(one, since=since, sure=True).result
+        found = calibrate(one, since=since, accept=0.2).result
         assert found["calibration"]["rate"] == pytest.approx(float(words[2]) / 100, rel=0.01)
         assert f", which count as {words[1]} independent ones" in found["calibration"]["source"]
         assert [note.split(":")[0] for note in found["notes"]] == ["drift is not watched"]

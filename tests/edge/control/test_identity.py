@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from core.bank.shot_checks import FLAGS
 from core.simline import render
 from edge.control.dispatcher import Dispatcher
 from edge.control.offline import offline_dispatcher
@@ -35,7 +36,7 @@ def test_another_input_size_or_step_between_windows_needs_features_of_its_own(
 ) -> None:
     pictures = [(str(number), render("bottle", 1, 5000 + number, 0.0).image) for number in range(2)]
     with at_rest(tmp_path, {}, {}) as one:
-        one.enrolment.enrol(one.ready("one"), pictures, who="eva", note="", sure=True)
+        one.enrolment.enrol(one.ready("one"), pictures, who="eva", note="", accepted=set(FLAGS))
         one.enrolment.calibrate(one.ready("one"), [(0.2, 0.2)] * 20, 0.05, "parts", "eva")
         assert not one.line("one").recipe.provisional
     for model, method in (({"image_size": 160}, {}), ({}, {"stride": 1})):

@@ -68,21 +68,21 @@ def test_it_learns_from_pictures_and_leaves_empty_scenes_out(running: Running) -
     pictures = [encode_png(render("bottle", 1, 5000 + index, 0.0).image) for index in range(8)]
     empty = encode_png(np.full((240, 240, 3), 128, np.uint8))
     asked, _ = ask_console(
-        running.socket, "learn", {"line": "one", "names": ["a.png"], "sure": True}, [empty, *pictures], PATIENCE_S
+        running.socket, "learn", {"line": "one", "names": ["a.png"], "accept": 0.3}, [empty, *pictures], PATIENCE_S
     )
     assert asked["notes"] == ["1 pictures of an empty scene are left out"]
     assert "good parts of the first run" in asked["calibration"]["source"]
     listed = running.ask("shots_list", line="one")["shots"]
     assert {(one["source"][:7], one["note"]) for one in listed} == {("picture", "first run")}
     with pytest.raises(RefusedError, match="first run is for a line without"):
-        running.ask("learn", *pictures, line="one", sure=True)
+        running.ask("learn", *pictures, line="one", accept=0.3)
 
 
 def test_too_few_parts_are_refused_before_anybody_waits(running: Running) -> None:
     with pytest.raises(RefusedError, match=r"12 good parts promise 11.1 %, not 5 %: 23 are needed"):
         running.ask("learn", line="one", parts=12)
     with pytest.raises(RefusedError, match="3 good parts are too few"):
-        running.ask("learn", line="one", parts=3, sure=True)
+        running.ask("learn", line="one", parts=3, accept=1.0)
     running.ask("pause", line="one")
     with pytest.raises(RefusedError, match=r"has shown \d of 23 parts within 0.1 s"):
         running.ask("learn", line="one", parts=23, timeout_s=0.1)
@@ -90,22 +90,19 @@ def test_too_few_parts_are_refused_before_anybody_waits(running: Running) -> Non
 
 
 def test_shots_are_proposed_from_parts_that_nobody_has_sorted(running: Running) -> None:
-    found, pictures = ask_console(
-        running.socket, "suggest", {"line": "one", "parts": 6, "count": 3}, timeout_s=PATIENCE_S
-    )
+    found = ask_console(running.socket, "suggest", {"line": "one", "parts": 6, "count": 3}, timeout_s=PATIENCE_S)[0]
     assert found["parts"] == 6
-    assert 1 <= len(found["suggested"]) == len(pictures) <= 3
+    assert 1 <= len(found["suggested"]) == len(found["pictures"]) <= 3
     verdicts = {one["seq"]: one["score"] for one in running.verdicts()}
-    for one, picture in zip(found["suggested"], pictures, strict=True):
+    for one, held in zip(found["suggested"], found["pictures"], strict=True):
         assert verdicts[one["seq"]] == pytest.approx(one["score"])
         assert one["unlike"] >= 0
+        assert (held["candidate"], held["shot"], held["note"]) == (one["candidate"], None, "suggested")
+        picture = ask_console(running.socket, "shots_candidate", {"candidate": one["candidate"]})[1][0]
         assert decode(picture, "a part").ndim == 3
-    assert found["bank"]["shots"] == 0
-    found, _ = ask_console(
-        running.socket, "suggest", {"line": "one", "parts": 4, "count": 2, "enrol": True}, timeout_s=PATIENCE_S
-    )
-    enrolled = [one for one in found["pictures"] if one["shot"] is not None]
-    assert found["bank"]["shots"] == len(enrolled) >= 1
+    assert running.ask("status")["lines"]["one"]["bank"]["shots"] == 0
+    taken = running.ask("shots_take", line="one", yes=["anomalous"])
+    assert taken["bank"]["shots"] == len([part for part in taken["pictures"] if part["shot"] is not None]) >= 1
     with pytest.raises(RefusedError, match="3 of 4 parts: only the half"):
         running.ask("suggest", line="one", parts=4, count=3)
 
@@ -154,11 +151,11 @@ def test_a_line_learns_from_a_folder_without_a_running_service(tmp_path: Path) -
     assert (refused.exit_code, "8 pictures; 24 are needed: put 16 more there" in refused.output) == (2, True)
     refused = run("learn", "--good", str(good), "--parts", "8")
     assert (refused.exit_code, "8 good parts promise 20 %, not 5 %" in refused.output) == (2, True)
-    learned = run("learn", "--good", str(good), "--parts", "8", "--yes")
+    learned = run("learn", "--good", str(good), "--parts", "8", "--accept", "0.2")
     assert learned.exit_code == 0, learned.output
     assert "line one: enrolled as shots 1, " in learned.output
     assert "false alarms, from " in learned.output
-    again = run("learn", "--good", str(good), "--parts", "8", "--yes")
+    again = run("learn", "--good", str(good), "--parts", "8", "--accept", "0.2")
     assert (again.exit_code, "a first run is for a line without" in again.output) == (2, True)
     refused = run("suggest")
     assert (refused.exit_code, "is not running" in refused.output) == (2, True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from core.bank.shot_checks import FLAGS
 from core.simline import render
 from edge.control.offline import offline_dispatcher
 from edge.settings import Settings
@@ -27,7 +28,7 @@ def shown(number: int) -> tuple[str, Any]:
 
 def test_shots_serve_both_methods_and_a_threshold_one(tmp_path: Path) -> None:
     filo = {"name": "filo", "filo": {"checkpoint": str(random_head(tmp_path))}}
-    named = {"who": "eva", "note": "", "sure": True}
+    named = {"who": "eva", "note": "", "accepted": set(FLAGS)}
     with offline_dispatcher(settings(tmp_path, ALFA)) as dispatcher:
         dispatcher.enrolment.enrol(dispatcher.ready("one"), [shown(0), shown(1)], **named)
         dispatcher.enrolment.set_threshold(dispatcher.ready("one"), 0.4321, "eva")

@@ -35,7 +35,7 @@ def test_a_calibration_on_many_parts_takes_no_more_memory_than_on_a_few(tmp_path
 @pytest.mark.parametrize(
     ("command", "arguments"),
     [
-        ("learn", {"parts": 14, "sure": True}),
+        ("learn", {"parts": 14, "accept": 1.0}),
         ("suggest", {"parts": 14, "count": 2}),
         ("enroll", {"shots": 14}),
     ],

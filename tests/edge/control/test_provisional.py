@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +14,7 @@ import pytest
 
 from core.alfa import Alfa
 from core.bank import memory
+from core.bank.shot_checks import FLAGS
 from core.calibration import provisional_threshold
 from core.image import Rgb
 from core.simline import render
@@ -84,9 +85,9 @@ def at_rest(folder: Path, few_shot: str = "evidence", **line: Any) -> Iterator[D
         yield one
 
 
-def enrol(dispatcher: Dispatcher, *numbers: int, sure: bool = True) -> list[Any]:
+def enrol(dispatcher: Dispatcher, *numbers: int, accepted: Sequence[str] = FLAGS) -> list[Any]:
     pictures: list[tuple[str, Rgb]] = [(str(one), render("bottle", 1, 5000 + one, 0.0).image) for one in numbers]
-    return dispatcher.enrolment.enrol(dispatcher.ready("one"), pictures, who="eva", note="", sure=sure)
+    return dispatcher.enrolment.enrol(dispatcher.ready("one"), pictures, who="eva", note="", accepted=set(accepted))
 
 
 @pytest.fixture
@@ -235,7 +236,7 @@ def test_a_provisional_threshold_flags_no_good_part(tmp_path: Path) -> None:
     with at_rest(tmp_path, threshold=1.0) as one:
         enrol(one, 0, 1)
         assert one.line("one").recipe.threshold < 1
-        scored = {flag.code for found in enrol(one, *range(10, 16), sure=False) for flag in found.flags}
+        scored = {flag.code for found in enrol(one, *range(10, 16), accepted=()) for flag in found.flags}
         assert "anomalous" not in scored
 
 

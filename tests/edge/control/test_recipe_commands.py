@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from core.bank.shot_checks import FLAGS
 from core.image import encode_png
 from core.simline import render
 from edge.control.dispatcher import Dispatcher
@@ -56,13 +57,13 @@ def judged_by(dispatcher: Dispatcher) -> dict[str, Any]:
 
 
 def test_each_recipe_comes_back_as_it_was(line: Dispatcher, tmp_path: Path) -> None:
-    done(line, "enroll", *(picture("bottle", number) for number in range(4)), sure=True)
-    done(line, "calibrate", rate=0.2, sure=True)
+    done(line, "enroll", *(picture("bottle", number) for number in range(4)), yes=FLAGS)
+    done(line, "calibrate", rate=0.2, accept=0.5)
     done(line, "recipe_new", name="B", number=700, settings={"pack": "tile", "roi": ROI})
-    done(line, "enroll", *(picture("tile", number) for number in range(2)), recipe="B", sure=True)
+    done(line, "enroll", *(picture("tile", number) for number in range(2)), recipe="B", yes=FLAGS)
     first = judged_by(line)
     assert (first["shots"], first["rate"]) == (4, 0.2)
-    done(line, "calibrate", recipe="700", rate=0.5, sure=True)
+    done(line, "calibrate", recipe="700", rate=0.5, accept=0.5)
     assert judged_by(line) == first, "what is done to another recipe changes nothing of this one"
     done(line, "recipe_set", recipe="B")
     second = judged_by(line)
@@ -113,8 +114,8 @@ def test_an_edit_is_a_revision_and_takes_effect_at_once(line: Dispatcher) -> Non
 
 
 def test_a_copy_has_shots_and_calibration_of_its_own(line: Dispatcher) -> None:
-    done(line, "enroll", *(picture("bottle", number) for number in range(3)), sure=True)
-    done(line, "calibrate", rate=0.25, sure=True)
+    done(line, "enroll", *(picture("bottle", number) for number in range(3)), yes=FLAGS)
+    done(line, "calibrate", rate=0.25, accept=0.5)
     first = judged_by(line)
     done(line, "recipe_copy", recipe="default", name="B", settings={"note": "a trial"})
     done(line, "recipe_set", recipe="B")
@@ -192,17 +193,18 @@ def test_parts_of_other_recipes_do_not_become_shots_of_this_one(line: Dispatcher
         return type(part)(part.image, part.inspection, by, part.seq)
 
     line_on_film._part = shown  # type: ignore[method-assign]
-    done(line, "enroll", shots=3, sure=True)
+    done(line, "enroll", shots=3)
+    done(line, "shots_take", yes=FLAGS)
     sources = done(line, "shots_list")["shots"]
     assert len(sources) == 3
     assert done(line, "shots_list", recipe="B")["shots"] == []
 
 
 def test_a_recipe_goes_to_another_box_as_a_folder(line: Dispatcher, tmp_path: Path) -> None:
-    done(line, "enroll", *(picture("bottle", number) for number in range(3)), sure=True)
-    done(line, "calibrate", rate=0.25, sure=True)
+    done(line, "enroll", *(picture("bottle", number) for number in range(3)), yes=FLAGS)
+    done(line, "calibrate", rate=0.25, accept=0.5)
     done(line, "recipe_edit", settings={"roi": ROI, "note": 'a "quoted" note', "shots.limit": 500})
-    done(line, "calibrate", rate=0.25, sure=True)
+    done(line, "calibrate", rate=0.25, accept=0.5)
     first, folder = judged_by(line), tmp_path / "default"
     assert len(done(line, "recipe_export", recipe="default", folder=str(folder))["shots"]) == 3
     assert "not empty" in refused(line, "recipe_export", folder=str(folder))
@@ -211,7 +213,7 @@ def test_a_recipe_goes_to_another_box_as_a_folder(line: Dispatcher, tmp_path: Pa
     done(line, "recipe_set", recipe="B")
     assert judged_by(line) == first | {"name": "B"}
     with at_rest(tmp_path / "other box") as other:
-        done(other, "enroll", picture("bottle", 9), sure=True)
+        done(other, "enroll", picture("bottle", 9), yes=FLAGS)
         changed = done(other, "recipe_import", folder=str(folder), replace=True)
         assert changed["differences"].keys() == {"roi", "note", "shots"}
         assert judged_by(other) == first
@@ -234,8 +236,8 @@ def test_a_recipe_goes_to_another_box_as_a_folder(line: Dispatcher, tmp_path: Pa
 def test_a_folder_that_was_altered_is_refused_before_anything_is_written(
     line: Dispatcher, tmp_path: Path, file: str, text: str | None, message: str
 ) -> None:
-    done(line, "enroll", *(picture("bottle", number) for number in range(3)), sure=True)
-    done(line, "calibrate", rate=0.25, sure=True)
+    done(line, "enroll", *(picture("bottle", number) for number in range(3)), yes=FLAGS)
+    done(line, "calibrate", rate=0.25, accept=0.5)
     done(line, "recipe_export", folder=str(tmp_path / "folder"))
     before = judged_by(line)
     path = tmp_path / "folder" / file

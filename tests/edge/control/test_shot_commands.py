@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from core import calibration
+from core.bank.shot_checks import FLAGS
 from core.image import Rgb, decode, encode_png, read
 from core.simline import render
 from edge.cli.when import parse_when
@@ -87,7 +88,7 @@ def outcomes(running: Running) -> list[tuple[str, str]]:
 
 
 def test_a_false_alarm_becomes_a_shot_by_one_command(mosquitto: Mosquitto, tmp_path: Path) -> None:
-    with service(mosquitto, tmp_path, threshold=0.0) as running:
+    with service(mosquitto, tmp_path, threshold=0.0, threshold_source="trial") as running:
         one, two, three = heard(running, 3, verdict="anomaly")[:3]
         hold(running)
         pictures = [read(archived(running, verdict)) for verdict in (one, two, three)]
@@ -110,12 +111,12 @@ def test_a_false_alarm_becomes_a_shot_by_one_command(mosquitto: Mosquitto, tmp_p
         assert "shot 2" in again["pictures"][0]["flags"][0]["message"]
         assert again["pictures"][0]["shot"] is None
         with pytest.raises(RefusedError, match="is shot 2 of line 'one' already"):
-            say(two, sure=True)
+            say(two, yes=["near_duplicate"])
 
         pictures[2][0, 0] ^= 1
-        running.ask("enroll", encode_png(pictures[2]), line="one", sure=True)
+        running.ask("enroll", encode_png(pictures[2]), line="one", yes=FLAGS)
         assert say(three)["pictures"][0]["shot"] is None
-        assert say(three, sure=True)["pictures"][0]["shot"] == 4
+        assert say(three, yes=FLAGS)["pictures"][0]["shot"] == 4
 
         running.ask("resume", line="one")
         assert running.until(4)["bank"] == {"shots": 4, "revision": 4}
@@ -137,7 +138,7 @@ def test_feedback_that_cannot_be_is_refused_with_the_reason(mosquitto: Mosquitto
 
         def refused(seq: int, match: str, kind: str = "false_alarm", line: str = "one") -> None:
             with pytest.raises(RefusedError, match=match) as caught:
-                running.ask("feedback", line=line, seq=seq, kind=kind, sure=True)
+                running.ask("feedback", line=line, seq=seq, kind=kind, yes=FLAGS)
             assert caught.value.code == "refused"
 
         refused(good["seq"], f"verdict {good['seq']} of line one is normal, no alarm")
@@ -188,7 +189,7 @@ def test_a_missed_defect_is_kept_as_evidence(
 def test_a_stretch_of_the_history_gives_the_threshold_of_its_scores(mosquitto: Mosquitto, tmp_path: Path) -> None:
     with service(mosquitto, tmp_path) as running:
         began = heard(running, 4)[0]["issued_at"]
-        running.ask("enroll", picture(0), line="one", sure=True)
+        running.ask("enroll", picture(0), line="one", yes=FLAGS)
         running.until(1)
         until = heard(running, 14)[-1]["issued_at"]
         hold(running)
@@ -216,7 +217,7 @@ def test_a_stretch_of_the_history_gives_the_threshold_of_its_scores(mosquitto: M
         with pytest.raises(RefusedError, match=nothing):
             running.ask("calibrate", **stretch)
         running.ask("recipe_set", line="one", pack="bottle")
-        running.ask("enroll", picture(1), line="one", sure=True)
+        running.ask("enroll", picture(1), line="one", yes=FLAGS)
         with pytest.raises(RefusedError, match=nothing):
             running.ask("calibrate", **stretch)
         for more, message in (
@@ -246,9 +247,12 @@ def test_too_few_parts_are_refused_before_anything_changes(mosquitto: Mosquitto,
     with service(mosquitto, tmp_path) as running:
         began = heard(running, 2)[0]["issued_at"]
         until = heard(running, 1)[0]["issued_at"]
-        running.ask("enroll", *(picture(index) for index in range(4)), line="one", sure=True)
+        running.ask("enroll", *(picture(index) for index in range(4)), line="one", yes=FLAGS)
         hold(running)
-        four = r"4 good parts promise 20 %, not the 5 % asked for: show it 15 more \(19 in all\), or accept 20 % with"
+        four = (
+            r"4 good parts promise 20 %, not the 5 % asked for: show it 15 more \(19 in all\), "
+            r"or accept 20 % with --accept 0\.2"
+        )
         refused(four)
         refused(four, parts=4, timeout_s=600)  # at once: nobody waits for the parts of a line that is held
         refused("1 good part promises 50 %, not the 2 % asked for: show it 48 more", parts=1, rate=0.02)
@@ -260,7 +264,7 @@ def test_too_few_parts_are_refused_before_anything_changes(mosquitto: Mosquitto,
         with pytest.raises(RefusedError, match="judged no part"):  # none with the shots of now
             running.ask("calibrate", line="one", since=began, until=until, rate=0.01)
         refused("2 shots or more")  # which no yes mends
-        refused("2 shots or more", sure=True)
+        refused("2 shots or more", accept=1.0)
         running.ask("resume", line="one")
         fresh = heard(running, 3, bank={"shots": 0, "revision": 8})
         hold(running)
@@ -270,7 +274,7 @@ def test_too_few_parts_are_refused_before_anything_changes(mosquitto: Mosquitto,
 
         for shot in (1, 2, 3, 4):
             running.ask("shots_restore", shot=shot)
-        kept = running.ask("calibrate", line="one", sure=True)["calibration"]
+        kept = running.ask("calibrate", line="one", accept=0.2)["calibration"]
         assert (kept["count"], kept["rate"]) == (4, pytest.approx(0.2))
         assert kept["source"] == "20 % false alarms, from 4 shots, each against the others"
         assert not line()["provisional"]
@@ -300,7 +304,7 @@ def test_a_line_says_that_it_is_not_calibrated_until_it_is(mosquitto: Mosquitto,
         assert running.ask("status")["lines"]["one"]["reason"] == note
         assert running.service.lines["one"].gauges().provisional is True
 
-        running.ask("enroll", picture(0), picture(1), line="one", sure=True)
+        running.ask("enroll", picture(0), picture(1), line="one", yes=FLAGS)
         two = heard(running, 1, bank={"shots": 2, "revision": 2})[0]
         assert two["provisional"]
         assert two["recipe"]["threshold_source"] == "provisional: from 2 shots, each against the others"
@@ -339,7 +343,7 @@ def test_drift_is_told_everywhere_until_a_new_calibration(
             return dict(running.ask("status")["lines"]["one"]["drift"])
 
         # The shots are of other parts than the camera shows, so that it is as if the parts had changed since.
-        running.ask("enroll", *(picture(index, "tile") for index in range(10)), line="one", sure=True)
+        running.ask("enroll", *(picture(index, "tile") for index in range(10)), line="one", yes=FLAGS)
         running.ask("calibrate", line="one", rate=0.1)
         eventually(lambda: said("stats").get("drift") is True, PATIENCE_S)
         reason = drift()["reason"]
@@ -369,7 +373,7 @@ def test_shots_travel_to_another_line_and_to_another_service(
     monkeypatch.setenv("ALFA_EDGE_LINES", json.dumps({"two": BOTTLE}))
     with service(mosquitto, tmp_path / "here") as here:
         hold(here)
-        here.ask("enroll", picture(0), picture(1), line="one", sure=True, note="Monday")
+        here.ask("enroll", picture(0), picture(1), line="one", yes=FLAGS, note="Monday")
         for command in ("shots_export", "shots_import"):
             with pytest.raises(RefusedError, match="exported: name it from the root"):
                 here.ask(command, line="one", folder="exported")
@@ -425,7 +429,7 @@ def test_a_backup_during_writes_restores_to_the_bank_of_one_moment(mosquitto: Mo
 
         def enrol() -> None:
             for index in itertools.count():
-                [one] = running.ask("enroll", picture(index), line="one", sure=True)["pictures"]
+                [one] = running.ask("enroll", picture(index), line="one", yes=FLAGS)["pictures"]
                 acknowledged.append(one["shot"])
                 if enough.is_set():
                     return
@@ -442,7 +446,7 @@ def test_a_backup_during_writes_restores_to_the_bank_of_one_moment(mosquitto: Mo
             enough.set()
             enrolling.join()
         heard(running, 1)
-        [later] = running.ask("enroll", picture(9999), line="one", sure=True)["pictures"]
+        [later] = running.ask("enroll", picture(9999), line="one", yes=FLAGS)["pictures"]
     state, verdicts = copy / "state.db", copy / "verdicts.db"
     assert files == {str(path): path.stat().st_size for path in (state, verdicts)}
     for path in (state, verdicts):

@@ -10,6 +10,7 @@ import pytest
 from torch import Tensor
 
 from core.bank import evidence
+from core.bank.shot_checks import FLAGS
 from core.simline import render
 from tests.support.at_rest import at_rest
 
@@ -36,7 +37,7 @@ def test_each_view_and_each_comparison_is_a_turn_of_its_own(tmp_path: Path, monk
         monkeypatch.setattr(device, "ask", counted)
         monkeypatch.setattr(evidence, "nearest_each_way", noted)
         pictures = [(str(number), render("bottle", 1, 5000 + number, 0.0).image) for number in range(SHOTS)]
-        named = {"who": "eva", "note": "", "sure": True}
+        named = {"who": "eva", "note": "", "accepted": set(FLAGS)}
         enrolling = threading.Thread(
             target=dispatcher.enrolment.enrol, args=(dispatcher.ready("one"), pictures), kwargs=named
         )

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from core.alfa import Alfa
+from core.bank.shot_checks import FLAGS
 from core.bank.tiled_index import TiledIndex, left_out
 from core.calibration import provisional_threshold
 from core.image import Rgb, encode_png
@@ -35,7 +36,7 @@ def part(number: int) -> Rgb:
 
 def enrol(dispatcher: Dispatcher, *numbers: int) -> None:
     pictures = [(str(number), part(number)) for number in numbers]
-    dispatcher.enrolment.enrol(dispatcher.ready("one"), pictures, who="eva", note="", sure=True)
+    dispatcher.enrolment.enrol(dispatcher.ready("one"), pictures, who="eva", note="", accepted=set(FLAGS))
 
 
 @pytest.fixture
@@ -127,7 +128,7 @@ def test_the_smallest_defect_that_is_seen_is_said(tmp_path: Path) -> None:
     assert said(roi={"x": 0, "y": 0, "width": 90, "height": 90}, tiles=(8, 8)) is None, "no part can be judged"
     with at_rest(tmp_path) as one:
         picture = encode_png(np.ascontiguousarray(render("bottle", 1, 0, 0.0, size=960).image[:480]))
-        reply = asked(one, "enroll", picture, line="one", names=["a"], sure=True).result
+        reply = asked(one, "enroll", picture, line="one", names=["a"], yes=FLAGS).result
         assert reply is not None
         whole = reply["smallest_defect"]
     assert SEEN * 480 / 320 < whole <= SEEN * 960 / 320 + 1, "the finer pass of the CLIP sees it"

@@ -67,6 +67,7 @@ def status(
         only_recipe("one", RecipeSettings(), recipe),
         cast(Issuer, SimpleNamespace(open=0, issued=0, generation=1)),
         cast(Services, services),
+        review_queue=2,
     )
     found.counters, found.raised = counters, raised
     return found
@@ -137,3 +138,17 @@ def test_what_is_published_is_what_is_asked_for() -> None:
     found = status(alarms={"archive": "full", "state_disk": "worn"}, said=said)
     found.publish()
     assert said == [found.health()]
+
+
+def test_more_parts_that_wait_for_review_than_may_are_an_alarm_until_they_are_answered() -> None:
+    line = status()
+    line.counters.in_review = 2
+    line.health()
+    assert "review" not in {alarm.code for alarm in line.raised.of("one")}
+    line.counters.in_review = 3
+    line.health()
+    [alarm] = [alarm for alarm in line.raised.of("one") if alarm.code == "review"]
+    assert alarm.message == "more than 2 parts wait for review (lines.one.review_queue)"
+    line.counters.in_review = 0
+    line.health()
+    assert "review" not in {alarm.code for alarm in line.raised.of("one")}

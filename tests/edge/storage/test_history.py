@@ -1,11 +1,9 @@
-"""The history is read beside the writer or without it, found by time, kind and part, and exported whole."""
+"""The history is read beside the writer or without it, and found by time, kind and part."""
 
 from __future__ import annotations
 
-import csv
 import json
 import sqlite3
-import sys
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -18,11 +16,12 @@ from typer.testing import CliRunner
 from core.database.database import DatabaseError
 from edge.cli.history import history
 from edge.clock import iso_ms, utc_now
-from edge.messages import Bank, Heatmap
+from edge.messages import Bank, Heatmap, Region
 from edge.settings import HistorySettings
-from edge.storage.history import Entry, ExportError, History, UnknownVerdictError
+from edge.storage.history import Entry, History, Minute, UnknownVerdictError
 from edge.storage.outbox import Outbox
 from edge.storage.verdict_tables import FILE
+from tests.support.mosquitto import eventually
 from tests.support.verdicts import RECIPE, failure, verdict
 
 BEGIN = datetime(2026, 1, 31, 6, tzinfo=timezone.utc)
@@ -111,14 +110,14 @@ def test_verdicts_are_found_newest_first(kept: History, asked: dict[str, Any], f
 
 
 def test_scores_are_of_one_model_pack_and_bank(kept: History) -> None:
-    def scores(**changes: Any) -> list[tuple[float, float]]:
+    def scores(**changes: Any) -> list[tuple[int, float, float]]:
         return kept.scores(
             "one", **{"since": None, "until": None, "bank_revision": 0, "basis": None, **HASHES} | changes
         )
 
-    assert scores() == [(seq / 100, 0.9 if seq in (4, 8) else 0.4) for seq in (1, 2, 3, 4, 5, 7, 8, 9)]
-    assert scores(bank_revision=1) == [(seq / 100, 0.4) for seq in (10, 11, 12)]
-    assert scores(since=at(3), until=at(7), kinds=["normal"]) == [(0.03, 0.4), (0.05, 0.4)]
+    assert scores() == [(seq, seq / 100, 0.9 if seq in (4, 8) else 0.4) for seq in (1, 2, 3, 4, 5, 7, 8, 9)]
+    assert scores(bank_revision=1) == [(seq, seq / 100, 0.4) for seq in (10, 11, 12)]
+    assert scores(since=at(3), until=at(7), kinds=["normal"]) == [(3, 0.03, 0.4), (5, 0.05, 0.4)]
     assert scores(kinds=["error"]) == scores(fingerprint="0") == scores(pack_sha256="0") == scores(basis="0") == []
 
 
@@ -132,7 +131,7 @@ def test_scores_in_other_tiles_are_others(tmp_path: Path) -> None:
     box.stop()
     stretch: dict[str, Any] = {"since": None, "until": None, "bank_revision": 0, **HASHES}
     found = {tiles: History(tmp_path).scores("one", **stretch, tiles=tiles) for tiles in (None, "2x4@0.2", "1x1@0")}
-    assert found == {None: [(0.01, 0.4)], "2x4@0.2": [(0.02, 0.4)], "1x1@0": []}
+    assert found == {None: [(1, 0.01, 0.4)], "2x4@0.2": [(2, 0.02, 0.4)], "1x1@0": []}
 
 
 def test_a_verdict_of_an_earlier_version_is_not_provisional(box: Outbox) -> None:
@@ -143,6 +142,38 @@ def test_a_verdict_of_an_earlier_version_is_not_provisional(box: Outbox) -> None
         database.execute("UPDATE verdicts SET payload = json_remove(payload, '$.provisional')")
     database.close()
     assert not kept.entry("one", 1).provisional
+
+
+def test_parts_are_counted_by_minute_recipe_and_verdict(kept: History) -> None:
+    counts = kept.counts("one", since=at(4), until=at(8))
+    assert counts == {
+        Minute("2026-01-31T06:04", "tile", "anomaly"): 1,
+        Minute("2026-01-31T06:05", "tile", "normal"): 1,
+        Minute("2026-01-31T06:07", "tile", "normal"): 1,
+    }
+    assert kept.counts("one").total() == 11  # an error judges nothing
+    minutes = kept.minutes("one", [4, 8, 99], until=at(8))
+    assert minutes == {4: Minute("2026-01-31T06:04", "tile", "anomaly")}
+    assert (kept.counts("none"), kept.minutes("one", [])) == ({}, {})
+
+
+def test_what_was_amiss_is_in_the_entry(box: Outbox) -> None:
+    regions = [
+        Region(x=0, y=0, width=9, height=9, area=5, score=0.9, peak=(3, 4), position="top left", descriptor="a mark"),
+        Region(x=20, y=20, width=9, height=9, area=80, score=0.7, peak=(24, 25), position="centre"),
+    ]
+    box.issue(verdict("one", 1, verdict="anomaly", regions=regions)).result()
+    box.issue(failure("one", 2)).result()
+    found = {entry.seq: entry for entry in History(box.path.parent).verdicts("one")}
+    assert (found[1].reason, found[1].defect, found[1].position) == ("flawless tile", "a mark", "top left")
+    assert (found[2].reason, found[2].defect, found[2].position) == ("a test", None, None)
+
+
+def test_that_a_verdict_was_late_is_known_once_the_broker_has_it(box: Outbox) -> None:
+    for seq in (1, 2):
+        box.delivered("one", box.issue(verdict("one", seq)).result().id, late=seq == 2)
+    eventually(lambda: box.depth("one").count == 0)
+    assert {entry.seq: entry.historical for entry in History(box.path.parent).verdicts("one")} == {1: False, 2: True}
 
 
 def test_lines_are_apart(kept: History) -> None:
@@ -200,98 +231,7 @@ def test_newest_is_by_number_where_the_wall_clock_went_back(box: Outbox) -> None
     kept = History(box.path.parent)
     assert seqs(kept.verdicts("one", count=2)) == [4, 3]
     assert seqs(kept.verdicts("one", since=at(3))) == [4, 2, 1]
-    assert kept.export(box.path.parent / "all.csv", "one", since=at(3)) == 3
-
-
-def rows(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def test_csv_holds_a_stretch_oldest_first(kept: History, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edge.storage.history._BATCH", 5)
-    target = tmp_path / "all.csv"
-    target.write_text("an earlier one")
-    assert kept.export(target, "one") == 12
-    found = rows(target)
-    assert [int(one["seq"]) for one in found] == [*range(1, 13)]
-    assert list(found[0]) == list(kept.entry("one", 1).to_dict())
-    assert found[7] | {"id": ""} == {
-        "line": "one",
-        "seq": "8",
-        "id": "",
-        "issued_at": "2026-01-31T06:08:00.000Z",
-        "mode": "trigger",
-        "part_id": "part 3",
-        "verdict": "anomaly",
-        "error_code": "",
-        "score": "0.08",
-        "peak": "0.9",
-        "threshold": "0.5",
-        "pack_sha256": "a" * 64,
-        "fingerprint": "f" * 64,
-        "bank_revision": "0",
-        "archive": "one/8",
-        "total_ms": "34.0",
-        "simulated": "1",
-        "provisional": "1",
-    }
-    assert kept.export(target, "one", since=at(3), until=at(5)) == 2
-    assert [one["seq"] for one in rows(target)] == ["3", "4"]
-    assert kept.export(target, "none") == 0
-    assert rows(target) == []
-    assert [one.name for one in tmp_path.iterdir()] == ["all.csv"]
-
-
-@pytest.mark.parametrize("part", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1"])
-def test_a_part_id_is_no_formula(box: Outbox, part: str) -> None:
-    box.issue(verdict("one", 1, part)).result()
-    box.issue(verdict("one", 2, 'a=b, "c"\nd')).result()
-    target = box.path.parent / "parts.csv"
-    History(box.path.parent).export(target, "one")
-    assert [one["part_id"] for one in rows(target)] == [f"'{part}", 'a=b, "c"\nd']
-
-
-def test_an_export_that_fails_leaves_what_was_there(
-    kept: History, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    target = tmp_path / "all.csv"
-    target.write_text("an earlier one")
-    for wrong in ("all.xlsx", "all"):
-        with pytest.raises(ExportError, match=rf"{wrong}: name a file that ends in \.csv or \.parquet"):
-            kept.export(tmp_path / wrong, "one")
-    with pytest.raises(ExportError, match="Not a directory; name a file that can be written"):
-        kept.export(target / "all.csv", "one")
-
-    def broken(*_: Any) -> Any:
-        raise DatabaseError("the disk went away")
-
-    monkeypatch.setattr(History, "_batches", broken)
-    with pytest.raises(DatabaseError):
-        kept.export(target, "one")
-    assert target.read_text() == "an earlier one"
-    assert [one.name for one in tmp_path.iterdir()] == ["all.csv"]
-
-
-def test_parquet_has_types(kept: History, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from pyarrow import parquet
-
-    monkeypatch.setattr("edge.storage.history._BATCH", 5)
-    target = tmp_path / "all.parquet"
-    assert kept.export(target, "one") == 12
-    found = parquet.read_table(target).to_pylist()
-    assert found == [vars(one) for one in kept.verdicts("one")[::-1]]
-    assert kept.export(target, "none") == 0
-    assert parquet.read_table(target).num_rows == 0
-
-
-def test_parquet_without_its_package_says_how_to_get_it(
-    kept: History, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(ExportError, match=r"pip install 'alfa-edge\[parquet\]'"):
-        kept.export(tmp_path / "all.parquet", "one")
-    assert list(tmp_path.iterdir()) == []
+    assert [payload["seq"] for batch in kept.stretch("one", since=at(3)) for payload, _ in batch] == [1, 2, 4]
 
 
 def test_queries_go_by_an_index(kept: History) -> None:
@@ -340,8 +280,9 @@ def ask(config: Path, *arguments: str) -> tuple[int, str]:
 def test_the_command_shows_a_table(config: Path) -> None:
     code, output = ask(config, "--line", "one", "--kind", "anomaly", "--kind", "error")
     assert code == 0
-    assert "8 part 3 anomaly 0.0800 0.5000 34" in output
-    assert "6 part 1 error deadline 0.5000" in output
+    assert "8 2026-01-31" in output
+    assert "part 3 anomaly 0.0800 0.5000 34 ms flawless tile" in output
+    assert "part 1 error deadline 0.5000 a test" in output
     assert "normal" not in output
     code, output = ask(config, "--line", "two")  # no longer configured, but remembered
     assert (code, "=HYPERLINK(1)" in output) == (0, True)
@@ -363,7 +304,7 @@ def test_the_command_exports(config: Path, tmp_path: Path) -> None:
     target = tmp_path / "all.csv"
     code, output = ask(config, "--line", "one", "--export", str(target), "--until", iso_ms(at(5)))
     assert (code, output) == (0, f"{target}: 4 verdicts of line one")
-    assert len(rows(target)) == 4
+    assert target.read_text("utf-8-sig").count("\n") == 5
 
 
 @pytest.mark.parametrize(

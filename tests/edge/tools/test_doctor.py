@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from core.bank.shot_checks import FLAGS
 from core.image import encode_png
 from core.simline import render
 from edge.control.offline import offline_dispatcher
@@ -296,7 +297,7 @@ def used(tmp_path_factory: pytest.TempPathFactory, broker: Mosquitto, quick: Non
     settings = settings_of(well(folder, broker))
     with offline_dispatcher(settings) as dispatcher:
         picture = encode_png(render("bottle", 1, 7, 0.0).image, {})
-        assert asked(dispatcher, "enroll", picture, line="one", names=["a"], sure=True).result is not None
+        assert asked(dispatcher, "enroll", picture, line="one", names=["a"], yes=FLAGS).result is not None
     assert run(settings) == ""
     return folder / "state"
 
