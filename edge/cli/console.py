@@ -59,6 +59,10 @@ def _print_recipe(name: str, line: dict[str, Any]) -> None:
     threshold = f"threshold {line['threshold']:.4f} ({recipe['threshold_source']})"
     judged_by = f"recipe {recipe['name']} ({recipe['number']}), pack {recipe['pack']} {recipe['pack_version']}"
     out.print(f"line {name}: {judged_by}, {shots}, {threshold}", soft_wrap=True)
+    if (below := line["review_below"]) is not None or line["in_review"]:
+        borders = "no review" if below is None else f"review of anomalies below {below:.4f}"
+        waiting = f"{counted(line['in_review'], 'part')} to answer; `alfa-edge review list` has them"
+        out.print(f"line {name}: {borders}, {waiting}", soft_wrap=True)
     if (method := line["method"]) is not None and method["name"] == "filo":
         kept = "the model's text half stays in memory" if method["text_half"] else None
         told = "; ".join(filter(None, (f"line {name}: FiLo, head {method['head'][:12]}", method["remark"], kept)))
