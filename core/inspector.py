@@ -82,6 +82,11 @@ class Inspector(ABC, Generic[AnyTexts]):
         return ""
 
     @property
+    def weights(self) -> str:
+        """What it computes with, in words."""
+        return f"the weights of the model {self.backbone.name}"
+
+    @property
     def keeps_text_half(self) -> bool:
         """Whether it needs the model's text half for each frame."""
         return False

@@ -280,7 +280,7 @@ def _remedy_of(inspector: AnyInspector) -> str:
     backbone = inspector.backbone
     if backbone.dtype != "fp32":
         return f'the model {backbone.name} may overflow in {backbone.dtype}: set model.dtype = "fp32"'
-    return f"the weights of the model {backbone.name} may be damaged: fetch them again"
+    return f"{inspector.weights} may be damaged: fetch them again"
 
 
 def _give_up(job: Job, now: float, busy: float, takes: float) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 from torch import Tensor
 
 from core.clip import open_clip
-from core.filo.head import FiloHead, HeadRecord, head_of, layers_of
+from core.filo.head import FiloHead, HeadRecord, check_numbers, head_of, layers_of
 from core.model_error import ModelError
 from core.remedy import remedy
 from core.weights.file import load_tensors
@@ -104,7 +104,7 @@ def read_checkpoint(path: Path, model: Architecture, called: str | None = None) 
         released=True,
         source=f"imported from {path.name}",
     )
-    return head_of(record, own, f"{called}, held against {model.name}:")
+    return head_of(record, own, f"{called} (held against {model.name})")
 
 
 def _state_of(content: Any, called: str) -> dict[str, Tensor]:
@@ -118,8 +118,8 @@ def _state_of(content: Any, called: str) -> dict[str, Tensor]:
     for name, value in state.items():
         if not isinstance(name, str) or not isinstance(value, Tensor):
             raise ModelError(f"{called}: {name} under its key filo is no tensor; it is no checkpoint of the release")
-        if name.startswith(_OWN) and not value.is_floating_point():
-            raise ModelError(f"{called}: {name} holds {str(value.dtype).removeprefix('torch.')}, not floating numbers")
+        if name.startswith(_OWN):
+            check_numbers(name, value, called)
     return dict(state)
 
 

@@ -147,9 +147,14 @@ class Filo(Inspector[FiloTexts]):
         """What of the method is left out, in words; empty where nothing is."""
         return "" if self.grounding else "without Grounding DINO: positions are those of the map's peak, and no gate"
 
-    def texts(self, pack: PromptPack) -> FiloTexts:
-        """What a pack says, as far as it can be made before an image is seen."""
-        return self.encoder.texts(wording_of(pack), self.backbone.fingerprint)
+    def ids(self, pack: PromptPack) -> tuple[Tensor, Tensor]:
+        """The tokens of a pack's normal and abnormal sentences. Uses no device; any thread may ask for them."""
+        wording = wording_of(pack)
+        return self.encoder.ids(wording.normal), self.encoder.ids(wording.abnormal)
+
+    def texts(self, pack: PromptPack, ids: tuple[Tensor, Tensor] | None = None) -> FiloTexts:
+        """What a pack says, as far as it can be made before an image is seen; `ids` saves their time."""
+        return self.encoder.texts(wording_of(pack), self.backbone.fingerprint, ids)
 
     def texts_of(self, packs: Sequence[PromptPack]) -> list[FiloTexts]:
         """What each of several packs says; in the released mode of those with one noun the last (`released_packs`)."""
@@ -159,6 +164,11 @@ class Filo(Inspector[FiloTexts]):
             if id(pack) not in made:
                 made[id(pack)] = self.texts(pack)
         return [made[id(pack)] for pack in chosen]
+
+    @property
+    def weights(self) -> str:
+        """As `Inspector.weights`, the head's own among them."""
+        return f"{super().weights} or the FiLo head {self.head.fingerprint[:12]}"
 
     @property
     def keeps_text_half(self) -> bool:

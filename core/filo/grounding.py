@@ -22,6 +22,7 @@ from torch import Tensor
 
 from core.filo.positions import position_at
 from core.filo.prompts import Wording
+from core.fingerprint import refuse_not_finite
 from core.image import Rgb
 from core.model_error import ModelError, first_line
 from core.remedy import extra
@@ -113,6 +114,9 @@ class Grounding:
         asked = {"text": caption, "truncation": True, "max_length": self._most}
         inputs = self._processor(**given, **asked, return_tensors="pt").to(self._device)
         outputs = self._model(**inputs)
+        # Logits of words that nobody asked for are minus infinity; what comes next would drop a box that is no number.
+        if bool(outputs.logits.isnan().any()) or not bool(outputs.pred_boxes.isfinite().all()):
+            raise ModelError("Grounding DINO's boxes are no finite numbers; check the device, and fetch it again")
         read = self._processor.post_process_grounded_object_detection
         found = read(outputs, inputs["input_ids"], threshold=0.0, text_threshold=_TEXT)[0]
         boxes, scores, phrases = found["boxes"].clamp(0, 1).tolist(), found["scores"].tolist(), found["text_labels"]
@@ -156,6 +160,7 @@ def load_grounding(source: str | Path = GROUNDING_DINO, device: torch.device | N
         raise ModelError(
             f"Grounding DINO {name} lacks {len(missing)} of its weights, {missing[0]} first; fetch it again"
         )
+    refuse_not_finite(model, f"Grounding DINO {name}")
     return Grounding(model, processor, device or torch.device("cpu"))
 
 

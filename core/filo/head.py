@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -26,6 +26,8 @@ from core.remedy import remedy
 LAYERS = 4
 """Blocks whose tokens are decoded."""
 _RECORD = "filo"
+_WIDEST = 1 << 14  # dimensions; larger ones are of no model, and their tensors of no memory
+_DEEPEST = 1000
 
 
 def layers_of(depth: int) -> tuple[int, ...]:
@@ -44,17 +46,17 @@ class HeadRecord(BaseModel):
     """Name of the model."""
     fingerprint: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
     """Of the model that it was trained on; null where the head came without one."""
-    image_size: tuple[int, int]
+    image_size: tuple[Annotated[int, Field(ge=1, le=_WIDEST)], Annotated[int, Field(ge=1, le=_WIDEST)]]
     """Height and width of the model's input, pixels."""
     activation: Literal["gelu", "quick_gelu"]
     """Of the model's feed-forward networks."""
-    depth: int = Field(ge=2)
+    depth: int = Field(ge=2, le=_DEEPEST)
     """Blocks of the model's vision transformer."""
-    width: int = Field(ge=1)
+    width: int = Field(ge=1, le=_WIDEST)
     """w, dimensions of their tokens."""
-    joint: int = Field(ge=2)
+    joint: int = Field(ge=2, le=_WIDEST)
     """d, dimensions of the joint space."""
-    text_width: int = Field(ge=1)
+    text_width: int = Field(ge=1, le=_WIDEST)
     """t, dimensions of the text encoder's tokens."""
     layers: tuple[int, ...]
     """Blocks that are decoded, ascending, counted from 1."""
@@ -64,7 +66,7 @@ class HeadRecord(BaseModel):
     """n, vectors of each learned context."""
     kernels: tuple[str, ...] = Field(default=tuple(KERNELS), min_length=1)
     """The parallel convolutions; keys of `decoders.KERNELS`."""
-    bottleneck: int | None = Field(default=None, ge=1)
+    bottleneck: int | None = Field(default=None, ge=1, le=_WIDEST)
     """Dimensions that tokens are taken to before the convolutions; null: their own."""
     scale: float = Field(default=SCALE, gt=0, le=1000)
     """What cosines are multiplied by before the softmax over the labels. Where a tower tells the labels well apart, the
@@ -186,6 +188,8 @@ def load_head(path: Path) -> FiloHead:
         raise ModelError(
             f"FiLo head {path}: its record is not right ({where}: {problem['msg']}); make it anew"
         ) from None
+    for name, value in tensors.items():
+        check_numbers(name, value, f"FiLo head {path}")
     if facts.get("sha256") != _digest(record, tensors):
         raise ModelError(f"FiLo head {path} is damaged: its tensors are not those it was written with; bring it again")
     return head_of(record, tensors, f"FiLo head {path}")
@@ -208,10 +212,18 @@ def head_of(record: HeadRecord, tensors: Mapping[str, Tensor], called: str) -> F
         if tensors[name].shape != value.shape:
             shapes = f"{tuple(tensors[name].shape)} there, {tuple(value.shape)} by its record"
             raise ModelError(f"{called}: {name} is {shapes}")
-        if not bool(tensors[name].isfinite().all()):
+        if not bool(tensors[name].float().isfinite().all()):  # not every type knows what is finite
             raise ModelError(f"{called}: {name} holds what is no finite number; train it anew")
     head.load_state_dict({name: value.float() for name, value in tensors.items()}, assign=True)
     return head.eval()
+
+
+def check_numbers(name: str, value: Tensor, called: str) -> None:
+    """Raises ModelError: a tensor is no plain one of real floating numbers, all of which are there."""
+    if not value.is_floating_point():
+        raise ModelError(f"{called}: {name} holds {str(value.dtype).removeprefix('torch.')}, not floating numbers")
+    if value.layout != torch.strided or value.is_meta:
+        raise ModelError(f"{called}: {name} is a tensor without all of its numbers; save it dense, from the CPU")
 
 
 def _some(names: list[str], most: int = 4) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from core import models
 from core.filo.checkpoint import Architecture, read_checkpoint
 from core.filo.head import FiloHead, HeadRecord, load_head
-from core.model_error import ModelError
+from core.model_error import ModelError, first_line
 from core.remedy import remedy
 from core.weights.store import Record, Store, make_record, sha256_of
 
@@ -87,8 +87,14 @@ def find_head(name: str, store: Store | None = None) -> FiloHead:
             return load_head(file)
     if store is not None and _NAME.fullmatch(name) and (stored := store.get(FOLDER, name)):
         return load_head(stored[0])
-    path = Path(name).expanduser()
-    if path.is_file():
+    try:
+        path = Path(name).expanduser()
+        there = path.is_file()
+    except (OSError, RuntimeError) as error:  # too long, of a folder that is not to be read, of no such user
+        raise ModelError(
+            f"FiLo head {name[:80]!r} cannot be looked for: {first_line(error)}; give another path"
+        ) from None
+    if there:
         return load_head(path)
     here = [entry.tag for entry in store.entries() if entry.model == FOLDER] if store is not None else []
     raise ModelError(

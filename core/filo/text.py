@@ -92,9 +92,10 @@ class TextEncoder(nn.Module):
         """t, dimensions of its tokens."""
         return int(self._positions.shape[1])
 
-    @torch.no_grad()
-    def tokens(self, sentences: Sequence[str]) -> PromptTokens:
-        """The token embeddings of P sentences. One that is longer than the encoder reads is cut off.
+    def ids(self, sentences: Sequence[str]) -> Tensor:
+        """The tokens of P sentences, int64 [P, L], each behind the context's place. Uses no device; any thread may.
+
+        One that is longer than the encoder reads is cut off.
 
         Raises:
             UnsupportedModelError: the tokenizer has no token for the place of a vector.
@@ -104,15 +105,27 @@ class TextEncoder(nn.Module):
         begin = ids[:, : 1 + self._length]
         if bool((begin != begin[0]).any()) or bool((begin[0, 1:] != begin[0, 1]).any()):
             raise UnsupportedModelError("the model's tokenizer is not CLIP's; use a ViT model of open_clip with CLIP's")
+        return ids
+
+    @torch.no_grad()
+    def tokens(self, ids: Tensor) -> PromptTokens:
+        """The token embeddings of P sentences, by their `ids`."""
         ends = ids.argmax(-1) - 1 - self._length
         ids = ids.to(self._positions.device)
         start = self.token_embedding(ids[0, :1])[0]
         words = self.token_embedding(ids[:, 1 + self._length : 2 + self._length + int(ends.max())])
         return PromptTokens(start, words, ends.to(words.device))
 
-    def texts(self, wording: Wording, fingerprint: str = "") -> FiloTexts:
-        """A pack's sentences as tokens of the model of this fingerprint."""
-        return FiloTexts(wording, self.tokens(wording.normal), self.tokens(wording.abnormal), fingerprint)
+    def texts(self, wording: Wording, fingerprint: str = "", ids: tuple[Tensor, Tensor] | None = None) -> FiloTexts:
+        """A pack's sentences as tokens of the model of this fingerprint.
+
+        Args:
+            wording: The sentences.
+            fingerprint: Of the model.
+            ids: Of the normal and the abnormal sentences, where they were made before.
+        """
+        normal, abnormal = ids or (self.ids(wording.normal), self.ids(wording.abnormal))
+        return FiloTexts(wording, self.tokens(normal), self.tokens(abnormal), fingerprint)
 
     def forward(self, context: Tensor, prompts: PromptTokens) -> Tensor:
         """The unit embeddings [P, d] of prompts behind a context [n, t]."""

@@ -122,7 +122,8 @@ class Recipes:
     def _make(self, inspector: AnyInspector, pack: PromptPack) -> Texts:
         with self.text_half():
             if isinstance(inspector, Filo):  # its prompts depend on the image: only tokens can be made before
-                return self._inference.ask(inspector, lambda _: inspector.texts(pack), line=pack.name).result()
+                ids = inspector.ids(pack)  # here: no frame is to wait for the tokenizer
+                return self._inference.ask(inspector, lambda _: inspector.texts(pack, ids), line=pack.name).result()
             assert isinstance(inspector, Alfa)
             compiled = self._packs.get(self._backbone, pack, partial(self._embed, inspector, pack.name))
         return self._inference.ask(inspector, lambda _: inspector.text(compiled), line=pack.name).result()

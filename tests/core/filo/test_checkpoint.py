@@ -123,6 +123,11 @@ REFUSED: dict[str, tuple[Callable[[State], Any], str]] = {
     "no state dict": (lambda state: {"filo": 3}, "what is under its key filo is no state dict"),
     "text in the place of a tensor": (instead("adapter.fc.0.weight", "text"), "adapter.fc.0.weight .* is no tensor"),
     "whole numbers": (instead("adapter.fc.0.weight", torch.ones(24, 48, dtype=torch.int64)), "holds int64, not float"),
+    "numbers of eight bits that are not finite": (
+        instead("adapter.fc.0.weight", torch.full((24, 48), torch.nan).to(torch.float8_e4m3fn)), "holds what is no fin"
+    ),
+    "sparse": (instead("adapter.fc.0.weight", torch.ones(24, 48).to_sparse()), "a tensor without all of its numbers"),
+    "no numbers": (instead("adapter.fc.0.weight", torch.ones(24, 48, device="meta")), "without all of its numbers"),
     "not finite": (instead("adapter.fc.0.weight", torch.full((24, 48), torch.nan)), "fc.0.weight holds what is no fin"),
     "no adapter": (without("adapter.fc.2.weight"), "lacks adapter.fc.2.weight"),
     "no 5 x 1": (without("decoder_cov.fc_51.2.bias"), r"lacks decoder_cov.fc_51.2.bias"),

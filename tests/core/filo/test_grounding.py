@@ -272,6 +272,30 @@ def test_weights_that_are_not_whole_are_refused(tmp_path: Path, folder: Path) ->
         load_grounding(tmp_path)
 
 
+def test_weights_that_are_no_numbers_are_refused(tmp_path: Path, folder: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    for file in folder.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    weights = load_file(folder / "model.safetensors")
+    name = next(name for name in weights if "bbox_embed" in name)
+    broken = weights | {name: torch.full_like(weights[name], torch.nan)}
+    save_file(broken, tmp_path / "model.safetensors", {"format": "pt"})
+    with pytest.raises(
+        ModelError, match=r"Grounding DINO .* holds values that are not finite numbers; fetch them again"
+    ):
+        load_grounding(tmp_path)
+
+
+def test_boxes_that_are_no_numbers_are_refused_in_words(folder: Path, pack: PromptPack) -> None:
+    """As a device that fails leaves them: it is neither a box nor none."""
+    failing = load_grounding(folder)
+    for parameter in failing._model.parameters():
+        parameter.data.fill_(torch.nan)
+    with pytest.raises(ModelError, match="boxes are no finite numbers; check the device, and fetch it again"):
+        failing.boxes(frame(90, 120), wording_of(pack))
+
+
 def test_without_the_extra_it_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     real = builtins.__import__
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from safetensors.torch import save_file
 
 from core.filo.filo import Filo
 from core.filo.head import FiloHead, layers_of, load_head, record_for
+from core.filo.heads import find_head
 from core.model_error import ModelError
 
 
@@ -84,3 +86,34 @@ def test_what_is_not_as_it_was_written_is_refused(clean: Filo, tmp_path: Path) -
     save_file(tensors, path, facts | {"filo": facts["filo"].replace('"depth":5', '"depth":1')})
     with pytest.raises(ModelError, match=r"its record is not right \(depth: .*make it anew"):
         load_head(path)
+
+
+@pytest.mark.parametrize("field", ["width", "joint", "text_width", "bottleneck", "depth"])
+def test_a_record_of_sizes_that_no_model_has_is_refused(clean: Filo, tmp_path: Path, field: str) -> None:
+    """A file of a few bytes must not cost memory, or end in the words of torch."""
+    path = tmp_path / "head.safetensors"
+    record = clean.head.record.model_dump(by_alias=True, mode="json") | {field: 10**18}
+    save_file({"ctx": torch.zeros(1)}, path, {"filo": json.dumps(record)})
+    with pytest.raises(ModelError, match=rf"its record is not right \({field}: .*make it anew"):
+        load_head(path)
+
+
+def test_a_record_of_an_input_without_pixels_is_refused(clean: Filo) -> None:
+    with pytest.raises(ValidationError, match=r"image_size\.0"):
+        record_for(clean.backbone, image_size=(0, 518))
+
+
+@pytest.mark.parametrize("dtype", [torch.complex64, torch.int8, torch.bool])
+def test_numbers_of_another_kind_are_refused(clean: Filo, tmp_path: Path, dtype: torch.dtype) -> None:
+    path = tmp_path / "head.safetensors"
+    facts = {"filo": clean.head.record.model_dump_json(by_alias=True)}
+    save_file({**clean.head.state_dict(), "adapter.fc.0.weight": torch.ones(24, 48).to(dtype)}, path, facts)
+    with pytest.raises(ModelError, match=r"adapter\.fc\.0\.weight holds .*, not floating numbers"):
+        load_head(path)
+
+
+def test_a_name_that_cannot_be_looked_for_is_refused_in_words() -> None:
+    with pytest.raises(ModelError, match=r"cannot be looked for: .*File name too long"):
+        find_head("a" * 5000)
+    with pytest.raises(ModelError, match="cannot be looked for: Could not determine home directory"):
+        find_head("~no-such-user/head.safetensors")

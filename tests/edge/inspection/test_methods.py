@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from core.alfa import Alfa
 from core.filo.filo import Filo
+from core.filo.head import load_head
 from core.image import Rgb
 from core.model_error import ModelError
 from core.packs.pack import load_pack
 from core.simline import render
-from edge.inference import Inference
+from edge.inference import Inference, NotFiniteError
 from edge.inspection.methods import Methods, model_part
 from edge.inspection.recipe_loader import Recipes
 from edge.settings import LineSettings, MethodSettings, ModelSettings, Settings
@@ -55,6 +58,31 @@ def test_each_method_is_made_once_on_one_model(methods: Methods, head: Path) -> 
     assert len({plain.basis, named.basis, other.basis}) == 3, "no threshold of the one is another's"
     told = model_part(named)
     assert (told.method, told.head, told.scales, told.windows) == ("filo", named.head.fingerprint, (), "none")
+
+
+def test_no_frame_waits_for_the_tokenizer(
+    methods: Methods, head: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pack of many defects is thousands of sentences."""
+    named = methods.get(filo(head))
+    assert isinstance(named, Filo)
+    threads, tokenize = [], named.encoder._tokenize
+
+    def noted(sentences: Any) -> Any:
+        threads.append(threading.current_thread())
+        return tokenize(sentences)
+
+    monkeypatch.setattr(named.encoder, "_tokenize", noted)
+    settings = Settings(
+        model=MODEL | {"store": tmp_path}, method=filo(head), lines={"a": {"camera": {"source": "sim:bottle"}}}
+    )
+    inference = Inference(1)
+    inference.start()
+    recipe = Recipes(settings, methods, inference).load(stored(line="a"), load_pack("bottle"))
+    inference.stop()
+    assert threads
+    assert set(threads) == {threading.current_thread()}
+    assert torch.equal(recipe.text.abnormal.words, named.texts(load_pack("bottle")).abnormal.words)
 
 
 def test_a_line_may_have_a_method_of_its_own(methods: Methods, head: Path, tmp_path: Path) -> None:
@@ -122,3 +150,15 @@ def test_a_head_is_needed() -> None:
 
 def test_a_line_of_no_table_has_the_services_method() -> None:
     assert LineSettings(camera={"source": "sim:bottle"}).method is None
+
+
+def test_what_a_head_makes_no_number_of_names_the_head(methods: Methods, head: Path) -> None:
+    """Its numbers are finite, and what they make is not: the model's weights alone were blamed."""
+    broken = load_head(head)
+    for parameter in broken.decoder_linear.parameters():
+        parameter.data.fill_(1e38)
+    named, inference = Filo(methods.backbone, broken), Inference(1)
+    inference.start()
+    with pytest.raises(NotFiniteError, match=rf"is not a finite number; .* or the FiLo head {broken.fingerprint[:12]}"):
+        inference.submit(named, part(), named.texts(load_pack("bottle"))).result(60)
+    inference.stop()
