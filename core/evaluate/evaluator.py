@@ -80,7 +80,7 @@ class ClassEvaluator:
         test = [sample for sample in test if self._fits(sample.path, broken)]
         train = [path for path in train if self._fits(path, broken)]
         most = max(self._plan.shots)
-        notes = list(data.notes)
+        notes = [*data.notes, *(() if self._filo is None else self._filo.notes_on(data.name))]
         if most and not train:
             train = held_out(data.name, test, self._plan.shots, notes)
             test = [sample for sample in test if sample.path not in set(train)]

@@ -50,6 +50,14 @@ class FiloScores:
             self._found.update(zip(part, self._filo.inspect(frames, [texts] * len(part)), strict=True))
             self._inspected(len(part), True)
 
+    def notes_on(self, class_name: str) -> tuple[str, ...]:
+        """What is to be known of a class: whether the head was trained on one of its name."""
+        if class_name not in self._filo.head.record.notes.get("classes", ()):
+            return ()
+        return (
+            "The head was trained on a class of this name. Where these are the same pictures, it knows the answers.",
+        )
+
     def get(self, digest: str) -> FiloInspection | None:
         """What is said of a picture; None where it was not inspected."""
         return self._found.get(digest)

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from core.backbone import DTYPES, Backbone
+from core.backbone import BUNDLED, DTYPES, Backbone
 from core.bank.memory import Index, Memory
 from core.bank.tiled_index import AnyIndex, by_tile
 from core.explain import Likeness
@@ -375,11 +375,12 @@ def check_fits(head: FiloHead, backbone: Backbone) -> None:
     """Raises ModelError: the head belongs to another model than this one."""
     record = head.record
     where = f"the FiLo head of {record.model}"
+    asked = BUNDLED if record.model.startswith(BUNDLED) else record.model  # which names its version, too
     found, wanted = shape_of(backbone), (record.depth, record.width, record.joint, record.text_width)
     if found != wanted:
         names = ("blocks", "dimensions a token", "joint dimensions", "dimensions a text token")
         name, here, there = next(facts for facts in zip(names, found, wanted, strict=True) if facts[1] != facts[2])
-        raise ModelError(f"{where} is for {there} {name}, {backbone.name} has {here}; name the model {record.model}")
+        raise ModelError(f"{where} is for {there} {name}, {backbone.name} has {here}; name the model {asked}")
     if (activation := activation_of(backbone)) != record.activation:
         raise ModelError(
             f"{where} was trained with {record.activation}, {backbone.name} computes with {activation}: load the same "

@@ -135,6 +135,22 @@ def require_extra() -> None:
         raise ModelError(f"Grounding DINO needs transformers ({first_line(error)}): {extra('grounding')}") from None
 
 
+def require_weights(source: str) -> None:
+    """Looks whether a folder or the hub's cache holds Grounding DINO, without reading it.
+
+    Raises:
+        ModelError: it does not, or the extra is not installed.
+    """
+    require_extra()
+    from transformers.utils import cached_file
+
+    name = _name_of(source)
+    try:
+        cached_file(name, "config.json", local_files_only=True)
+    except (OSError, ValueError) as error:
+        raise _not_loaded(name, error) from None
+
+
 def load_grounding(source: str | Path = GROUNDING_DINO, device: torch.device | None = None) -> Grounding:
     """Grounding DINO from a folder, or of a repository that the hub's cache holds. Nothing is downloaded.
 
@@ -144,24 +160,32 @@ def load_grounding(source: str | Path = GROUNDING_DINO, device: torch.device | N
     require_extra()
     from transformers import GroundingDinoForObjectDetection, GroundingDinoProcessor
 
-    folder = Path(source).expanduser()
-    name = str(folder) if folder.is_dir() else str(source)
+    name = _name_of(source)
     try:
         processor = GroundingDinoProcessor.from_pretrained(name, local_files_only=True)
         model, report = GroundingDinoForObjectDetection.from_pretrained(
             name, local_files_only=True, use_safetensors=True, output_loading_info=True
         )
     except Exception as error:  # of the hub's client, of configurations, of weights: each library has its own
-        raise ModelError(
-            f"Grounding DINO {name} cannot be loaded: {first_line(error)}; name a folder that holds it, or fetch it "
-            f"where there is a network into the cache of its hub: hf download {GROUNDING_DINO}"
-        ) from None
+        raise _not_loaded(name, error) from None
     if missing := sorted(report["missing_keys"]):
         raise ModelError(
             f"Grounding DINO {name} lacks {len(missing)} of its weights, {missing[0]} first; fetch it again"
         )
     refuse_not_finite(model, f"Grounding DINO {name}")
     return Grounding(model, processor, device or torch.device("cpu"))
+
+
+def _name_of(source: str | Path) -> str:
+    folder = Path(source).expanduser()
+    return str(folder) if folder.is_dir() else str(source)
+
+
+def _not_loaded(name: str, error: Exception) -> ModelError:
+    return ModelError(
+        f"Grounding DINO {name} cannot be loaded: {first_line(error)}; name a folder that holds it, or fetch it "
+        f"where there is a network into the cache of its hub: hf download {GROUNDING_DINO}"
+    )
 
 
 def caption_of(phrases: Sequence[str]) -> str:

@@ -175,6 +175,9 @@ def load_head(path: Path) -> FiloHead:
     except FileNotFoundError:
         raise ModelError(f"FiLo head {path}: no such file") from None
     except (OSError, SafetensorError) as error:
+        if path.suffix != ".safetensors" and path.is_file():
+            advice = remedy("import head", "bring a checkpoint of the release here")
+            raise ModelError(f"{path} holds no FiLo head, which is a file of safetensors; {advice}") from None
         raise ModelError(f"FiLo head {path} cannot be read: {first_line(error)}; bring it here again") from None
     if _RECORD not in facts:
         raise ModelError(

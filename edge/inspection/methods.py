@@ -9,7 +9,7 @@ from functools import cached_property
 from core.alfa import Alfa, Method
 from core.backbone import BUNDLED, load_backbone
 from core.filo.filo import Filo, Gate
-from core.filo.grounding import Grounding, load_grounding, require_extra
+from core.filo.grounding import Grounding, load_grounding, require_weights
 from core.filo.heads import find_head
 from core.inspector import AnyInspector
 from core.model_error import ModelError
@@ -112,7 +112,7 @@ def method_of(settings: Settings, recipe: RecipeSettings) -> MethodSettings:
 
 
 def check_method(settings: MethodSettings, store: Store) -> None:
-    """Looks whether a method's head and extra are here, without the model.
+    """Looks whether a method's head, extra and Grounding DINO are here, without the model.
 
     Raises:
         ModelError: one is not.
@@ -121,7 +121,7 @@ def check_method(settings: MethodSettings, store: Store) -> None:
         assert settings.filo.checkpoint is not None  # which the settings see to
         find_head(settings.filo.checkpoint, store)
         if settings.filo.gate != "off":
-            require_extra()
+            require_weights(settings.filo.grounding)
 
 
 def overrides_of(model: ModelSettings) -> Overrides:

@@ -85,7 +85,13 @@ class Training:
             examples, notes = from_classes(kept, root)
             self._examples += examples
             self.notes += notes
-            self._packs |= {data.name: pack_for(data.name) for data in kept}
+            packs = {data.name: pack_for(data.name) for data in kept}
+            self.notes += [
+                f"{shown(name)}: no pack of this name; the pack generic describes it"
+                for name, pack in packs.items()
+                if pack.name != name
+            ]
+            self._packs |= packs
             self._measured.append((root, [data for data in classes if data.name in self.held_out]))
         if self._simulated:
             simulated = from_simline(choice.pictures, choice.recipe.seed)

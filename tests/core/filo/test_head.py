@@ -71,6 +71,9 @@ def test_what_is_not_as_it_was_written_is_refused(clean: Filo, tmp_path: Path) -
     path = tmp_path / "head.safetensors"
     with pytest.raises(ModelError, match=r"head\.safetensors: no such file"):
         load_head(path)
+    torch.save({"filo": {}}, tmp_path / "released.pth")
+    with pytest.raises(ModelError, match=r"released\.pth holds no FiLo head, .*; bring a checkpoint of the release"):
+        load_head(tmp_path / "released.pth")
     path.write_bytes(b"no safetensors")
     with pytest.raises(ModelError, match="cannot be read"):
         load_head(path)

@@ -3,11 +3,15 @@
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
+from core.backbone import load_backbone
 from core.evaluate.result import Evaluation
 from core.filo.head import load_head
+from core.filo.training.recipe import Recipe
 from edge.cli.app import app
+from edge.tools.filo_train import Choice, Training
 from tests.support.parts import write_dataset
 
 runner = CliRunner()
@@ -57,6 +61,16 @@ def test_a_head_is_evaluated(dataset: Path, trained: Path, tmp_path: Path) -> No
     found = Evaluation.model_validate_json(evaluation.read_text("utf-8"))
     assert found.variants() == ("filo",)
     assert found.head == load_head(head).fingerprint
+    assert "tile: The head was trained on a class of this name." in result.output
+
+
+def test_a_class_without_a_pack_is_named(tmp_path: Path) -> None:
+    """Its words are what the head learns, and `evaluate --pack` may ask in others."""
+    data = write_dataset(tmp_path, ("bottle",), train=1, good=1, bad=1)
+    (data / "bottle").rename(data / "mine")
+    choice = Choice((str(data),), tmp_path / "head", (), Recipe(), pictures=2, cache_bytes=0, record={})
+    training = Training(load_backbone("untrained", None, "cpu", "fp32"), choice, Console())
+    assert "mine: no pack of this name; the pack generic describes it" in training.notes
 
 
 @pytest.mark.parametrize(

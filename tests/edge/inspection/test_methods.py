@@ -18,8 +18,9 @@ from core.image import Rgb
 from core.model_error import ModelError
 from core.packs.pack import load_pack
 from core.simline import render
+from core.weights.store import Store
 from edge.inference import Inference, NotFiniteError
-from edge.inspection.methods import Methods, model_part
+from edge.inspection.methods import Methods, check_method, model_part
 from edge.inspection.recipe_loader import Recipes
 from edge.settings import LineSettings, MethodSettings, ModelSettings, Settings
 from tests.support.filo_heads import random_head
@@ -123,6 +124,8 @@ def test_what_is_missing_is_refused_with_a_remedy(
         pytest.importorskip("transformers")
     with pytest.raises(ModelError, match=words):
         methods.get(filo(head, **chosen))
+    with pytest.raises(ModelError, match=words):  # `config check` says it before the start does
+        check_method(filo(head, **chosen), Store(head.parent / "models"))
 
 
 @pytest.mark.parametrize("gate", ["suspects", "all"])
@@ -137,7 +140,7 @@ def test_a_gate_without_the_extra_is_refused(
 
 def test_a_head_of_another_model_is_refused(methods: Methods, head: Path, tmp_path: Path) -> None:
     other = Methods(ModelSettings(**MODEL | {"name": "untrained"}))
-    with pytest.raises(ModelError, match="the FiLo head of bundled"):
+    with pytest.raises(ModelError, match=r"the FiLo head of bundled.*; name the model bundled$"):
         other.get(filo(head))
 
 
