@@ -223,6 +223,8 @@ def _few(
         few = FewShot(scorer, within=within, augment=augment)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--scorer, --within, --augment") from None
+    if method == "filo" and scorer != "evidence":
+        raise typer.BadParameter("FiLo compares shots by evidence alone", param_hint="--scorer")
     if scorer == "mutual" and shots != (0,):
         raise typer.BadParameter("mutual has no shots: leave --shots at 0", param_hint="--scorer")
     if scorer == "mutual" and augment != "none":

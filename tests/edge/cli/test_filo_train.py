@@ -105,6 +105,8 @@ def test_bad_input_is_named(dataset: Path, tmp_path: Path, extra: list[str], mes
         (["--method", "filo", "--model", "untrained"], "filo train"),
         (["--method", "filo", "--checkpoint", "x", "--tiles", "2x2"], "whole pictures"),
         (["--method", "filo", "--checkpoint", "x", "--shots", "1", "--few-shot", "alfa"], "evidence alone"),
+        (["--method", "filo", "--checkpoint", "x", "--scorer", "mutual"], "evidence alone"),
+        (["--method", "filo", "--checkpoint", "x", "--shots", "1", "--scorer", "nearest"], "evidence alone"),
     ],
 )
 def test_an_evaluation_that_cannot_be_is_named(dataset: Path, extra: list[str], message: str) -> None:
