@@ -307,5 +307,5 @@ def test_without_the_extra_it_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path:
     for name in [name for name in sys.modules if name.split(".")[0] == "transformers"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setattr(builtins, "__import__", absent)
-    with pytest.raises(ModelError, match=r"needs transformers \(No module .*pip install 'alfa-edge\[grounding\]'"):
+    with pytest.raises(ModelError, match=r"needs transformers \(No module .*: install the extra grounding with "):
         load_grounding(tmp_path)

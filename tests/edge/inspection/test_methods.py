@@ -133,7 +133,7 @@ def test_a_gate_without_the_extra_is_refused(
     methods: Methods, head: Path, gate: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "transformers", None)
-    with pytest.raises(ModelError, match=r"needs transformers .*pip install 'alfa-edge\[grounding\]'"):
+    with pytest.raises(ModelError, match=r"needs transformers .*: install the extra grounding with "):
         methods.get(filo(head, gate=gate))
     assert methods.get(filo(head)).remark.startswith("without Grounding DINO")
 
@@ -145,7 +145,7 @@ def test_a_head_of_another_model_is_refused(methods: Methods, head: Path, tmp_pa
 
 
 def test_a_head_is_needed() -> None:
-    with pytest.raises(ValueError, match=r"set filo\.checkpoint to what `alfa-edge filo import`"):
+    with pytest.raises(ValueError, match=r'set filo\.checkpoint to "bundled", or to what `alfa-edge filo import`'):
         MethodSettings(name="filo")
     with pytest.raises(ValueError, match="leave few_shot out"):
         MethodSettings(name="filo", filo={"checkpoint": "x"}, few_shot="alfa")
