@@ -73,7 +73,10 @@ Line = Annotated[
 """A line that is configured, and after the parsing never empty."""
 Recipe = Annotated[
     Optional[str],  # noqa: UP045
-    typer.Option(help="Name or number of a recipe. Default: the one that the line judges by."),
+    typer.Option(
+        help="Name or number of a recipe. Default: the one that the line judges by.",
+        autocompletion=completion.recipes,
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Wait = Annotated[float, typer.Option(min=1, max=86_400, help="Seconds to wait for the service and its parts.")]

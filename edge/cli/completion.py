@@ -1,4 +1,4 @@
-"""What the shell proposes as somebody types: lines, packs, models and their tags, as they are on this machine.
+"""What the shell proposes as somebody types: lines, recipes, packs, models and their tags, as they are on this machine.
 
 Nothing is said of what cannot be read: a message would end up in the line that is being typed. The command says it.
 """
@@ -10,7 +10,9 @@ from pathlib import Path
 
 import typer
 
-from edge.settings import store_dir
+from edge.settings import console_dir, store_dir
+
+_ANSWER_S = 2.0  # who types does not wait for longer
 
 
 def lines(ctx: typer.Context, incomplete: str) -> list[str]:
@@ -22,6 +24,24 @@ def lines(ctx: typer.Context, incomplete: str) -> list[str]:
         return [] if config is None else _beginning(load_settings(Path(config)).lines, incomplete)
     except ConfigError:
         return []
+
+
+def recipes(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Recipes of the named line, or of all; a running service tells them."""
+    from edge.control.client import NoAnswerError, RefusedError, ask
+    from edge.control.server import SOCKET
+    from edge.settings_file import ConfigError, load_settings
+
+    config, line = ctx.params.get("config"), ctx.params.get("line")
+    try:
+        if config is None:
+            return []
+        socket = console_dir(load_settings(Path(config)).service) / SOCKET
+        known = ask(socket, "recipe_list", {}, timeout_s=_ANSWER_S)[0]["recipes"]
+    except (ConfigError, NoAnswerError, RefusedError):
+        return []
+    named = (recipe for name, of_line in known.items() if line in (None, "", name) for recipe in of_line)
+    return _beginning({recipe["name"] for recipe in named if not recipe["retired"]}, incomplete)
 
 
 def packs(incomplete: str) -> list[str]:

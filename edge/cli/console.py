@@ -7,6 +7,7 @@ from typing import Annotated, Any, Optional
 
 import typer
 
+from edge.cli import completion
 from edge.cli.ask import ConfigFile, Json, Line, ask_service, is_service_there, out, say_smallest
 from edge.cli.explained import explained
 from edge.cli.table import Column, Table, number
@@ -96,7 +97,9 @@ def trigger(
     deadline: Annotated[Optional[int], typer.Option(min=10, help="Milliseconds until the answer.")] = None,  # noqa: UP045
     recipe: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option(help="Name or number of its recipe, which is the line's from then on."),
+        typer.Option(
+            help="Name or number of its recipe, which is the line's from then on.", autocompletion=completion.recipes
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:

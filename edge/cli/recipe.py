@@ -8,6 +8,7 @@ from typing import Annotated, Any, Optional
 
 import typer
 
+from edge.cli import completion
 from edge.cli.ask import ConfigFile, Json, Line, Wait, ask_service, out
 from edge.cli.explained import explained
 from edge.cli.table import Column, Table, number
@@ -16,10 +17,14 @@ from edge.cli.when import local
 
 recipe_app = typer.Typer(help="The recipes of a line: its products.", no_args_is_help=True)
 
-Named = Annotated[str, typer.Argument(metavar="RECIPE", help="Its name or number.")]
+Named = Annotated[str, typer.Argument(metavar="RECIPE", help="Its name or number.", autocompletion=completion.recipes)]
 Chosen = Annotated[
     Optional[str],  # noqa: UP045
-    typer.Argument(metavar="[RECIPE]", help="Its name or number. Default: the one that the line judges by."),
+    typer.Argument(
+        metavar="[RECIPE]",
+        help="Its name or number. Default: the one that the line judges by.",
+        autocompletion=completion.recipes,
+    ),
 ]
 NewName = Annotated[str, typer.Argument(metavar="NAME", help="A name that no other recipe of the line has.")]
 Values = Annotated[
@@ -30,7 +35,10 @@ Number = Annotated[
     Optional[int],  # noqa: UP045
     typer.Option(min=1, max=65_535, help="Its number for controllers. Default: one above the line's largest."),
 ]
-Pack = Annotated[Optional[str], typer.Option(help="Name of a pack, or path of a pack file.")]  # noqa: UP045
+Pack = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(help="Name of a pack, or path of a pack file.", autocompletion=completion.packs),
+]
 Region = Annotated[Optional[str], typer.Option(help="The inspected region, X,Y,WIDTH,HEIGHT in pixels, or none.")]  # noqa: UP045
 Tiles = Annotated[Optional[str], typer.Option(help="ROWSxCOLUMNS into which the region is cut, or auto.")]  # noqa: UP045
 Threshold = Annotated[Optional[float], typer.Option(min=0, max=1, help="Holds until the recipe is calibrated.")]  # noqa: UP045
@@ -142,8 +150,14 @@ def recipe_edit(
 def recipe_set(
     config: ConfigFile,
     line: Line,
-    recipe: Annotated[Optional[str], typer.Argument(metavar="[RECIPE]", help="Its name or number.")] = None,  # noqa: UP045
-    pack: Annotated[Optional[str], typer.Option(help="Instead: another pack for the recipe of now.")] = None,  # noqa: UP045
+    recipe: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Argument(metavar="[RECIPE]", help="Its name or number.", autocompletion=completion.recipes),
+    ] = None,
+    pack: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Instead: another pack for the recipe of now.", autocompletion=completion.packs),
+    ] = None,
     timeout: Wait = 120.0,
 ) -> None:
     """Have a line judge by another recipe from its next part on, also after a restart."""

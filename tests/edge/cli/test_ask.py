@@ -74,6 +74,7 @@ def test_a_status_ends_with_3_when_a_line_is_in_fault(config: Path, monkeypatch:
         recipe = {"name": "default", "number": 1, "revision": 1, "pack": "bottle", "pack_version": "0.1.0"}
         recipe["threshold_source"] = "option"
         judged_by = {"recipe": recipe, "bank": {"shots": 0}, "threshold": 0.5, "method": {"name": "alfa"}}
+        judged_by |= {"review_below": None, "in_review": 0}
         return {"lines": {"one": line | judged_by | {"level": level}}}
 
     monkeypatch.setattr("edge.cli.console.ask_service", answer)
@@ -92,7 +93,8 @@ def test_the_version_is_an_option_too() -> None:
         ("history --line ", ["one", "two"]),
         ("history --line t", ["two"]),
         ("history --config none.toml --line ", []),
-        ("recipe set tra", ["transistor"]),
+        ("recipe set --pack tra", ["transistor"]),
+        ("recipe set tra", []),  # no service tells them
         ("packs show zip", ["zipper"]),
         ("score --pack magn", ["magnetic_tile"]),
         ("bench --model ", ["ViT-B-16", "bundled"]),

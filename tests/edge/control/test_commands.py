@@ -18,6 +18,7 @@ from edge.cli.app import app
 from edge.control.client import NoAnswerError, RefusedError, ask
 from edge.ops.lock import LockError
 from edge.service import Service
+from edge.settings_file import CONFIG_VARIABLE
 from tests.support.mosquitto import Mosquitto
 from tests.support.running import Running, service
 
@@ -134,6 +135,13 @@ def test_nobody_there(tmp_path: Path) -> None:
         ask(tmp_path / "console.sock", "status", {})
 
 
+def completed(config: Path, words: str) -> list[str]:
+    """What the shell proposes where `words` were typed."""
+    typing = {"COMP_WORDS": f"alfa-edge {words}", "COMP_CWORD": str(len(words.split(" ")))}
+    variables = {"_ALFA_EDGE_COMPLETE": "complete_bash", CONFIG_VARIABLE: str(config)} | typing
+    return CliRunner().invoke(app, [], env=variables, prog_name="alfa-edge").output.split()
+
+
 def test_the_same_from_the_command_line(running: Running, tmp_path: Path) -> None:
     config = tmp_path / "edge.toml"
     config.write_text(
@@ -171,6 +179,7 @@ def test_the_same_from_the_command_line(running: Running, tmp_path: Path) -> Non
     assert "of the history" in run("calibrate", "--line", "one", "--since", "1h", "--rate", "0.5")
     assert "line one: recipe default (1), pack tile" in run("recipe", "set", "--pack", "tile", "--line", "one")
     assert "tile" in run("recipe", "list")
+    assert completed(config, "recipe set d") == ["default"]
     assert "state.db" in run("backup", str(tmp_path / "copies"))
     assert "part part-1 " in (said := run("trigger", "part-1", "--line", "one", code=1))
     assert ": error free_run: " in said

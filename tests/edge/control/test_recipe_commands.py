@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -190,7 +191,7 @@ def test_parts_of_other_recipes_do_not_become_shots_of_this_one(line: Dispatcher
     def shown(number: int) -> Any:
         part = LineOnFilm._part(line_on_film, number)
         by = slot.ready if number % 2 else line.ready("one", "default").ready
-        return type(part)(part.image, part.inspection, by, part.seq)
+        return replace(part, recipe=by)
 
     line_on_film._part = shown  # type: ignore[method-assign]
     done(line, "enroll", shots=3)
