@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from core.image import Rgb
 from core.model_error import NotFiniteError as NotFiniteError
 from core.tiles import WHOLE, Tiling
+from edge.arrivals import Arrivals
 from edge.clock import monotonic
 from edge.frame_queue import FrameQueue, Job, rows_of
 from edge.ops.worker import STOP_S, Worker, Workers
@@ -60,7 +61,8 @@ class Inference:
     Methods share the model: each frame names its own, and a pass is of one method.
 
     It measures how long a pass takes by each of them, and begins none whose result would come too late: such a frame
-    gets its `TooLateError` as soon as that is certain. `FrameQueue` says which frames are next. Any thread may call it.
+    gets its `TooLateError` as soon as that is certain. `FrameQueue` says which frames are next. A frame that is spare
+    has its pass only where no other one waits and `Arrivals` expects none meanwhile. Any thread may call it.
     """
 
     def __init__(self, batch: int, workers: Workers | None = None) -> None:
@@ -75,6 +77,8 @@ class Inference:
         self._pass_times: defaultdict[AnyInspector, PassTimes] = defaultdict(PassTimes)
         self._call_times = PassTimes()
         self._frames = FrameQueue(batch, self._pass_times)
+        self._arrivals = Arrivals()  # of the frames that are not spare
+        self._spare: deque[Job] = deque()
         self._calls: dict[str, deque[_Call]] = {}  # by line, in the order of their turns
         self._calls_turn = True  # calls and passes alternate
         self._busy_until: float | None = None  # when what is in work will probably end
@@ -89,6 +93,10 @@ class Inference:
         """Refuses what comes, and ends the thread once it has done what waits, or as much of that as it can in time."""
         with self._lock:
             self._stopped = True
+            spare = [job.result for job in self._spare]
+            self._spare.clear()
+        for result in spare:
+            _fail(result, InferenceStoppedError("inference has stopped"))
         self._worker.stop(timeout_s)
         with self._lock:  # of a thread that has failed, or was never started
             left = [job.result for job in self._frames.clear()]
@@ -99,7 +107,7 @@ class Inference:
 
     @property
     def waiting(self) -> int:
-        """Frames that wait for their turn."""
+        """Frames that wait for their turn, without those that are spare."""
         with self._lock:
             return len(self._frames)
 
@@ -164,12 +172,38 @@ class Inference:
             begins = now if self._busy_until is None else max(now, self._busy_until)
             takes = self._frames.cautious(job)
             too_late = self._busy_until is not None and job.due < begins + takes
+            self._arrivals.note(line, now, job.due - now - takes)
             if not too_late:
                 self._frames.add(job)
         if too_late:
             _give_up(job, now, begins - now, takes)
         else:
             self._worker.wake()
+        return job.result
+
+    def submit_spare(
+        self,
+        inspector: AnyInspector,
+        image: Rgb,
+        text: Texts,
+        index: AnyIndex | None = None,
+        *,
+        line: str = "",
+        tiling: Tiling = WHOLE,
+        threshold: float = math.inf,
+    ) -> Future[Scored]:
+        """As `submit`, in time that no other frame needs: it may wait for ever. Who calls it bounds how many wait.
+
+        Raises:
+            InferenceStoppedError: after `stop`.
+        """
+        job = Job(
+            inspector, image, text, index, line, math.inf, monotonic(), Future(), tiling=tiling, threshold=threshold
+        )
+        with self._lock:
+            self._refuse_after_stop()
+            self._spare.append(job)
+        self._worker.wake()
         return job.result
 
     def ask(self, inspector: AnyInspector, work: Callable[[AnyInspector], T], *, line: str = "") -> Future[T]:
@@ -205,6 +239,8 @@ class Inference:
         call: _Call | None = None
         batch: list[Job] = []
         given_up: list[Job] = []
+        spare: Job | None = None
+        pause: float | None = None
         now = monotonic()
         with self._lock:
             if self._calls and (self._calls_turn or not len(self._frames)):
@@ -213,6 +249,8 @@ class Inference:
             elif len(self._frames):
                 batch, given_up = self._frames.take(now, self._pause(), doubt=self._doubts(now))
                 self._busy_until = now + self._frames.typical(batch)
+            elif self._spare:
+                spare, pause = self._next_spare(now)
             self._calls_turn = call is None
             busy_s = self._frames.typical(batch)
             takes = [self._frames.cautious(job) for job in (*given_up, *batch[:1])]
@@ -222,9 +260,27 @@ class Inference:
             self._answer(call)
         elif batch := [job for job in batch if job.alone or job.result.set_running_or_notify_cancel()]:
             self._inspect(batch, anew=batch[0].due < now + takes[-1])
+        elif spare is not None and spare.result.set_running_or_notify_cancel():
+            self._inspect([spare], spare=True)
         with self._lock:
             self._busy_until = None
-            return 0.0 if self._calls or len(self._frames) else None
+            worked = call is not None or batch or spare is not None
+            return 0.0 if self._calls or len(self._frames) or (worked and self._spare) else pause
+
+    def _next_spare(self, now: float) -> tuple[Job | None, float | None]:
+        """The spare frame whose pass begins now; or none, and the seconds until one may, None: not before a frame has
+        come.
+        """
+        pauses = []
+        for job in self._spare:
+            takes = self._frames.cautious(job)
+            pause = self._arrivals.wait(now, takes)
+            if pause == 0.0:
+                self._spare.remove(job)
+                self._busy_until = now + takes
+                return job, None
+            pauses += [] if pause is None else [pause]
+        return None, min(pauses, default=None)
 
     def _next_call(self) -> _Call:
         line = next(iter(self._calls))
@@ -248,7 +304,7 @@ class Inference:
         with self._lock:
             self._call_times.note(1, ended - started, ended)
 
-    def _inspect(self, batch: Sequence[Job], *, anew: bool) -> None:
+    def _inspect(self, batch: Sequence[Job], *, anew: bool = False, spare: bool = False) -> None:
         started, inspector = monotonic(), batch[0].inspector
         try:
             rows = ((job.image, job.text, job.index, job.tiling) for job in batch)
@@ -257,7 +313,7 @@ class Inference:
             found = error.inspections
         except Exception as error:  # the future carries it to the line, which answers `error`
             with self._lock:
-                self._last_pass = monotonic()
+                self._note_pass(monotonic(), spare)
                 if len(batch) > 1:  # a bad frame must not cost the others their verdict
                     self._frames.put_back(list(batch))
             if len(batch) == 1:
@@ -265,7 +321,7 @@ class Inference:
             return
         ended, again = monotonic(), any(inspection.looked_again for inspection in found)
         with self._lock:
-            self._last_pass = ended
+            self._note_pass(ended, spare)
             if anew:
                 self._pass_times[inspector].forget()
             self._pass_times[inspector].note(rows_of(batch), ended - started, ended, again=again)
@@ -274,6 +330,11 @@ class Inference:
                 job.result.set_exception(NotFiniteError(f"{fault}; {_remedy_of(inspector)}"))
             else:
                 job.result.set_result(Scored(inspection, (started - job.submitted) * 1000, (ended - started) * 1000))
+
+    def _note_pass(self, ended: float, spare: bool) -> None:
+        """A spare pass says nothing of those that others wait for, and leaves in doubt what was in doubt."""
+        if not spare:
+            self._last_pass = ended
 
 
 def _remedy_of(inspector: AnyInspector) -> str:
