@@ -339,6 +339,8 @@ class LineStats(Wire):
     archive_skipped: int = Field(
         ge=0, description="Pictures not kept, of all lines: the disk was too slow or took no more."
     )
+    shadow_judged: int = Field(default=0, ge=0, description="Parts that the line's shadow has judged, too.")
+    shadow_passed_over: int = Field(default=0, ge=0, description="Parts that it was to judge, and has not.")
     drift: bool = Field(default=False, description="Whether the line has left what its calibration promised.")
     drift_reason: str | None = None
     alarm_share: Unit | None = Field(default=None, description="Of about the last 100 parts since the calibration.")

@@ -42,6 +42,11 @@ class LineControl(Protocol):
     def recipes(self) -> LineRecipes: ...
 
     @property
+    def shadow_counts(self) -> Mapping[str, int]:
+        """What became of the parts that the line's shadow was handed, of `edge.inspection.shadow.OUTCOMES`."""
+        ...
+
+    @property
     def recipe(self) -> LoadedRecipe:
         """What the next part will be judged by. Raises RecipeNotReadyError: it is not ready."""
         ...

@@ -71,5 +71,7 @@ def load_lines(
     with loader.text_half():
         for line in recipes.lines.values():
             recipes.load(line.active)
+            if line.shadow is not None:
+                recipes.prepare(line.shadow.slot)
     paused = database.run(lambda tables: {name: tables.paused(name) for name in settings.lines})
     return LoadedLines(inference, recipes, enrolment, {name: who for name, who in paused.items() if who is not None})

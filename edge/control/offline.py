@@ -15,6 +15,7 @@ from edge.inspection.line_recipes import LineRecipes
 from edge.inspection.methods import Methods
 from edge.inspection.recipe import LoadedRecipe
 from edge.inspection.recipe_loader import Recipes
+from edge.inspection.shadow import NOTHING
 from edge.messages import LineHealth
 from edge.ops.alarms import Alarms
 from edge.ops.lock import hold_state
@@ -33,6 +34,7 @@ class LineAtRest:
         self.in_review = 0
         self.recipes = recipes
         self.paused: str | None = None
+        self.shadow_counts = NOTHING
         self._name = recipes.line
 
     @property

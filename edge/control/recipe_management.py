@@ -30,6 +30,7 @@ from edge.settings_recipe import RecipeSettings
 from edge.storage.recipe_folder import RecipeFolder
 from edge.storage.recipe_tables import RecipeError, StoredRecipe
 from edge.storage.settings_database import SettingsDatabase, SettingsTables
+from edge.storage.shadow_tables import StoredShadow
 
 log = logging.getLogger(__name__)
 
@@ -241,12 +242,14 @@ class RecipeManagement:
         """Takes a recipe out of use, or back.
 
         Raises:
-            RecipeError: it is the line's active one.
+            RecipeError: it is the line's active one, or that of its shadow.
         """
         assert self._enrolment is not None
-        before = slot.stored
-        if retired and slot is self.lines[before.line].active:
+        before, recipes = slot.stored, self.lines[slot.stored.line]
+        if retired and slot is recipes.active:
             raise RecipeError(f"line {before.line} judges by recipe {before.name}; set another one first")
+        if retired and recipes.shadow is not None and slot is recipes.shadow.slot:
+            raise RecipeError(f"recipe {before.name} is the shadow of line {before.line}; end it with `shadow stop` first")
         with self._enrolment.changing(slot):
             stored = self._database.run(lambda tables: tables.recipes.retire(before.line, before.number, retired))
             slot.change(stored, None if retired else slot.loaded)
@@ -302,16 +305,18 @@ class RecipeManagement:
         return loaded if self._bare else self._enrolment.recipe(loaded)
 
     def _read(self, line: str, settings: LineSettings) -> LineRecipes:
-        def read(tables: SettingsTables) -> tuple[tuple[str, ...], list[StoredRecipe], int]:
+        def read(tables: SettingsTables) -> tuple[tuple[str, ...], list[StoredRecipe], int, StoredShadow | None]:
             _, changed = tables.recipes.take_configured(line, settings.recipe)
-            return changed, tables.recipes.of_line(line), tables.recipes.active(line)
+            return changed, tables.recipes.of_line(line), tables.recipes.active(line), tables.shadows.running(line)
 
-        changed, stored, active = self._database.run(read)
+        changed, stored, active, shadow = self._database.run(read)
         if changed:
             line_log(__name__, line).info(
                 "recipe %s takes over what was changed in the configuration: %s", stored[0].name, ", ".join(changed)
             )
-        return LineRecipes(line, map(RecipeSlot, stored), active, self)
+        recipes = LineRecipes(line, map(RecipeSlot, stored), active, self)
+        recipes.set_shadow(shadow)
+        return recipes
 
     def _work(self) -> float | None:
         """Makes the next recipe ready; the seconds until there is more to do."""

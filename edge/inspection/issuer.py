@@ -19,6 +19,7 @@ from edge.inspection.line_recipes import LineRecipes, judged_by
 from edge.inspection.recipe import Seen, Watchers
 from edge.inspection.request import InspectionRequest, Outcome, fault_of
 from edge.inspection.services import Services
+from edge.inspection.shadow import Shadow
 from edge.inspection.verdict import is_anomalous, make_error, make_verdict
 from edge.messages import Decision, Fault, Verdict, uuid7
 from edge.ops.logs import line_log
@@ -78,6 +79,8 @@ class Issuer:
         """The highest number that was issued: it is on disk, or in the journal."""
         self.generation = services.outbox.generation(line)
         """Of the numbers."""
+        self.shadow = Shadow(line, recipes, services.inference, services.outbox.shadows)
+        """Judges parts a second time."""
         self.listener: Listener | None = None
         self.routine: Routine | None = None
         self._line = line
@@ -361,7 +364,7 @@ class Issuer:
                 self._recent.popitem(last=False)
 
     def _follow(self, request: InspectionRequest, scored: Scored | None, verdict: Verdict) -> None:
-        """What may come after the verdict: heatmap, picture, those who watch, drift."""
+        """What may come after the verdict: heatmap, picture, those who watch, the shadow, drift."""
         recipe, image, services = request.recipe, request.image, self._services
         if scored is None:
             if image is not None:
@@ -377,6 +380,8 @@ class Issuer:
         roi = recipe.settings.roi
         corner = (roi.x, roi.y) if roi is not None else (0, 0)
         self._watchers.show(Seen(image, scored.inspection, recipe, verdict.seq, request.frame.image, corner))
+        if verdict.error is None:
+            self.shadow.judge(verdict, image, recipe)
         if recipe.drift is not None:
             recipe.drift.update(scored.inspection.score)
 

@@ -160,6 +160,11 @@ class Line:
             self._issuer.seq = self._issuer.issued = max(seq, self._issuer.seq)
 
     @property
+    def shadow_counts(self) -> dict[str, int]:
+        """What became of the parts that the line's shadow was handed, since the service started."""
+        return self._issuer.shadow.counts
+
+    @property
     def recipe(self) -> LoadedRecipe:
         """What the next part will be judged by. Raises RecipeNotReadyError: it is not ready."""
         return self.recipes.loaded

@@ -12,6 +12,7 @@ from edge.inspection.recipe import NO_SHOTS, LoadedRecipe
 from edge.messages import ActiveRecipe, Bank, Model, Recipe
 from edge.settings_recipe import FIRST
 from edge.storage.recipe_tables import StoredRecipe
+from edge.storage.shadow_tables import StoredShadow
 
 
 class UnknownRecipeError(ValueError):
@@ -130,6 +131,14 @@ class RecipeSlot:
             then()
 
 
+@dataclass(frozen=True, eq=False)
+class RunningShadow:
+    """A recipe that judges the line's parts a second time, as `edge.storage.shadow_tables` has it."""
+
+    stored: StoredShadow
+    slot: RecipeSlot
+
+
 class RecipeKeeper(Protocol):
     """Who makes recipes ready, and keeps which one is active. Nothing in it waits."""
 
@@ -158,11 +167,21 @@ class LineRecipes:
         self._used = [self._active]  # in the order of their last use
         self._changed_over = False  # since the start
         self._model = None if self._active.loaded is None else self._active.loaded.model  # of the last that was ready
+        self._shadow: RunningShadow | None = None
 
     @property
     def active(self) -> RecipeSlot:
         """What the next part is judged by."""
         return self._active
+
+    @property
+    def shadow(self) -> RunningShadow | None:
+        """What judges parts a second time; None: nothing."""
+        return self._shadow
+
+    def set_shadow(self, stored: StoredShadow | None) -> None:
+        """Has parts judged a second time from now on, or not any more."""
+        self._shadow = None if stored is None else RunningShadow(stored, self._slots[stored.recipe])
 
     @property
     def slots(self) -> list[RecipeSlot]:
@@ -279,9 +298,12 @@ class LineRecipes:
             self._keeper.prepare(slot)
 
     def release_older(self, most: int) -> None:
-        """Lets go of ready recipes, those whose use is longest ago first, until `most` are left besides the active."""
+        """Lets go of ready recipes, those whose use is longest ago first, until `most` are left besides the active
+        one and the shadow's.
+        """
         with self._lock:
-            ready = [slot for slot in self._used if slot.loaded is not None and slot is not self._active]
+            needed = [self._active] if self._shadow is None else [self._active, self._shadow.slot]
+            ready = [slot for slot in self._used if slot.loaded is not None and slot not in needed]
             for slot in ready[: max(0, len(ready) - most)]:
                 slot.release()
 

@@ -114,7 +114,7 @@ class Status:
         camera, depth, archive = self._camera.status, self._outbox.depth(self._line), self._archive.status
         loaded = self._recipes.active.loaded
         drift = loaded.drift if loaded is not None else None
-        drifting = drift.state if drift is not None else None
+        drifting, shadow = drift.state if drift is not None else None, self._issuer.shadow.counts
         return LineStats(
             line=self._line,
             at=utc_now(),
@@ -133,6 +133,8 @@ class Status:
             unkept=self._counters.unkept,
             rejected=sum(self._publisher.rejected.values()),
             archive_skipped=archive.skipped + archive.failed,
+            shadow_judged=shadow["judged"],
+            shadow_passed_over=sum(shadow.values()) - shadow["judged"],
             drift=drifting is not None and drifting.drifting,
             drift_reason=drifting.reason or None if drifting is not None else None,
             alarm_share=drifting.alarm_share if drifting is not None and drifting.parts else None,
@@ -159,6 +161,7 @@ class Status:
             mqtt_connected=broker.connected,
             mqtt_puback_age_seconds=broker.last_puback_age_s,
             mqtt_rejected=self._publisher.rejected,
+            shadow_parts=self._issuer.shadow.counts,
             bank_shots=recipe.bank.shots,
             provisional=recipe.provisional,
             drift=drift.state.drifting if drift is not None else None,
@@ -172,6 +175,7 @@ class Status:
         drift = recipe.drift.state if recipe is not None and recipe.drift is not None else None
         drifting = f"{drift.reason}; calibrate anew" if drift is not None and drift.drifting else None
         self._alarms.set("drift", drifting, self._line)
+        self._alarms.set("shadow", self._issuer.shadow.trouble, self._line)
         self._look_at_judging()
         self._look_at_review()
         self._outbox.look()

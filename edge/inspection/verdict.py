@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from edge.camera.frame import Frame
     from edge.inference import Scored
     from edge.inspection.line_recipes import JudgedBy
+    from edge.storage.shadow_verdicts import Answer
 
 
 def is_anomalous(inspection: Inspection, recipe: LoadedRecipe) -> bool:
@@ -29,6 +30,13 @@ def is_for_review(inspection: Inspection, recipe: LoadedRecipe) -> bool:
     """An anomalous part whose score is below the upper border of a review is."""
     border = recipe.review_below
     return border is not None and is_anomalous(inspection, recipe) and inspection.score < border
+
+
+def answer_of(inspection: Inspection, recipe: LoadedRecipe) -> Answer:
+    """What a recipe says of a part, in one word."""
+    if is_for_review(inspection, recipe):
+        return "review"
+    return "anomaly" if is_anomalous(inspection, recipe) else "normal"
 
 
 def make_verdict(

@@ -198,6 +198,12 @@ ALARMS = {
         "judging",
         "mend what the reason names, or set another one with `alfa-edge recipe set`",
     ),
+    "shadow": AlarmKind(
+        "warning",
+        "The line's shadow judges no parts; the line does.",
+        "judging",
+        "mend what the reason names, or end the shadow with `alfa-edge shadow stop`",
+    ),
     "drift": AlarmKind(
         "warning",
         "The line has left what its calibration promised.",

@@ -74,6 +74,9 @@ METRICS = {
         "gauge", ("line",), "Time since the broker last acknowledged anything."
     ),
     "alfa_edge_mqtt_rejected_total": Metric("counter", ("line", "reason"), "Messages that were refused unread."),
+    "alfa_edge_shadow_parts_total": Metric(
+        "counter", ("line", "outcome"), "Parts for the line's shadow: `judged`, `passed_over`, `failed`, `unkept`."
+    ),
     "alfa_edge_bank_shots": Metric("gauge", ("line",), "Normal shots that the line compares with."),
     "alfa_edge_provisional": Metric(
         "gauge", ("line",), "Whether the line's threshold is neither calibrated nor set by hand."
@@ -110,6 +113,7 @@ class Gauges:
     mqtt_connected: bool | None = None
     mqtt_puback_age_seconds: float | None = None
     mqtt_rejected: Mapping[str, int] = field(default_factory=dict)
+    shadow_parts: Mapping[str, int] = field(default_factory=dict)
     bank_shots: int | None = None
     provisional: bool | None = None
     drift: bool | None = None

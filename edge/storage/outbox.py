@@ -24,6 +24,7 @@ from edge.storage.acceptance import trigger_of
 from edge.storage.journal import FILE as JOURNAL
 from edge.storage.journal import Journal, JournalAnswer
 from edge.storage.line_number import LineNumber, NumberKeeper, NumberTeller
+from edge.storage.shadow_verdicts import ShadowVerdictWriter
 from edge.storage.verdict_database import VerdictDatabase
 from edge.storage.verdict_tables import FILE, Accepted, MessageIdentity, row_of, stamp
 from edge.storage.writer import DatabaseWriter, WriterError
@@ -100,6 +101,8 @@ class Outbox:
         self._writer = DatabaseWriter(
             self.path, lambda: VerdictDatabase(self.path, settings, alarms, known), workers, alarms
         )
+        self.shadows = ShadowVerdictWriter(self._writer)
+        """Takes what shadows say of parts."""
         self._teller: NumberTeller | None = None
         self._database: VerdictDatabase | None = None
 

@@ -22,6 +22,7 @@ from edge.storage.facts import COPIED_AT, join, mark_copy, read_facts, set_fact
 from edge.storage.feedback import DEFECTIVE
 from edge.storage.line_number import LineNumber
 from edge.storage.recipe_tables import RecipeTables
+from edge.storage.shadow_tables import ShadowTables
 from edge.storage.state_tables import ALL_TABLES
 from edge.storage.state_tables import FILE as FILE
 from edge.storage.state_tables import STATE_TABLES as STATE_TABLES
@@ -70,6 +71,7 @@ class SettingsTables:
         self.bank = Bank(database)
         self.recipes = RecipeTables(database)
         self.candidates = Candidates(database)
+        self.shadows = ShadowTables(database)
 
     def transaction(self) -> AbstractContextManager[None]:
         """As `edge.storage.writer.Tables`; so are the next two."""

@@ -139,6 +139,21 @@ STATE_TABLES = migrations(
     ALTER TABLE calibrations ADD COLUMN rejected_rate REAL;
     ALTER TABLE calibrations ADD COLUMN escape_rate REAL;
     """,
+    """
+    CREATE TABLE shadows (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        line TEXT NOT NULL,
+        recipe INTEGER NOT NULL,
+        beside INTEGER NOT NULL,
+        first_seq INTEGER NOT NULL,
+        started_at TEXT NOT NULL,
+        started_by TEXT NOT NULL,
+        ended_at TEXT,
+        ended_by TEXT,
+        last_seq INTEGER
+    ) STRICT;
+    CREATE UNIQUE INDEX shadows_that_run ON shadows (line) WHERE ended_at IS NULL;
+    """,
 )
 ALL_TABLES = [BANK_TABLES, STATE_TABLES]
 """All migrations of the file."""

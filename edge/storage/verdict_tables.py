@@ -89,6 +89,20 @@ VERDICT_TABLES = migrations(
     ALTER TABLE verdicts ADD COLUMN review INTEGER NOT NULL DEFAULT 0;
     CREATE INDEX verdicts_for_review ON verdicts (line, seq) WHERE review <> 0;
     """,
+    # What a shadow said of the part goes with its verdict; `shadow` is its number in `state.db`.
+    """
+    CREATE TABLE shadow_verdicts (
+        line TEXT NOT NULL,
+        seq INTEGER NOT NULL,
+        shadow INTEGER NOT NULL,
+        revision INTEGER NOT NULL,
+        score REAL NOT NULL,
+        threshold REAL NOT NULL,
+        answer TEXT NOT NULL,
+        PRIMARY KEY (line, seq),
+        FOREIGN KEY (line, seq) REFERENCES verdicts (line, seq) ON DELETE CASCADE
+    ) STRICT, WITHOUT ROWID;
+    """,
 )
 
 
