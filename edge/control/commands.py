@@ -22,6 +22,7 @@ from edge.control.learn_commands import LEARN_COMMANDS
 from edge.control.next_parts import next_parts
 from edge.control.recipe_commands import RECIPE_COMMANDS
 from edge.control.review_commands import REVIEW_COMMANDS
+from edge.control.shadow_commands import SHADOW_COMMANDS, shadow_part
 from edge.control.shot_commands import SHOT_COMMANDS
 from edge.inspection.recipe import LoadedRecipe
 from edge.messages import RecipeChoice
@@ -79,7 +80,7 @@ def _status(dispatcher: Dispatcher, _arguments: NoArguments, _caller: Caller) ->
     for name, line in dispatcher.lines.items():
         active = line.recipes.active
         judged_by, recipe = line.recipes.judged_by(active), active.loaded
-        drift = recipe.drift if recipe is not None else None
+        drift, shadow = recipe.drift if recipe is not None else None, line.recipes.shadow
         lines[name] = line.health().model_dump(mode="json") | {
             "seq": line.seq,
             "counts": line.stats_so_far(),
@@ -93,6 +94,9 @@ def _status(dispatcher: Dispatcher, _arguments: NoArguments, _caller: Caller) ->
             "weights": recipe.weights if recipe is not None else {},
             "smallest_defect": recipe.smallest_defect() if recipe is not None else None,
             "drift": asdict(drift.state) if drift is not None else None,
+            "shadow": None
+            if shadow is None
+            else shadow_part(line.recipes, shadow.stored) | {"counts": dict(line.shadow_counts)},
         }
     return {"lines": lines}, ()
 
@@ -153,12 +157,15 @@ def _settings_of(dispatcher: Dispatcher, arguments: OfLine) -> State:
     return dispatcher.database.run(lambda tables: {"paused": tables.paused(arguments.line)})
 
 
-def _forget_line(dispatcher: Dispatcher, arguments: OfLine, _caller: Caller) -> Result:
+def _forget_line(dispatcher: Dispatcher, arguments: OfLine, caller: Caller) -> Result:
     name = line_name(arguments.line)
     if name in dispatcher.lines:
         raise CommandError(f"line {name} is configured; take it out of the configuration first, and start again")
     dispatcher.forget(name)
-    dispatcher.database.run(lambda tables: tables.forget_settings(name))
+    seq = dispatcher.history.last_seq(name)
+    dispatcher.database.run(
+        lambda tables: (tables.forget_settings(name), tables.shadows.end(name, seq=seq, who=caller.who))
+    )
     return {"line": name}, ()
 
 
@@ -197,6 +204,7 @@ COMMANDS: dict[str, Command] = {
     "resume": Command(OfLine, _resume, changes=True, state=_paused, machines=True, quick=True),
     "line_forget": Command(OfLine, _forget_line, changes=True, state=_settings_of),
     **RECIPE_COMMANDS,
+    **SHADOW_COMMANDS,
     **CANDIDATE_COMMANDS,
     **SHOT_COMMANDS,
     **CALIBRATE_COMMANDS,

@@ -15,6 +15,7 @@ from edge.control.changes import State, differing
 from edge.control.command_queue import LIMIT_S
 from edge.control.enrolment import Enrolment
 from edge.control.protocol import Refusal, Reply, Request
+from edge.control.shadow_management import ShadowManagement
 from edge.ops.alarms import Alarms
 from edge.storage.history import History
 from edge.storage.settings_database import SettingsDatabase, SettingsTables
@@ -110,6 +111,7 @@ class Dispatcher:
         self.archive = archive
         self.alarms = alarms
         self.recipes = recipes
+        self.shadows = ShadowManagement(recipes, database)
         self.forget = forget
         self.pausing = threading.Lock()
         """Held while a line is paused or resumed, so that the database keeps what the line does."""

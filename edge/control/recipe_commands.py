@@ -222,7 +222,7 @@ def _set(dispatcher: Dispatcher, arguments: SetRecipe, caller: Caller) -> Result
     before = line.recipes.active.stored
     slot = dispatcher.recipe(arguments.line, arguments.recipe)
     kept = dispatcher.recipes.activate(slot)
-    return changed_part(before, slot.stored) | _judges_by(slot) | unless_kept(kept), ()
+    return changed_part(before, slot.stored) | judges_by(slot) | unless_kept(kept), ()
 
 
 def _set_pack(dispatcher: Dispatcher, line: str, pack: str, caller: Caller) -> Result:
@@ -236,7 +236,7 @@ def _set_pack(dispatcher: Dispatcher, line: str, pack: str, caller: Caller) -> R
     if settings != before.settings:
         dispatcher.recipes.revise(slot, {"pack": settings.pack}, who=caller.who, reason=f"pack {pack}")
     dispatcher.recipes.load(slot)
-    return changed_part(before, slot.stored) | _judges_by(slot), ()
+    return changed_part(before, slot.stored) | judges_by(slot), ()
 
 
 def _prepare(dispatcher: Dispatcher, arguments: NamedRecipe, _caller: Caller) -> Result:
@@ -271,7 +271,7 @@ def _reset(dispatcher: Dispatcher, arguments: OfLine, caller: Caller) -> Result:
     if slot.stored.settings != configured:
         dispatcher.recipes.revise(slot, configured.model_dump(), who=caller.who, reason="as in the configuration")
     kept = dispatcher.recipes.activate(slot)
-    return changed_part(before, slot.stored) | _judges_by(slot) | unless_kept(kept), ()
+    return changed_part(before, slot.stored) | judges_by(slot) | unless_kept(kept), ()
 
 
 def _diff(dispatcher: Dispatcher, arguments: CompareRecipes, _caller: Caller) -> Result:
@@ -316,7 +316,7 @@ def _import(dispatcher: Dispatcher, arguments: ImportRecipe, caller: Caller) -> 
     slot = dispatcher.recipes.take_folder(
         arguments.line, folder, who=caller.who, name=name, number=number, replaced=taken.get(name)
     )
-    return changed_part(before, slot.stored) | _judges_by(slot) | {"shots": slot.ready.bank.shots}, ()
+    return changed_part(before, slot.stored) | judges_by(slot) | {"shots": slot.ready.bank.shots}, ()
 
 
 def rooted(changes: Mapping[str, Any]) -> Changes:
@@ -350,7 +350,8 @@ def changed_part(before: StoredRecipe | None, after: StoredRecipe) -> dict[str, 
     return {"before": was, "after": named_part(after) | {"retired": after.retired}, "differences": changed}
 
 
-def _judges_by(slot: RecipeSlot) -> dict[str, Any]:
+def judges_by(slot: RecipeSlot) -> dict[str, Any]:
+    """What a line judges by now, as a reply says it."""
     recipe = slot.ready
     return {"recipe": recipe.wire.model_dump(mode="json"), "threshold": recipe.threshold}
 

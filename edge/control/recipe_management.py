@@ -14,11 +14,13 @@ from pydantic import ValidationError
 
 from core.bank.shot_folder import shots_of
 from core.database.database import DatabaseError
+from core.image import Rgb
 from core.inspector import AnyInspector
 from core.packs.pack import PackError, load_pack
 from core.tiles import Tiles
 from edge.clock import monotonic
 from edge.control.enrolment import Enrolment
+from edge.inference import Scored
 from edge.inspection.line_recipes import LineRecipes, RecipeSlot
 from edge.inspection.recipe import LoadedRecipe
 from edge.inspection.recipe_loader import Recipes
@@ -112,6 +114,11 @@ class RecipeManagement:
                 recipes.note_use(slot)
                 recipes.release_older(READY)
         return loaded
+
+    def inspect(self, recipe: LoadedRecipe, image: Rgb) -> Future[Scored]:
+        """As `edge.inspection.recipe_loader.Recipes.inspect`."""
+        assert self._loader is not None
+        return self._loader.inspect(recipe, image)
 
     def activate(self, slot: RecipeSlot) -> bool:
         """Has the line judge by the recipe from its next part on; waits until it is ready, and on disk.
@@ -249,7 +256,9 @@ class RecipeManagement:
         if retired and slot is recipes.active:
             raise RecipeError(f"line {before.line} judges by recipe {before.name}; set another one first")
         if retired and recipes.shadow is not None and slot is recipes.shadow.slot:
-            raise RecipeError(f"recipe {before.name} is the shadow of line {before.line}; end it with `shadow stop` first")
+            raise RecipeError(
+                f"recipe {before.name} is the shadow of line {before.line}; end it with `shadow stop` first"
+            )
         with self._enrolment.changing(slot):
             stored = self._database.run(lambda tables: tables.recipes.retire(before.line, before.number, retired))
             slot.change(stored, None if retired else slot.loaded)

@@ -13,13 +13,14 @@ from torch import Tensor
 
 from core.alfa import Alfa
 from core.filo.filo import Filo
+from core.image import Rgb
 from core.inspector import AnyInspector, Texts
 from core.packs.compiled import CompiledPacks
 from core.packs.pack import PromptPack
 from core.tiles import tiles_name
 from core.weights.location import COMPILED
 from edge.control.provisional import is_provisional, thresholds
-from edge.inference import Inference
+from edge.inference import Inference, Scored
 from edge.inspection.methods import Methods, method_of, model_part
 from edge.inspection.recipe import LoadedRecipe
 from edge.messages import Recipe
@@ -80,6 +81,18 @@ class Recipes:
             provisional=is_provisional(settings),
             kinds=pack.kinds,
             texts_sha256=inspector.texts_sha256(pack),
+        )
+
+    def inspect(self, recipe: LoadedRecipe, image: Rgb) -> Future[Scored]:
+        """What a recipe finds in a picture (RGB, H x W x 3, `uint8`), in time that no part needs.
+
+        Raises:
+            TilingError: the picture is too small for the recipe's tiles.
+            InferenceStoppedError: the service is stopping.
+        """
+        tiling = recipe.tiling((image.shape[0], image.shape[1]))
+        return self._inference.submit_spare(
+            recipe.inspector, image, recipe.text, recipe.index, tiling=tiling, threshold=recipe.threshold
         )
 
     @contextmanager

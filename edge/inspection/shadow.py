@@ -33,9 +33,7 @@ class Shadow:
     WAITING = 4
     """Parts that may wait for it; of more the newest are passed over, so that memory is bounded."""
 
-    def __init__(
-        self, line: str, recipes: LineRecipes, inference: Inference, writer: ShadowVerdictWriter
-    ) -> None:
+    def __init__(self, line: str, recipes: LineRecipes, inference: Inference, writer: ShadowVerdictWriter) -> None:
         """`recipes` say whether the line has a shadow, and which."""
         self._line = line
         self._recipes = recipes
@@ -73,6 +71,8 @@ class Shadow:
         if shadow is None or verdict.recipe.number != shadow.stored.beside or verdict.seq < shadow.stored.first_seq:
             return
         loaded = shadow.slot.loaded
+        if loaded is None and shadow.slot.failure is None:
+            self._recipes.prepare(shadow.slot)
         if loaded is None or loaded.settings.roi != recipe.settings.roi or not self._admit():
             self._count("passed_over")
             return

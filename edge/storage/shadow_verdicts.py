@@ -140,7 +140,9 @@ class ShadowVerdicts:
             "SELECT count(*) FROM verdicts WHERE line = ? AND seq >= ? AND seq <= ? AND score IS NOT NULL"
             " AND coalesce(json_extract(payload, '$.recipe.number'), ?) = ?"
         )
-        ((count,),) = self._reader.rows(query, line, first, 2**63 - 1 if last is None else last, FIRST, recipe) or ((0,),)
+        ((count,),) = self._reader.rows(query, line, first, 2**63 - 1 if last is None else last, FIRST, recipe) or (
+            (0,),
+        )
         return int(count)
 
     def _compared(self, shadow: int, line: str, which: str, *values: Any) -> Iterator[ComparedPart]:
