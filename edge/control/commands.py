@@ -27,6 +27,7 @@ from edge.control.shot_commands import SHOT_COMMANDS
 from edge.inspection.recipe import LoadedRecipe
 from edge.messages import RecipeChoice
 from edge.storage.backup import write_backup
+from edge.storage.settings_database import SettingsTables
 from edge.topics import line_name
 
 
@@ -163,9 +164,12 @@ def _forget_line(dispatcher: Dispatcher, arguments: OfLine, caller: Caller) -> R
         raise CommandError(f"line {name} is configured; take it out of the configuration first, and start again")
     dispatcher.forget(name)
     seq = dispatcher.history.last_seq(name)
-    dispatcher.database.run(
-        lambda tables: (tables.forget_settings(name), tables.shadows.end(name, seq=seq, who=caller.who))
-    )
+
+    def forget(tables: SettingsTables) -> None:
+        tables.forget_settings(name)
+        tables.shadows.end(name, seq=seq, who=caller.who)
+
+    dispatcher.database.run(forget)
     return {"line": name}, ()
 
 

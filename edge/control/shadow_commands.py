@@ -74,7 +74,7 @@ def _report(dispatcher: Dispatcher, arguments: ReportShadow, _caller: Caller) ->
     counts = agreement_part(verdicts.agreement(shadow.id, name))  # before those of the line, which may grow meanwhile
     judged = max(counts["both"], verdicts.judged(name, shadow.beside, shadow.first_seq, shadow.last_seq))
     changed = verdicts.changed(shadow.id, name, arguments.count)
-    written, missing = [], 0
+    written, missing = list[str](), 0
     if arguments.folder is not None:
         written, missing = _write_overlays(dispatcher, recipes, shadow, changed, arguments.folder)
     return {
@@ -97,7 +97,7 @@ def _write_overlays(
     folder: Path,
 ) -> tuple[list[str], int]:
     """Writes what both recipes, as they are now, see in the parts; the files, and how many have no picture."""
-    written, missing = [], 0
+    written, missing = list[str](), 0
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if entries(folder):

@@ -78,8 +78,8 @@ class ShadowManagement:
             if before.stored.number != number:
                 beside = line.recipes.slot(number).stored.name
                 raise ShadowError(
-                    f"line {line.recipes.line} judges by recipe {before.stored.name}, and its shadow {name} was compared "
-                    f"with recipe {beside}: set that one first (`alfa-edge recipe set {beside}`), or set {name} itself"
+                    f"line {line.recipes.line} judges by recipe {before.stored.name}, and its shadow {name} was "
+                    f"compared with recipe {beside}: set that one first (`alfa-edge recipe set {beside}`), or set {name} itself"
                 )
             kept = self._recipes.activate(shadow.slot)
             if swap:

@@ -19,9 +19,9 @@ def agreement_part(counts: Mapping[tuple[Answer, Answer], int]) -> dict[str, Any
         counts: Parts by the answers of the line's recipe and of the shadow's.
 
     Returns:
-        `both`: how many parts; `table`: them by the line's answer and by the shadow's; `shares`, each with its interval:
-        `agree` of all parts, `more_rejected` of those that the line called normal, `fewer_rejected` of the others. None
-        where there are no such parts.
+        `both`: how many parts; `table`: them by the line's answer and by the shadow's; `shares`, each with its
+        interval: `agree` of all parts, `more_rejected` of those that the line called normal, `fewer_rejected` of the
+        others. None where there are no such parts.
     """
     normal = sum(count for (live, _), count in counts.items() if live == "normal")
     both = sum(counts.values())
