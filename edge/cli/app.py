@@ -37,6 +37,7 @@ from edge.cli.packs import packs_app
 from edge.cli.recipe import recipe_app
 from edge.cli.review import review_app
 from edge.cli.score import score
+from edge.cli.shadow import shadow_app
 from edge.cli.signals import end, end_at_once, on_signals, stop_on_signals
 from edge.cli.simulate import simulate
 from edge.cli.table import Column, Table, number
@@ -80,6 +81,7 @@ app.add_typer(cli_shots.shots_app, name="shots")
 app.add_typer(review_app, name="review")
 app.add_typer(feedback_app, name="feedback")
 app.add_typer(recipe_app, name="recipe")
+app.add_typer(shadow_app, name="shadow")
 app.add_typer(cli_console.line_app, name="line")
 packs_app.command("compile")(compile_packs)
 packs_app.command("generate")(generate)

@@ -64,6 +64,11 @@ def _print_recipe(name: str, line: dict[str, Any]) -> None:
         borders = "no review" if below is None else f"review of anomalies below {below:.4f}"
         waiting = f"{counted(line['in_review'], 'part')} to answer; `alfa-edge review list` has them"
         out.print(f"line {name}: {borders}, {waiting}", soft_wrap=True)
+    if (shadow := line["shadow"]) is not None:
+        counts, pair = shadow["counts"], (shadow["recipe"]["name"], shadow["beside"]["name"])
+        judged = f"{counts['judged']} judged, {sum(counts.values()) - counts['judged']} not"
+        resting = ", resting" if shadow["state"] == "resting" else ""
+        out.print(f"line {name}: shadow {pair[0]} beside {pair[1]}{resting}: {judged}", soft_wrap=True)
     if (method := line["method"]) is not None and method["name"] == "filo":
         kept = "the model's text half stays in memory" if method["text_half"] else None
         told = "; ".join(filter(None, (f"line {name}: FiLo, head {method['head'][:12]}", method["remark"], kept)))

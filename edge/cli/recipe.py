@@ -164,7 +164,7 @@ def recipe_set(
     if (recipe is None) == (pack is None):
         raise typer.BadParameter("name a recipe, or a pack with --pack")
     arguments = {"line": line, "recipe": recipe, "pack": None if pack is None else _rooted(pack)}
-    _say_recipe(line, ask_service(config, "recipe_set", arguments, timeout=timeout))
+    say_recipe(line, ask_service(config, "recipe_set", arguments, timeout=timeout))
 
 
 @recipe_app.command("prepare")
@@ -196,7 +196,7 @@ def recipe_retire(
 @recipe_app.command("reset")
 def recipe_reset(config: ConfigFile, line: Line, timeout: Wait = 120.0) -> None:
     """Have a line judge by its first recipe, as the configuration has that."""
-    _say_recipe(line, ask_service(config, "recipe_reset", {"line": line}, timeout=timeout))
+    say_recipe(line, ask_service(config, "recipe_reset", {"line": line}, timeout=timeout))
 
 
 @recipe_app.command("export")
@@ -330,7 +330,8 @@ def _say_differences(differences: dict[str, list[Any]]) -> None:
         out.print(f"  {name}: {_written(before)} -> {_written(after)}", soft_wrap=True)
 
 
-def _say_recipe(line: str, found: dict[str, Any]) -> None:
+def say_recipe(line: str, found: dict[str, Any]) -> None:
+    """Says what a line judges by now."""
     recipe = found["recipe"]
     pack, threshold = f"pack {recipe['pack']} {recipe['pack_version']}", f"threshold {found['threshold']:.4f}"
     words = f"{pack}, {threshold} ({recipe['threshold_source']})"

@@ -79,7 +79,7 @@ class ShadowManagement:
                 beside = line.recipes.slot(number).stored.name
                 raise ShadowError(
                     f"line {line.recipes.line} judges by recipe {before.stored.name}, and its shadow {name} was "
-                    f"compared with recipe {beside}: set that one first (`alfa-edge recipe set {beside}`), or set {name} itself"
+                    f"compared with recipe {beside}: set that one first, or set {name} itself (`alfa-edge recipe set`)"
                 )
             kept = self._recipes.activate(shadow.slot)
             if swap:
