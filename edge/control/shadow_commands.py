@@ -158,6 +158,8 @@ def shadow_part(recipes: LineRecipes, shadow: StoredShadow) -> dict[str, Any]:
         "started_by": shadow.started_by,
         "ended_at": shadow.ended_at,
         "ended_by": shadow.ended_by,
+        "first_seq": shadow.first_seq,
+        "last_seq": shadow.last_seq,
     }
 
 

@@ -87,7 +87,6 @@ class Recipes:
         """What a recipe finds in a picture (RGB, H x W x 3, `uint8`), in time that no part needs.
 
         Raises:
-            TilingError: the picture is too small for the recipe's tiles.
             InferenceStoppedError: the service is stopping.
         """
         tiling = recipe.tiling((image.shape[0], image.shape[1]))

@@ -9,7 +9,6 @@ from functools import partial
 from types import MappingProxyType
 
 from core.image import Rgb
-from core.tiles import TilingError
 from edge.inference import Inference, InferenceStoppedError, Scored
 from edge.inspection.line_recipes import LineRecipes
 from edge.inspection.recipe import LoadedRecipe
@@ -86,8 +85,6 @@ class Shadow:
                 tiling=loaded.tiling((image.shape[0], image.shape[1])),
                 threshold=loaded.threshold,
             )
-        except TilingError as error:
-            self._end("failed", str(error))
         except InferenceStoppedError:
             self._end("passed_over")
         else:

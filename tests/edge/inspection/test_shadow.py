@@ -154,15 +154,6 @@ def test_a_pass_that_fails_is_told_until_one_does_not(bench: Bench) -> None:
     assert bench.shadow.trouble is None
 
 
-def test_tiles_that_do_not_fit_are_told(bench: Bench) -> None:
-    bench.inference.start()
-    tiles = RecipeSettings(tiles=(8, 8))
-    bench.slot.settle(replace(bench.slot.ready, settings=tiles))
-    bench.judge()
-    bench.until(failed=1)
-    assert "tiles" in (bench.shadow.trouble or "")
-
-
 def test_at_the_end_what_waits_is_passed_over(bench: Bench) -> None:
     bench.judge()
     bench.inference.stop()

@@ -1,0 +1,92 @@
+"""Two lines at five parts a second with the bundled model: what a shadow costs the parts, and its report's counts.
+
+Parts with and without the shadow take turns, so that a machine that grows slower meanwhile makes neither look better.
+"""
+
+from __future__ import annotations
+
+import statistics
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edge.control.offline import offline_dispatcher
+from edge.inspection.verdict import answer_of
+from edge.settings_file import load_settings
+from edge.storage.history import History
+from edge.storage.shadow_verdicts import ShadowVerdicts
+from tests.support.mosquitto import Mosquitto, subscribe
+from tests.support.shadowed import LINES, SHADOW, Shadowed, percentile
+
+TURNS, PARTS = 4, 75
+NEAR = 0.01  # of a threshold: there the archive's JPEG may change an answer
+P99_RATIO = 1.1
+
+
+@pytest.mark.timeout(1800)
+def test_the_live_parts_are_as_fast_as_without_and_the_counts_are_those_of_the_archive(tmp_path: Path) -> None:
+    with Mosquitto() as mosquitto, subscribe(mosquitto.port, "line/#") as heard:
+        lines = Shadowed(tmp_path, mosquitto, heard, "bundled", defects=0.3)
+        times: dict[bool, list[float]] = {False: [], True: []}
+        with lines.service():
+            for line in LINES:
+                lines.ask("threshold", line, threshold=0.5)
+                lines.ask("recipe_copy", line, name=SHADOW, settings={"pack": "generic"})
+                lines.ask("threshold", line, recipe=SHADOW, threshold=0.5)
+            lines.judge(20)
+            for turn in range(2 * TURNS):
+                shadowed = turn % 2 == 1
+                for line in LINES:
+                    if shadowed:
+                        lines.ask("shadow_start", line, recipe=SHADOW)
+                    elif turn:
+                        lines.ask("shadow_stop", line)
+                lines.judge(5)
+                times[shadowed] += [verdict["timing_ms"]["total"] for verdict in lines.judge(PARTS)]
+            for line in LINES:
+                lines.ask("pause", line)
+                lines.ask("shadow_stop", line)
+            lines.settle()
+            reports = {line: lines.ask("shadow_report", line) for line in LINES}
+        figures = {
+            shadowed: (statistics.median(found), percentile(found, 0.99), max(found))
+            for shadowed, found in times.items()
+        }
+        for shadowed, (p50, p99, most) in figures.items():
+            print(f"shadow {shadowed}: {len(times[shadowed])} parts, p50 {p50:.1f}, p99 {p99:.1f}, max {most:.1f} ms")
+        ratios = [with_it / without for with_it, without in zip(figures[True], figures[False], strict=True)]
+        print(f"ratios p50 {ratios[0]:.3f}, p99 {ratios[1]:.3f}")
+        for line, report in reports.items():
+            check_recount(lines, line, report)
+        assert ratios[1] < P99_RATIO
+
+
+def check_recount(lines: Shadowed, line: str, report: dict[str, Any]) -> None:
+    """Counts the archive's pictures, and judges them once more by the shadow's recipe."""
+    shadow = report["shadow"]
+    first, last = shadow["first_seq"], shadow["last_seq"]
+    assert sum(lines.archived(line, first, last).values()) == report["parts"]
+    compared = {part.seq: part for part in ShadowVerdicts(lines.state).of(TURNS, line, range(first, last + 1))}
+    compared |= {part.seq: part for part in ShadowVerdicts(lines.state).of(2 * TURNS, line, range(first, last + 1))}
+    assert len(compared) == report["both"]
+    history = History(lines.state)
+    with offline_dispatcher(load_settings(lines.config)) as dispatcher:
+        slot = dispatcher.recipe(line, SHADOW)
+        recipe = dispatcher.recipes.load(slot)
+        again, other = {}, 0
+        for seq, part in compared.items():
+            path = history.entry(line, seq).archive
+            assert path is not None
+            inspection = dispatcher.recipes.inspect(recipe, dispatcher.archive.picture(path)).result(60).inspection
+            answer = answer_of(inspection, recipe)
+            if answer != part.shadow_answer:
+                other += 1
+                assert abs(inspection.score - recipe.threshold) < NEAR
+            again[seq] = (part.live_answer, part.shadow_answer)
+    table = {
+        live: {answer: sum(pair == (live, answer) for pair in again.values()) for answer in counts}
+        for live, counts in report["table"].items()
+    }
+    assert table == report["table"]
+    print(f"line {line}: {report['parts']} parts, {report['both']} by both, {other} near the threshold in the JPEG")
