@@ -151,6 +151,7 @@ def shadow_part(recipes: LineRecipes, shadow: StoredShadow) -> dict[str, Any]:
     beside = recipes.slot(shadow.beside)
     state = "ended" if not shadow.runs else "judging" if recipes.active is beside else "resting"
     return {
+        "id": shadow.id,
         "state": state,
         "recipe": named_part(recipes.slot(shadow.recipe).stored),
         "beside": named_part(beside.stored),

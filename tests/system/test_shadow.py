@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +36,10 @@ def test_a_shadow_delays_no_part_outlives_a_kill_and_counts_what_the_archive_has
             assert waited[1] < waited[0] + SLOWER_MS, (
                 f"a part takes {waited[1]:.1f} ms, without a shadow {waited[0]:.1f}"
             )
-            assert all(lines.status(line)["shadow"]["counts"]["judged"] for line in LINES)
+            assert all(has_judged(lines, line) for line in LINES)
         with lines.service():  # it was killed
             for line in LINES:
-                eventually(lambda line=line: lines.status(line)["shadow"]["counts"]["judged"] > 3, 60)
+                eventually(partial(has_judged, lines, line), 60)
             lines.ask("shadow_promote", "one", swap=True)
             promoted = [verdict for verdict in lines.judge(PARTS) if verdict["line"] == "one"]
             assert (promoted[-1]["recipe"]["name"], promoted[-1]["verdict"]) == (SHADOW, "anomaly")
@@ -59,6 +60,10 @@ def test_a_shadow_delays_no_part_outlives_a_kill_and_counts_what_the_archive_has
         assert lines.archived("two", shadow["first_seq"], shadow["last_seq"]) == {"normal": parts}
         assert [(row["live_threshold"], row["shadow_threshold"]) for row in report["changed"]] == [(0.5, 0.2)] * 2
         assert [Path(file).stat().st_size > 1000 for file in report["overlays"]] == [True] * 2
+
+
+def has_judged(lines: Shadowed, line: str) -> bool:
+    return bool(lines.status(line)["shadow"]["counts"]["judged"] > 3)
 
 
 def times(verdicts: list[dict[str, Any]]) -> list[float]:

@@ -20,10 +20,15 @@ def said(seq: int, kind: Kind) -> Feedback:
 
 
 def test_the_table_and_its_shares() -> None:
-    found = agreement_part(
-        {("normal", "normal"): 90, ("normal", "anomaly"): 2, ("normal", "review"): 1, ("anomaly", "normal"): 3}
-        | {("anomaly", "anomaly"): 4, ("anomaly", "review"): 1}
-    )
+    counts: dict[tuple[Answer, Answer], int] = {
+        ("normal", "normal"): 90,
+        ("normal", "anomaly"): 2,
+        ("normal", "review"): 1,
+        ("anomaly", "normal"): 3,
+        ("anomaly", "anomaly"): 4,
+        ("anomaly", "review"): 1,
+    }
+    found = agreement_part(counts)
     assert found["both"] == 101
     assert found["table"]["normal"] == {"normal": 90, "anomaly": 2, "review": 1}
     assert found["table"]["anomaly"] == {"normal": 3, "anomaly": 4, "review": 1}
