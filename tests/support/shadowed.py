@@ -33,6 +33,7 @@ class Shadowed:
         model: str,
         pass_ms: float | None = None,
         defects: float = 0.0,
+        rate: float = RATE,
     ) -> None:
         """`pass_ms`: the scorer takes so many milliseconds, and scores 0.25; None: it is the real one."""
         self.state, self.archive, self.config = folder / "state", folder / "archive", folder / "edge.toml"
@@ -45,11 +46,10 @@ class Shadowed:
             "archive": {"dir": str(self.archive), "ok_every": 1, "min_free_gb": 0, "queue": 1000},
             "heatmap": {"enabled": False},
         }
-        if model == "untrained":
-            tables["method"] = {"scales": [3], "stride": 3}
+        tables["method"] = {"windows": "none"} if model == "bundled" else {"scales": [3], "stride": 3}
         for seed, line in enumerate(LINES, 1):
             tables[f"lines.{line}"] = {"pack": "bottle", "mode": "free"}
-            source = f"sim:bottle?seed={seed}&rate={RATE:g}&defects={defects:g}"
+            source = f"sim:bottle?seed={seed}&rate={rate:g}&defects={defects:g}"
             tables[f"lines.{line}.camera"] = {"source": source}
         self.config.write_text(toml(tables))
 
