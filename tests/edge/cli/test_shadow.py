@@ -80,7 +80,7 @@ def test_the_readme_shows_the_report(asked: list[tuple[str, dict[str, Any]]]) ->
     assert screen.code == 0
     for width, text in screen.text.items():
         assert all(len(line) <= width for line in text.splitlines())
-    text = f"```text\n$ alfa-edge {command}\n{screen.text[120]}\n```\n"
+    text = f"```text\n$ alfa-edge {command}\n{screen.text[80]}\n```\n"
     assert README.read_text("utf-8").partition(BEGIN)[2].partition(END)[0] == text, f"{REMEDY}:\n{text}"
     assert asked == [("shadow_report", {"line": "one", "count": 20, "folder": str(Path("changed").absolute())})]
 
