@@ -6,7 +6,8 @@ from collections import deque
 
 _RECENT = 16  # gaps between frames of a line that are remembered
 _EARLY = 0.1  # the quantile of them after which the next frame may come
-_SILENT = 4.0  # a line that has sent nothing for so many of its longest gaps has stopped
+_OVERDUE = 4.0  # a line whose next frame is overdue by so many of its usual gaps has stopped,
+_OVERDUE_S = 10.0  # and by so many seconds in any case
 
 
 class _Rhythm:
@@ -27,14 +28,15 @@ class _Rhythm:
         gaps = sorted(self.gaps)
         if not gaps:  # the second frame of all: nobody knows
             return self.last, self.last
-        return self.last + gaps[int(_EARLY * len(gaps))], self.last + _SILENT * gaps[-1]
+        early = self.last + gaps[int(_EARLY * len(gaps))]
+        return early, early + min(_OVERDUE * gaps[len(gaps) // 2], _OVERDUE_S)
 
 
 class Arrivals:
     """The rhythm of each line: where between two of its frames there is time for what is in no hurry.
 
     A line that sends frames regularly leaves the time until the next one. One that sends them at random leaves little.
-    Each is let alone after a long silence, too, as the next frame may come at any time. All in seconds of
+    A line whose next frame is long overdue has stopped, and leaves all of the time. All in seconds of
     `edge.clock.monotonic`. Guarded by its owner's lock.
     """
 

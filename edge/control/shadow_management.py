@@ -65,7 +65,7 @@ class ShadowManagement:
             swap: Whether the recipe of before becomes the shadow.
 
         Returns:
-            The shadow that was, and whether a restart will find the recipe, as of `RecipeManagement.activate`.
+            The shadow that was, and whether a restart will find all of it, as of `RecipeManagement.activate`.
 
         Raises:
             NoShadowError: the line has no shadow.
@@ -82,10 +82,13 @@ class ShadowManagement:
                     f"compared with recipe {beside}: set that one first, or set {name} itself (`alfa-edge recipe set`)"
                 )
             kept = self._recipes.activate(shadow.slot)
-            if swap:
-                self._start(line, before, shadow.slot, who)
-            else:
-                self._end(line, who)
+            try:
+                if swap:
+                    self._start(line, before, shadow.slot, who)
+                else:
+                    self._end(line, who)
+            except DatabaseError:  # the line judges by the recipe all the same; the shadow rests beside it
+                kept = False
             return shadow, kept
 
     def _start(self, line: LineControl, slot: RecipeSlot, beside: RecipeSlot, who: str) -> RunningShadow:

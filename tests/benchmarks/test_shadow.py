@@ -17,7 +17,7 @@ from edge.inspection.verdict import answer_of
 from edge.settings_file import load_settings
 from edge.storage.shadow_verdicts import ShadowVerdicts
 from tests.support.mosquitto import Mosquitto, subscribe
-from tests.support.shadowed import LINES, SHADOW, Shadowed, percentile
+from tests.support.shadowed import LINES, LIVE, SHADOW, Shadowed, percentile
 
 TURNS, PARTS = 4, 75
 PASS_MS = 30.0
@@ -62,12 +62,14 @@ def test_the_counts_of_the_report_are_those_of_the_archive(tmp_path: Path) -> No
     with Mosquitto() as mosquitto, subscribe(mosquitto.port, "line/#") as heard:
         lines = Shadowed(tmp_path, mosquitto, heard, "bundled", defects=0.3, rate=1.0)
         with lines.service():
+            middle = statistics.median(verdict["score"] for verdict in lines.judge(10))
             for line in LINES:
-                lines.ask("threshold", line, threshold=0.5)
                 lines.ask("recipe_copy", line, name=SHADOW, settings={"pack": "generic"})
-                lines.ask("threshold", line, recipe=SHADOW, threshold=0.5)
+                for recipe in (LIVE, SHADOW):
+                    lines.ask("threshold", line, recipe=recipe, threshold=middle)
                 lines.ask("shadow_start", line, recipe=SHADOW)
-            lines.judge(SCORED)
+            errors = {found["error"]["message"] for found in lines.judge(SCORED) if found["verdict"] == "error"}
+            assert not errors
             for line in LINES:
                 lines.ask("pause", line)
                 lines.ask("shadow_stop", line)
@@ -100,4 +102,5 @@ def check_recount(lines: Shadowed, line: str, report: dict[str, Any]) -> None:
         (live, answer): count for live, row in report["table"].items() for answer, count in row.items() if count
     }
     assert recount == expected
+    assert len(compared) > SCORED // 2
     print(f"line {line}: {report['parts']} parts, {len(compared)} by both, {near} near the threshold; {expected}")

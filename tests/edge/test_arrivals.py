@@ -20,19 +20,27 @@ def test_between_regular_frames_there_is_time_until_the_next_one() -> None:
     arrivals = Arrivals()
     last = regular(arrivals)
     assert arrivals.wait(last + 0.05, 0.1) == 0.0
-    assert arrivals.wait(last + 0.15, 0.1) == pytest.approx(4 * 0.2 - 0.15), "the next frame comes before it has ended"
+    assert arrivals.wait(last + 0.15, 0.1) == pytest.approx(5 * 0.2 - 0.15), "the next frame comes before it has ended"
 
 
 def test_a_frame_that_is_overdue_is_waited_for() -> None:
     arrivals = Arrivals()
     last = regular(arrivals)
-    assert arrivals.wait(last + 0.3, 0.01) == pytest.approx(0.5)
+    assert arrivals.wait(last + 0.3, 0.01) == pytest.approx(0.7)
 
 
 def test_a_line_that_has_stopped_leaves_all_of_the_time() -> None:
     arrivals = Arrivals()
     last = regular(arrivals)
-    assert arrivals.wait(last + 0.85, 0.4) == 0.0
+    assert arrivals.wait(last + 1.05, 0.4) == 0.0
+
+
+def test_one_long_pause_does_not_hide_that_a_line_has_stopped() -> None:
+    arrivals = Arrivals()
+    last = regular(arrivals, begin=regular(arrivals) + 8 * 3600)
+    assert arrivals.wait(last + 1.05, 0.4) == 0.0
+    slow = regular(arrivals, "slow", every=3600.0, begin=last)
+    assert arrivals.wait(slow + 3601.0, 0.4) == pytest.approx(9.0), "no longer than 10 s beyond its time"
 
 
 def test_random_frames_leave_the_time_of_their_smallest_distances() -> None:

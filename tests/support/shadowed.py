@@ -42,11 +42,11 @@ class Shadowed:
         tables: dict[str, dict[str, Any]] = {
             "service": {"state_dir": str(self.state), "runtime_dir": str(folder)},
             "model": {"name": model, "device": "cpu", "dtype": "fp32", "store": str(folder / "models")},
+            "method": {"scales": [3], "stride": 3},
             "mqtt": {"host": broker.host, "port": broker.port},
             "archive": {"dir": str(self.archive), "ok_every": 1, "min_free_gb": 0, "queue": 1000},
             "heatmap": {"enabled": False},
         }
-        tables["method"] = {"windows": "none"} if model == "bundled" else {"scales": [3], "stride": 3}
         for seed, line in enumerate(LINES, 1):
             tables[f"lines.{line}"] = {"pack": "bottle", "mode": "free"}
             source = f"sim:bottle?seed={seed}&rate={rate:g}&defects={defects:g}"

@@ -159,9 +159,12 @@ def test_a_shadow_that_the_disk_does_not_take_is_as_before(line: Dispatcher, mon
         for command, arguments in (("shadow_stop", {}), ("shadow_start", {"recipe": "C"})):
             with pytest.raises(DatabaseError, match="full"):
                 done(line, command, **arguments)
-    shadow = recipes(line).shadow
-    assert shadow is not None
-    assert shadow.slot.stored.name == "B"
+        shadow = recipes(line).shadow
+        assert shadow is not None
+        assert shadow.slot.stored.name == "B"
+        found = done(line, "shadow_promote")
+        assert (found["recipe"]["name"], found["kept"]) == ("B", False)
+        assert (found["shadow"] or {})["state"] == "resting"
 
 
 def test_ready_recipes_are_let_go_of_but_the_shadows(line: Dispatcher) -> None:
