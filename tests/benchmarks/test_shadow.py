@@ -67,6 +67,11 @@ def test_the_counts_of_the_report_are_those_of_the_archive(tmp_path: Path) -> No
                 lines.ask("recipe_copy", line, name=SHADOW, settings={"pack": "generic"})
                 for recipe in (LIVE, SHADOW):
                     lines.ask("threshold", line, recipe=recipe, threshold=middle)
+                shadow = lines.ask("shadow_start", line, recipe=SHADOW)["shadow"]["id"]
+                lines.judge(10)
+                tried = ShadowVerdicts(lines.state).of(shadow, line, range(1, 10_000))
+                own_middle = statistics.median(part.shadow_score for part in tried)
+                lines.ask("threshold", line, recipe=SHADOW, threshold=own_middle)
                 lines.ask("shadow_start", line, recipe=SHADOW)
             errors = {found["error"]["message"] for found in lines.judge(SCORED) if found["verdict"] == "error"}
             assert not errors
