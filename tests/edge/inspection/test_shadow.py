@@ -97,6 +97,15 @@ def test_a_part_is_judged_a_second_time_and_that_is_kept(bench: Bench) -> None:
     assert part.shadow_revision == 4
 
 
+def test_an_answer_between_two_borders_is_a_review(bench: Bench) -> None:
+    bench.inference.start()
+    bench.slot.settle(replace(bench.slot.ready, review_below=0.3))
+    bench.judge()
+    bench.until(judged=1)
+    bench.stop()
+    assert ShadowVerdicts(bench.folder).agreement(5, "one") == {("normal", "review"): 1}
+
+
 def test_what_is_too_much_is_passed_over(bench: Bench) -> None:
     for _ in range(Shadow.WAITING + 3):  # while the inference does not run
         bench.judge()

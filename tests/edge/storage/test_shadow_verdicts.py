@@ -35,7 +35,8 @@ def recipe(number: int, revision: int = 1) -> Recipe:
 
 
 def issue(box: Outbox, seq: int, answer: str = "normal", number: int = 1) -> None:
-    box.issue(verdict("one", seq, verdict=answer, recipe=recipe(number))).result(10)
+    kind, review = ("anomaly", True) if answer == "review" else (answer, False)
+    box.issue(verdict("one", seq, verdict=kind, review=review, recipe=recipe(number))).result(10)
 
 
 def said(seq: int, answer: Answer, shadow: int = 1) -> ShadowVerdict:
@@ -80,9 +81,7 @@ def test_answers_are_compared_with_those_of_the_line(tmp_path: Path) -> None:
 
 def test_a_part_for_review_is_told_from_an_anomaly(tmp_path: Path) -> None:
     with opened(tmp_path) as box:
-        issue(box, 1, "anomaly")
-        changed = "UPDATE verdicts SET payload = json_set(payload, '$.review', json('true'))"
-        box._writer.run(lambda database: database.database.tables.conn.execute(changed).rowcount)
+        issue(box, 1, "review")
         box.shadows.keep(said(1, "anomaly"))
     assert ShadowVerdicts(tmp_path).agreement(1, "one") == {("review", "anomaly"): 1}
 
