@@ -22,6 +22,7 @@ from edge.storage.outbox import Depth
 from tests.support.recipes import only_recipe
 from tests.support.verdicts import RECIPE, failure, verdict
 
+SHADOW = SimpleNamespace(counts={"judged": 5, "passed_over": 3, "failed": 1, "unkept": 0}, trouble=None)
 DRIFT = SimpleNamespace(state=SimpleNamespace(drifting=True, reason="30 % of the last 100 parts alarmed"))
 
 
@@ -47,7 +48,7 @@ def status(
     for code, message in (alarms or {}).items():
         raised.raise_(code, message, "one")
     services = SimpleNamespace(
-        archive=SimpleNamespace(status=None),
+        archive=SimpleNamespace(status=SimpleNamespace(skipped=0, failed=0)),
         publisher=SimpleNamespace(
             state=SimpleNamespace(connected=True, last_puback_age_s=None),
             rejected={},
@@ -65,7 +66,7 @@ def status(
         counters,
         cast(Camera, SimpleNamespace(status=of_camera)),
         only_recipe("one", RecipeSettings(), recipe),
-        cast(Issuer, SimpleNamespace(open=0, issued=0, generation=1)),
+        cast(Issuer, SimpleNamespace(open=0, issued=0, generation=1, shadow=SHADOW)),
         cast(Services, services),
         review_queue=2,
     )
@@ -152,3 +153,13 @@ def test_more_parts_that_wait_for_review_than_may_are_an_alarm_until_they_are_an
     line.counters.in_review = 0
     line.health()
     assert "review" not in {alarm.code for alarm in line.raised.of("one")}
+
+
+def test_a_shadow_that_judges_nothing_is_a_warning_and_the_stats_count_its_parts() -> None:
+    line = status()
+    assert (line.stats().shadow_judged, line.stats().shadow_passed_over) == (5, 4)
+    assert line.gauges().shadow_parts == SHADOW.counts
+    line._issuer = cast(Issuer, SimpleNamespace(shadow=SimpleNamespace(trouble="recipe B: its pack is gone")))
+    found = line.health()
+    assert (found.level, found.reason) == ("warning", "recipe B: its pack is gone")
+    assert "alfa-edge shadow stop" in (found.remedy or "")

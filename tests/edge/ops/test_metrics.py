@@ -42,6 +42,7 @@ ALL = Gauges(
     mqtt_connected=True,
     mqtt_puback_age_seconds=0.25,
     mqtt_rejected={"too_large": 6},
+    shadow_parts={"judged": 8, "passed_over": 2},
     bank_shots=8,
     provisional=True,
     drift=False,
@@ -151,6 +152,7 @@ def test_what_is_watched_is_asked_at_each_scrape_and_only_then(metrics: Metrics,
     assert found["alfa_edge_component_health", ("press-1", "camera")] == 0
     assert found["alfa_edge_component_health", ("press-1", "disk")] == 2
     assert found["alfa_edge_mqtt_rejected_total", ("press-1", "too_large")] == 6
+    assert found["alfa_edge_shadow_parts_total", ("press-1", "passed_over")] == 2
     assert found["alfa_edge_archive_bytes", ()] == 4096
     outcomes = {labels[0]: value for (name, labels), value in found.items() if "archive_pictures" in name}
     assert outcomes == {"kept": 3, "skipped": 1, "failed": 2, "deleted": 9}
