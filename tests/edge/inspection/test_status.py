@@ -161,5 +161,5 @@ def test_a_shadow_that_judges_nothing_is_a_warning_and_the_stats_count_its_parts
     assert line.gauges().shadow_parts == SHADOW.counts
     line._issuer = cast(Issuer, SimpleNamespace(shadow=SimpleNamespace(trouble="recipe B: its pack is gone")))
     found = line.health()
-    assert (found.level, found.reason) == ("warning", "recipe B: its pack is gone")
+    assert (found.level, found.reason) == ("warning", "shadow: recipe B: its pack is gone")
     assert "alfa-edge shadow stop" in (found.remedy or "")
