@@ -123,9 +123,11 @@ def _write_overlays(
 
 def _drawn(dispatcher: Dispatcher, slot: RecipeSlot, image: Rgb) -> Rgb:
     recipe = dispatcher.recipes.load(slot)
+    scored = dispatcher.recipes.inspect(recipe, image)
     try:
-        inspection = dispatcher.recipes.inspect(recipe, image).result(_DRAWN_S).inspection
+        inspection = scored.result(_DRAWN_S).inspection
     except concurrent.futures.TimeoutError:
+        scored.cancel()
         raise CommandError(
             "the parts of all lines leave no time to draw; ask again when there are fewer, or without a folder"
         ) from None

@@ -72,7 +72,11 @@ class Shadow:
         loaded = shadow.slot.loaded
         if loaded is None and shadow.slot.failure is None:
             self._recipes.prepare(shadow.slot)
-        if loaded is None or loaded.settings.roi != recipe.settings.roi or not self._admit():
+        if loaded is None or loaded.settings.roi != recipe.settings.roi:
+            self._count("passed_over")
+            return
+        tiling = loaded.tiling((image.shape[0], image.shape[1]))
+        if not self._admit():
             self._count("passed_over")
             return
         try:
@@ -82,7 +86,7 @@ class Shadow:
                 loaded.text,
                 loaded.index,
                 line=self._line,
-                tiling=loaded.tiling((image.shape[0], image.shape[1])),
+                tiling=tiling,
                 threshold=loaded.threshold,
             )
         except InferenceStoppedError:

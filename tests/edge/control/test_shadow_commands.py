@@ -104,6 +104,23 @@ def test_a_shadow_outlives_the_process_and_its_recipe_is_in_use(tmp_path: Path) 
         assert done(line, "shadow_report")["shadow"]["state"] == "ended"
 
 
+def test_a_report_without_parts_is_empty_and_fills_no_folder_that_is_not(line: Dispatcher, tmp_path: Path) -> None:
+    done(line, "shadow_start", recipe="B")
+    found = done(line, "shadow_report", folder=str(tmp_path / "drawn"))
+    assert (found["parts"], found["both"], found["passed_over"], found["changed"], found["overlays"]) == (
+        0,
+        0,
+        0,
+        [],
+        [],
+    )
+    assert found["feedback"] == {"parts": 0, "live": None, "shadow": None}
+    (tmp_path / "drawn" / "mine.txt").touch()
+    assert "is not empty; name a new folder" in refused(line, "shadow_report", folder=str(tmp_path / "drawn"))
+    (tmp_path / "file").touch()
+    assert "cannot be written" in refused(line, "shadow_report", folder=str(tmp_path / "file"))
+
+
 def test_another_shadow_ends_the_one_of_before(line: Dispatcher) -> None:
     done(line, "recipe_copy", name="C")
     done(line, "shadow_start", recipe="B")
