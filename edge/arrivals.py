@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
-_RECENT = 16  # gaps between frames of a line that are remembered
-_EARLY = 0.1  # the quantile of them after which the next frame may come
+_RECENT = 32  # gaps between frames of a line that are remembered; after the smallest the next frame may come
 _OVERDUE = 4.0  # a line whose next frame is overdue by so many of its usual gaps has stopped,
 _OVERDUE_S = 10.0  # and by so many seconds in any case
 
@@ -28,7 +27,7 @@ class _Rhythm:
         gaps = sorted(self.gaps)
         if not gaps:  # the second frame of all: nobody knows
             return self.last, self.last
-        early = self.last + gaps[int(_EARLY * len(gaps))]
+        early = self.last + gaps[0]
         return early, early + min(_OVERDUE * gaps[len(gaps) // 2], _OVERDUE_S)
 
 
