@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
-_RECENT = 32  # gaps between frames of a line that are remembered; after the smallest the next frame may come
+_RECENT = 32  # gaps between frames of a line that are remembered; of so many the smallest does not count
 _OVERDUE = 4.0  # a line whose next frame is overdue by so many of its usual gaps has stopped,
 _OVERDUE_S = 10.0  # and by so many seconds in any case
 
@@ -27,7 +27,7 @@ class _Rhythm:
         gaps = sorted(self.gaps)
         if not gaps:  # the second frame of all: nobody knows
             return self.last, self.last
-        early = self.last + gaps[0]
+        early = self.last + gaps[len(gaps) // _RECENT]
         return early, early + min(_OVERDUE * gaps[len(gaps) // 2], _OVERDUE_S)
 
 
