@@ -88,6 +88,7 @@ def test_a_short_spare_pass_does_not_stand_behind_a_long_one(inference: Inferenc
         inference.submit_spare(method, IMAGE, TEXT).result(5)
     feed(inference, live, 10, 0.05)
     waiting = inference.submit_spare(long, IMAGE, TEXT)
+    time.sleep(0.05)
     feed(inference, live, 1, 0.0)
     assert inference.submit_spare(short, IMAGE, TEXT).result(0.15)
     assert not waiting.done()
