@@ -6,6 +6,10 @@ import logging
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("busy", deadline=None)  # how long an example takes says nothing on a busy machine
+settings.load_profile("busy")
 
 
 @pytest.fixture(scope="session", autouse=True)

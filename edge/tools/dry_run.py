@@ -27,7 +27,7 @@ from edge.control.line_loader import LoadedLines, load_lines
 from edge.control.protocol import Reply, Request
 from edge.control.server import ConsoleServer
 from edge.inspection.acquisition import RegionError, inspected, outcome_of
-from edge.inspection.methods import Methods
+from edge.inspection.methods import Methods, method_of
 from edge.inspection.request import InspectionRequest
 from edge.messages import NOT_CALIBRATED
 from edge.ops.alarms import Alarms
@@ -210,6 +210,8 @@ def _judging(
     name = "model"
     try:
         methods = Methods(settings.model)
+        for configured in settings.lines.values():
+            methods.get(method_of(settings, configured))
         backbone, tower = methods.backbone, methods.tower
         yield Check(
             name,

@@ -9,6 +9,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+from sqlite_utils import Migrations
+
 from edge.ops.alarms import Alarms
 from edge.settings import HistorySettings
 from edge.storage.history import History
@@ -59,6 +61,13 @@ class OpenState:
         self.outbox.tell_numbers()
         self.settings.stop()
         self.outbox.stop()
+
+
+def until(tables: Migrations, count: int) -> Migrations:
+    """The first `count` changes of a database's tables: those of an earlier version."""
+    earlier = Migrations(tables.name)
+    earlier._migrations = tables._migrations[:count]
+    return earlier
 
 
 @contextmanager

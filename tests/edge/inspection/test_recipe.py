@@ -21,6 +21,7 @@ from tests.support.mosquitto import Mosquitto, subscribe
 def running(mosquitto: Mosquitto, tmp_path: Path) -> Iterator[tuple[Service, Callable[[], list[dict[str, Any]]]]]:
     """A line that judges bottles, and its verdicts so far."""
     settings = Settings(
+        service={"state_dir": tmp_path / "state"},
         model={"name": "untrained", "weights": None, "device": "cpu", "dtype": "fp32", "store": tmp_path / "models"},
         mqtt={"host": mosquitto.host, "port": mosquitto.port},
         lines={"one": {"pack": "bottle", "camera": {"source": "sim:bottle?seed=1&rate=20"}}},

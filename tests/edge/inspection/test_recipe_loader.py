@@ -162,7 +162,7 @@ def test_the_last_to_need_the_text_half_lets_go_of_it(
     assert not recipes.text_loaded
     assert reads == 1
     again = Recipes(settings(tmp_path), methods, inference)
-    again.load(line("bottle"), load_pack("bottle"))  # from its file
+    again.load(stored(pack="bottle"), load_pack("bottle"))  # from its file
     assert reads == 1
 
 

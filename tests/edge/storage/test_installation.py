@@ -10,15 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from core.database.database import DatabaseError
+from core.bank.tables import BANK_TABLES
+from core.database.database import DatabaseError, open_database
 from edge.clock import utc_now
 from edge.ops.lock import LockError, hold_state
 from edge.storage.installation import Installation, check_installation
 from edge.storage.journal import FILE as JOURNAL
 from edge.storage.line_number import LineNumber
+from edge.storage.state_tables import STATE_TABLES
 from tests.support.at_rest import at_rest
 from tests.support.mosquitto import eventually
-from tests.support.state import STATE, VERDICTS, OpenState, change, killed_copy, open_state, rows
+from tests.support.state import STATE, VERDICTS, OpenState, change, killed_copy, open_state, rows, until
 from tests.support.verdicts import verdict
 
 ID = "SELECT value FROM facts WHERE name = 'installation'"
@@ -105,11 +107,8 @@ def test_verdicts_of_an_earlier_version_are_not_given_without_their_settings(fol
 
 def test_a_state_of_the_version_before_gets_an_id(folder: Path) -> None:
     change(folder / VERDICTS, "DELETE FROM facts WHERE name = 'installation'")
-    change(
-        folder / STATE,
-        "DROP TABLE facts; DROP TABLE last_numbers;"
-        "DELETE FROM _sqlite_migrations WHERE migration_set = 'state' AND name = '0006'",
-    )
+    (folder / STATE).unlink()
+    open_database(folder / STATE, [BANK_TABLES, until(STATE_TABLES, 5)]).close()
     with open_state(folder) as state:
         assert state.issue(1) == [(1, 6)]
     assert rows(folder / VERDICTS, ID) == rows(folder / STATE, ID) != []

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from core.database.database import DatabaseError
+from core.database.database import DatabaseError, open_database
 from edge.clock import iso_ms, monotonic, utc_now
 from edge.messages import Verdict
 from edge.ops.alarms import Alarms
@@ -26,9 +26,10 @@ from edge.storage.history import History
 from edge.storage.journal import FILE as JOURNAL
 from edge.storage.outbox import Acceptance, Outbox
 from edge.storage.verdict_database import VerdictDatabase
-from edge.storage.verdict_tables import FILE, Accepted, MessageIdentity, stamp
+from edge.storage.verdict_tables import FILE, VERDICT_TABLES, Accepted, MessageIdentity, stamp
 from edge.storage.writer import WriterError
 from tests.support.mosquitto import eventually
+from tests.support.state import until
 from tests.support.verdicts import failure, verdict
 
 DAY_S = 86_400.0
@@ -514,15 +515,15 @@ def test_the_ending_of_the_client_ids_is_made_once_and_stays(boxes: Boxes, tmp_p
     assert boxes(tmp_path / "another").client_suffix != suffix
 
 
-@pytest.mark.parametrize("used", [lambda box: issue(box, 1), lambda box: box.set_session("one", "s1")])
-def test_a_state_of_before_has_no_such_ending(boxes: Boxes, used: Callable[[Outbox], object]) -> None:
+@pytest.mark.parametrize(
+    "used", ["INSERT INTO lines (line, seq) VALUES ('one', 1)", "INSERT INTO facts VALUES ('session one', 's1')"]
+)
+def test_a_state_of_before_has_no_such_ending(boxes: Boxes, used: str) -> None:
     """Its triggers wait at the broker for the id that it had."""
-    box = boxes()
-    used(box)
-    boxes.stop()
-    with closing(sqlite3.connect(box.path)) as database, database:
-        database.execute("DELETE FROM facts WHERE name = 'client_suffix'")
-        database.execute("DELETE FROM _sqlite_migrations WHERE migration_set = 'verdicts' AND name = '0003'")
+    boxes.folder.mkdir(exist_ok=True)
+    open_database(boxes.folder / FILE, [until(VERDICT_TABLES, 2)]).close()
+    with closing(sqlite3.connect(boxes.folder / FILE)) as database, database:
+        database.execute(used)
     assert boxes().client_suffix == ""
     assert boxes().client_suffix == ""
 

@@ -21,7 +21,7 @@ from core.bank.shot_checks import FLAGS
 from core.image import encode_png
 from core.simline import render
 from edge.control.offline import offline_dispatcher
-from edge.inspection import recipe_loader
+from edge.inspection import methods
 from edge.inspection.line import Line
 from edge.messages import State
 from edge.ops.lock import hold_state
@@ -61,7 +61,7 @@ def broker() -> Iterator[Mosquitto]:
 def quick() -> Iterator[None]:
     """The model is loaded once for all tests: that is what takes longest."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(recipe_loader, "load_backbone", functools.cache(recipe_loader.load_backbone))
+        patch.setattr(methods, "load_backbone", functools.cache(methods.load_backbone))
         patch.setattr(broker_check, "TAKEOVER_S", 0.1)
         yield
 
@@ -396,7 +396,7 @@ def test_what_is_well_is_green_in_both_and_nothing_is_left_or_disturbed(broker: 
     assert list(folder.iterdir()) == [], "not even a folder"
     assert (found["line one: camera"].result, found["line one: topics"].result) == ("ok", "ok")
     assert "the smallest defect that is seen has about 2 pixels along each side" in found["line one: camera"].detail
-    assert found["line one: recipe"].detail.startswith("alfa, bottle, 0 shots, threshold 0.5")
+    assert found["line one: recipe"].detail.startswith("default: alfa, bottle, 0 shots, threshold 0.5")
     with running(settings) as service:
         line = service.lines["one"]
         eventually(lambda: judged(line), PATIENCE_S)
