@@ -348,7 +348,7 @@ def _service() -> Iterator[None]:
     thread.start()
     try:
         end = time.monotonic() + 60
-        while service.dispatcher is None or not Path("console.sock").is_socket():
+        while service.dispatcher is None or not Path("console.sock").is_socket() or not _runs():
             if time.monotonic() > end or not thread.is_alive():
                 raise RuntimeError("the service does not start")
             time.sleep(0.02)
@@ -356,6 +356,12 @@ def _service() -> Iterator[None]:
     finally:
         stop.set()
         thread.join(30)
+
+
+def _runs() -> bool:
+    """Whether the line's camera has shown something."""
+    status = ask(Path("console.sock"), "status", {}, timeout_s=30)[0]
+    return bool(status["lines"]["press-1"]["state"] == "running")
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -67,15 +68,13 @@ def test_a_status_without_a_service_ends_with_1_and_says_what_it_knows(config: P
 
 
 def test_a_status_ends_with_3_when_a_line_is_in_fault(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = typed("status", "-c", str(config), "--json").stdout
+    at_rest = json.loads(said[said.index("{") :])
+
     def answer(*_: object) -> dict[str, object]:
         health = {"level": level, "reason": "it is gone", "remedy": "plug it in"}
-        counts = dict.fromkeys(("normal", "anomaly", "error"), 0)
-        line = {"state": "running", "reason": None, "components": {"camera": health}, "seq": 0, "counts": counts}
-        recipe = {"name": "default", "number": 1, "revision": 1, "pack": "bottle", "pack_version": "0.1.0"}
-        recipe["threshold_source"] = "option"
-        judged_by = {"recipe": recipe, "bank": {"shots": 0}, "threshold": 0.5, "method": {"name": "alfa"}}
-        judged_by |= {"review_below": None, "in_review": 0}
-        return {"lines": {"one": line | judged_by | {"level": level}}}
+        changed = {"level": level, "components": {"camera": health}}
+        return {"lines": {name: line | changed for name, line in at_rest["lines"].items()}}
 
     monkeypatch.setattr("edge.cli.console.ask_service", answer)
     with hold_console(config.parent):
