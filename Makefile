@@ -32,7 +32,7 @@ test: .stamps/dev | system-test ## Format, lint, types, tests. PYTEST_ARGS=... g
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile $(PYTEST_ARGS)
 
 .PHONY: lint
 lint: .stamps/dev ## Lint and types only.
