@@ -66,13 +66,16 @@ def _calibrate(dispatcher: Dispatcher, arguments: Calibrate, caller: Caller) -> 
         )
     if arguments.parts:
         _suffice(promise(arguments.parts, arguments.rate), arguments)  # before anybody waits for them
-    before = (slot.ready.bank, slot.ready.wire.pack_sha256)
+    before = slot.ready.scores_are_of
     with dispatcher.calibrations.begin(arguments.line, caller.who, arguments.parts) as run:
         if arguments.parts:
             _watch(dispatcher, slot, arguments, run)
         with dispatcher.enrolment.changing(slot):
-            if (slot.ready.bank, slot.ready.wire.pack_sha256) != before:
-                raise CommandError(f"the shots or the pack of line {arguments.line} changed meanwhile; calibrate again")
+            if slot.ready.scores_are_of != before:
+                raise CommandError(
+                    f"the shots, or what recipe {slot.stored.name} of line {arguments.line} judges by, changed "
+                    "meanwhile; calibrate again"
+                )
             left_out: dict[int, str] = {}
             if arguments.since is not None:
                 parts, left_out, source = _from_history(dispatcher, slot, arguments, arguments.since)

@@ -141,7 +141,7 @@ def _hold_one(dispatcher: Dispatcher, slot: RecipeSlot, name: str, image: Rgb, c
 
 def require_room(dispatcher: Dispatcher, slot: RecipeSlot, count: int) -> None:
     """Raises CommandError: the recipe cannot hold `count` candidates more."""
-    room = dispatcher.database.run(lambda tables: tables.candidates.room(slot.stored.key))
+    room = dispatcher.database.run(lambda tables: tables.candidates.room(slot.stored.key, utc_now()))
     if count > room:
         raise CommandError(
             f"{count} pictures, and recipe {slot.stored.name} of line {slot.stored.line} has room for {room} of {MOST} "

@@ -65,7 +65,7 @@ class Enrolment:
         self._lines = lines
         self._features = ShotFeatures(scorer, database)
         self._looks: dict[int, Look] = {}
-        self._drifts: dict[str, tuple[LineCalibration, DriftTest]] = {}
+        self._drifts: dict[str, tuple[LineCalibration, float, DriftTest]] = {}
         self._turns = Turns()
 
     def changing(self, slot: RecipeSlot) -> AbstractContextManager[None]:
@@ -162,15 +162,15 @@ class Enrolment:
         return hashlib.sha256(basis.encode()).hexdigest()
 
     def _drift(self, recipe: LoadedRecipe, kept: LineCalibration) -> DriftTest | None:
-        """The test that watches what `kept` promised; it goes on while that is the recipe's calibration."""
+        """The test that watches what `kept` promised; it goes on while calibration and expected defects stay."""
         if kept.rate is None or not kept.scores:
             return None
+        expected = recipe.settings.expected_defects
         before = self._drifts.get(recipe.key)
-        if before is None or before[0] != kept:
-            expected = recipe.settings.expected_defects
+        if before is None or before[:2] != (kept, expected):
             test = DriftTest(kept.scores, kept.threshold, kept.rate, expected_defects=expected)
-            before = self._drifts[recipe.key] = (kept, test)
-        return before[1]
+            before = self._drifts[recipe.key] = (kept, expected, test)
+        return before[2]
 
     def enrol(
         self,

@@ -65,10 +65,10 @@ class NextParts:
         )
 
     def next_by_now(self, shown: int) -> Seen:
-        """As `next`, but passes over parts that were on their way as the shots or the pack changed."""
+        """As `next`, but passes over parts that were on their way as the shots or the recipe changed."""
         while True:
-            seen, now = self.next(shown), self._slot.ready
-            if (seen.recipe.bank, seen.recipe.wire.pack_sha256) == (now.bank, now.wire.pack_sha256):
+            seen = self.next(shown)
+            if seen.recipe.scores_are_of == self._slot.ready.scores_are_of:
                 return seen
 
 

@@ -131,7 +131,7 @@ class ImportRecipe(OfLine):
     name: RecipeName | None = None
     """By default as the folder says."""
     number: RecipeNumber | None = None
-    """By default as the folder says where that is free, else one above the largest."""
+    """Of a new one. By default as the folder says where that is free, else one above the largest."""
     pack: str | None = Field(default=None, min_length=1, max_length=4096)
     """Another pack, where that of the folder is a file that is not here."""
     replace: bool = False
@@ -311,6 +311,8 @@ def _import(dispatcher: Dispatcher, arguments: ImportRecipe, caller: Caller) -> 
             f"line {arguments.line} has a recipe {name!r}; give the new one another --name, or change that one with "
             "--replace"
         )
+    if name in taken and arguments.number is not None:
+        raise RecipeError(f"recipe {name} of line {arguments.line} keeps its number; leave --number out with --replace")
     before = taken[name].stored if name in taken else None
     number = arguments.number or (None if folder.number in numbers else folder.number)
     slot = dispatcher.recipes.take_folder(

@@ -18,7 +18,7 @@ from core.image import Rgb
 from core.inspector import AnyInspector
 from core.packs.pack import PackError, load_pack
 from core.tiles import Tiles
-from edge.clock import monotonic
+from edge.clock import monotonic, utc_now
 from edge.control.enrolment import Enrolment
 from edge.inference import Scored
 from edge.inspection.line_recipes import LineRecipes, RecipeSlot
@@ -104,15 +104,15 @@ class RecipeManagement:
         Raises:
             PackError, ModelError, BankError, DatabaseError: it cannot be; the message says why.
         """
+        if (ready := slot.loaded) is not None:  # whoever changes it meanwhile may take long
+            return ready
         assert self._enrolment is not None
         with self._enrolment.changing(slot):
             loaded = slot.loaded
             if loaded is None:
                 loaded = self._make(slot.stored)
                 slot.settle(loaded)
-                recipes = self.lines[slot.stored.line]
-                recipes.note_use(slot)
-                recipes.release_older(READY)
+                self._note_ready(slot)
         return loaded
 
     def inspect(self, recipe: LoadedRecipe, image: Rgb) -> Future[Scored]:
@@ -207,7 +207,7 @@ class RecipeManagement:
 
         Args:
             line: Whose recipe it is to be.
-            folder: Was checked.
+            folder: Was checked. Parts are judged by all of it, or by nothing of it.
             who: Who wants it.
             name: Of the new recipe.
             number: Of the new recipe; None: the next one.
@@ -219,22 +219,29 @@ class RecipeManagement:
         """
         assert self._enrolment is not None
         reason = f"imported from {folder.shots.parent}"
-        if replaced is None:
-            slot = self.add(line, name, folder.settings, who=who, number=number, reason=reason)
-        else:
-            slot = replaced
-            if slot.stored.settings != folder.settings:
-                self.revise(slot, dict(folder.settings), who=who, reason=reason)
-        self.load(slot)
+        slot = replaced or self.add(line, name, folder.settings, who=who, number=number, reason=reason)
         enrolment, key = self._enrolment, slot.stored.key
         with enrolment.changing(slot):
-            wanted = shots_of(folder.shots)
-            for shot in self._database.run(lambda tables: tables.bank.shots(key)):
-                if shot.sha256 not in wanted:
-                    enrolment.remove(shot.id, who)
-            enrolment.import_folder(slot, folder.shots, who)
-            if folder.calibration is not None:
-                enrolment.take_calibration(slot, folder.calibration, who)
+            draft = RecipeSlot(slot.stored, slot.loaded)
+            try:
+                if draft.stored.settings != folder.settings:
+                    self.revise(draft, dict(folder.settings), who=who, reason=reason)
+                if draft.loaded is None:
+                    draft.settle(self._make(draft.stored))
+                wanted = shots_of(folder.shots)
+
+                def put_aside(tables: SettingsTables) -> None:
+                    for shot in tables.bank.shots(key):
+                        if shot.sha256 not in wanted:
+                            tables.bank.remove(shot.id, utc_now(), who)
+
+                self._database.run(put_aside)
+                enrolment.import_folder(draft, folder.shots, who)
+                if folder.calibration is not None:
+                    enrolment.take_calibration(draft, folder.calibration, who)
+            finally:  # of an import that has failed, too, the line goes on by what is kept
+                slot.change(draft.stored, draft.loaded)
+                self._note_ready(slot)
         return slot
 
     def rename(self, slot: RecipeSlot, name: str) -> None:
@@ -294,6 +301,12 @@ class RecipeManagement:
 
         kept.add_done_callback(told)
         return kept
+
+    def _note_ready(self, slot: RecipeSlot) -> None:
+        """A recipe was made ready: those whose use is longest ago are let go of."""
+        recipes = self.lines[slot.stored.line]
+        recipes.note_use(slot)
+        recipes.release_older(READY)
 
     def _make(self, stored: StoredRecipe) -> LoadedRecipe:
         assert self._loader is not None

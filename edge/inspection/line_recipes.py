@@ -92,11 +92,21 @@ class RecipeSlot:
 
     def settle(self, loaded: LoadedRecipe) -> None:
         """It is ready, or has changed; who waits for it goes on in this thread."""
-        self._settle(loaded, None)
+        with self._lock:
+            self.loaded, self.failure = loaded, None
+            waiting, self._waiting = self._waiting, []
+        for then in waiting:
+            then()
 
     def fail(self, failure: str) -> None:
-        """It cannot be made ready; who waits for it goes on in this thread."""
-        self._settle(None, failure)
+        """It cannot be made ready; who waits for it goes on in this thread. One that others made ready stays so."""
+        with self._lock:
+            if self.loaded is not None:
+                return
+            self.failure = failure
+            waiting, self._waiting = self._waiting, []
+        for then in waiting:
+            then()
 
     def change(self, stored: StoredRecipe, loaded: LoadedRecipe | None) -> None:
         """Its newest revision, or another name; `loaded` is made of it, or None where it is not ready."""
@@ -122,13 +132,6 @@ class RecipeSlot:
         if settled:
             then()
         return settled
-
-    def _settle(self, loaded: LoadedRecipe | None, failure: str | None) -> None:
-        with self._lock:
-            self.loaded, self.failure = loaded, failure
-            waiting, self._waiting = self._waiting, []
-        for then in waiting:
-            then()
 
 
 @dataclass(frozen=True, eq=False)

@@ -83,6 +83,11 @@ class LoadedRecipe:
             return None
 
     @property
+    def scores_are_of(self) -> tuple[Bank, str, str | None]:
+        """What scores depend on: shots, pack, and the basis of `edge.messages.Recipe`. With others they are others."""
+        return self.bank, self.wire.pack_sha256, self.wire.basis
+
+    @property
     def weights(self) -> dict[str, float]:
         """The share of the say of each source that parts are compared with the shots in; nothing without shots."""
         found = {} if self.index is None else self.index.weights

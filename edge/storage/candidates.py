@@ -86,18 +86,16 @@ class Candidates:
             tables = self._database.tables
             tables.execute("DELETE FROM candidates WHERE held_at < ?", [iso_ms(at - LIFE)])
             tables.execute("DELETE FROM candidates WHERE line = ? AND sha256 = ?", [line, digest])
-            if self.room(line) == 0:
+            if self.room(line, at) == 0:
                 raise CandidateError(
                     f"{MOST} candidates are held already: take or drop some (`alfa-edge shots take`, `shots drop`)"
                 )
             number = cast(Any, tables["candidates"]).insert(row | {"sha256": digest}).last_pk
             return self.get(int(number))
 
-    def room(self, line: str) -> int:
-        """How many more the recipe may hold."""
-        query = "SELECT count(*) AS held FROM candidates WHERE line = ?"
-        (row,) = self._database.tables.query(query, [line])
-        return max(0, MOST - int(row["held"]))
+    def room(self, line: str, now: datetime) -> int:
+        """How many more the recipe may hold; those that are too old take none."""
+        return max(0, MOST - len(self.numbers(line, now)))
 
     def numbers(self, line: str, now: datetime) -> list[int]:
         """Those of a recipe that are not too old, the oldest first."""

@@ -21,7 +21,7 @@ from core.picture_files import entries
 from core.regular_file import read_regular
 from core.toml import MOST_BYTES, TomlError, parse_toml
 from edge.settings_recipe import RecipeName, RecipeNumber, RecipeSettings
-from edge.settings_section import Section
+from edge.settings_section import Label, Section
 from edge.storage.recipe_tables import RecipeError, StoredRecipe
 from edge.storage.settings_database import LineCalibration
 
@@ -37,7 +37,7 @@ class _Calibration(Section):
     pixel_threshold: Score
     rate: Annotated[float, Field(gt=0, lt=1)] | None = None
     count: int = Field(ge=0)
-    source: str
+    source: Label
     fingerprint: str
     pack_sha256: str
     holds: bool

@@ -206,7 +206,7 @@ def learn(
     """Enrols the most different ones of the guide's parts, and calibrates on the rest.
 
     Raises:
-        CommandError: the shots or the pack of the recipe changed meanwhile.
+        FirstRunError: the shots, or what the recipe judges by, changed meanwhile.
         ValueError: the guide has fewer than two parts.
     """
     refuse_taught(slot)
@@ -226,10 +226,10 @@ def learn(
         progress(f"setting the threshold: good part {place + 1} of {len(rest)}")
         scores.append(enrolment.score(image, recipe))
     with enrolment.changing(slot):
-        now = slot.ready
-        if (now.bank, now.wire.pack_sha256) != (recipe.bank, recipe.wire.pack_sha256):
+        if slot.ready.scores_are_of != recipe.scores_are_of:
             raise FirstRunError(
-                f"the shots or the pack of line {slot.stored.line} changed meanwhile; calibrate it anew"
+                f"the shots, or what recipe {slot.stored.name} of line {slot.stored.line} judges by, changed meanwhile; "
+                "calibrate it anew"
             )
         try:
             kept = enrolment.calibrate(slot, scores, rate, "good parts of the first run", who)

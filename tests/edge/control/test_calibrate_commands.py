@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from core.calibration import calibrate
-from core.image import encode_png
+from core.image import Rgb, encode_png
 from core.simline import render
 from edge.cli.app import app
 from edge.control.calibrate_commands import acceptable
@@ -70,6 +70,22 @@ def test_parts_are_listed_and_one_that_stands_out_is_named_and_left_out(
         )
         assert "without leaves verdicts out of a stretch" in refused(one, "calibrate", without=[121])
         assert one.line("one").recipe is before
+
+
+def test_parts_of_before_and_after_an_edit_make_no_calibration(tmp_path: Path) -> None:
+    edited = []
+    with at_rest(tmp_path) as one:
+
+        def picture(number: int) -> Rgb:
+            if number == 8:
+                edited.append(done(one, "recipe_edit", settings={"roi": {"x": 0, "y": 0, "width": 100, "height": 90}}))
+            return PICTURE
+
+        LineOnFilm(one, picture)
+        message = refused(one, "calibrate", parts=19)
+        assert "what recipe default of line one judges by, changed meanwhile; calibrate again" in message
+        assert len(edited) == 1
+        assert one.database.run(lambda tables: tables.calibration("one")) is None
 
 
 def test_what_feedback_calls_defective_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

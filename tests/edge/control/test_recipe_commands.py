@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,10 +11,14 @@ from typing import Any
 
 import pytest
 
+from core.bank.memory_bank import BankError
 from core.bank.shot_checks import FLAGS
 from core.image import encode_png
 from core.simline import render
+from edge.control import enrolment
 from edge.control.dispatcher import Dispatcher
+from edge.control.enrolment import Enrolment
+from edge.control.turns import Turns
 from tests.support.at_rest import LineOnFilm, asked, at_rest
 
 ROI = {"x": 8, "y": 8, "width": 120, "height": 100}
@@ -220,6 +225,91 @@ def test_a_recipe_goes_to_another_box_as_a_folder(line: Dispatcher, tmp_path: Pa
         assert judged_by(other) == first
         done(other, "recipe_reset")
         assert judged_by(other)["roi"] is None
+
+
+def test_parts_are_judged_by_all_of_a_folder_or_by_nothing_of_it(
+    line: Dispatcher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done(line, "enroll", *(picture("bottle", number) for number in range(2)), yes=FLAGS)
+    done(line, "calibrate", rate=0.5, accept=0.5)
+    first, folder, during = judged_by(line), str(tmp_path / "default"), list[dict[str, Any]]()
+    done(line, "recipe_export", folder=folder)
+    done(line, "enroll", picture("bottle", 9), yes=FLAGS)
+    done(line, "recipe_edit", settings={"roi": ROI})
+    before = judged_by(line)
+    take = Enrolment.take_calibration
+
+    def watched(*arguments: Any) -> None:
+        during.append(judged_by(line))
+        take(*arguments)
+        during.append(judged_by(line))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Enrolment, "take_calibration", watched)
+        done(line, "recipe_import", folder=folder, replace=True)
+    assert during == [before, before]
+    assert judged_by(line) == first
+    assert "leave --number out" in refused(line, "recipe_import", folder=folder, replace=True, number=7)
+
+
+def test_after_an_import_that_failed_the_line_judges_by_what_is_kept(
+    line: Dispatcher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = str(tmp_path / "default")
+    done(line, "recipe_export", folder=folder)
+    done(line, "enroll", picture("bottle", 9), yes=FLAGS)
+    done(line, "recipe_edit", settings={"roi": ROI})
+
+    def fails(*_arguments: Any) -> None:
+        raise BankError("the disk is gone")
+
+    monkeypatch.setattr(enrolment, "import_shots", lambda *_arguments, **_named: fails())
+    assert "the disk is gone" in refused(line, "recipe_import", folder=folder, replace=True)
+    assert (judged_by(line)["roi"], judged_by(line)["shots"]) == (None, 0)
+    assert done(line, "recipe_show")["shots"] == 0
+
+
+def test_what_a_calibration_of_a_folder_says_of_itself_can_be_read(line: Dispatcher, tmp_path: Path) -> None:
+    done(line, "threshold", threshold=0.7)
+    done(line, "recipe_export", folder=str(tmp_path / "folder"))
+    path = tmp_path / "folder" / "recipe.toml"
+    path.write_text(path.read_text("utf-8").replace("set by eva", "set \\u001b[2J"), "utf-8")
+    message = refused(line, "recipe_import", folder=str(tmp_path / "folder"), name="B")
+    assert re.search(r"recipe\.toml: calibration\.source: holds .*; mend the file", message)
+
+
+def test_a_ready_recipe_is_set_while_another_command_changes_it(
+    line: Dispatcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done(line, "recipe_new", name="B")
+    slot = line.ready("one", "B")
+    monkeypatch.setattr(line.enrolment, "_turns", Turns(0.2))
+    begun, over = threading.Event(), threading.Event()
+
+    def change() -> None:
+        with line.enrolment.changing(slot):
+            begun.set()
+            over.wait(30)
+
+    changes = threading.Thread(target=change)
+    changes.start()
+    try:
+        assert begun.wait(30)
+        assert done(line, "recipe_set", recipe="B")["recipe"]["name"] == "B"
+    finally:
+        over.set()
+        changes.join()
+
+
+def test_another_share_of_expected_defects_is_watched_from_then_on(line: Dispatcher) -> None:
+    done(line, "enroll", *(picture("bottle", number) for number in range(3)), yes=FLAGS)
+    done(line, "calibrate", rate=0.25, accept=0.5)
+    drift = line.line("one").recipe.drift
+    assert drift is not None
+    done(line, "recipe_edit", settings={"note": "a trial"})
+    assert line.line("one").recipe.drift is drift
+    done(line, "recipe_edit", settings={"expected_defects": 0.3})
+    assert line.line("one").recipe.drift not in (None, drift)
 
 
 @pytest.mark.parametrize(

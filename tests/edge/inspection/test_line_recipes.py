@@ -84,6 +84,15 @@ def test_parts_wait_for_a_recipe_and_go_on_when_it_is_ready_or_cannot_be() -> No
     assert went == ["first", "second", "third"]
 
 
+def test_a_recipe_that_others_made_ready_stays_so_where_it_could_not_be_made_ready_once_more() -> None:
+    recipes, _ = made("default", "B")
+    slot = recipes.find("B")
+    slot.settle(loaded(slot))
+    ready = slot.loaded
+    slot.fail("line one/2 has been changed by another command for 120 s")
+    assert (slot.loaded, slot.failure) == (ready, None)
+
+
 def test_the_recipe_that_was_not_used_for_longest_is_let_go_of_and_never_the_active_one() -> None:
     recipes, _ = made("default", "B", "C", "D")
     for name in ("B", "C", "D"):

@@ -64,7 +64,7 @@ def test_there_are_so_many_at_a_time_and_old_ones_make_room(tmp_path: Path, monk
     with table(tmp_path) as held:
         hold(held, b"one")
         second = hold(held, b"two", at=NOW + timedelta(days=1))
-        assert held.room("one") == 0
+        assert held.room("one", NOW + timedelta(days=1)) == 0
         with pytest.raises(
             CandidateError, match=r"2 candidates are held already: take or drop some \(`alfa-edge shots"
         ):
@@ -72,9 +72,10 @@ def test_there_are_so_many_at_a_time_and_old_ones_make_room(tmp_path: Path, monk
         assert hold(held, b"two").id > second.id  # held anew, so that no room is needed
         late = NOW + LIFE + timedelta(hours=1)
         assert held.numbers("one", late) == []
+        assert held.room("one", late) == 2, "what nobody can take or drop any more takes no room"
         fresh = hold(held, b"three", at=late)
         assert held.numbers("one", late) == [fresh.id]
-        assert held.room("one") == 1
+        assert held.room("one", late) == 1
 
 
 def test_a_damaged_candidate_is_named_and_can_be_dropped(tmp_path: Path) -> None:
