@@ -272,7 +272,9 @@ def _settings(
             raise typer.BadParameter(f"{given!r} is no KEY=VALUE")
         settings[name.strip()] = _read(value.strip())
     if pack is not None:
-        settings["pack"] = _rooted(pack)
+        settings["pack"] = pack
+    if isinstance(settings.get("pack"), str):
+        settings["pack"] = _rooted(settings["pack"])
     if roi is not None:
         settings["roi"] = None if roi == "none" else _region(roi)
     if tiles is not None:
@@ -298,7 +300,7 @@ def _region(text: str) -> dict[str, int]:
 
 def _whole(text: str, between: str, count: int, option: str) -> list[int]:
     parts = text.split(between)
-    if len(parts) != count or not all(part.strip().isdigit() for part in parts):
+    if len(parts) != count or not all(part.strip().isdecimal() for part in parts):
         raise typer.BadParameter(f"{text!r}: {count} whole numbers with {between!r} between", param_hint=option)
     return [int(part) for part in parts]
 

@@ -257,17 +257,18 @@ class RecipeManagement:
 
         Raises:
             RecipeError: it is the line's active one, or that of its shadow.
+            DatabaseError: the disk does not take it; the recipe is as before.
         """
         assert self._enrolment is not None
-        before, recipes = slot.stored, self.lines[slot.stored.line]
-        if retired and slot is recipes.active:
-            raise RecipeError(f"line {before.line} judges by recipe {before.name}; set another one first")
-        if retired and recipes.shadow is not None and slot is recipes.shadow.slot:
-            raise RecipeError(
-                f"recipe {before.name} is the shadow of line {before.line}; end it with `shadow stop` first"
-            )
         with self._enrolment.changing(slot):
-            stored = self._database.run(lambda tables: tables.recipes.retire(before.line, before.number, retired))
+            before = slot.stored
+            if retired:
+                self.lines[before.line].retire(slot)
+            try:
+                stored = self._database.run(lambda tables: tables.recipes.retire(before.line, before.number, retired))
+            except DatabaseError:
+                slot.stored = before
+                raise
             slot.change(stored, None if retired else slot.loaded)
 
     def configured(self, line: str) -> RecipeSettings:

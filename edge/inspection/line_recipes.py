@@ -11,7 +11,7 @@ from typing import Protocol
 from edge.inspection.recipe import NO_SHOTS, LoadedRecipe
 from edge.messages import ActiveRecipe, Bank, Model, Recipe
 from edge.settings_recipe import FIRST
-from edge.storage.recipe_tables import StoredRecipe
+from edge.storage.recipe_tables import RecipeError, StoredRecipe
 from edge.storage.shadow_tables import StoredShadow
 
 
@@ -134,6 +134,14 @@ class RecipeSlot:
         return settled
 
 
+def _refuse_retired(slot: RecipeSlot) -> None:
+    if slot.stored.retired:
+        raise UnknownRecipeError(
+            f"recipe {slot.stored.name} of line {slot.stored.line} is retired; `alfa-edge recipe retire --back` takes "
+            "it back"
+        )
+
+
 @dataclass(frozen=True, eq=False)
 class RunningShadow:
     """A recipe that judges the line's parts a second time, as `edge.storage.shadow_tables` has it."""
@@ -219,11 +227,8 @@ class LineRecipes:
         number = int(choice) if choice.isascii() and choice.isdigit() else None
         for slot in self.slots:
             if choice == slot.stored.name or number == slot.stored.number:
-                if slot.stored.retired and not retired:
-                    raise UnknownRecipeError(
-                        f"recipe {slot.stored.name} of line {self.line} is retired; `alfa-edge recipe retire --back` "
-                        "takes it back"
-                    )
+                if not retired:
+                    _refuse_retired(slot)
                 return slot
         known = ", ".join(
             f"{slot.stored.name} ({slot.stored.number})" for slot in self.slots if not slot.stored.retired
@@ -256,9 +261,28 @@ class LineRecipes:
         with self._lock:
             self._slots[slot.stored.number] = slot
 
+    def retire(self, slot: RecipeSlot) -> None:
+        """From now on nobody finds the recipe to judge by it.
+
+        Raises:
+            RecipeError: it is the line's active one, or that of its shadow.
+        """
+        name, shadow = slot.stored.name, self._shadow
+        with self._lock:
+            if slot is self._active:
+                raise RecipeError(f"line {self.line} judges by recipe {name}; set another one first")
+            if shadow is not None and slot is shadow.slot:
+                raise RecipeError(f"recipe {name} is the shadow of line {self.line}; end it with `shadow stop` first")
+            slot.stored = replace(slot.stored, retired=True)
+
     def activate(self, slot: RecipeSlot) -> Future[None]:
-        """Has the parts that come from now on judged by a recipe; the future is as of `RecipeKeeper.keep_active`."""
+        """Has the parts that come from now on judged by a recipe; the future is as of `RecipeKeeper.keep_active`.
+
+        Raises:
+            UnknownRecipeError: it is retired; parts are judged as before.
+        """
         with self._lock:  # the disk is told in the same order
+            _refuse_retired(slot)  # it may have been retired since it was found
             self._changed_over = True
             self._active = slot
             self._note_use(slot)

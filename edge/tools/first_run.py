@@ -228,8 +228,8 @@ def learn(
     with enrolment.changing(slot):
         if slot.ready.scores_are_of != recipe.scores_are_of:
             raise FirstRunError(
-                f"the shots, or what recipe {slot.stored.name} of line {slot.stored.line} judges by, changed meanwhile; "
-                "calibrate it anew"
+                f"the shots, or what recipe {slot.stored.name} of line {slot.stored.line} judges by, changed "
+                "meanwhile; calibrate it anew"
             )
         try:
             kept = enrolment.calibrate(slot, scores, rate, "good parts of the first run", who)

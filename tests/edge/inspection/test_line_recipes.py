@@ -9,6 +9,7 @@ import pytest
 
 from edge.inspection.line_recipes import LineRecipes, RecipeNotReadyError, RecipeSlot, UnknownRecipeError
 from edge.inspection.recipe import LoadedRecipe
+from edge.storage.recipe_tables import RecipeError
 from tests.support.recipes import Keeper, stored
 from tests.support.verdicts import MODEL, RECIPE
 
@@ -45,6 +46,17 @@ def test_a_retired_recipe_is_not_to_be_used() -> None:
             recipes.choose(choice)
     assert recipes.find("B", retired=True) is slot
     assert (recipes.active.stored.name, keeper.kept) == ("default", [])
+
+
+def test_a_trigger_that_comes_while_a_recipe_is_retired_does_not_make_it_the_lines() -> None:
+    recipes, keeper = made("default", "B")
+    found = recipes.find("B")
+    recipes.retire(found)
+    with pytest.raises(UnknownRecipeError, match="recipe B of line one is retired"):
+        recipes.activate(found)
+    assert (recipes.active.stored.name, keeper.kept) == ("default", [])
+    with pytest.raises(RecipeError, match="line one judges by recipe default; set another one first"):
+        recipes.retire(recipes.active)
 
 
 def test_what_a_trigger_names_is_the_lines_from_then_on_and_is_kept_once() -> None:
