@@ -94,9 +94,7 @@ class RecipeSlot:
         """It is ready, or has changed; who waits for it goes on in this thread."""
         with self._lock:
             self.loaded, self.failure = loaded, None
-            waiting, self._waiting = self._waiting, []
-        for then in waiting:
-            then()
+        self._go_on()
 
     def fail(self, failure: str) -> None:
         """It cannot be made ready; who waits for it goes on in this thread. One that others made ready stays so."""
@@ -104,9 +102,7 @@ class RecipeSlot:
             if self.loaded is not None:
                 return
             self.failure = failure
-            waiting, self._waiting = self._waiting, []
-        for then in waiting:
-            then()
+        self._go_on()
 
     def change(self, stored: StoredRecipe, loaded: LoadedRecipe | None) -> None:
         """Its newest revision, or another name; `loaded` is made of it, or None where it is not ready."""
@@ -132,6 +128,12 @@ class RecipeSlot:
         if settled:
             then()
         return settled
+
+    def _go_on(self) -> None:
+        with self._lock:
+            waiting, self._waiting = self._waiting, []
+        for then in waiting:
+            then()
 
 
 def _refuse_retired(slot: RecipeSlot) -> None:

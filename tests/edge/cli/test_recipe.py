@@ -1,0 +1,38 @@
+"""`alfa-edge recipe`: what is typed, and what the service is asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from edge.cli import recipe
+from edge.cli.app import app
+from tests.support.at_rest import written_settings
+
+MADE = {"before": None, "after": {"name": "B", "number": 2, "revision": 1}, "differences": {}}
+
+
+def test_a_pack_file_is_named_from_the_folder_of_who_types(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The service has a working directory of its own."""
+    asked: list[dict[str, Any]] = []
+
+    def ask(_config: Path, _command: str, arguments: dict[str, Any], **_: Any) -> dict[str, Any]:
+        asked.append(arguments)
+        return MADE
+
+    monkeypatch.setattr(recipe, "ask_service", ask)
+    monkeypatch.chdir(tmp_path)
+    common = ["recipe", "new", "B", "--line", "one", "-c", str(written_settings(tmp_path))]
+    for given in (["--pack", "./own.toml"], ["pack=./own.toml"]):
+        result = CliRunner().invoke(app, [*common, *given])
+        assert result.exit_code == 0, result.output
+    assert [arguments["settings"] for arguments in asked] == [{"pack": str(tmp_path / "own.toml")}] * 2
+
+
+def test_a_region_of_what_only_looks_like_digits_is_refused(tmp_path: Path) -> None:
+    common = ["recipe", "new", "B", "--line", "one", "-c", str(written_settings(tmp_path))]
+    result = CliRunner().invoke(app, [*common, "--roi", "²,0,16,16"])
+    assert (result.exit_code, "4 whole numbers" in result.output) == (2, True)
