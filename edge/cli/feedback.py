@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict
 from datetime import datetime, tzinfo
 from pathlib import Path
@@ -283,7 +284,9 @@ def feedback_threshold(
         out.print(words, soft_wrap=True)
     if found["proposed"]["threshold"] > 1:
         return
-    out.print(f"to set it: alfa-edge threshold {found['proposed']['threshold']!r} --line {line}", soft_wrap=True)
+    of_recipe = "" if recipe is None else f" --recipe {shlex.quote(recipe)}"
+    words = f"to set it: alfa-edge threshold {found['proposed']['threshold']!r} --line {line}{of_recipe}"
+    out.print(words, soft_wrap=True)
 
 
 def _of(share: dict[str, Any] | None) -> str:

@@ -233,7 +233,7 @@ def review_ended(slot: RecipeSlot) -> list[str]:
         return []
     return [
         f"the review of line {line} has ended with the calibration that its borders came from; set them again: "
-        f"`alfa-edge review set --line {line}`"
+        f"`alfa-edge review set --line {line} --recipe {slot.stored.number}`"
     ]
 
 

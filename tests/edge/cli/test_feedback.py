@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from core.image import encode_png, read
 from core.simline import render
+from edge.cli import feedback
 from edge.cli.app import app
 from edge.settings import HistorySettings
 from edge.settings_recipe import RecipeSettings
@@ -135,3 +136,18 @@ def test_lines_and_stretches_that_are_not_there_are_named(folder: Path) -> None:
     assert "shift '6' is no time of day" in typed(folder, "rates", "--shift", "6", code=2)
     two = runner.invoke(app, ["feedback", "list", "-c", config, "--line", "two"])
     assert "nobody has said anything of verdicts of line two" in two.output
+
+
+def test_a_threshold_that_was_proposed_for_a_recipe_is_set_on_that_one(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    share = {"count": 0, "of": 1, "low": 0.0, "high": 1.0}
+    at = {"threshold": 0.25, "alarms": share, "escapes": None}
+    found = {"now": at, "proposed": at, "calibration": {"rate": 0.05, "note": ""}, "parts": 1, "most": None}
+    found |= {"scored_again": 0, "without_picture": 0, "defective": 0, "agrees": None}
+    monkeypatch.setattr(feedback, "ask_service", lambda *_arguments, **_named: found)
+    common = ["feedback", "threshold", "--line", "one", "-c", str(folder / "edge.toml")]
+    told = CliRunner().invoke(app, [*common, "--recipe", PET])
+    assert f"alfa-edge threshold 0.25 --line one --recipe '{PET}'" in told.output
+    told = CliRunner().invoke(app, common)
+    assert told.output.endswith("alfa-edge threshold 0.25 --line one\n")
