@@ -245,7 +245,10 @@ class SettingsTables:
             The entry's number.
         """
         row = {"at": iso_ms(utc_now()), "who": who, "line": line, "seq": seq, "kind": kind, "note": note}
+        kept = "SELECT 1 FROM feedback WHERE line = ? AND seq = ? AND picture = ?"
         with self.database.transaction():
+            if picture is not None and list(self.database.tables.query(kept, [line, seq, picture])):
+                picture = None  # who changes their mind often does not fill the disk
             return self._insert("feedback", row | {"shot": shot, "picture": picture, "recipe": recipe})
 
     def feedback_kind(self, line: str, seq: int) -> str | None:

@@ -64,6 +64,15 @@ def test_of_each_verdict_the_last_counts_and_its_picture_stays(state: SettingsDa
         log.entry("one", 8)
 
 
+def test_a_picture_is_kept_once_however_often_something_is_said(state: SettingsDatabase, tmp_path: Path) -> None:
+    for kind in ("missed", "confirmed_normal", "missed"):
+        say(state, 9, kind, picture=b"png")
+    query = "SELECT count(picture) AS pictures, count(*) AS said FROM feedback"
+    assert state.run(lambda tables: list(tables.database.tables.query(query))) == [{"pictures": 1, "said": 3}]
+    log = FeedbackLog(tmp_path)
+    assert (log.of("one")[9].pictured, log.picture("one", 9)) == (True, b"png")
+
+
 def test_a_picture_that_became_a_shot_is_that_shots(state: SettingsDatabase, tmp_path: Path) -> None:
     features = {0: Memory((torch.randn(1, 4, 8),), torch.randn(1, 4, 8), ())}
     encoding = Encoding("f" * 64, 1, (("window:2", (4, 8)), ("patch", (4, 8))))
