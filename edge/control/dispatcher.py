@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from core.database.database import DatabaseError
-from edge.control.arguments import Arguments, ArgumentsError, read_arguments
+from edge.control.arguments import Arguments, ArgumentsError, OfRecipe, read_arguments
 from edge.control.asker import Asker
 from edge.control.calibration_runs import CalibrationRuns
 from edge.control.changes import State, differing
@@ -128,6 +128,7 @@ class Dispatcher:
             arguments = read_arguments(command.arguments, request.command, request.arguments)
         except ArgumentsError as error:
             return _refused(request, "bad_arguments", str(error))
+        arguments = self._with_recipe(arguments)
         asker, outcome, before = request.asker, "done", None
         try:
             before = command.state(self, arguments) if command.state is not None else None
@@ -193,6 +194,12 @@ class Dispatcher:
             f"{setting}; a restart would undo that, as it is not on disk",
             line,
         )
+
+    def _with_recipe(self, arguments: Arguments) -> Arguments:
+        """With the recipe that is meant where none is named: the line may change over while the command is at work."""
+        if not isinstance(arguments, OfRecipe) or arguments.recipe is not None or arguments.line not in self.lines:
+            return arguments
+        return arguments.model_copy(update={"recipe": str(self.lines[arguments.line].recipes.active.stored.number)})
 
     def _audit(
         self, request: Request, command: Command, arguments: Arguments, before: State | None, outcome: str

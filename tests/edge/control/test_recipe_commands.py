@@ -301,6 +301,25 @@ def test_a_ready_recipe_is_set_while_another_command_changes_it(
         changes.join()
 
 
+def test_the_audit_compares_a_recipe_with_itself_where_the_line_changes_over_meanwhile(
+    line: Dispatcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done(line, "recipe_new", name="B")
+    enrol = Enrolment.enrol
+
+    def slow(*arguments: Any, **named: Any) -> Any:
+        done(line, "recipe_set", recipe="B")
+        return enrol(*arguments, **named)
+
+    monkeypatch.setattr(Enrolment, "enrol", slow)
+    done(line, "enroll", picture("bottle", 0), yes=FLAGS)
+    audit = asked(line, "audit").result
+    assert audit is not None
+    [entry] = [entry for entry in audit["entries"] if entry["command"] == "enroll"]
+    assert (entry["before"], entry["after"]) == ({"shots": 0, "bank_revision": 0}, {"shots": 1, "bank_revision": 1})
+    assert entry["arguments"]["recipe"] == "1"
+
+
 def test_another_share_of_expected_defects_is_watched_from_then_on(line: Dispatcher) -> None:
     done(line, "enroll", *(picture("bottle", number) for number in range(3)), yes=FLAGS)
     done(line, "calibrate", rate=0.25, accept=0.5)
