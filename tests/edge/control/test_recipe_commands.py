@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import threading
 from collections.abc import Iterator
@@ -317,7 +318,7 @@ def test_the_audit_compares_a_recipe_with_itself_where_the_line_changes_over_mea
     assert audit is not None
     [entry] = [entry for entry in audit["entries"] if entry["command"] == "enroll"]
     assert (entry["before"], entry["after"]) == ({"shots": 0, "bank_revision": 0}, {"shots": 1, "bank_revision": 1})
-    assert entry["arguments"]["recipe"] == "1"
+    assert json.loads(entry["arguments"])["recipe"] == "1"
 
 
 def test_another_share_of_expected_defects_is_watched_from_then_on(line: Dispatcher) -> None:
