@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.mosquitto import Mosquitto, subscribe
+from tests.support.mosquitto import Mosquitto, eventually, subscribe
 from tests.support.products import ROI, B, Products, judged_by
 
 PARTS = 60
@@ -51,8 +51,8 @@ def test_products_come_back_as_they_were_by_number_in_a_trigger_and_after_a_kill
             line.send(B)
         with line.service():  # at once after the changeover
             assert [judged_by(verdict) for verdict in line.verdicts(line.send(None))] == [second]
-            status = heard.of("line/one/status")[-1]
-            assert b'"recipe":{"name":"B","number":7,"revision":1}' in status.payload
+            told = b'"recipe":{"name":"B","number":7,"revision":1}'
+            eventually(lambda: told in heard.of("line/one/status")[-1].payload, 10)
 
 
 def test_no_part_is_judged_by_a_mixture(mosquitto: Mosquitto, tmp_path: Path) -> None:
