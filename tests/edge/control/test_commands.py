@@ -19,7 +19,7 @@ from edge.control.client import NoAnswerError, RefusedError, ask
 from edge.ops.lock import LockError
 from edge.service import Service
 from edge.settings_file import CONFIG_VARIABLE
-from tests.support.mosquitto import Mosquitto
+from tests.support.mosquitto import Mosquitto, eventually
 from tests.support.running import Running, service
 
 
@@ -188,6 +188,7 @@ def test_the_same_from_the_command_line(running: Running, tmp_path: Path) -> Non
     assert "missed" in run("feedback", "add", seq, "--line", "one", "--missed", "--note", "a dent")
     assert "say --false-alarm, --missed or --right" in run("feedback", "add", seq, "--line", "one", code=2)
     assert "a dent" in run("feedback", "list", "--line", "one")
+    eventually(lambda: any(part["recipe"]["pack"] == "tile" for part in running.verdicts() if "score" in part))
     assert "known escapes" in run("feedback", "threshold", "--line", "one")
 
 
