@@ -83,8 +83,7 @@ def kills(plant: Plant, count: int, seed: int, rate: float = 10.0) -> None:
         if gap[one.part.line][0] + SLACK_S < one.part.sent < gap[one.part.line][1] - SLACK_S
     ]
     print(f"  triggered while there was no service: {codes(waited)}")
-    # On a busy machine the disk may not take all of these in time; then they are answered without it, and not judged.
-    assert {one.code for one in waited} <= {"late", "restart", "state_failed"}, "a part that was gone was judged"
+    assert {one.code for one in waited} <= {"late", "restart"}, "a part that was gone was judged"
 
 
 def noise(plant: Plant, count: int, seed: int, rate: float = 10.0, flood: float = 250.0) -> None:

@@ -82,7 +82,7 @@ def test_a_status_says_all_in_80_columns(tmp_path: Path, monkeypatch: pytest.Mon
     said = typed("status", "-c", str(path))
     assert "anomaly" in said
     assert "…" not in said
-    assert "pack bottle 0.1.0, 0 shots, threshold 0.5000 (uncalibrated)" in said
+    assert "line one: recipe default (1), pack bottle 0.1.0, 0 shots, threshold 0.5000 (uncalibrated)" in said
 
 
 def test_the_width_is_that_of_now(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -120,8 +120,6 @@ def test_a_line_may_have_a_method_of_its_own(methods: Methods, head: Path, tmp_p
 def test_what_is_missing_is_refused_with_a_remedy(
     methods: Methods, head: Path, chosen: dict[str, Any], words: str
 ) -> None:
-    if "grounding" in chosen:
-        pytest.importorskip("transformers")
     with pytest.raises(ModelError, match=words):
         methods.get(filo(head, **chosen))
     with pytest.raises(ModelError, match=words):  # `config check` says it before the start does
