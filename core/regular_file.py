@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import sys
 import threading
 from pathlib import Path
 
@@ -54,6 +55,15 @@ def read_regular(path: Path, most: int, timeout_s: float = READ_S) -> bytes:
     if isinstance(found[0], OSError):
         raise found[0]
     return found[0]
+
+
+def check_regular(path: Path) -> None:
+    """Looks whether a file is a regular one, or a symbolic link to one; does not open it.
+
+    Raises:
+        OSError: it is not, or there is none; `strerror` says why, in words.
+    """
+    _check(path, path.stat(), sys.maxsize)
 
 
 def _read(path: Path, most: int) -> bytes:

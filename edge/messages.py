@@ -329,6 +329,9 @@ class LineStats(Wire):
     dropped: int = Field(ge=0, description="Frames passed over because a newer one had come.")
     reconnects: int = Field(ge=0, description="Attempts to open the camera after the first.")
     restarts: int = Field(ge=0, description="Camera processes that were replaced.")
+    damaged: int = Field(
+        default=0, ge=0, description="Frames that were damaged on the way, or predicted from such a one."
+    )
     triggers: int = Field(ge=0, description="Triggers that came, those refused at once included.")
     open: int = Field(ge=0, description="Parts that have no answer yet.")
     waiting: int = Field(ge=0, description="Verdicts on disk that the broker has not acknowledged.")

@@ -34,6 +34,9 @@ class CameraSettings(Section):
     """Width asked of a V4L2 device, pixels."""
     height: int | None = Field(default=None, ge=16, le=32768)
     """Height asked of a V4L2 device, pixels."""
+    reader: Literal["auto", "av", "opencv"] = "auto"
+    """What reads network streams and video files. `av` (the extra `av`) sees which frames are damaged, so that they
+    are refused; `opencv` does not. `auto`: `av` where it is installed, else `opencv` with the alarm `camera_reader`."""
     loop: bool = False
     """Begin again at the end of a video file or folder."""
 

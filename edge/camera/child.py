@@ -50,9 +50,14 @@ class Child:
     """One camera process, from its start to its end. Its socket is its own, so no other's frames come."""
 
     def __init__(
-        self, line: str, settings: CameraSettings, runtime_dir: Path, health: HealthSettings = HealthSettings()
+        self,
+        line: str,
+        settings: CameraSettings,
+        runtime_dir: Path,
+        health: HealthSettings = HealthSettings(),
+        taken: int = 0,
     ) -> None:
-        """Starts the process.
+        """Starts the process. A source that is not live goes on behind the first `taken` items.
 
         Raises:
             OSError: there is no such directory, or no process to be had.
@@ -87,7 +92,7 @@ class Child:
             target=_log_lines, args=(line, self.process.stderr), name=f"camera-{line}-stderr", daemon=True
         )
         self._logger.start()
-        order = Order(line=line, address=address, parent=os.getpid(), camera=settings, health=health)
+        order = Order(line=line, address=address, parent=os.getpid(), camera=settings, health=health, taken=taken)
         try:
             self.process.stdin.write(order.model_dump_json().encode())
             self.process.stdin.close()

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from statistics import median
+from typing import cast
 
 from core.image import Rgb
 from core.printable import shown
@@ -14,7 +15,7 @@ from edge.camera.errors import SourceError
 from edge.camera.frame import Frame, FrameError, Parts
 from edge.camera.health import UNSEEN, FrameHealth, Health
 from edge.camera.protocol import CameraState, Report
-from edge.camera.source import Source, is_there, open_source
+from edge.camera.source import Source, Waiting, is_there, open_source
 from edge.clock import monotonic, utc_now
 from edge.ops.backoff import Backoff
 from edge.ops.redact import redact
@@ -23,6 +24,7 @@ from edge.settings import CameraSettings, HealthSettings
 MARGIN_S = 3.0  # what a native call may take beyond the timeout it was given
 _INTERVALS = 31  # of which the median is taken; odd, so that one of them is it
 _FEW = 3  # fewer tell nothing
+_SKIP_S = 60.0  # for going back to a place in a long video
 LOOK_S = 1.0  # between two looks: at a live picture that nobody asks for, or for a source that is absent
 
 
@@ -42,13 +44,17 @@ class Grabber(threading.Thread):
         emit: Callable[[Parts], None],
         opener: Callable[[CameraSettings], Source] = open_source,
         health: HealthSettings = HealthSettings(),
+        taken: int = 0,
     ) -> None:
+        """Items of a source that is not live are taken once: it begins behind the first `taken` ones, whenever it is
+        opened."""
         super().__init__(name="grabber", daemon=True)  # it may be stuck in a native call when the process ends
         self._settings = settings
         self._emit = emit
         self._open = opener
         self._backoff = Backoff(settings.retry_s, settings.retry_max_s)
         self._health = FrameHealth(health)
+        self._taken = taken
         self._changed = threading.Condition()
         self._wanted: int | None = None
         self._closing = False
@@ -104,6 +110,9 @@ class Grabber(threading.Thread):
         with self._native("opening the camera", 3 * self._settings.open_timeout_s + self._settings.read_timeout_s):
             source = self._open(self._settings)
         try:
+            if not source.live and self._taken:
+                with self._native("passing over what was read", _SKIP_S):
+                    cast(Waiting, source).skip(self._taken)
             self._read(source)
         except SourceError as error:
             self._set("fault", str(error), health=UNSEEN)  # before the closing, which may take its time
@@ -117,6 +126,8 @@ class Grabber(threading.Thread):
         self._intervals.clear()
         look_at = 0.0  # a source is running when its first frame could be decoded
         grabbed = monotonic(), utc_now()
+        if self._report.notice != source.notice:
+            self._report = self._report.model_copy(update={"notice": source.notice})
         if not source.live:
             self._set("running", live=False)
         while True:
@@ -134,8 +145,12 @@ class Grabber(threading.Thread):
                 self._set("ended", redact(f"{self._settings.source}: ended after {number} frames"), answers=wanted)
                 return
             number += 1
+            if source.damaged:
+                self._report = self._report.model_copy(update={"damaged": self._report.damaged + 1})
             if source.live:
                 wanted = self._wanted
+            else:
+                self._taken += 1
             began = monotonic()
             if wanted is None and began < look_at:
                 continue
@@ -144,7 +159,7 @@ class Grabber(threading.Thread):
                 with self._native("decoding a frame", self._settings.read_timeout_s):
                     picture = source.retrieve()
                     decoded = monotonic()
-                    health = self._health.check(picture, captured, source.live)
+                    health = self._health.check(picture, captured, source.live, source.damaged)
                     frame = Frame(
                         image=picture,
                         number=number,

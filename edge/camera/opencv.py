@@ -17,6 +17,10 @@ from edge.clock import monotonic
 from edge.settings import CameraSettings
 
 PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}  # by the scheme of the address
+UNSEEN_DAMAGE = (
+    "OpenCV reads this video, and does not tell which frames were damaged on the way: they are judged like others; "
+    "install the extra `av` (pip install 'alfa-edge[av]')"
+)
 
 
 class _Capture:
@@ -24,6 +28,8 @@ class _Capture:
 
     simulated = False
     lags = False
+    damaged = False
+    notice: str | None = None
     name: str | None = None
 
     def __init__(self, label: str, capture: cv2.VideoCapture) -> None:
@@ -78,11 +84,8 @@ class Stream(_Live):
         url = settings.source
         if unanswered := why_unanswered(settings):
             raise SourceError(f"{url}: cannot be opened: {unanswered}", absent=True)
-        # FFmpeg looks at a stream for up to 5 s before it gives a frame, longer than the opening may take.
-        options = {"analyzeduration": str(round(min(5.0, settings.open_timeout_s / 5) * 1_000_000))}
-        if url.lower().startswith("rtsp"):
-            options["rtsp_transport"] = settings.transport
         # These options travel by environment only; it is this process's own, as is the camera.
+        options = stream_options(settings)
         os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] = "|".join(f"{key};{value}" for key, value in options.items())
         # Each further thread of the decoder holds back one more frame: with 8 of them at 10 frames/s, 0.7 s.
         os.environ["OPENCV_FFMPEG_THREADS"] = "1"
@@ -90,19 +93,14 @@ class Stream(_Live):
         capture = cv2.VideoCapture(url, cv2.CAP_FFMPEG, _timeouts(settings))
         if not capture.isOpened():
             capture.release()
-            if unanswered := why_unanswered(settings):
-                raise SourceError(f"{url}: cannot be opened: {unanswered}", absent=True)
-            host, port = _address(url)
-            raise SourceError(
-                f"{url}: cannot be opened: {host} port {port} answers, but gave no video in "
-                f"{settings.open_timeout_s:g} s; check path, user and password"
-            )
+            raise not_opened(settings)
         super().__init__(url, capture, settings.read_timeout_s)
         # FFmpeg's decoder fills a picture that did not come whole from the one before it, and OpenCV scales one of
         # another size to the first one's. Of pictures that are encoded one by one, core.image decodes what is wanted.
         self._encoded = _fourcc(capture) == "mjpg" and capture.set(cv2.CAP_PROP_FORMAT, -1)
         self._position = -1.0  # of the frame grabbed last in the stream, ms
         self._stamped = True  # whether positions tell frames apart
+        self.notice = None if self._encoded else UNSEEN_DAMAGE
         # FFmpeg knows the end of such a frame by the begin of the next, and gives it out only then.
         self.lags = _fourcc(capture) in {"h264", "avc1", "hevc", "hev1", "hvc1"}
         try:
@@ -199,6 +197,7 @@ class Video(_Capture):
     """A video file, frame by frame at the reader's pace."""
 
     live = False
+    notice = UNSEEN_DAMAGE
 
     def __init__(self, path: Path, loop: bool) -> None:
         self._path = path
@@ -220,8 +219,14 @@ class Video(_Capture):
         self.name = f"{self._path.name}#{self._frames}"
         return True
 
+    def skip(self, items: int) -> None:
+        """Passes over the first frames."""
+        for _ in range(items):
+            if not self.grab():
+                return
+
     def _open(self) -> cv2.VideoCapture:
-        capture = cv2.VideoCapture(str(self._path), cv2.CAP_FFMPEG)
+        capture = cv2.VideoCapture(str(self._path.absolute()), cv2.CAP_FFMPEG)  # a name may look like a URL
         if not capture.isOpened():
             capture.release()
             raise SourceError(f"{self._path}: no video, damaged, unreadable, or of a kind that FFmpeg does not read")
@@ -240,6 +245,26 @@ def _timeouts(settings: CameraSettings) -> list[int]:
         cv2.CAP_PROP_READ_TIMEOUT_MSEC,
         math.ceil(settings.read_timeout_s * 1000),
     ]
+
+
+def stream_options(settings: CameraSettings) -> dict[str, str]:
+    """FFmpeg's options for a network stream."""
+    # FFmpeg looks at a stream for up to 5 s before it gives a frame, longer than the opening may take.
+    options = {"analyzeduration": str(round(min(5.0, settings.open_timeout_s / 5) * 1_000_000))}
+    if settings.source.lower().startswith("rtsp"):
+        options["rtsp_transport"] = settings.transport
+    return options
+
+
+def not_opened(settings: CameraSettings) -> SourceError:
+    """What there is to say of a network stream that could not be opened."""
+    if unanswered := why_unanswered(settings):
+        return SourceError(f"{settings.source}: cannot be opened: {unanswered}", absent=True)
+    host, port = _address(settings.source)
+    return SourceError(
+        f"{settings.source}: cannot be opened: {host} port {port} answers, but gave no video in "
+        f"{settings.open_timeout_s:g} s; check path, user and password"
+    )
 
 
 def _address(url: str) -> tuple[str, int]:

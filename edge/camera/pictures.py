@@ -17,6 +17,8 @@ class Folder:
 
     live = False
     lags = False
+    damaged = False
+    notice: str | None = None
     simulated = False
 
     def __init__(self, path: Path, loop: bool) -> None:
@@ -35,6 +37,10 @@ class Folder:
         self.name = self._pictures[self._next].name
         self._next += 1
         return True
+
+    def skip(self, items: int) -> None:
+        """Passes over the first pictures."""
+        self._next = items % len(self._pictures) if self._loop else min(items, len(self._pictures))
 
     def retrieve(self) -> Rgb:
         try:
@@ -60,6 +66,8 @@ class Simulation:
 
     live = False
     lags = False
+    damaged = False
+    notice: str | None = None
     simulated = True
 
     def __init__(self, source: str) -> None:
@@ -91,6 +99,10 @@ class Simulation:
         self._index += 1
         self.name = f"{self._part}-{self._index:06d}"
         return True
+
+    def skip(self, items: int) -> None:
+        """Passes over the first parts."""
+        self._index += items
 
     def retrieve(self) -> Rgb:
         return self._render(self._part, self._seed, self._index, self._defects).image

@@ -42,6 +42,8 @@ class Order(Message):
     """Process id of the service; the camera process ends when it has another parent."""
     camera: CameraSettings
     health: HealthSettings = HealthSettings()
+    taken: int = 0
+    """Items of a source that is not live that were answered for: it goes on behind them."""
 
 
 class FrameRequest(Message):
@@ -73,6 +75,10 @@ class Report(Message):
     """Between two frames of a live source, seconds: the median of the last ones."""
     health: Health = UNSEEN
     """Of the newest frame that was looked at."""
+    damaged: int = 0
+    """Frames that were damaged on the way, or predicted from such a one, asked for or not."""
+    notice: str | None = None
+    """What people should know of how the source is read."""
     hung: str | None = None
     """What has not returned for so long that the process must be replaced."""
     answers: int | None = None

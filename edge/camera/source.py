@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol
 
 from core.image import Rgb
+from core.regular_file import check_regular
+from edge.camera import opencv
 from edge.camera.errors import SourceError
-from edge.camera.opencv import PORTS, Device, Pipeline, Stream, Video, why_unanswered
+from edge.camera.opencv import PORTS, Device, Pipeline, why_unanswered
 from edge.camera.pictures import Folder, Simulation
 from edge.settings import CameraSettings
 
@@ -30,6 +33,13 @@ class Source(Protocol):
     """Whether no real camera is behind it."""
     name: str | None
     """What the source calls the frame grabbed last."""
+    notice: str | None
+    """What people should know of how it is read."""
+
+    @property
+    def damaged(self) -> bool:
+        """Whether something is missing of the frame grabbed last, or of one that it is predicted from."""
+        ...
 
     def grab(self) -> bool:
         """Takes the next frame, waiting for it up to the read timeout. False: the source is at its end.
@@ -49,6 +59,14 @@ class Source(Protocol):
 
     def close(self) -> None:
         """Lets go of the device, connection or file."""
+        ...
+
+
+class Waiting(Source, Protocol):
+    """A source that is not live."""
+
+    def skip(self, items: int) -> None:
+        """Passes over the first items, before anything else is done with it. One that loops takes them as a loop."""
         ...
 
 
@@ -84,7 +102,7 @@ def open_source(settings: CameraSettings) -> Source:
     if source.startswith("gst:"):
         return Pipeline(settings)
     if _SCHEME.match(source):
-        return Stream(settings)
+        return _stream(settings)
     path = Path(source)
     try:
         if path.is_char_device() or source.startswith(("/dev/video", "/dev/v4l/")):
@@ -92,10 +110,44 @@ def open_source(settings: CameraSettings) -> Source:
         if path.is_dir():
             return Folder(path, settings.loop)
         if path.exists():
-            return Video(path, settings.loop)
+            check_regular(path)
+            return _video(path, settings)
     except OSError as error:
         raise SourceError(f"{source}: {error.strerror or error}") from error
     raise _absent(source)
+
+
+def _stream(settings: CameraSettings) -> Source:
+    if not _has_pyav(settings):
+        return opencv.Stream(settings)
+    from edge.camera import pyav, snapshots
+
+    stream = pyav.Stream(settings)
+    if not stream.is_picture:
+        return stream
+    stream.close()
+    return snapshots.Snapshots(settings)
+
+
+def _video(path: Path, settings: CameraSettings) -> Source:
+    if not _has_pyav(settings):
+        return opencv.Video(path, settings.loop)
+    from edge.camera import pyav
+
+    return pyav.Video(path, settings.loop)
+
+
+def _has_pyav(settings: CameraSettings) -> bool:
+    """Whether PyAV is to read what is compressed, rather than OpenCV."""
+    if settings.reader == "opencv":
+        return False
+    if find_spec("av") is not None:
+        return True
+    if settings.reader == "av":
+        raise SourceError(
+            f"{settings.source}: camera.reader is `av`, which is not installed: pip install 'alfa-edge[av]'", final=True
+        )
+    return False
 
 
 def _absent(source: str) -> SourceError:

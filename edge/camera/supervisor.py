@@ -38,6 +38,8 @@ class CameraStatus:
     """Camera processes that were replaced."""
     since: datetime
     """When the state was entered, UTC."""
+    damaged: int = 0
+    """Frames that were damaged on the way, or predicted from such a one, asked for or not."""
     width: int | None = None
     """Of the last frame, pixels."""
     height: int | None = None
@@ -94,7 +96,9 @@ class Camera:
         self._child: Child | None = None
         self._lingering: list[Child] = []  # killed, but the kernel has not let go of them yet
         self._spawn_at: float | None = None
-        self._reconnects_before = 0  # of the processes before this one
+        self._reconnects_before = self._damaged_before = 0  # of the processes before this one
+        self._opened = False  # whether this process has had its source open
+        self._taken = 0  # items of a source that is not live that were answered for
         self._live = False
         self._wants = 0
         self._asked: int | None = None  # the request that has no answer yet
@@ -124,7 +128,7 @@ class Camera:
                 raise CameraError(f"the camera of line {self._line} is running already")
             self._set("starting", None)
             try:
-                self._child = Child(self._line, self._settings, self._runtime_dir, self._health)
+                self._child = self._spawn()
             except OSError as error:
                 raise CameraError(f"the camera process of line {self._line} cannot be started: {error}") from error
 
@@ -214,7 +218,7 @@ class Camera:
                 self._lose(failure)
         elif self._spawn_at is not None and monotonic() >= self._spawn_at:
             try:
-                self._child = Child(self._line, self._settings, self._runtime_dir, self._health)
+                self._child = self._spawn()
             except OSError as error:
                 self._spawn_at = monotonic() + self._backoff.fail()
                 self._set("fault", f"the camera process cannot be started: {error}")
@@ -222,14 +226,24 @@ class Camera:
                 self._spawn_at = None
                 self._set("fault", self._status.reason, restarts=self._status.restarts + 1)
 
+    def _spawn(self) -> Child:
+        return Child(self._line, self._settings, self._runtime_dir, self._health, self._taken)
+
     def _lose(self, reason: str) -> None:
-        """Ends the process, and sets the time of the next."""
+        """Ends the process, and sets the time of the next.
+
+        What it was reading then, of a source that is not live, is answered for: it may end the next process as well.
+        """
         child = self._child
         assert child is not None
+        self._refused = self._opened and not self._live and self._asked is not None
+        if self._refused:
+            self._taken += 1
+            self._missing = f"{reason}, as it read item {self._taken} of {self._settings.source}"
         self._child = self._asked = self._ready = None
-        self._refused = False
+        self._opened = False
         self._passed = 0
-        self._reconnects_before = self._status.reconnects
+        self._reconnects_before, self._damaged_before = self._status.reconnects, self._status.damaged
         if monotonic() - child.started > self._settings.retry_max_s:  # the pauses are for those that die young
             self._backoff.succeed()
             self._spawn_at = monotonic()
@@ -250,6 +264,7 @@ class Camera:
             for message in child.receive(wait_s):
                 if isinstance(message, Frame):
                     self._asked, self._ready = None, message
+                    self._taken += not self._live
                     self._backoff.succeed()
                 else:
                     self._note(message)
@@ -270,10 +285,14 @@ class Camera:
         if report.answers is not None and report.answers == self._asked:
             self._asked, self._refused = None, True
             self._missing = report.reason if report.state == "fault" else None
+            self._taken += report.state == "fault" and not self._live
+        self._opened = self._opened or report.state == "running"
+        self._alarms.set("camera_reader", report.notice, self._line)
         self._see(report.health)
         self._status = replace(
             self._status,
             reconnects=self._reconnects_before + report.reconnects,
+            damaged=self._damaged_before + report.damaged,
             width=report.width or self._status.width,
             height=report.height or self._status.height,
             interval_s=report.interval_s,

@@ -40,7 +40,7 @@ class Process:
         self._bell.setblocking(False)
         self._ring.setblocking(False)
         self._socket = pair(zmq.Context.instance(), receives_frames=False)
-        self._grabber = Grabber(order.camera, self._emit, health=order.health)
+        self._grabber = Grabber(order.camera, self._emit, health=order.health, taken=order.taken)
 
     def run(self) -> int:
         """Serves the handle; returns the exit code."""

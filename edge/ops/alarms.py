@@ -46,6 +46,12 @@ ALARMS = {
         "camera",
         "check the camera's power, cable, light and focus; `alfa-edge doctor --config FILE` looks through it",
     ),
+    "camera_reader": AlarmKind(
+        "warning",
+        "What reads the camera's video does not tell which frames were damaged on the way.",
+        "camera",
+        "pip install 'alfa-edge[av]', and start the service anew",
+    ),
     "state_disk": AlarmKind(
         "fault",
         "The disk of the state takes no verdicts, or is too slow for the deadline.",

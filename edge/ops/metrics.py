@@ -58,6 +58,9 @@ METRICS = {
     "alfa_edge_heatmaps_total": Metric("counter", ("line", "outcome"), "Heatmaps, `sent` or `dropped`."),
     "alfa_edge_frames_dropped_total": Metric("counter", ("line",), "Frames passed over because a newer one had come."),
     "alfa_edge_camera_reconnects_total": Metric("counter", ("line",), "Attempts to open the camera after the first."),
+    "alfa_edge_camera_frames_damaged_total": Metric(
+        "counter", ("line",), "Frames that were damaged on the way, or predicted from such a one."
+    ),
     "alfa_edge_camera_restarts_total": Metric("counter", ("line",), "Camera processes that were replaced."),
     "alfa_edge_line_state": Metric(
         "gauge", ("line", "state"), "1 for the state that the line is in, 0 for the others."
@@ -106,6 +109,7 @@ class Gauges:
     queue: int | None = None
     frames_dropped: int | None = None
     camera_reconnects: int | None = None
+    camera_frames_damaged: int | None = None
     camera_restarts: int | None = None
     outbox_verdicts: int | None = None
     outbox_oldest_seconds: float | None = None

@@ -1,0 +1,181 @@
+"""Packets and frames out of a container by PyAV, each with what is known to be missing of it."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TypeAlias
+
+import av
+import av.logging
+from av.packet import Packet
+from av.video.frame import PictureType, VideoFrame
+
+from core import MOST_PIXELS
+from edge.camera.damage import Place, Track
+from edge.camera.errors import SourceError
+
+_Word: TypeAlias = tuple[int, str, str]  # that FFmpeg says: its level, who says it, and the text
+
+_MOST_ERRORS = 1000  # in a row, that a damaged file may give in place of packets
+_RTP_LOSS = "RTP: missed"  # FFmpeg marks no packet then, it says so only
+_TS_LOSS = "Packet corrupt (stream = {index}, dts = {dts})"
+
+# FFmpeg's words hold addresses with their passwords; what is of use of them is taken where they are said.
+logging.getLogger("libav").addHandler(logging.NullHandler())
+logging.getLogger("libav").propagate = False
+av.logging.set_level(av.logging.WARNING)
+av.logging.set_skip_repeated(False)
+
+
+class PacketReader:
+    """An open container, its video's packets and frames."""
+
+    def __init__(
+        self,
+        label: str,
+        address: str,
+        options: dict[str, str] | None = None,
+        timeouts_s: tuple[float, float] | None = None,
+    ) -> None:
+        """Opens it.
+
+        Args:
+            label: What messages call it.
+            address: A URL, or an absolute path.
+            options: FFmpeg's.
+            timeouts_s: For the opening, and for each packet.
+
+        Raises:
+            av.FFmpegError: it cannot be opened.
+            SourceError: it holds no video, or too large a one.
+        """
+        self._label = label
+        with _words() as words:
+            self._container = av.open(address, options=options or {}, timeout=timeouts_s)
+        self.format = self._container.format.name
+        self._check_video()
+        self.stream = self._container.streams.video[0]
+        self.codec = self.stream.codec_context.name
+        self.stream.codec_context.thread_type = "NONE"  # each further thread holds back one more frame
+        self.stream.codec_context.copy_opaque = True  # so each frame brings its packet's place
+        self._track = Track()
+        self.gaps = 0
+        """Places so far at which something of the container could not be read."""
+        self._at_opening = "".join(text for _, _, text in words)
+        self._unread = False  # whether something between the last packet and the next cannot be read
+        self._errors = 0
+        self._demuxed = self._container.demux(self.stream)
+        self._frames: deque[VideoFrame] = deque()
+
+    @property
+    def alone(self) -> bool:
+        """Whether there is no stream beside the video's, so that the container's length is the video's."""
+        return len(self._container.streams) == 1
+
+    @property
+    def container_s(self) -> float | None:
+        """Seconds that the container says it lasts."""
+        return None if self._container.duration is None else self._container.duration / av.time_base
+
+    def packet(self) -> tuple[Packet, Place] | None:
+        """The next packet; None: there are no more. The last one is empty, and brings what the decoder holds back.
+
+        Raises:
+            av.FFmpegError: it cannot be read; see `pass_over`.
+        """
+        with _words() as words:
+            packet = next(self._demuxed, None)
+        if packet is None:
+            return None
+        unread = self._unread or any(level <= av.logging.ERROR and name == self.format for level, name, _ in words)
+        self.gaps += unread
+        lost = any(text.startswith(_RTP_LOSS) for _, _, text in words) or self._lost_at_opening(packet)
+        self._errors, self._unread = 0, False
+        # Of a transport stream a piece's mark comes with the packet before it: where the piece begins, that one ends.
+        place = self._track.place(packet.is_keyframe, packet.pts, unread, lost, lost_of_next=packet.is_corrupt)
+        packet.opaque = place
+        return packet, place
+
+    def pass_over(self) -> None:
+        """Reads on behind what cannot be read.
+
+        Raises:
+            SourceError: nothing that can be read comes.
+        """
+        self._errors += 1
+        if self._errors > _MOST_ERRORS:
+            raise SourceError(f"{self._label}: is damaged: nothing more of it can be read", final=True)
+        self._unread = True
+        self._demuxed = self._container.demux(self.stream)
+
+    def decode(self, packet: Packet, place: Place) -> None:
+        """Decodes a packet; its frames come out of `decoded`, now or after further ones."""
+        with _words() as words:
+            try:
+                self._frames += packet.decode()
+            except EOFError:
+                return  # it was flushed before
+            except av.FFmpegError:
+                place.damage()
+        # Many a camera sends messages beside the pictures (SEI) that are none.
+        if any(level <= av.logging.ERROR and not text.startswith("SEI") for level, _, text in words):
+            place.damage()
+
+    def decoded(self) -> tuple[VideoFrame, Place] | None:
+        """The next of the frames that are decoded, in the order in which they are shown; None: a packet is due."""
+        if not self._frames:
+            return None
+        frame = self._frames.popleft()
+        place = frame.opaque
+        if not isinstance(place, Place):
+            raise SourceError(f"{self._label}: the decoder {self.codec} does not say which packet a frame is of")
+        if frame.is_corrupt:
+            place.damage()
+        if place.index == 0 and frame.pict_type != PictureType.I:
+            place.is_no_whole_picture()
+        return frame, place
+
+    def frame(self) -> tuple[VideoFrame, Place] | None:
+        """The next frame; None: there are no more.
+
+        Raises:
+            av.FFmpegError: a packet cannot be read; see `pass_over`.
+        """
+        while (decoded := self.decoded()) is None:
+            if (found := self.packet()) is None:
+                return None
+            self.decode(*found)
+        return decoded
+
+    def close(self) -> None:
+        """Lets go of file or connection."""
+        with _words():
+            self._demuxed.close()
+            self._container.close()
+
+    def _check_video(self) -> None:
+        video = self._container.streams.video
+        if not video:
+            self._container.close()
+            raise SourceError(f"{self._label}: holds no video")
+        width, height = video[0].codec_context.width, video[0].codec_context.height
+        if width * height > MOST_PIXELS:
+            self._container.close()
+            most = f"{MOST_PIXELS // 1_000_000} million pixels"
+            raise SourceError(f"{self._label}: has {width} x {height} pixels; more than {most} are not read")
+
+    def _lost_at_opening(self, packet: Packet) -> bool:
+        """Whether something of the first packet was lost: what was read of it while the container was opened bears no
+        mark."""
+        words, self._at_opening = self._at_opening, ""
+        return _RTP_LOSS in words or _TS_LOSS.format(index=self.stream.index, dts=packet.dts) in words
+
+
+@contextmanager
+def _words() -> Iterator[list[_Word]]:
+    """What FFmpeg says in this thread."""
+    with av.logging.Capture() as words:
+        yield words
