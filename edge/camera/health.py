@@ -53,6 +53,8 @@ class Health:
     """Seconds for which the picture of a live source has stood still, once it has for three frames."""
     torn: bool = False
     """Whether the lower part of a live source's picture is missing."""
+    damage: str | None = None
+    """Why it is no whole picture, where its source says so."""
 
 
 UNSEEN = Health()
@@ -68,6 +70,8 @@ def frame_fault(health: Health, limits: HealthSettings, size: tuple[int, int], l
         size: Its width and height, pixels.
         live: Whether its source goes on by itself.
     """
+    if health.damage is not None:
+        return FrameFault("camera_torn", f"{health.damage}; check cable, USB port and network")
     if limits.size is not None and size != limits.size:
         wanted = f"{limits.size[0]} x {limits.size[1]}"
         return FrameFault("camera_size", f"the frame has {size[0]} x {size[1]} pixels, not the {wanted} of health.size")
@@ -100,13 +104,18 @@ class FrameHealth:
         self._since = 0.0  # when the picture began to stand still
         self._frames = 0  # that it has stood still for
 
-    def check(self, image: Rgb, grabbed: float, live: bool) -> Health:
+    def check(self, image: Rgb, grabbed: float, live: bool, damage: str | None = None) -> Health:
         """What is amiss with `image`, which was grabbed at `grabbed` seconds of `edge.clock.monotonic`.
+
+        `damage`: why it is no whole picture, as its source says; then what it shows says nothing.
 
         Frames of a source that is not live (a file, the simulated line) may be dark, flat or all alike; only
         their size and sharpness are looked at. Takes about 2 ms at 1280 x 1024.
         """
         height, width, _ = image.shape
+        if damage is not None:
+            found = Health(damage=damage)
+            return replace(found, fault=frame_fault(found, self.limits, (width, height), live))
         half = cv2.resize(
             image[: height // 2 * 2 or 1, : width // 2 * 2 or 1],  # an odd row or column would take four times as long
             (max(1, width // 2), max(1, height // 2)),

@@ -13,6 +13,7 @@ import cv2
 from core import image
 from core.image import Rgb
 from edge.camera.errors import SourceError
+from edge.camera.exposure import UNKNOWN
 from edge.clock import monotonic
 from edge.settings import CameraSettings
 
@@ -24,6 +25,8 @@ class _Capture:
 
     simulated = False
     lags = False
+    exposure = UNKNOWN
+    ready = None
     name: str | None = None
 
     def __init__(self, label: str, capture: cv2.VideoCapture) -> None:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
 from core.image import Rgb
 from edge.camera.errors import SourceError
+from edge.camera.exposure import Exposure
+from edge.camera.genicam import PREFIX, GenICam, camera_id, is_present
 from edge.camera.opencv import PORTS, Device, Pipeline, Stream, Video, why_unanswered
 from edge.camera.pictures import Folder, Simulation
 from edge.settings import CameraSettings
 
 KINDS = (
-    "a device (/dev/video0), rtsp://, rtsps://, http://, https://, gst:<pipeline>, a video file, a folder of images, "
-    "or sim:<class>"
+    "a device (/dev/video0), genicam:<id>, rtsp://, rtsps://, http://, https://, gst:<pipeline>, a video file, "
+    "a folder of images, or sim:<class>"
 )
 _SCHEME = re.compile(r"^([a-zA-Z][a-zA-Z0-9+.-]*)://")
 
@@ -30,6 +33,11 @@ class Source(Protocol):
     """Whether no real camera is behind it."""
     name: str | None
     """What the source calls the frame grabbed last."""
+    exposure: Exposure
+    """How the frame grabbed last was taken, as far as the source knows."""
+    ready: Callable[[float], bool] | None
+    """Of a live source that takes frames on request, or when a trigger comes: whether one can be grabbed, after waiting
+    for so many seconds. It raises SourceError where the camera is gone. None: the source goes on by itself."""
 
     def grab(self) -> bool:
         """Takes the next frame, waiting for it up to the read timeout. False: the source is at its end.
@@ -65,6 +73,10 @@ def check_source(settings: CameraSettings, there: bool = False) -> None:
     source = settings.source
     if source.startswith("sim:"):
         Simulation(source)
+    elif source.startswith(PREFIX):
+        camera_id(source)
+        if there and not is_there(settings):
+            raise _absent(source)
     elif (scheme := _SCHEME.match(source)) and scheme[1].lower() not in PORTS:
         raise SourceError(f"{source}: {scheme[1]}:// is not supported; known are {KINDS}", final=True)
     elif there and not source.startswith("gst:") and not is_there(settings):
@@ -83,6 +95,8 @@ def open_source(settings: CameraSettings) -> Source:
         return Simulation(source)
     if source.startswith("gst:"):
         return Pipeline(settings)
+    if source.startswith(PREFIX):
+        return GenICam(settings)
     if _SCHEME.match(source):
         return Stream(settings)
     path = Path(source)
@@ -99,14 +113,16 @@ def open_source(settings: CameraSettings) -> Source:
 
 
 def _absent(source: str) -> SourceError:
-    if _SCHEME.match(source):
+    if _SCHEME.match(source) or source.startswith(PREFIX):
         return SourceError(f"{source}: nothing answers there; check the address, and that the camera runs", absent=True)
     return SourceError(f"{source}: no such file or folder; check the path, or give {KINDS}", absent=True)
 
 
 def is_there(settings: CameraSettings) -> bool:
     """Whether there is something at the address of a source that was found absent. Opens nothing, and takes no
-    longer than a fifth of the open timeout: cheap enough to be asked again and again."""
+    longer than a fifth of the open timeout, or the second that GenICam cameras may take: cheap enough to be asked again and again."""
+    if settings.source.startswith(PREFIX):
+        return is_present(settings.source)
     if _SCHEME.match(settings.source):
         return why_unanswered(settings) is None
     return Path(settings.source).exists()
