@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any, Literal
 from urllib.parse import parse_qsl
 
@@ -16,9 +17,9 @@ class CameraSettings(Section):
     """Where a line's frames come from."""
 
     source: str = Field(min_length=1)
-    """`/dev/video0` (better a `/dev/v4l/by-id/...` path), `genicam:<id>` (GigE Vision and USB3 Vision, by the id, address
-    or serial number that `alfa-edge cameras` lists), an `rtsp://` or `http(s)://` URL, `gst:<pipeline>`, a video file,
-    a folder of images, or `sim:<class>?rate=2&defects=0.2&seed=7`."""
+    """`/dev/video0` (better a `/dev/v4l/by-id/...` path), `genicam:<id>` (GigE Vision and USB3 Vision, as `alfa-edge
+    cameras` lists them), an `rtsp://` or `http(s)://` URL, `gst:<pipeline>`, a video file, a folder of images, or
+    `sim:<class>?rate=2&defects=0.2&seed=7`."""
     rate: float = Field(default=1.0, ge=0, le=1000)
     """Parts per second in free run; 0 means as fast as they are scored. A `sim:` source may name it instead."""
     open_timeout_s: float = Field(default=5.0, gt=0, le=120)
@@ -38,9 +39,9 @@ class CameraSettings(Section):
     loop: bool = False
     """Begin again at the end of a video file or folder."""
     trigger: Literal["free", "software", "line"] = "free"
-    """When a GenICam camera exposes. `free`: one frame after the other, of which the newest is taken; `software`: when a
-    part comes; `line`: at a signal at its input, which is a part each time (`mode = "free"`, and `rate` says nothing)."""
-    features: dict[str, bool | int | float | str] = {}
+    """When a GenICam camera exposes. `free`: one frame after the other, of which the newest is taken; `software`: when
+    a part comes; `line`: at each signal at its input, which is a part (with `mode = "free"`; `rate` says nothing)."""
+    features: Mapping[str, bool | int | float | str] = Field(default_factory=dict)
     """What a GenICam camera is set to, in this order, and read back: `{ PixelFormat = "Mono8", ExposureTime = 5000 }`.
     The names are the camera's own. With `trigger = "line"`, `TriggerSource` names the input; default: its first."""
     packet_size: int | None = Field(default=None, ge=576, le=16000)
@@ -66,10 +67,9 @@ class CameraSettings(Section):
     @model_validator(mode="after")
     def _of_genicam(self) -> CameraSettings:
         """What only a GenICam camera has is not silently ignored of others; how it is triggered is said once."""
-        set_here = self.model_fields_set
         if not self.source.startswith("genicam:"):
             for name in ("trigger", "features", "packet_size", "resend"):
-                if name in set_here and getattr(self, name) != type(self).model_fields[name].default:
+                if getattr(self, name) != type(self).model_fields[name].get_default(call_default_factory=True):
                     raise ValueError(f"{name} is of a source genicam:<id>; this source has none")
             return self
         own = {"AcquisitionMode", "TriggerMode"} | ({"TriggerSource"} if self.trigger != "line" else set())
@@ -108,7 +108,7 @@ class LineSettings(RecipeSettings):
     def _each_exposure_is_a_part(self) -> LineSettings:
         if self.camera.trigger == "line" and self.mode != "free":
             raise ValueError(
-                'with camera.trigger = "line" each exposure is a part; set mode = "free", or camera.trigger = "software"'
+                'camera.trigger = "line" makes each exposure a part; set mode = "free", or camera.trigger = "software"'
             )
         return self
 

@@ -8,7 +8,8 @@ from collections.abc import Callable
 import numpy as np
 
 from core.image import Rgb
-from edge.camera.aravis import AravisError, Buffer, Device, Stream, find
+from edge.camera.aravis import Buffer, Device, Stream, find
+from edge.camera.aravis_library import AravisError
 from edge.camera.errors import SourceError
 from edge.camera.exposure import UNKNOWN, DeviceClock, Exposure, FrameNumbers
 from edge.camera.frame import MAX_BYTES
@@ -178,9 +179,9 @@ class GenICam:
 
     def _take(self, timeout_s: float) -> Buffer | None:
         """The next frame; None: none came. Raises SourceError: the camera is gone."""
-        if self._next is not None:
-            buffer, self._next = self._next, None
-            return buffer
+        waiting, self._next = self._next, None
+        if waiting is not None:
+            return waiting
         until = monotonic() + timeout_s
         while True:
             self._look()

@@ -5,12 +5,13 @@ from __future__ import annotations
 import difflib
 import re
 
-from edge.camera.aravis import AravisError, Device, Value
+from edge.camera.aravis import Device, Value
+from edge.camera.aravis_library import AravisError
 from edge.camera.errors import SourceError
 from edge.settings import CameraSettings
 
 _ROUNDED = 0.01  # a camera may round a number by so much of it
-_NAMES = re.compile(r'\bName="(\w+)"')
+_NAMES = re.compile(r"<pFeature>(\w+)</pFeature>")
 _LINE = "Line"
 
 
@@ -68,7 +69,6 @@ def _advice(device: Device, feature: str) -> str:
     """What the feature would take, or what it may be called."""
     if device.kind(feature) is None:
         near = difflib.get_close_matches(feature, set(_NAMES.findall(device.description())), n=3, cutoff=0.5)
-        near = [name for name in near if device.kind(name) is not None]
         return f"; it has {', '.join(near)}" if near else ""
     if choices := device.choices(feature):
         return f"; it takes {', '.join(choices)}"

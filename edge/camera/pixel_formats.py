@@ -137,14 +137,13 @@ def _mosaic(mosaic: Mosaic, bits: int, packing: Packing) -> Callable[[memoryview
     def convert(data: memoryview, width: int, height: int, padding: int) -> Rgb:
         if padding and packing in ("bytes", "words"):
             step = 2 if packing == "words" else 1
-            whole = np.frombuffer(data, np.uint8, height * (width * step + padding)).reshape(height, -1)
-            data = memoryview(np.ascontiguousarray(whole[:, : width * step]).reshape(-1))
+            data = memoryview(_rows(data, width * step, height, padding).tobytes())
         values = unpack(data, width * height, bits, packing).reshape(height, width)
         if code is None:
             return np.asarray(cv2.cvtColor(_eight_bits(values, bits), cv2.COLOR_GRAY2RGB), np.uint8)
         if min(width, height) < 3:
             raise PixelFormatError(f"a mosaic of {width} x {height} pixels has no colours")
-        return _eight_bits(np.asarray(cv2.cvtColor(np.ascontiguousarray(values), code)), bits)
+        return _eight_bits(np.asarray(cv2.cvtColor(values, code), values.dtype), bits)
 
     return convert
 

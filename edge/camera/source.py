@@ -35,9 +35,12 @@ class Source(Protocol):
     """What the source calls the frame grabbed last."""
     exposure: Exposure
     """How the frame grabbed last was taken, as far as the source knows."""
-    ready: Callable[[float], bool] | None
-    """Of a live source that takes frames on request, or when a trigger comes: whether one can be grabbed, after waiting
-    for so many seconds. It raises SourceError where the camera is gone. None: the source goes on by itself."""
+
+    @property
+    def ready(self) -> Callable[[float], bool] | None:
+        """Of a live source that exposes on request, or by a trigger: whether a frame can be grabbed, after waiting for
+        so many seconds; it raises SourceError where the camera is gone. None: the source goes on by itself."""
+        ...
 
     def grab(self) -> bool:
         """Takes the next frame, waiting for it up to the read timeout. False: the source is at its end.
@@ -120,7 +123,8 @@ def _absent(source: str) -> SourceError:
 
 def is_there(settings: CameraSettings) -> bool:
     """Whether there is something at the address of a source that was found absent. Opens nothing, and takes no
-    longer than a fifth of the open timeout, or the second that GenICam cameras may take: cheap enough to be asked again and again."""
+    longer than a fifth of the open timeout, or the second that GenICam cameras may take to answer: cheap enough to be
+    asked again and again."""
     if settings.source.startswith(PREFIX):
         return is_present(settings.source)
     if _SCHEME.match(settings.source):

@@ -29,7 +29,7 @@ RELAY = "127.0.0.2"
 _LOCK = Path(tempfile.gettempdir()) / "alfa-edge-gige.lock"
 _START_S = 20.0
 _HEADER = struct.Struct(">BBHHH")  # key, flags, command, length, number
-_DISCOVER = bytes.fromhex("42110002 0000 ffff".replace(" ", ""))
+_DISCOVER = bytes.fromhex("421100020000ffff")
 _READ_REGISTER_ACK, _WRITE_REGISTER, _READ_MEMORY, _READ_MEMORY_ACK, _WRITE_MEMORY = 0x81, 0x82, 0x84, 0x85, 0x86
 _READ_REGISTER = 0x80
 _STREAM_PORT, _TRIGGER_SOURCE, _TRIGGER_SOFTWARE = 0x0D00, 0x304, 0x30C
@@ -174,7 +174,7 @@ class Relay:
 
     def _asked(self) -> None:
         packet, self._host = self._control.recvfrom(65536)
-        key, flags, command, length, number = _HEADER.unpack_from(packet)
+        _, _, command, _, number = _HEADER.unpack_from(packet)
         if command in (_WRITE_REGISTER, _WRITE_MEMORY):
             address, value = struct.unpack_from(">II", packet, _HEADER.size)
             if address == _STREAM_PORT and value:
@@ -188,12 +188,12 @@ class Relay:
 
     def _answered(self) -> None:
         packet = self._camera.recv(65536)
-        key, flags, command, length, number = _HEADER.unpack_from(packet)
+        _, _, command, _, number = _HEADER.unpack_from(packet)
         if number > 0x8000 and number == self._pulses:
             return
-        if command in (_READ_REGISTER_ACK, _READ_MEMORY_ACK):
-            if self._reads.pop(number, None) == _TRIGGER_SOURCE and self._by_line:
-                packet = packet[:-4] + struct.pack(">I", _LINE0)
+        read = self._reads.pop(number, None) if command in (_READ_REGISTER_ACK, _READ_MEMORY_ACK) else None
+        if read == _TRIGGER_SOURCE and self._by_line:
+            packet = packet[:-4] + struct.pack(">I", _LINE0)
         if self._host is not None:
             self._control.sendto(packet, self._host)
 
