@@ -7,12 +7,11 @@ calls those of them that care.
 from __future__ import annotations
 
 import io
-import math
 import struct
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import cv2
 import numpy as np
@@ -30,11 +29,18 @@ SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp",
 
 _PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8"
 _JPEG_HEADER = 1 << 20  # bytes in which it says its size, behind what a camera says of itself
+_PNG_CHUNKS = 64  # in which it says how it is turned, before its pixels
+_ORIENTATION = 274
 _HEADERS = ("JPEG", "BMP", "TIFF", "WEBP", "PPM")
 
 MOST_BYTES = 256 * 1024 * 1024
 """Of a picture's file."""
 
+LEAST_SIDE = 16
+"""Pixels of a picture's height and width: with fewer there is nothing to see."""
+
+MOST_TIMES = 100
+"""A longer strip is no picture of a part: in the model's square nothing is left of its width."""
 
 _TOO_LARGE = f"has more than {MOST_PIXELS // 1_000_000} million pixels; cut the part out, or make the picture smaller"
 
@@ -64,14 +70,16 @@ def from_opencv(frame: NDArray[Any]) -> Rgb:
 def decode(data: bytes, name: str = "picture") -> Rgb:
     """RGB of an encoded picture, its range of values mapped to 0..255 as `to_eight_bits` says.
 
-    Orientation tags are ignored, as a line's camera has none.
+    It is turned as its tag says (EXIF), as all that shows pictures turns it: phones save them as the sensor lies.
 
     Raises:
-        ImageError: `data` is no picture that OpenCV reads, or is transparent in places; the message begins with `name`.
+        ImageError: `data` is no picture that OpenCV reads, is transparent in places, or has too many or too few pixels;
+            the message begins with `name`.
     """
     if not data:
         raise ImageError(f"{name}: is empty; copy the file again")
-    if _pixels(data) > MOST_PIXELS:
+    header = _header(data)
+    if header.width * header.height > MOST_PIXELS:
         raise ImageError(f"{name}: {_TOO_LARGE}")
     flags = cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION
     try:
@@ -87,9 +95,31 @@ def decode(data: bytes, name: str = "picture") -> Rgb:
             f"{name}: has transparent pixels, behind which anything may be; put it on a background, and save it without"
         )
     try:
-        return from_opencv(to_eight_bits(frame, data))
+        check_shape(*frame.shape[:2])
+        return _turned(from_opencv(to_eight_bits(frame, data)), header.orientation)
     except ImageError as error:
         raise ImageError(f"{name}: {error}") from None
+
+
+def check_shape(height: int, width: int) -> None:
+    """Raises ImageError for a picture of so few pixels, or so long a one, that no part can be seen on it."""
+    if min(height, width) < LEAST_SIDE:
+        raise ImageError(f"has {height} x {width} pixels; a part takes {LEAST_SIDE} x {LEAST_SIDE} or more")
+    if max(height, width) > MOST_TIMES * min(height, width):
+        raise ImageError(
+            f"has {height} x {width} pixels, one side more than {MOST_TIMES} times the other; cut the part out"
+        )
+
+
+def _turned(picture: Rgb, orientation: int) -> Rgb:
+    """A picture as its tag says that it is to be shown: the number that EXIF gives the turn."""
+    if orientation in (5, 7):  # mirrored, and lying
+        picture = np.swapaxes(picture, 0, 1)
+        return np.ascontiguousarray(picture if orientation == 5 else picture[::-1, ::-1])
+    if orientation in (2, 4):
+        return np.ascontiguousarray(picture[:, ::-1] if orientation == 2 else picture[::-1])
+    quarters = {3: 2, 6: 3, 8: 1}.get(orientation, 0)  # against the clock
+    return np.ascontiguousarray(np.rot90(picture, quarters))
 
 
 def _is_seen_through(frame: NDArray[Any]) -> bool:
@@ -100,21 +130,57 @@ def _is_seen_through(frame: NDArray[Any]) -> bool:
     return frame.ndim == 3 and frame.shape[2] == 4 and bool((frame[..., 3] != frame[0, 0, 3]).any())
 
 
-def _pixels(data: bytes) -> int:
-    """Of an encoded picture, by its header; 0 where that says nothing, and the decoder has to.
+class _Header(NamedTuple):
+    """What an encoded picture says of itself; 0 x 0 where that is nothing, and the decoder has to."""
+
+    width: int = 0
+    height: int = 0
+    orientation: int = 1
+    """EXIF's number of how it is to be turned."""
+
+
+def _header(data: bytes) -> _Header:
+    """The header of an encoded picture.
 
     It takes no longer for what a stranger made: chunks of a PNG and segments of a JPEG can be without number.
     """
     if data.startswith(_PNG):
-        return math.prod(struct.unpack(">II", data[16:24])) if len(data) >= 24 else 0
+        return _png_header(data)
     start = data[:_JPEG_HEADER] if data.startswith(_JPEG) else data
     try:
         with Image.open(io.BytesIO(start), formats=_HEADERS) as header:
-            return header.width * header.height
+            # The readers of TIFF turn the picture themselves.
+            orientation = 1 if header.format == "TIFF" else _orientation(header.getexif())
+            return _Header(header.width, header.height, orientation)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        return MOST_PIXELS + 1
+        return _Header(MOST_PIXELS, 2)
     except Exception:  # whatever the readers of five formats have against it
-        return 0
+        return _Header()
+
+
+def _png_header(data: bytes) -> _Header:
+    if len(data) < 24:
+        return _Header()
+    width, height = struct.unpack(">II", data[16:24])
+    at = len(_PNG)
+    for _ in range(_PNG_CHUNKS):
+        length, kind = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]
+        if kind == b"eXIf":
+            exif = Image.Exif()
+            try:
+                exif.load(data[at + 8 : at + 8 + length])
+                return _Header(width, height, _orientation(exif))
+            except Exception:  # whatever the reader has against it
+                break
+        if kind in (b"IDAT", b""):
+            break
+        at += 12 + length
+    return _Header(width, height)
+
+
+def _orientation(exif: Image.Exif) -> int:
+    said = exif.get(_ORIENTATION, 1)
+    return said if isinstance(said, int) else 1
 
 
 def read(path: Path) -> Rgb:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from core import MOST_PIXELS
-from core.image import ImageError, Rgb, from_opencv, read
+from core.image import ImageError, Rgb, check_shape, from_opencv, read
 from core.picture_files import no_pictures, pictures_in
 
 Picture: TypeAlias = "NDArray[Any] | Image.Image | str | os.PathLike[str]"
@@ -25,9 +25,6 @@ Pictures: TypeAlias = "Iterable[Picture] | os.PathLike[str]"
 
 COLOURS = ("rgb", "bgr")
 """Orders of an array's channels; images of Pillow and files know theirs."""
-
-LEAST_SIDE = 16
-"""Pixels of a picture's height and width: with fewer there is nothing to see."""
 
 _REMEDIES = {
     errno.EACCES: "make it readable",
@@ -255,8 +252,10 @@ def _check_size(height: int, width: int, name: str) -> None:
             f"{name} has {height} x {width} pixels, more than {MOST_PIXELS // 1_000_000} million; "
             "cut the part out, or make the picture smaller"
         )
-    if min(height, width) < LEAST_SIDE:
-        raise ImageError(f"{name} has {height} x {width} pixels; a part takes {LEAST_SIDE} x {LEAST_SIDE} or more")
+    try:
+        check_shape(height, width)
+    except ImageError as error:
+        raise ImageError(f"{name} {error}") from None
 
 
 def _reaches(frame: Rgb, level: int) -> bool:

@@ -170,12 +170,16 @@ class Bank(Wire):
 
 
 class CameraFrame(Wire):
-    """The frame: its number since the camera opened, frames passed over before it, its size in pixels."""
+    """The frame: its number since the camera opened, frames passed over before it, its size in pixels.
+
+    `exposure` is the camera's own number of it, where it gives one: GenICam cameras do.
+    """
 
     frame: int = Field(ge=0)
     dropped: int = Field(ge=0)
     width: int = Field(ge=1)
     height: int = Field(ge=1)
+    exposure: int | None = Field(default=None, ge=0)
 
 
 class Timing(Wire):

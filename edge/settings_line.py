@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any, Literal
 from urllib.parse import parse_qsl
 
@@ -16,8 +17,9 @@ class CameraSettings(Section):
     """Where a line's frames come from."""
 
     source: str = Field(min_length=1)
-    """`/dev/video0` (better a `/dev/v4l/by-id/...` path), an `rtsp://` or `http(s)://` URL, `gst:<pipeline>`, a video
-    file, a folder of images, or `sim:<class>?rate=2&defects=0.2&seed=7`."""
+    """`/dev/video0` (better a `/dev/v4l/by-id/...` path), `genicam:<id>` (GigE Vision and USB3 Vision, as `alfa-edge
+    cameras` lists them), an `rtsp://` or `http(s)://` URL, `gst:<pipeline>`, a video file, a folder of images, or
+    `sim:<class>?rate=2&defects=0.2&seed=7`."""
     rate: float = Field(default=1.0, ge=0, le=1000)
     """Parts per second in free run; 0 means as fast as they are scored. A `sim:` source may name it instead."""
     open_timeout_s: float = Field(default=5.0, gt=0, le=120)
@@ -39,6 +41,16 @@ class CameraSettings(Section):
     are refused; `opencv` does not. `auto`: `av` where it is installed, else `opencv` with the alarm `camera_reader`."""
     loop: bool = False
     """Begin again at the end of a video file or folder."""
+    trigger: Literal["free", "software", "line"] = "free"
+    """When a GenICam camera exposes. `free`: one frame after the other, of which the newest is taken; `software`: when
+    a part comes; `line`: at each signal at its input, which is a part (with `mode = "free"`; `rate` says nothing)."""
+    features: Mapping[str, bool | int | float | str] = Field(default_factory=dict)
+    """What a GenICam camera is set to, in this order, and read back: `{ PixelFormat = "Mono8", ExposureTime = 5000 }`.
+    The names are the camera's own. With `trigger = "line"`, `TriggerSource` names the input; default: its first."""
+    packet_size: int | None = Field(default=None, ge=576, le=16000)
+    """Bytes of a GigE Vision camera's packets; default: as many as the network lets through, found at each opening."""
+    resend: bool = True
+    """Whether packets of a GigE Vision camera that were lost are asked for again."""
 
     @model_validator(mode="before")
     @classmethod
@@ -54,6 +66,19 @@ class CameraSettings(Section):
         if found != rate and not (_is_number(rate) and found == float(rate)):  # equal when it was read before
             raise ValueError(f"rate stands in {source} and beside it; keep one of them")
         return {**data, "rate": rate}
+
+    @model_validator(mode="after")
+    def _of_genicam(self) -> CameraSettings:
+        """What only a GenICam camera has is not silently ignored of others; how it is triggered is said once."""
+        if not self.source.startswith("genicam:"):
+            for name in ("trigger", "features", "packet_size", "resend"):
+                if getattr(self, name) != type(self).model_fields[name].get_default(call_default_factory=True):
+                    raise ValueError(f"{name} is of a source genicam:<id>; this source has none")
+            return self
+        own = {"AcquisitionMode", "TriggerMode"} | ({"TriggerSource"} if self.trigger != "line" else set())
+        if named := own & self.features.keys():
+            raise ValueError(f"features.{min(named)} is set by trigger; set trigger to free, software or line")
+        return self
 
 
 def _is_number(text: str) -> bool:
@@ -81,6 +106,14 @@ class LineSettings(RecipeSettings):
     by its deadline, as the parts of all lines before it take too long."""
     review_queue: int = Field(default=100, ge=1, le=100_000)
     """Parts that may wait for a person's review (`alfa-edge review`) without the alarm `review`."""
+
+    @model_validator(mode="after")
+    def _each_exposure_is_a_part(self) -> LineSettings:
+        if self.camera.trigger == "line" and self.mode != "free":
+            raise ValueError(
+                'camera.trigger = "line" makes each exposure a part; set mode = "free", or camera.trigger = "software"'
+            )
+        return self
 
     @property
     def recipe(self) -> RecipeSettings:

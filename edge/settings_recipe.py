@@ -41,8 +41,7 @@ class HealthSettings(Section):
     blur: float = Field(default=0.0, ge=0)
     """A frame whose sharpness (variance of the Laplacian, as `alfa-edge status` shows it) is below it is blurred."""
     torn: bool = True
-    """Refuse frames of which something is missing: those that were damaged on the way, or are predicted from such a
-    one, and those whose lower part is one row repeated to the bottom."""
+    """Refuse frames whose lower part is missing: one row repeated to the bottom."""
     size: tuple[int, int] | None = None
     """Width and height that frames must have, pixels. Default: any."""
 

@@ -28,9 +28,11 @@ class Frame:
     image: Rgb = field(repr=False, compare=False)
     """The whole frame, H x W x 3, `uint8`, RGB."""
     number: int
-    """Frames grabbed since this camera was opened, this one included; the first is 1."""
+    """Frames since this camera was opened, this one included; the first is 1. Those are counted that were grabbed, and
+    of a camera that numbers its frames, those that did not come."""
     dropped: int
-    """Frames grabbed but passed over for newer ones since the one delivered before, or since the opening."""
+    """Frames passed over for newer ones since the one delivered before, or since the opening. Of a camera whose every
+    frame is a part none is passed over: these did not come."""
     captured_at: datetime
     """When it was grabbed, aware, in UTC."""
     captured: float
@@ -44,6 +46,8 @@ class Frame:
     """Whether no real camera took it."""
     name: str | None = None
     """What the source calls it, for instance the name of the file."""
+    exposure: int | None = None
+    """The camera's own number of it, where it gives one."""
     health: Health = UNSEEN
     """What was found of the picture; a frame with a fault is not to be judged."""
 
@@ -70,6 +74,7 @@ class Frame:
             "ready": self.ready,
             "simulated": self.simulated,
             "name": self.name,
+            "exposure": self.exposure,
             "health": asdict(self.health),
         }
         return [json.dumps(header).encode(), np.ascontiguousarray(image).data.cast("B")]

@@ -6,6 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from statistics import median
 from typing import cast
 
@@ -32,7 +33,8 @@ class Grabber(threading.Thread):
     """Feeds `emit` with the messages of frames that were asked for, and of a report on each change of state.
 
     A live source is grabbed without pause, so that nothing grows old in a driver's or decoder's queue; a
-    request gets the first frame whose grab ends after it came. Other sources are grabbed once per request.
+    request gets the first frame whose grab ends after it came. Other sources, and those that are triggered, are grabbed
+    once per request.
     Grabbing and decoding are one thread's, so a decoded frame is always the one grabbed last. `emit` is
     called in that thread. Every frame is checked before it is delivered; between requests, one of a live source
     about every second, so that the first part after a long pause is not judged by a picture that stands still.
@@ -128,28 +130,35 @@ class Grabber(threading.Thread):
         grabbed = monotonic(), utc_now()
         if self._report.notice != source.notice:
             self._report = self._report.model_copy(update={"notice": source.notice})
-        if not source.live:
-            self._set("running", live=False)
+        on_request = not source.live or source.ready is not None
+        if on_request:
+            self._set("running", live=source.live)
         while True:
-            wanted = None if source.live else self._await_request()
+            wanted = self._await_request(source) if on_request else None
             if self._closing:
                 return
             with self._native("reading a frame", self._settings.read_timeout_s):
                 more = source.grab()
             before, grabbed = grabbed, (monotonic(), utc_now())
-            if source.live and number:
+            if not on_request and number:
                 self._intervals.append(grabbed[0] - before[0])
             captured, captured_at = before if source.lags else grabbed
+            exposure = source.exposure
+            if exposure.captured is not None:
+                captured, captured_at = (
+                    exposure.captured,
+                    grabbed[1] - timedelta(seconds=grabbed[0] - exposure.captured),
+                )
             if not more:
                 self._wanted = None
                 self._set("ended", redact(f"{self._settings.source}: ended after {number} frames"), answers=wanted)
                 return
-            number += 1
-            if source.damaged:
+            number += 1 + exposure.missed
+            if exposure.damage is not None:
                 self._report = self._report.model_copy(update={"damaged": self._report.damaged + 1})
-            if source.live:
+            if not on_request:
                 wanted = self._wanted
-            else:
+            elif not source.live:
                 self._taken += 1
             began = monotonic()
             if wanted is None and began < look_at:
@@ -159,7 +168,7 @@ class Grabber(threading.Thread):
                 with self._native("decoding a frame", self._settings.read_timeout_s):
                     picture = source.retrieve()
                     decoded = monotonic()
-                    health = self._health.check(picture, captured, source.live, source.damaged)
+                    health = self._health.check(picture, captured, source.live, exposure.damage)
                     frame = Frame(
                         image=picture,
                         number=number,
@@ -170,6 +179,7 @@ class Grabber(threading.Thread):
                         ready=monotonic(),
                         simulated=source.simulated,
                         name=source.name,
+                        exposure=exposure.number,
                         health=health,
                     )
                     message = frame.to_parts()
@@ -189,10 +199,24 @@ class Grabber(threading.Thread):
             delivered = number
             self._emit(message)
 
-    def _await_request(self) -> int | None:
-        with self._changed:
-            self._changed.wait_for(lambda: self._closing or self._wanted is not None)
-            return self._wanted
+    def _await_request(self, source: Source) -> int | None:
+        """Waits until a frame is asked for, and can be grabbed, or the thread is to end.
+
+        Raises:
+            SourceError: the source was lost meanwhile.
+        """
+        look_s = None if source.ready is None else LOOK_S
+        while not self._closing:
+            with self._changed:
+                self._changed.wait_for(lambda: self._closing or self._wanted is not None, look_s)
+                wanted = self._wanted
+            if source.ready is None:
+                return wanted
+            with self._native("waiting for a trigger", LOOK_S):
+                there = source.ready(LOOK_S if wanted is not None else 0.0)
+            if there and self._wanted is not None:
+                return self._wanted
+        return None
 
     def _tell(self, live: bool, picture: Rgb, health: Health) -> None:
         """Reports what is new of the picture; figures that vary from frame to frame go with the next beat."""

@@ -53,8 +53,8 @@ class Health:
     """Seconds for which the picture of a live source has stood still, once it has for three frames."""
     torn: bool = False
     """Whether the lower part of a live source's picture is missing."""
-    damaged: bool = False
-    """Whether something was lost of it, or of a frame that it is predicted from."""
+    damage: str | None = None
+    """Why it is no whole picture, where its source says so."""
 
 
 UNSEEN = Health()
@@ -70,13 +70,12 @@ def frame_fault(health: Health, limits: HealthSettings, size: tuple[int, int], l
         size: Its width and height, pixels.
         live: Whether its source goes on by itself.
     """
+    if health.damage is not None:
+        remedy = "check cable, USB port and network" if live else "copy the file anew"
+        return FrameFault("camera_torn", f"{health.damage}; {remedy}")
     if limits.size is not None and size != limits.size:
         wanted = f"{limits.size[0]} x {limits.size[1]}"
         return FrameFault("camera_size", f"the frame has {size[0]} x {size[1]} pixels, not the {wanted} of health.size")
-    if limits.torn and health.damaged:
-        message = "something is missing of the frame, or of one that it is predicted from"
-        remedy = "check network and cable, or set camera.transport to tcp" if live else "copy the file anew"
-        return FrameFault("camera_torn", f"{message}; {remedy}")
     if live and limits.torn and health.torn:
         return FrameFault("camera_torn", "the lower part of the frame is missing; check cable, USB port and network")
     if live and health.brightness < limits.dark:
@@ -106,14 +105,18 @@ class FrameHealth:
         self._since = 0.0  # when the picture began to stand still
         self._frames = 0  # that it has stood still for
 
-    def check(self, image: Rgb, grabbed: float, live: bool, damaged: bool = False) -> Health:
-        """What is amiss with `image`, which was grabbed at `grabbed` seconds of `edge.clock.monotonic`, and of which
-        the source says whether it was `damaged` on the way.
+    def check(self, image: Rgb, grabbed: float, live: bool, damage: str | None = None) -> Health:
+        """What is amiss with `image`, which was grabbed at `grabbed` seconds of `edge.clock.monotonic`.
+
+        `damage`: why it is no whole picture, as its source says; then what it shows says nothing.
 
         Frames of a source that is not live (a file, the simulated line) may be dark, flat or all alike; only
         their size, sharpness and damage are looked at. Takes about 2 ms at 1280 x 1024.
         """
         height, width, _ = image.shape
+        if damage is not None:
+            found = Health(damage=damage)
+            return replace(found, fault=frame_fault(found, self.limits, (width, height), live))
         half = cv2.resize(
             image[: height // 2 * 2 or 1, : width // 2 * 2 or 1],  # an odd row or column would take four times as long
             (max(1, width // 2), max(1, height // 2)),
@@ -123,7 +126,7 @@ class FrameHealth:
         brightness = float(cv2.mean(grey)[0])
         sharpness = float(cv2.meanStdDev(cv2.Laplacian(grey, cv2.CV_16S))[1][0, 0] ** 2)
         still_s = self._stands_still(image, grey, grabbed) if live else 0.0
-        found = Health(None, sharpness, brightness, still_s, live and _is_torn(image), damaged)
+        found = Health(None, sharpness, brightness, still_s, live and _is_torn(image))
         return replace(found, fault=frame_fault(found, self.limits, (width, height), live))
 
     def _stands_still(self, image: Rgb, grey: NDArray[np.uint8], grabbed: float) -> float:

@@ -13,6 +13,7 @@ import cv2
 from core import image
 from core.image import Rgb
 from edge.camera.errors import SourceError
+from edge.camera.exposure import UNKNOWN
 from edge.clock import monotonic
 from edge.settings import CameraSettings
 
@@ -28,7 +29,8 @@ class _Capture:
 
     simulated = False
     lags = False
-    damaged = False
+    exposure = UNKNOWN
+    ready = None
     notice: str | None = None
     name: str | None = None
 
@@ -197,7 +199,7 @@ class Video(_Capture):
     """A video file, frame by frame at the reader's pace."""
 
     live = False
-    notice = UNSEEN_DAMAGE
+    notice: str | None = UNSEEN_DAMAGE
 
     def __init__(self, path: Path, loop: bool) -> None:
         self._path = path

@@ -12,12 +12,13 @@ import av
 import av.logging
 from av.packet import Packet
 from av.video.frame import PictureType, VideoFrame
+from av.video.stream import VideoStream
 
 from core import MOST_PIXELS
 from edge.camera.damage import Place, Track
 from edge.camera.errors import SourceError
 
-_Word: TypeAlias = tuple[int, str, str]  # that FFmpeg says: its level, who says it, and the text
+VideoPacket: TypeAlias = "Packet[VideoStream]"
 
 _MOST_ERRORS = 1000  # in a row, that a damaged file may give in place of packets
 _RTP_LOSS = "RTP: missed"  # FFmpeg marks no packet then, it says so only
@@ -80,7 +81,7 @@ class PacketReader:
         """Seconds that the container says it lasts."""
         return None if self._container.duration is None else self._container.duration / av.time_base
 
-    def packet(self) -> tuple[Packet, Place] | None:
+    def packet(self) -> tuple[VideoPacket, Place] | None:
         """The next packet; None: there are no more. The last one is empty, and brings what the decoder holds back.
 
         Raises:
@@ -111,7 +112,7 @@ class PacketReader:
         self._unread = True
         self._demuxed = self._container.demux(self.stream)
 
-    def decode(self, packet: Packet, place: Place) -> None:
+    def decode(self, packet: VideoPacket, place: Place) -> None:
         """Decodes a packet; its frames come out of `decoded`, now or after further ones."""
         with _words() as words:
             try:
@@ -153,7 +154,7 @@ class PacketReader:
     def close(self) -> None:
         """Lets go of file or connection."""
         with _words():
-            self._demuxed.close()
+            self._demuxed = iter(())  # what it held of the container has to go first
             self._container.close()
 
     def _check_video(self) -> None:
@@ -167,7 +168,7 @@ class PacketReader:
             most = f"{MOST_PIXELS // 1_000_000} million pixels"
             raise SourceError(f"{self._label}: has {width} x {height} pixels; more than {most} are not read")
 
-    def _lost_at_opening(self, packet: Packet) -> bool:
+    def _lost_at_opening(self, packet: VideoPacket) -> bool:
         """Whether something of the first packet was lost: what was read of it while the container was opened bears no
         mark."""
         words, self._at_opening = self._at_opening, ""
@@ -175,7 +176,7 @@ class PacketReader:
 
 
 @contextmanager
-def _words() -> Iterator[list[_Word]]:
-    """What FFmpeg says in this thread."""
+def _words() -> Iterator[list[tuple[int, str, str]]]:
+    """What FFmpeg says in this thread: level, speaker and text of each."""
     with av.logging.Capture() as words:
         yield words

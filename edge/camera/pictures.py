@@ -10,6 +10,7 @@ from core import image
 from core.image import Rgb
 from core.picture_files import no_pictures, pictures_in
 from edge.camera.errors import SourceError
+from edge.camera.exposure import UNKNOWN
 
 
 class Folder:
@@ -17,9 +18,10 @@ class Folder:
 
     live = False
     lags = False
-    damaged = False
     notice: str | None = None
     simulated = False
+    exposure = UNKNOWN
+    ready = None
 
     def __init__(self, path: Path, loop: bool) -> None:
         self.name: str | None = None
@@ -66,9 +68,10 @@ class Simulation:
 
     live = False
     lags = False
-    damaged = False
     notice: str | None = None
     simulated = True
+    exposure = UNKNOWN
+    ready = None
 
     def __init__(self, source: str) -> None:
         # The other sources do without it, and a camera process starts sooner.

@@ -16,11 +16,13 @@ from core import image
 from core.image import Rgb
 from edge.camera.damage import Place
 from edge.camera.errors import SourceError
+from edge.camera.exposure import UNKNOWN, Exposure
 from edge.camera.opencv import not_opened, stream_options, why_unanswered
-from edge.camera.packets import PacketReader
+from edge.camera.packets import PacketReader, VideoPacket
 from edge.clock import monotonic
 from edge.settings import CameraSettings
 
+DAMAGED = Exposure(damage="something is missing of the frame, or of one that it is predicted from")
 KEY_FRAME_S = 10.0
 """A stream of which something was lost and no key frame came for so long is opened anew: cameras then send one."""
 _DECLARING = ("matroska", "mov", "avi", "flv", "asf")  # containers that say how long they are
@@ -33,6 +35,7 @@ class Stream:
     live = True
     simulated = False
     notice: str | None = None
+    ready = None
     name: str | None = None
 
     def __init__(self, settings: CameraSettings) -> None:
@@ -67,9 +70,9 @@ class Stream:
             raise
 
     @property
-    def damaged(self) -> bool:
-        """Whether something is missing of the frame grabbed last, or of one that it is predicted from."""
-        return self._place is not None and self._place.damaged
+    def exposure(self) -> Exposure:
+        """What is missing of the frame grabbed last."""
+        return _exposure(self._place)
 
     def grab(self) -> bool:
         position = self._position
@@ -77,7 +80,7 @@ class Stream:
         if self._stamped and position is not None and position == self._position:
             self._take()  # some frames come twice: once when their parameter sets end, once when they do
             self._stamped = position != self._position  # a camera that sends no times is taken at its word
-        if not self.damaged:
+        if self.exposure.damage is None:
             self._whole_at = monotonic()
         elif monotonic() - self._whole_at > KEY_FRAME_S:
             raise SourceError(
@@ -132,6 +135,7 @@ class Video:
     live = False
     simulated = False
     lags = False
+    ready = None
     notice: str | None = None
 
     def __init__(self, path: Path, loop: bool) -> None:
@@ -144,9 +148,9 @@ class Video:
         self._place: Place | None = None
 
     @property
-    def damaged(self) -> bool:
-        """Whether something is missing of the frame grabbed last, or of one that it is predicted from."""
-        return self._place is not None and self._place.damaged
+    def exposure(self) -> Exposure:
+        """What is missing of the frame grabbed last."""
+        return _exposure(self._place)
 
     def grab(self) -> bool:
         while True:
@@ -206,7 +210,7 @@ class Video:
                 f"{self._path}: no video, damaged, unreadable, or of a kind that FFmpeg does not read"
             ) from error
 
-    def _packet(self) -> tuple[av.Packet, Place] | None:
+    def _packet(self) -> tuple[VideoPacket, Place] | None:
         """The next packet; None: there are no more. Raises av.FFmpegError: it cannot be read."""
         found = self._reader.packet()
         if found is not None and found[0].size:
@@ -259,6 +263,10 @@ class Video:
         if ended_s + _EARLY * interval_s < said_s:
             return f"ends after {ended_s:.1f} s of {said_s:.1f} s"
         return None
+
+
+def _exposure(place: Place | None) -> Exposure:
+    return DAMAGED if place is not None and place.damaged else UNKNOWN
 
 
 def _rgb(frame: VideoFrame) -> Rgb:

@@ -20,6 +20,7 @@ from urllib.request import (
 from core import image
 from core.image import MOST_BYTES, Rgb
 from edge.camera.errors import SourceError
+from edge.camera.exposure import UNKNOWN
 from edge.camera.opencv import not_opened
 from edge.clock import monotonic
 from edge.settings import CameraSettings
@@ -35,7 +36,8 @@ class Snapshots:
     live = True
     simulated = False
     lags = True  # the picture is exposed after the request, not after the answer
-    damaged = False
+    exposure = UNKNOWN
+    ready = None
     notice: str | None = None
     name: str | None = None
 

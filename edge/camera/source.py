@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol
@@ -11,13 +12,15 @@ from core.image import Rgb
 from core.regular_file import check_regular
 from edge.camera import opencv
 from edge.camera.errors import SourceError
+from edge.camera.exposure import Exposure
+from edge.camera.genicam import PREFIX, GenICam, camera_id, is_present
 from edge.camera.opencv import PORTS, Device, Pipeline, why_unanswered
 from edge.camera.pictures import Folder, Simulation
 from edge.settings import CameraSettings
 
 KINDS = (
-    "a device (/dev/video0), rtsp://, rtsps://, http://, https://, gst:<pipeline>, a video file, a folder of images, "
-    "or sim:<class>"
+    "a device (/dev/video0), genicam:<id>, rtsp://, rtsps://, http://, https://, gst:<pipeline>, a video file, "
+    "a folder of images, or sim:<class>"
 )
 _SCHEME = re.compile(r"^([a-zA-Z][a-zA-Z0-9+.-]*)://")
 
@@ -37,8 +40,14 @@ class Source(Protocol):
     """What people should know of how it is read."""
 
     @property
-    def damaged(self) -> bool:
-        """Whether something is missing of the frame grabbed last, or of one that it is predicted from."""
+    def exposure(self) -> Exposure:
+        """How the frame grabbed last was taken, as far as the source knows."""
+        ...
+
+    @property
+    def ready(self) -> Callable[[float], bool] | None:
+        """Of a live source that exposes on request, or by a trigger: whether a frame can be grabbed, after waiting for
+        so many seconds; it raises SourceError where the camera is gone. None: the source goes on by itself."""
         ...
 
     def grab(self) -> bool:
@@ -83,6 +92,10 @@ def check_source(settings: CameraSettings, there: bool = False) -> None:
     source = settings.source
     if source.startswith("sim:"):
         Simulation(source)
+    elif source.startswith(PREFIX):
+        camera_id(source)
+        if there and not is_there(settings):
+            raise _absent(source)
     elif (scheme := _SCHEME.match(source)) and scheme[1].lower() not in PORTS:
         raise SourceError(f"{source}: {scheme[1]}:// is not supported; known are {KINDS}", final=True)
     elif there and not source.startswith("gst:") and not is_there(settings):
@@ -101,6 +114,8 @@ def open_source(settings: CameraSettings) -> Source:
         return Simulation(source)
     if source.startswith("gst:"):
         return Pipeline(settings)
+    if source.startswith(PREFIX):
+        return GenICam(settings)
     if _SCHEME.match(source):
         return _stream(settings)
     path = Path(source)
@@ -151,14 +166,17 @@ def _has_pyav(settings: CameraSettings) -> bool:
 
 
 def _absent(source: str) -> SourceError:
-    if _SCHEME.match(source):
+    if _SCHEME.match(source) or source.startswith(PREFIX):
         return SourceError(f"{source}: nothing answers there; check the address, and that the camera runs", absent=True)
     return SourceError(f"{source}: no such file or folder; check the path, or give {KINDS}", absent=True)
 
 
 def is_there(settings: CameraSettings) -> bool:
     """Whether there is something at the address of a source that was found absent. Opens nothing, and takes no
-    longer than a fifth of the open timeout: cheap enough to be asked again and again."""
+    longer than a fifth of the open timeout, or the second that GenICam cameras may take to answer: cheap enough to be
+    asked again and again."""
+    if settings.source.startswith(PREFIX):
+        return is_present(settings.source)
     if _SCHEME.match(settings.source):
         return why_unanswered(settings) is None
     return Path(settings.source).exists()

@@ -307,7 +307,8 @@ class Camera:
         frame, self._ready = self._ready, None
         if frame is None:
             return None
-        if self._live and (frame.captured < not_before or frame.ready < fresh):
+        each_counts = self._settings.trigger == "line"  # as a part: none is passed over
+        if self._live and not each_counts and (frame.captured < not_before or frame.ready < fresh):
             self._passed += frame.dropped + 1
             return None
         passed, self._passed = self._passed, 0

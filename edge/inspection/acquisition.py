@@ -1,4 +1,4 @@
-"""Takes parts in: a frame for each trigger, or frame after frame, on to the inference."""
+"""Takes parts in: a frame for each trigger, frame after frame, or each exposure of a camera, on to the inference."""
 
 from __future__ import annotations
 
@@ -59,7 +59,10 @@ class Acquisition:
         self._halted = False
         self._open: InspectionRequest | None = None  # of free run: the next frame waits for its answer
         self._free_due = monotonic()
-        work = self._serve_trigger if settings.mode == "trigger" else self._serve_rate
+        if settings.mode == "trigger":
+            work = self._serve_trigger
+        else:
+            work = self._serve_exposure if settings.camera.trigger == "line" else self._serve_rate
         self._worker = Worker(workers, f"acquisition-{line}", work, patience_s=PATIENCE_S)
 
     def start(self) -> None:
@@ -75,7 +78,7 @@ class Acquisition:
         self._worker.wake()
 
     def pause(self, paused: bool) -> None:
-        """In free run, takes no parts until it is called with False."""
+        """In free run, takes no parts until it is called with False; those that a camera exposes are answered so."""
         self._paused = paused
         self._worker.wake()
 
@@ -173,6 +176,44 @@ class Acquisition:
             self._issuer.put(fault_of(request, "camera_no_frame", missing))
         return 0.0
 
+    def _serve_exposure(self) -> float | None:
+        """Takes the next exposure of a camera that a signal triggers: each is a part, also one that does not come."""
+        self._limit_camera()
+        if self._halted:
+            return None
+        frame = self._camera.next_frame(_LOOK_S)
+        arrived = monotonic()
+        if frame is None or self._halted:
+            return 0.0
+        for place in range(frame.number - frame.dropped, frame.number):
+            message = f"exposure {place} since the camera was opened brought no frame; check cable, network and load"
+            if not self._answer_exposure(arrived, "camera_missed", message):
+                return None
+        request = self._exposed(frame.captured)
+        if not self._issuer.add(request):
+            return None
+        request.frame, request.arrived = replace(frame, dropped=0), arrived
+        if self._paused:
+            self._issuer.put(fault_of(request, "paused", "the line is paused"))
+        elif (waiting := self._issuer.open_besides(request)) >= self._settings.queue:
+            self._issuer.put(fault_of(request, "queue_full", f"{waiting} parts wait already"))
+        else:
+            self._judge(request, frame, arrived)
+        return 0.0
+
+    def _exposed(self, when: float) -> InspectionRequest:
+        """A part that a camera took at `when`."""
+        due = when + self._settings.deadline_ms / 1000
+        return InspectionRequest("free", due=due, received=when, slot=self._recipes.active)
+
+    def _answer_exposure(self, when: float, code: str, message: str) -> bool:
+        """A part of which there is no frame; False: nobody answers it any more."""
+        request = self._exposed(when)
+        if not self._issuer.add(request):
+            return False
+        self._issuer.put(fault_of(request, code, message))
+        return True
+
     def _judge(self, request: InspectionRequest, frame: Frame, arrived: float) -> None:
         """Has a frame judged by the part's recipe, as soon as that is ready."""
         request.frame, request.arrived = frame, arrived
@@ -243,7 +284,7 @@ class Acquisition:
         if settings.frame_within_ms is not None:
             return settings.frame_within_ms / 1000
         half = settings.deadline_ms / 2000
-        interval = self._camera.status.interval_s
+        interval = 0.0 if settings.camera.trigger == "software" else self._camera.status.interval_s
         return half if interval is None else min(half, max(2 * interval, _LEAST_WITHIN_S))
 
 

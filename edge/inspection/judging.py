@@ -18,6 +18,7 @@ _REMEDIES = {
     "queue_full": "send triggers more slowly, raise lines.<line>.queue and deadline_ms, or use a faster device",
     "camera_no_frame": "check the camera's power, cable and network",
     "camera_late": "raise lines.<line>.frame_within_ms, or use a faster camera",
+    "camera_missed": "check the camera's cable and network, and whether this box keeps up with its exposures",
     "camera_size": "set the size of the camera, or lines.<line>.health.size",
     "roi_outside_frame": "set lines.<line>.roi inside the frame, or the size of the camera",
     "recipe_unknown": "name a recipe that `alfa-edge recipe list` shows, or make one with `alfa-edge recipe new`",

@@ -162,4 +162,4 @@ def make_error(
 
 def _camera_part(frame: Frame) -> CameraFrame:
     height, width = frame.image.shape[:2]
-    return CameraFrame(frame=frame.number, dropped=frame.dropped, width=width, height=height)
+    return CameraFrame(frame=frame.number, dropped=frame.dropped, width=width, height=height, exposure=frame.exposure)

@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 
 import core.picture
-from core.image import Rgb
-from core.picture import LEAST_SIDE, each, to_frame
+from core.image import LEAST_SIDE, Rgb
+from core.picture import each, to_frame
 
 RGB: Rgb = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
 GREY: Rgb = np.ascontiguousarray(RGB[..., 0])

@@ -11,6 +11,7 @@ import pytest
 from core.image import Rgb
 from edge.camera import grabber as module
 from edge.camera.errors import SourceError
+from edge.camera.exposure import UNKNOWN
 from edge.camera.frame import Frame, Parts
 from edge.camera.grabber import Grabber
 from edge.ops.backoff import Backoff
@@ -27,6 +28,8 @@ class Stub:
     live = True
     simulated = False
     name = None
+    exposure = UNKNOWN
+    ready = None
 
     def __init__(self, lags: bool = False) -> None:
         self.lags = lags
