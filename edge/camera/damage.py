@@ -74,7 +74,7 @@ class Track:
             time: When its frame is shown.
             lost_before: Whether something between the last packet and this one was lost.
             lost: Whether something was lost of this packet, or between this and the next one.
-            lost_of_next: Whether something was lost of this packet, or of the next one.
+            lost_of_next: Whether something was lost of the next packet.
         """
         if key:
             if self._group.before is not None:
@@ -82,7 +82,7 @@ class Track:
             self._group, self._index = Group(time, before=self._group), 0
         place = Place(self._group, self._index, time)
         self._index += 1
-        if (lost_before and not key) or lost or lost_of_next or self._next_is_damaged:
+        if (lost_before and not key) or lost or self._next_is_damaged:
             place.damage()
         self._next_is_damaged = lost_of_next
         return place

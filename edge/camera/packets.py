@@ -95,8 +95,11 @@ class PacketReader:
         self.gaps += unread
         lost = any(text.startswith(_RTP_LOSS) for _, _, text in words) or self._lost_at_opening(packet)
         self._errors, self._unread = 0, False
-        # Of a transport stream a piece's mark comes with the packet before it: where the piece begins, that one ends.
-        place = self._track.place(packet.is_keyframe, packet.pts, unread, lost, lost_of_next=packet.is_corrupt)
+        # Where a piece of a transport stream begins, its parser ends the packet before, and gives that one the piece's
+        # mark.
+        early = self.format == "mpegts"
+        lost, lost_of_next = lost or (packet.is_corrupt and not early), packet.is_corrupt and early
+        place = self._track.place(packet.is_keyframe, packet.pts, unread, lost, lost_of_next)
         packet.opaque = place
         return packet, place
 

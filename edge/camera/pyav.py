@@ -91,7 +91,7 @@ class Stream:
 
     def retrieve(self) -> Rgb:
         if isinstance(self._picture, VideoFrame):
-            return _rgb(self._picture)
+            return _rgb(self._picture, self.exposure)
         try:
             return image.decode(self._picture, "the picture")
         except image.ImageError as error:
@@ -194,7 +194,7 @@ class Video:
     def retrieve(self) -> Rgb:
         if self._frame is None:
             raise SourceError(f"{self.name}: {self._missing}")
-        return _rgb(self._frame)
+        return _rgb(self._frame, self.exposure)
 
     def close(self) -> None:
         self._reader.close()
@@ -269,7 +269,8 @@ def _exposure(place: Place | None) -> Exposure:
     return DAMAGED if place is not None and place.damaged else UNKNOWN
 
 
-def _rgb(frame: VideoFrame) -> Rgb:
-    """RGB of a frame, with the colours that OpenCV makes of it, turned as it is meant to be shown."""
+def _rgb(frame: VideoFrame, exposure: Exposure) -> Rgb:
+    """RGB of a frame, turned as it says; but of a damaged one that is damaged, too."""
     picture = frame.to_ndarray(format="rgb24")
-    return np.ascontiguousarray(np.rot90(picture, round(frame.rotation / 90) % 4), np.uint8)
+    quarters = round(frame.rotation / 90) % 4 if exposure.damage is None else 0
+    return np.ascontiguousarray(np.rot90(picture, quarters), np.uint8)
