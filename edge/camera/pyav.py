@@ -58,7 +58,7 @@ class Stream:
         self._place: Place | None = None
         self._position: int | None = None  # of the frame grabbed last, in the stream's unit
         self._stamped = True  # whether positions tell frames apart
-        self._whole_at = monotonic()
+        self._key_at = monotonic()  # when a key frame came, or one of which nothing is missing
         self.is_picture = self._reader.format.endswith(("image2", "_pipe"))
         """Whether the address gives one picture, and is to be asked anew for the next."""
         if self.is_picture:
@@ -80,9 +80,9 @@ class Stream:
         if self._stamped and position is not None and position == self._position:
             self._take()  # some frames come twice: once when their parameter sets end, once when they do
             self._stamped = position != self._position  # a camera that sends no times is taken at its word
-        if self.exposure.damage is None:
-            self._whole_at = monotonic()
-        elif monotonic() - self._whole_at > KEY_FRAME_S:
+        if self.exposure.damage is None or (self._place is not None and self._place.index == 0):
+            self._key_at = monotonic()
+        elif monotonic() - self._key_at > KEY_FRAME_S:
             raise SourceError(
                 f"{self._label}: something was lost, and no key frame came for {KEY_FRAME_S:g} s; "
                 "set the camera to one a second"

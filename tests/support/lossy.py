@@ -114,6 +114,15 @@ class Losses:
         }
 
 
+def worst_block(picture: Rgb, whole: Rgb) -> float:
+    """The largest mean difference of a block of 16 x 16 pixels; 255 where the sizes differ."""
+    if picture.shape != whole.shape:
+        return 255.0
+    height, width = (side // 16 * 16 for side in picture.shape[:2])
+    difference = np.abs(picture.astype(np.int16) - whole).mean(2)[:height, :width]
+    return float(difference.reshape(height // 16, 16, width // 16, 16).mean((1, 3)).max())
+
+
 def lose(film: Film, losses: Losses, whole: int = 0) -> list[bytes]:
     """The pieces of the transport stream with packets of it lost; none of the first `whole` frames."""
     pieces = []

@@ -1,0 +1,111 @@
+"""Frames that were damaged on the way: what is visibly destroyed is refused, what is whole is not."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+
+import av
+import pytest
+
+from edge.camera.errors import SourceError
+from edge.camera.health import Health, frame_fault
+from edge.camera.pyav import Stream, Video
+from edge.settings import CameraSettings, HealthSettings
+from tests.edge.camera.conftest import Open
+from tests.support.lossy import Codec, Film, HttpCamera, Losses, RtspCamera, film, lose, worst_block
+
+CODECS: list[Codec] = ["h264", "hevc"]
+DESTROYED = 10.0
+
+
+@pytest.fixture(scope="module")
+def films() -> Callable[[Codec], Film]:
+    made: dict[Codec, Film] = {}
+
+    def get(codec: Codec) -> Film:
+        if codec not in made:
+            made[codec] = film(codec, 120, size=(320, 240))
+        return made[codec]
+
+    return get
+
+
+def judged_and_refused(source: Stream | Video, film: Film, losses: Losses) -> tuple[int, int, int]:
+    """Destroyed frames, those of them that are judged, and frames of whole groups that are refused."""
+    destroyed = judged = refused = 0
+    broken = {frame // film.group for frame in losses.lost}
+    first: float | None = None
+    with contextlib.closing(source), contextlib.suppress(SourceError):  # raised at a stream's end
+        while source.grab():
+            frame = source._picture if isinstance(source, Stream) else source._frame
+            assert isinstance(frame, av.VideoFrame)
+            assert frame.time is not None
+            picture, is_refused = source.retrieve(), source.exposure.damage is not None
+            if first is None:
+                place = next(index for index, whole in enumerate(film.frames) if worst_block(picture, whole) == 0)
+                first = place / film.fps - frame.time
+            index = round((frame.time + first) * film.fps)
+            is_destroyed = worst_block(picture, film.frames[index]) > DESTROYED
+            destroyed += is_destroyed
+            judged += is_destroyed and not is_refused
+            refused += is_refused and index // film.group not in broken
+    return destroyed, judged, refused
+
+
+@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize("rate", [0.0, 0.002, 0.01])
+def test_of_a_file_with_lost_packets_nothing_destroyed_is_judged(
+    films: Callable[[Codec], Film], codec: Codec, rate: float, tmp_path: Path
+) -> None:
+    losses = Losses(rate)
+    path = tmp_path / "film.ts"
+    path.write_bytes(b"".join(lose(films(codec), losses, whole=2)))
+    destroyed, judged, refused = judged_and_refused(Video(path, False), films(codec), losses)
+    assert (destroyed > 0) is (rate > 0)
+    assert (judged, refused) == (0, 0)
+
+
+@pytest.mark.parametrize("way", ["http", "tcp", "udp"])
+@pytest.mark.parametrize("codec", CODECS)
+def test_of_a_stream_with_lost_packets_nothing_destroyed_is_judged(
+    films: Callable[[Codec], Film], codec: Codec, way: str
+) -> None:
+    shown, losses, whole, fps = films(codec), Losses(0.01), 60, 50.0
+    camera = HttpCamera(lose(shown, losses, whole), fps) if way == "http" else RtspCamera(shown, losses, whole, fps)
+    with camera:
+        settings = CameraSettings(
+            source=camera.url, transport="udp" if way == "udp" else "tcp", open_timeout_s=2, read_timeout_s=2
+        )
+        destroyed, judged, refused = judged_and_refused(Stream(settings), shown, losses)
+    assert destroyed > 0
+    assert (judged, refused) == (0, 0)
+
+
+def test_a_damaged_frame_is_answered_with_its_fault_and_counted(
+    films: Callable[[Codec], Film], open_camera: Open, tmp_path: Path
+) -> None:
+    pieces = list(films("h264").pieces)
+    pieces[45] = pieces[45][:188] + pieces[45][3 * 188 :]
+    path = tmp_path / "film.ts"
+    path.write_bytes(b"".join(pieces))
+    camera = open_camera(path)
+    refused = []
+    while (frame := camera.next_frame(10)) is not None:
+        if (fault := frame.health.fault) is not None:
+            assert fault.code == "camera_torn"
+            assert fault.message == (
+                "something is missing of the frame, or of one that it is predicted from; copy the file anew"
+            )
+            refused.append(frame.name)
+    assert camera.status.state == "ended"
+    assert refused == [f"film.ts#{number}" for number in range(46, 51)], "up to the next key frame"
+    assert camera.status.damaged == 5
+
+
+def test_the_limits_of_a_recipe_do_not_let_a_damaged_frame_pass() -> None:
+    limits = HealthSettings(torn=False)
+    fault = frame_fault(Health(damage="something is missing"), limits, (640, 480), live=True)
+    assert fault is not None
+    assert fault.code == "camera_torn"
