@@ -236,13 +236,13 @@ class Video:
             if self._reader.gaps > self._gaps:
                 self._gaps += 1
                 self._frame, self._place = None, None
-                self._missing = "before it something cannot be read; the file is damaged"
+                self._missing = "something of the file cannot be read here; it is damaged"
                 return True
         self._frame, self._place = decoded
         return True
 
     def _has_gaps(self) -> str | None:
-        return f"cannot be read in {self._gaps} places" if self._gaps else None
+        return f"cannot be read in {self._gaps} place{'s' * (self._gaps > 1)}" if self._gaps else None
 
     def _ends_early(self) -> str | None:
         """What is missing at the end, by what the container says of its length."""

@@ -1,6 +1,6 @@
 """How many frames that were visibly destroyed on the way are judged, and how many good ones are not.
 
-Each film is sent once for each way, rate of losses and reader; each frame is held against the same frame without losses.
+Each film is sent once for each way, rate of losses and reader, and each frame held against the same one without losses.
 The reader `opencv` is what it was before, and what it is without the extra `av`.
 """
 
