@@ -30,7 +30,7 @@ SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp",
 _PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8"
 _JPEG_HEADER = 1 << 20  # bytes in which it says its size, behind what a camera says of itself
 _PNG_CHUNKS = 64  # in which it says how it is turned, before its pixels
-_ORIENTATION = 274
+_ORIENTATION, _SHORT = 274, 3  # a tag, and how its value is written
 _HEADERS = ("JPEG", "BMP", "TIFF", "WEBP", "PPM")
 
 MOST_BYTES = 256 * 1024 * 1024
@@ -150,8 +150,8 @@ def _header(data: bytes) -> _Header:
     try:
         with Image.open(io.BytesIO(start), formats=_HEADERS) as header:
             # The readers of TIFF turn the picture themselves.
-            orientation = 1 if header.format == "TIFF" else _orientation(header.getexif())
-            return _Header(header.width, header.height, orientation)
+            exif = b"" if header.format == "TIFF" else header.info.get("exif", b"")
+            return _Header(header.width, header.height, _orientation(exif.removeprefix(b"Exif\0\0")))
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         return _Header(MOST_PIXELS, 2)
     except Exception:  # whatever the readers of five formats have against it
@@ -166,21 +166,25 @@ def _png_header(data: bytes) -> _Header:
     for _ in range(_PNG_CHUNKS):
         length, kind = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]
         if kind == b"eXIf":
-            exif = Image.Exif()
-            try:
-                exif.load(data[at + 8 : at + 8 + length])
-                return _Header(width, height, _orientation(exif))
-            except Exception:  # whatever the reader has against it
-                break
+            return _Header(width, height, _orientation(data[at + 8 : at + 8 + length]))
         if kind in (b"IDAT", b""):
             break
         at += 12 + length
     return _Header(width, height)
 
 
-def _orientation(exif: Image.Exif) -> int:
-    said = exif.get(_ORIENTATION, 1)
-    return said if isinstance(said, int) else 1
+def _orientation(exif: bytes) -> int:
+    """EXIF's number of how a picture is to be turned; 1, as it is, where nothing is said that can be read."""
+    order = {b"II*\0": "<", b"MM\0*": ">"}.get(exif[:4])
+    if order is None or len(exif) < 8:
+        return 1
+    (begin,) = struct.unpack_from(f"{order}I", exif, 4)
+    count = int.from_bytes(exif[begin : begin + 2], "little" if order == "<" else "big")
+    for at in range(begin + 2, min(begin + 2 + 12 * count, len(exif) - 11), 12):
+        tag, kind, _, value = struct.unpack_from(f"{order}HHIH", exif, at)
+        if (tag, kind) == (_ORIENTATION, _SHORT):
+            return int(value)
+    return 1
 
 
 def read(path: Path) -> Rgb:

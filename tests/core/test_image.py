@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from core.image import (
     ImageError,
-    _pixels,
+    _header,
     decode,
     encode_heatmap,
     encode_jpeg,
@@ -22,7 +22,7 @@ from core.image import (
     read,
 )
 
-RED = np.zeros((4, 6, 3), np.uint8)
+RED = np.zeros((16, 24, 3), np.uint8)
 RED[..., 0] = 200
 
 
@@ -103,8 +103,8 @@ def test_the_size_of_a_picture_is_known_before_it_is_decoded(kind: str) -> None:
     """By core alone, which sets no limit of OpenCV's in the environment."""
     data = io.BytesIO()
     Image.new("RGB", (40, 30)).save(data, kind)
-    assert _pixels(data.getvalue()) == 1200
-    assert _pixels(data.getvalue()[:6]) == 0
+    assert _header(data.getvalue())[:2] == (40, 30)
+    assert _header(data.getvalue()[:6])[:2] == (0, 0)
 
 
 def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
@@ -131,7 +131,45 @@ def test_a_heatmaps_png_is_read_by_others(shape: tuple[int, int]) -> None:
         assert picture.mode == "L"
         assert picture.text == {"id": "7", "line": "one"}  # type: ignore[attr-defined]
         assert np.array_equal(np.asarray(picture), np.rint(heatmap * 255))
-    assert decode(encode_heatmap(heatmap)).shape == (*shape, 3)
+        assert picture.size == shape[::-1]
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_picture_is_turned_as_its_tag_says(kind: str, orientation: int) -> None:
+    """As everything turns it that shows pictures: phones save them as their sensor lies."""
+    scene = np.kron(np.random.default_rng(0).integers(0, 255, (3, 4, 3), np.uint8), np.ones((16, 16, 1), np.uint8))
+    picture = Image.fromarray(scene)
+    exif = picture.getexif()
+    exif[274] = orientation
+    data = io.BytesIO()
+    picture.save(data, kind, exif=exif, **({"lossless": True} if kind == "WEBP" else {}))
+    with Image.open(io.BytesIO(data.getvalue())) as saved:
+        shown = np.asarray(ImageOps.exif_transpose(saved).convert("RGB"))
+    turned = decode(data.getvalue())
+    assert turned.shape == shown.shape
+    assert np.abs(turned.astype(int) - shown).max() <= (8 if kind == "JPEG" else 0)
+    assert turned.flags.c_contiguous
+
+
+def test_a_tag_that_is_damaged_turns_nothing() -> None:
+    scene = np.random.default_rng(0).integers(0, 255, (16, 24, 3), np.uint8)
+    data = encode_png(scene)
+    for exif in (b"", b"MM\0*", b"II*\0\xff\xff\xff\xff", bytes(range(256)), b"MM\0*\0\0\0\x08\xff\xff" + bytes(40)):
+        assert np.array_equal(decode(data[:33] + _chunk(b"eXIf", exif) + data[33:]), scene)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (15, 40), (40, 15)])
+def test_too_few_pixels_are_no_picture(size: tuple[int, int]) -> None:
+    with pytest.raises(ImageError, match=rf"part 3: has {size[0]} x {size[1]} pixels; a part takes 16 x 16 or more"):
+        decode(encode_png(np.full((*size, 3), 99, np.uint8)), "part 3")
+
+
+@pytest.mark.parametrize("size", [(30, 30_000), (30_000, 30), (16, 1601)])
+def test_a_strip_is_no_picture(size: tuple[int, int]) -> None:
+    with pytest.raises(ImageError, match=rf"has {size[0]} x {size[1]} pixels, one side more than 100 times the other"):
+        decode(encode_png(np.full((*size, 3), 99, np.uint8)))
+    assert decode(encode_png(np.full((16, 1600, 3), 99, np.uint8))).shape == (16, 1600, 3)
 
 
 def test_heatmaps_scale_to_255() -> None:
