@@ -255,6 +255,8 @@ def stream_options(settings: CameraSettings) -> dict[str, str]:
     options = {"analyzeduration": str(round(min(5.0, settings.open_timeout_s / 5) * 1_000_000))}
     if settings.source.lower().startswith("rtsp"):
         options["rtsp_transport"] = settings.transport
+        if settings.transport == "tcp":
+            options["reorder_queue_size"] = "2"  # without a queue FFmpeg does not say that packets are missing
     return options
 
 

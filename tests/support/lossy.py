@@ -29,6 +29,7 @@ Codec = Literal["h264", "hevc"]
 CLOCK = 90_000  # of transport streams and RTP, per second
 _TS = 188  # bytes of a packet
 _PAYLOAD = 1400  # bytes of an RTP packet
+_BURST = 16  # RTP packets that are sent at once
 _ENCODERS = {"h264": "libx264", "hevc": "libx265"}
 
 
@@ -92,26 +93,20 @@ def film(codec: Codec, count: int, fps: int = 25, group: int = 10, size: tuple[i
 class Losses:
     """Which packets are lost, at a rate, by chance; and which frames lack some."""
 
-    def __init__(self, rate: float, seed: int = 0) -> None:
+    def __init__(self, rate: float, frames: range, seed: int = 0) -> None:
+        """Packets of other frames than `frames` come through."""
         self._rate = rate
+        self._frames = frames
         self._chance = random.Random(seed)
         self.lost: set[int] = set()
         """Frames of which a packet was lost."""
 
     def passes(self, frame: int) -> bool:
         """Whether a packet of `frame` comes through."""
-        if self._chance.random() >= self._rate:
+        if frame not in self._frames or self._chance.random() >= self._rate:
             return True
         self.lost.add(frame)
         return False
-
-    def damaged(self, film: Film) -> set[int]:
-        """The frames of which something was lost, and those that are predicted from them."""
-        return {
-            index
-            for frame in self.lost
-            for index in range(frame, min(len(film.frames), (frame // film.group + 1) * film.group))
-        }
 
 
 def worst_block(picture: Rgb, whole: Rgb) -> float:
@@ -123,12 +118,12 @@ def worst_block(picture: Rgb, whole: Rgb) -> float:
     return float(difference.reshape(height // 16, 16, width // 16, 16).mean((1, 3)).max())
 
 
-def lose(film: Film, losses: Losses, whole: int = 0) -> list[bytes]:
-    """The pieces of the transport stream with packets of it lost; none of the first `whole` frames."""
+def lose(film: Film, losses: Losses) -> list[bytes]:
+    """The pieces of the transport stream with packets of it lost."""
     pieces = []
     for index, piece in enumerate(film.pieces):
         packets = [piece[at : at + _TS] for at in range(0, len(piece), _TS)]
-        kept = [packet for packet in packets if index < whole or losses.passes(index)]
+        kept = [packet for packet in packets if losses.passes(index)]
         pieces.append(b"".join(kept))
     return pieces
 
@@ -167,9 +162,8 @@ class HttpCamera:
 class RtspCamera:
     """Sends a film in time over RTSP, by TCP or UDP as the client asks for it, to one client, and ends."""
 
-    def __init__(self, film: Film, losses: Losses, whole: int = 0, fps: float | None = None) -> None:
-        """None of the first `whole` frames' packets is lost."""
-        self._film, self._losses, self._whole = film, losses, whole
+    def __init__(self, film: Film, losses: Losses, fps: float | None = None) -> None:
+        self._film, self._losses = film, losses
         self._fps = fps or film.fps
         self._server = socket.create_server(("127.0.0.1", 0))
         self._ended = False
@@ -243,8 +237,10 @@ class RtspCamera:
                 for place, payload in enumerate(payloads):
                     marker = 0x80 if place == len(payloads) - 1 else 0
                     number += 1
-                    if index < self._whole or self._losses.passes(index):
+                    if self._losses.passes(index):
                         send(struct.pack(">BBHII", 0x80, marker | 96, number & 0xFFFF, stamp, 7) + payload)
+                    if place % _BURST == _BURST - 1:
+                        time.sleep(0.0005)  # else a socket for UDP runs over
             connection.shutdown(socket.SHUT_RDWR)
 
 
