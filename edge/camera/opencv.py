@@ -228,7 +228,10 @@ class Video(_Capture):
                 return
 
     def _open(self) -> cv2.VideoCapture:
-        capture = cv2.VideoCapture(str(self._path.absolute()), cv2.CAP_FFMPEG)  # a name may look like a URL
+        name = str(self._path.absolute())  # one that is relative may look like a URL
+        if not name.isascii() and name.encode(errors="replace").decode() != name:
+            raise SourceError(f"{self._path}: its name is no UTF-8, and would end OpenCV; rename it", final=True)
+        capture = cv2.VideoCapture(name, cv2.CAP_FFMPEG)
         if not capture.isOpened():
             capture.release()
             raise SourceError(f"{self._path}: no video, damaged, unreadable, or of a kind that FFmpeg does not read")

@@ -15,6 +15,7 @@ from av.video.frame import PictureType, VideoFrame
 from av.video.stream import VideoStream
 
 from core import MOST_PIXELS
+from core.image import ImageError, check_shape
 from edge.camera.damage import Place, Track
 from edge.camera.errors import SourceError
 
@@ -170,6 +171,12 @@ class PacketReader:
             self._container.close()
             most = f"{MOST_PIXELS // 1_000_000} million pixels"
             raise SourceError(f"{self._label}: has {width} x {height} pixels; more than {most} are not read")
+        try:
+            if width and height:  # 0: the container does not say
+                check_shape(height, width)
+        except ImageError as error:
+            self._container.close()
+            raise SourceError(f"{self._label}: {error}") from None
 
     def _lost_at_opening(self, packet: VideoPacket) -> bool:
         """Whether something of the first packet was lost: what was read of it while the container was opened bears no

@@ -14,7 +14,7 @@ from edge.camera.exposure import UNKNOWN
 
 
 class Folder:
-    """The pictures of a folder, by name."""
+    """The pictures of a folder, by name; or one picture."""
 
     live = False
     lags = False
@@ -55,7 +55,7 @@ class Folder:
 
     def _list(self) -> list[Path]:
         try:
-            pictures = pictures_in(self._path)
+            pictures = [self._path] if not self._path.is_dir() else pictures_in(self._path)
         except OSError as error:
             raise SourceError(f"{self._path}: {error.strerror or error}") from error
         if not pictures:

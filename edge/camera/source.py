@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from core.image import Rgb
+from core.picture_files import is_called_picture
 from core.regular_file import check_regular
 from edge.camera import opencv
 from edge.camera.errors import SourceError
@@ -122,7 +123,7 @@ def open_source(settings: CameraSettings) -> Source:
     try:
         if path.is_char_device() or source.startswith(("/dev/video", "/dev/v4l/")):
             return Device(settings)
-        if path.is_dir():
+        if path.is_dir() or (is_called_picture(path.name) and path.exists()):
             return Folder(path, settings.loop)
         if path.exists():
             check_regular(path)

@@ -146,6 +146,13 @@ def test_a_name_that_looks_like_an_address_is_a_files(
     assert source.name == f"{name}#1"
 
 
+def test_a_name_that_is_no_text_ends_no_process(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "parts.avi", 2).rename(tmp_path / os.fsdecode(b"parts\xff.avi"))
+    assert read(Video(path, False)) == [0, 1]
+    with pytest.raises(SourceError, match="its name is no UTF-8"):
+        opencv.Video(path, False)
+
+
 @pytest.mark.parametrize("reader", ["av", "opencv"])
 def test_what_is_no_regular_file_is_not_waited_for(tmp_path: Path, reader: str) -> None:
     os.mkfifo(tmp_path / "parts.avi")

@@ -6,12 +6,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from core import simline
 from core.image import decode
 from edge.camera.errors import SourceError
-from edge.camera.opencv import Video
 from edge.camera.pictures import Folder, Simulation
+from edge.camera.pyav import Video
 from edge.camera.source import is_there, open_source
 from edge.settings import CameraSettings
 from tests.support.pictures import number_of, numbered, write_folder
@@ -108,6 +109,32 @@ def test_an_unreadable_picture_is_named_and_the_next_is_read(tmp_path: Path) -> 
         source.retrieve()
     assert source.grab()
     assert number_of(source.retrieve()) == 2
+
+
+def test_a_picture_is_a_source_and_read_as_in_a_folder(tmp_path: Path) -> None:
+    path = write_folder(tmp_path / "parts", 2) / "001.png"
+    source = open_source(settings(path))
+    assert isinstance(source, Folder)
+    assert source.grab()
+    assert (source.name, number_of(source.retrieve())) == ("001.png", 1)
+    assert not source.grab()
+
+
+@pytest.mark.parametrize("size", [(1, 1), (30, 30_000)])
+def test_pictures_and_videos_without_a_part_are_refused(tmp_path: Path, size: tuple[int, int]) -> None:
+    folder = write_folder(tmp_path / "parts", 1)
+    Image.fromarray(np.full((*size, 3), 99, np.uint8)).save(folder / "a.png")
+    source = open_source(settings(folder))
+    assert source.grab()
+    source.retrieve()
+    assert source.grab()
+    with pytest.raises(SourceError, match=rf"a\.png: has {size[0]} x {size[1]} pixels"):
+        source.retrieve()
+    writer = cv2.VideoWriter(str(tmp_path / "parts.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 10, (8, 8))
+    writer.write(np.full((8, 8, 3), 99, np.uint8))
+    writer.release()
+    with pytest.raises(SourceError, match=r"parts\.avi: has 8 x 8 pixels; a part takes 16 x 16 or more"):
+        open_source(settings(tmp_path / "parts.avi"))
 
 
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
