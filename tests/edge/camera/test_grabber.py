@@ -28,6 +28,7 @@ class Stub:
     live = True
     simulated = False
     name = None
+    notice = None
     exposure = UNKNOWN
     ready = None
 
