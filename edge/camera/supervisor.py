@@ -240,7 +240,9 @@ class Camera:
         if self._refused:
             self._taken += 1
             self._missing = f"{reason}, as it read item {self._taken} of {self._settings.source}"
-        self._child = self._asked = self._ready = None
+        self._child = self._asked = None
+        if self._live:
+            self._ready = None  # what comes next is of another connection; an item of a file comes once
         self._opened = False
         self._passed = 0
         self._reconnects_before, self._damaged_before = self._status.reconnects, self._status.damaged

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
 import signal
@@ -7,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -41,16 +43,36 @@ def test_a_killed_process_is_replaced_and_counted(open_camera: Open) -> None:
             assert not Path(f"/proc/{killed}").exists()
 
 
-def test_no_frame_of_a_process_outlives_it(open_camera: Open, tmp_path: Path) -> None:
-    camera = open_camera(write_folder(tmp_path / "parts", 5))
+def test_no_live_frame_of_a_process_outlives_it(open_camera: Open) -> None:
+    with MjpegServer(numbered, fps=20) as server:
+        camera = open_camera(server.url)
+        assert camera.next_frame(10) is not None
+        camera.next_frame(0)
+        time.sleep(0.3)  # the second frame lies in the socket
+        os.kill(child_pid(camera), signal.SIGKILL)
+        wait_for(camera, lambda: camera.status.state == "fault", 5)
+        gone = monotonic()
+        frame = camera.next_frame(15)
+        assert frame is not None
+        assert frame.captured > gone
+
+
+def test_what_a_process_has_read_of_a_folder_is_delivered_once_though_it_is_gone(
+    open_camera: Open, tmp_path: Path
+) -> None:
+    camera = open_camera(write_folder(tmp_path / "parts", 4))
     assert camera.next_frame(10) is not None
     camera.next_frame(0)
-    time.sleep(0.3)  # the second frame lies in the socket
+    time.sleep(0.5)  # the second frame lies in the socket
     os.kill(child_pid(camera), signal.SIGKILL)
     wait_for(camera, lambda: camera.status.state == "fault", 5)
-    frame = camera.next_frame(15)
-    assert frame is not None
-    assert (frame.number, number_of(frame.image)) == (1, 0)
+    assert camera.missing() is None
+    numbers = []
+    for _ in range(3):
+        frame = camera.next_frame(15)
+        assert frame is not None
+        numbers.append(number_of(frame.image))
+    assert numbers == [1, 2, 3]
 
 
 def test_a_frozen_process_is_replaced(open_camera: Open, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,10 +88,22 @@ def test_a_frozen_process_is_replaced(open_camera: Open, monkeypatch: pytest.Mon
     assert gone(frozen)
 
 
-def test_a_native_call_that_hangs_is_ended_with_its_process(open_camera: Open, tmp_path: Path) -> None:
-    pipe = tmp_path / "video.mp4"
-    os.mkfifo(pipe)  # the kernel lets FFmpeg wait for a writer, where no timeout of its own reaches
-    camera = open_camera(pipe, open_timeout_s=0.1, read_timeout_s=0.1)
+@pytest.fixture
+def held(tmp_path: Path) -> Iterator[Path]:
+    """A file that the kernel lets FFmpeg wait for, where no timeout of its own reaches: a lease is on it."""
+    before = signal.signal(signal.SIGIO, signal.SIG_IGN)  # by which the kernel asks for it back
+    path = tmp_path / "video.mp4"
+    path.write_bytes(b"video")
+    descriptor = os.open(path, os.O_RDWR)
+    fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+    yield path
+    os.close(descriptor)
+    signal.signal(signal.SIGIO, before)
+
+
+@pytest.mark.parametrize("reader", ["av", "opencv"])
+def test_a_native_call_that_hangs_is_ended_with_its_process(open_camera: Open, held: Path, reader: str) -> None:
+    camera = open_camera(held, open_timeout_s=0.1, read_timeout_s=0.1, reader=reader)
     wait_for(camera, lambda: camera.status.restarts == 1, 12)
     assert camera.status.state == "fault"
     assert "opening the camera hangs" in (camera.status.reason or "")
@@ -96,10 +130,8 @@ def test_the_process_is_stopped_by_sigterm_and_not_by_ctrl_c(open_camera: Open) 
     assert camera.status.reason == "the camera process ended: exit code 0"
 
 
-def test_a_process_that_is_stuck_is_stopped_all_the_same(open_camera: Open, tmp_path: Path) -> None:
-    pipe = tmp_path / "video.mp4"
-    os.mkfifo(pipe)
-    camera = open_camera(pipe)
+def test_a_process_that_is_stuck_is_stopped_all_the_same(open_camera: Open, held: Path) -> None:
+    camera = open_camera(held)
     camera.poll(2)
     stuck = child_pid(camera)
     os.kill(stuck, signal.SIGSTOP)
