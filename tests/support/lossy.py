@@ -52,11 +52,6 @@ class Film:
 def film(codec: Codec, count: int, fps: int = 25, group: int = 10, size: tuple[int, int] = (640, 480)) -> Film:
     """A part that moves on under a noisy camera, without frames that wait for later ones."""
     width, height = size
-    part = simline.render(simline.CLASSES[0], 1, 0, 0.0).image
-    scene = np.tile(part, (-(-height // part.shape[0]), -(-width // part.shape[1]), 1))[:height, :width].astype(
-        np.int16
-    )
-    noise = np.random.default_rng(0).normal(0, 3, (height + 64, width + 64, 1)).astype(np.int16)
     buffer = io.BytesIO()
     pieces: list[bytes] = []
     units: list[bytes] = []
@@ -73,10 +68,8 @@ def film(codec: Codec, count: int, fps: int = 25, group: int = 10, size: tuple[i
             }
         )
         written = 0
-        for index in range(count):
-            across, down = (index * 17) % 64, (index * 29) % 64
-            shown = np.roll(scene, index * 2, 1) + noise[down : down + height, across : across + width]
-            frame = av.VideoFrame.from_ndarray(np.clip(shown, 0, 255).astype(np.uint8), format="rgb24")
+        for index, picture in enumerate(scenes(count, size)):
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
             frame.pts, frame.time_base = index, Fraction(1, fps)
             for packet in stream.encode(frame):
                 units.append(bytes(packet))
@@ -88,6 +81,40 @@ def film(codec: Codec, count: int, fps: int = 25, group: int = 10, size: tuple[i
     frames = [frame.to_ndarray(format="rgb24") for frame in av.open(io.BytesIO(b"".join(pieces))).decode(video=0)]
     assert len(frames) == count
     return Film(codec, fps, group, pieces, units, frames)
+
+
+def scenes(count: int, size: tuple[int, int]) -> Iterator[Rgb]:
+    """A part that moves on, under a noisy camera."""
+    width, height = size
+    part = simline.render(simline.CLASSES[0], 1, 0, 0.0).image
+    tiles = -(-height // part.shape[0]), -(-width // part.shape[1]), 1
+    scene = np.tile(part, tiles)[:height, :width].astype(np.int16)
+    noise = np.random.default_rng(0).normal(0, 3, (height + 64, width + 64, 1)).astype(np.int16)
+    for index in range(count):
+        across, down = (index * 17) % 64, (index * 29) % 64
+        shown = np.roll(scene, index * 2, 1) + noise[down : down + height, across : across + width]
+        yield np.clip(shown, 0, 255).astype(np.uint8)
+
+
+def encoded(encoder: str, options: dict[str, str], count: int, size: tuple[int, int]) -> bytes:
+    """The same as a transport stream, by whatever options, with frames that wait for later ones, too."""
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format="mpegts") as container:
+        stream = container.add_stream(encoder, rate=25)
+        stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
+        stream.codec_context.thread_count = 1
+        stream.options = options
+        for picture in scenes(count, size):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
+    return buffer.getvalue()
+
+
+def lose_at(data: bytes, rate: float, whole: int, seed: int = 0) -> bytes:
+    """A transport stream with packets of it lost, none of the first `whole` ones."""
+    chance = random.Random(seed)
+    packets = [data[at : at + _TS] for at in range(0, len(data), _TS)]
+    return b"".join(packet for index, packet in enumerate(packets) if index < whole or chance.random() >= rate)
 
 
 class Losses:

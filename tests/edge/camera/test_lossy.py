@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
-import contextlib
+import io
 from collections.abc import Callable
+from contextlib import closing, suppress
 from pathlib import Path
 
 import av
 import pytest
 
+from edge.camera import pyav
 from edge.camera.errors import SourceError
 from edge.camera.health import Health, frame_fault
 from edge.camera.pyav import Stream, Video
 from edge.settings import CameraSettings, HealthSettings
 from tests.edge.camera.conftest import Open
-from tests.support.lossy import Codec, Film, HttpCamera, Losses, RtspCamera, film, lose, worst_block
+from tests.support.lossy import (
+    Codec,
+    Film,
+    HttpCamera,
+    Losses,
+    RtspCamera,
+    encoded,
+    film,
+    lose,
+    lose_at,
+    worst_block,
+)
 
 CODECS: list[Codec] = ["h264", "hevc"]
 DESTROYED = 10.0
@@ -38,7 +51,7 @@ def judged_and_refused(source: Stream | Video, film: Film, losses: Losses) -> tu
     refused: list[int] = []
     judged = 0
     first: float | None = None
-    with contextlib.closing(source), contextlib.suppress(SourceError):  # raised at a stream's end
+    with closing(source), suppress(SourceError):  # raised at a stream's end
         while source.grab():
             frame = source._picture if isinstance(source, Stream) else source._frame
             assert isinstance(frame, av.VideoFrame)
@@ -67,6 +80,48 @@ def test_of_a_file_with_lost_packets_nothing_destroyed_is_judged(
     destroyed, judged, refused = judged_and_refused(Video(path, False), films(codec), losses)
     assert (destroyed > 0) is (rate > 0)
     assert (judged, refused) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("encoder", "options"),
+    [
+        ("libx264", {"bf": "3"}),
+        ("libx264", {"bf": "3", "x264-params": "open-gop=1"}),
+        ("libx264", {"bf": "0", "x264-params": "intra-refresh=1"}),
+        ("libx265", {"x265-params": "keyint=12:min-keyint=12:bframes=3:open-gop=1:scenecut=0:log-level=none:pools=1"}),
+    ],
+    ids=["later frames", "open groups", "intra refresh", "H.265"],
+)
+def test_frames_that_are_predicted_from_both_sides_are_followed(
+    encoder: str, options: dict[str, str], tmp_path: Path
+) -> None:
+    data = encoded(encoder, {"preset": "veryfast", "crf": "18", "g": "12"} | options, 72, (240, 240))
+    whole = {frame.pts: frame.to_ndarray(format="rgb24") for frame in av.open(io.BytesIO(data)).decode(video=0)}
+    path = tmp_path / "film.ts"
+    path.write_bytes(lose_at(data, 0.004, whole=60))
+    source = Video(path, False)
+    destroyed = judged = kept = 0
+    while source.grab():
+        picture, is_refused = source.retrieve(), source.exposure.damage is not None
+        assert source._frame is not None
+        is_destroyed = worst_block(picture, whole[source._frame.pts]) > DESTROYED
+        destroyed += is_destroyed
+        judged += is_destroyed and not is_refused
+        kept += not is_refused
+    source.close()
+    assert destroyed > 0
+    assert judged == 0
+    assert kept > 12
+
+
+def test_a_stream_without_key_frames_is_opened_anew_after_a_loss(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pyav, "KEY_FRAME_S", 0.3)
+    shown = film("h264", 90, group=90, size=(320, 240))
+    with RtspCamera(shown, Losses(1.0, range(40, 41)), 50.0) as camera:
+        source = Stream(CameraSettings(source=camera.url, open_timeout_s=2, read_timeout_s=2))
+        with closing(source), pytest.raises(SourceError, match=r"no key frame came for 0.3 s; set the camera to one"):
+            for _ in range(90):
+                source.grab()
 
 
 @pytest.mark.parametrize("way", ["http", "tcp", "udp"])
