@@ -25,7 +25,7 @@ from tests.support.lossy import (
     encoded,
     film,
     lose,
-    lose_at,
+    lose_some,
     worst_block,
 )
 
@@ -98,7 +98,7 @@ def test_frames_that_are_predicted_from_both_sides_are_followed(
     data = encoded(encoder, {"preset": "veryfast", "crf": "18", "g": "12"} | options, 72, (240, 240))
     whole = {frame.pts: frame.to_ndarray(format="rgb24") for frame in av.open(io.BytesIO(data)).decode(video=0)}
     path = tmp_path / "film.ts"
-    path.write_bytes(lose_at(data, 0.004, whole=60))
+    path.write_bytes(lose_some(data, 0.4, 3))
     source = Video(path, False)
     destroyed = judged = kept = 0
     while source.grab():
@@ -111,7 +111,7 @@ def test_frames_that_are_predicted_from_both_sides_are_followed(
     source.close()
     assert destroyed > 0
     assert judged == 0
-    assert kept > 12
+    assert kept >= 72 - 3 * 12
 
 
 def test_a_stream_without_key_frames_is_opened_anew_after_a_loss(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,8 +120,7 @@ def test_a_stream_without_key_frames_is_opened_anew_after_a_loss(monkeypatch: py
     with RtspCamera(shown, Losses(1.0, range(40, 41)), 50.0) as camera:
         source = Stream(CameraSettings(source=camera.url, open_timeout_s=2, read_timeout_s=2))
         with closing(source), pytest.raises(SourceError, match=r"no key frame came for 0.3 s; set the camera to one"):
-            for _ in range(90):
-                source.grab()
+            all(source.grab() for _ in shown.frames)
 
 
 @pytest.mark.parametrize("way", ["http", "tcp", "udp"])
