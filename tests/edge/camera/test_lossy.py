@@ -100,18 +100,15 @@ def test_frames_that_are_predicted_from_both_sides_are_followed(
     path = tmp_path / "film.ts"
     path.write_bytes(lose_some(data, 0.4, 3))
     source = Video(path, False)
-    destroyed = judged = kept = 0
+    judged = kept = 0
     while source.grab():
         picture, is_refused = source.retrieve(), source.exposure.damage is not None
         assert source._frame is not None
-        is_destroyed = worst_block(picture, whole[source._frame.pts]) > DESTROYED
-        destroyed += is_destroyed
-        judged += is_destroyed and not is_refused
+        judged += worst_block(picture, whole[source._frame.pts]) > DESTROYED and not is_refused
         kept += not is_refused
     source.close()
-    assert destroyed > 0
     assert judged == 0
-    assert kept >= 72 - 3 * 12
+    assert 72 - 3 * 12 <= kept < 72
 
 
 def test_a_stream_without_key_frames_is_opened_anew_after_a_loss(monkeypatch: pytest.MonkeyPatch) -> None:
