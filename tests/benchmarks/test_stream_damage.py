@@ -98,13 +98,12 @@ def sent(way: str, film: Film, losses: Losses, folder: Path) -> Iterator[CameraS
         yield CameraSettings(source=camera.url, transport="udp" if way == "rtsp-udp" else "tcp", read_timeout_s=2)
 
 
-def shown_at_s(source: pyav.Stream | pyav.Video | opencv.Stream | opencv.Video) -> float:
-    """When the frame grabbed last is shown, seconds from some begin."""
+def shown_at_s(source: pyav.Stream | pyav.Video | opencv.Stream | opencv.Video) -> float | None:
+    """When the frame grabbed last is shown, seconds from some begin; None: that was lost."""
     if isinstance(source, pyav.Stream | pyav.Video):
         frame = source._picture if isinstance(source, pyav.Stream) else source._frame
         assert isinstance(frame, av.VideoFrame)
-        assert frame.time is not None
-        return float(frame.time)
+        return frame.time
     return float(source._capture.get(cv2.CAP_PROP_POS_MSEC)) / 1000
 
 
@@ -126,6 +125,9 @@ def seen(settings: CameraSettings, reader: str, film: Film) -> Iterator[tuple[in
             except SourceError:
                 return  # the film is over
             time_s = shown_at_s(source)
+            if time_s is None:
+                assert source.exposure.damage is not None, "judged, though nobody knows which frame it is"
+                continue
             if first is None:
                 place = next(index for index, whole in enumerate(film.frames) if worst_block(picture, whole) == 0)
                 first = place / film.fps - time_s

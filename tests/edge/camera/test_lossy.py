@@ -55,8 +55,10 @@ def judged_and_refused(source: Stream | Video, film: Film, losses: Losses) -> tu
         while source.grab():
             frame = source._picture if isinstance(source, Stream) else source._frame
             assert isinstance(frame, av.VideoFrame)
-            assert frame.time is not None
             picture, is_refused = source.retrieve(), source.exposure.damage is not None
+            if frame.time is None:  # what says it was lost, so nobody knows which frame it is
+                judged += not is_refused
+                continue
             if first is None:
                 place = next(index for index, whole in enumerate(film.frames) if worst_block(picture, whole) == 0)
                 first = place / film.fps - frame.time
