@@ -6,7 +6,7 @@ import logging
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 import av
 import av.logging
@@ -21,6 +21,7 @@ from edge.camera.errors import SourceError
 
 VideoPacket: TypeAlias = "Packet[VideoStream]"
 
+_GROUPED = ("h264", "hevc")  # codecs whose key frames may have several slices
 _MOST_ERRORS = 1000  # in a row, that a damaged file may give in place of packets
 _RTP_LOSS = "RTP: missed"  # FFmpeg marks no packet then, it says so only
 _TS_LOSS = "Packet corrupt (stream = {index}, dts = {dts})"
@@ -71,6 +72,9 @@ class PacketReader:
         self._errors = 0
         self._demuxed = self._container.demux(self.stream)
         self._frames: deque[VideoFrame] = deque()
+        self._held: VideoPacket | None = None  # was read, and comes next
+        self._cuts_keys = False  # whether key frames come in several packets
+        self._key_time: int | None = None  # of the last packet, where it was one of a key frame
 
     @property
     def alone(self) -> bool:
@@ -89,7 +93,7 @@ class PacketReader:
             av.FFmpegError: it cannot be read; see `pass_over`.
         """
         with _words() as words:
-            packet = next(self._demuxed, None)
+            packet = self._next()
         if packet is None:
             return None
         unread = self._unread or any(level <= av.logging.ERROR and name == self.format for level, name, _ in words)
@@ -103,6 +107,27 @@ class PacketReader:
         place = self._track.place(packet.is_keyframe, packet.pts, unread, lost, lost_of_next)
         packet.opaque = place
         return packet, place
+
+    def _next(self) -> VideoPacket | None:
+        """The next packet, put together where FFmpeg has cut it.
+
+        Some cameras send parameter sets before each slice of a key frame, and FFmpeg takes each set for the begin of a
+        frame. Its decoder would make two frames of that, each with the other's part patched up. Where this was seen
+        once, a key frame waits for its other parts, which come no later than it would be given out as a whole.
+        """
+        packet, self._held = self._held or next(self._demuxed, None), None
+        if packet is None:
+            return None
+        begun, self._key_time = self._key_time, None
+        if self.codec in _GROUPED and packet.is_keyframe:
+            self._cuts_keys = self._cuts_keys or _continues(packet, begun)
+            self._key_time = packet.pts
+        while self._cuts_keys and self._key_time is not None:
+            self._held = next(self._demuxed, None)
+            if self._held is None or not _continues(self._held, self._key_time):
+                break
+            packet = _joined(packet, self._held)
+        return packet
 
     def pass_over(self) -> None:
         """Reads on behind what cannot be read.
@@ -183,6 +208,20 @@ class PacketReader:
         mark."""
         words, self._at_opening = self._at_opening, ""
         return _RTP_LOSS in words or _TS_LOSS.format(index=self.stream.index, dts=packet.dts) in words
+
+
+def _continues(packet: VideoPacket, key_time: int | None) -> bool:
+    """Whether a packet is of the key frame that began the packet before, at a time that is known; else None."""
+    return key_time is not None and packet.is_keyframe and packet.pts in (key_time, None)
+
+
+def _joined(first: VideoPacket, second: VideoPacket) -> VideoPacket:
+    """One packet of two that are of one frame."""
+    packet = cast("VideoPacket", Packet(bytes(first) + bytes(second)))
+    packet.stream, packet.time_base = first.stream, first.time_base
+    packet.pts, packet.dts, packet.is_keyframe = first.pts, first.dts, True
+    packet.is_corrupt = first.is_corrupt or second.is_corrupt
+    return packet
 
 
 @contextmanager

@@ -26,6 +26,7 @@ from tests.support.lossy import (
     film,
     lose,
     lose_some,
+    scenes,
     worst_block,
 )
 
@@ -111,6 +112,38 @@ def test_frames_that_are_predicted_from_both_sides_are_followed(
     source.close()
     assert judged == 0
     assert 72 - 3 * 12 <= kept < 72
+
+
+def test_key_frames_that_are_cut_at_their_parameter_sets_are_put_together(tmp_path: Path) -> None:
+    """As GStreamer's servers send them: FFmpeg makes two frames of each, with half of it patched up."""
+    path = tmp_path / "film.ts"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 320, 240, "yuv420p"
+        options = {"preset": "ultrafast", "tune": "zerolatency", "g": "6", "x264-params": "slices=2:sliced-threads=0"}
+        stream.options, stream.codec_context.thread_count = options, 1
+        whole = {}
+        decoder = av.CodecContext.create("h264", "r")
+        for picture in scenes(30, (320, 240)):
+            for packet in stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")):
+                units = [unit for unit in bytes(packet).replace(b"\0\0\0\1", b"\0\0\1").split(b"\0\0\1") if unit]
+                sets = [unit for unit in units if unit[0] & 31 in (7, 8)]
+                cut = [part for unit in units for part in ((*sets, unit) if unit[0] & 31 == 5 else (unit,))]
+                copy = av.Packet(b"".join(b"\0\0\0\1" + part for part in cut))
+                copy.stream, copy.pts, copy.dts = stream, packet.pts, packet.dts
+                copy.time_base, copy.is_keyframe = packet.time_base, packet.is_keyframe
+                container.mux(copy)
+                for frame in decoder.decode(av.Packet(bytes(packet))):
+                    whole[len(whole)] = frame.to_ndarray(format="rgb24")
+    source, judged, times = Video(path, False), [], []
+    with closing(source):
+        while source.grab():
+            assert source._frame is not None
+            times.append(source._frame.time or 0.0)
+            if source.exposure.damage is None:
+                judged.append(round((times[-1] - times[0]) * 25))
+                assert worst_block(source.retrieve(), whole[judged[-1]]) == 0
+    assert judged == list(range(6, 30)), "all but the first group, on which it is noticed"
 
 
 def test_a_stream_without_key_frames_is_opened_anew_after_a_loss(monkeypatch: pytest.MonkeyPatch) -> None:
