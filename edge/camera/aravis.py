@@ -31,6 +31,7 @@ _DAMAGE = {
     8: "it holds no image",
 }
 """By `ArvBufferStatus`."""
+_CHECK_RANGE = 1  # ArvRangeCheckPolicy: what is out of bounds is refused, also by cameras that would take it
 _FIXED = 0  # ArvGvStreamSocketBuffer
 _INT = 6 << 2  # G_TYPE_INT
 _FRAMES, _LEAST_SOCKET, _MOST_SOCKET = 4, 1 << 20, 64 << 20  # what may wait in the kernel; net.core.rmem_max limits it
@@ -169,6 +170,7 @@ class Device:
         self._device = arv.arv_camera_get_device(self._camera)
         self._gone = LOST(lambda _device, _data: self.lost.set())
         self._handler = arv.g_signal_connect_data(self._device, b"control-lost", self._gone, None, None, 0)
+        arv.arv_device_set_range_check_policy(self._device, _CHECK_RANGE)
         self.gigabit = arv.arv_camera_is_gv_device(self._camera)
         """Whether it is a GigE Vision camera, whose frames come in packets."""
 

@@ -47,6 +47,7 @@ _PLAIN: dict[str, tuple[Any, ...]] = {
     "arv_camera_gv_set_packet_size_adjustment": (None, c_void_p, c_int),
     "arv_camera_gv_set_stream_options": (None, c_void_p, c_int),
     "arv_device_get_feature": (c_void_p, c_void_p, c_char_p),
+    "arv_device_set_range_check_policy": (None, c_void_p, c_int),
     "arv_device_get_genicam_xml": (c_void_p, c_void_p, POINTER(c_size_t)),
     "arv_gc_boolean_get_type": (c_size_t,),
     "arv_gc_command_get_type": (c_size_t,),
