@@ -7,7 +7,6 @@ from collections import deque
 from concurrent.futures import Future
 from dataclasses import replace
 
-from core.image import Rgb
 from edge.camera.frame import Frame
 from edge.camera.health import frame_fault
 from edge.camera.supervisor import Camera
@@ -16,9 +15,10 @@ from edge.inference import Inference, InferenceStoppedError, NotFiniteError, Sco
 from edge.inspection.issuer import Issuer
 from edge.inspection.line_recipes import LineRecipes, RecipeSlot
 from edge.inspection.recipe import LoadedRecipe
+from edge.inspection.region import RegionError, inspected
 from edge.inspection.request import InspectionRequest, Outcome, fault_of
 from edge.ops.worker import STOP_S, Worker, Workers
-from edge.settings import LineSettings, Roi
+from edge.settings import LineSettings
 
 PATIENCE_S = 30.0
 """One turn of a line's thread that takes longer counts as a standstill, seconds."""
@@ -286,24 +286,6 @@ class Acquisition:
         half = settings.deadline_ms / 2000
         interval = 0.0 if settings.camera.trigger == "software" else self._camera.status.interval_s
         return half if interval is None else min(half, max(2 * interval, _LEAST_WITHIN_S))
-
-
-class RegionError(ValueError):
-    """The inspected region does not lie inside the frame; the message says both."""
-
-
-def inspected(image: Rgb, roi: Roi | None) -> Rgb:
-    """The inspected region of a frame, as a view of it; None: all of it.
-
-    Raises:
-        RegionError: it does not lie inside.
-    """
-    if roi is None:
-        return image
-    height, width = image.shape[:2]
-    if roi.y + roi.height > height or roi.x + roi.width > width:
-        raise RegionError(f"the region {roi} is not inside the frame of {width} x {height}")
-    return image[roi.y : roi.y + roi.height, roi.x : roi.x + roi.width]
 
 
 def outcome_of(request: InspectionRequest, result: Future[Scored]) -> Outcome:

@@ -6,6 +6,7 @@ import importlib.util
 import os
 import platform
 from collections.abc import Iterator
+from pathlib import Path
 
 import cv2
 import torch
@@ -61,10 +62,13 @@ def machine() -> Iterator[Check]:
     yield Check("packs", "ok", ", ".join(list_packs()))
 
 
-def configured(settings: Settings) -> Iterator[Check]:
-    """What the configuration needs, tried as the service does; a `fail` means that it would not run as it should."""
+def configured(settings: Settings, pictures: Path | None = None) -> Iterator[Check]:
+    """What the configuration needs, tried as the service does; a `fail` means that it would not run as it should.
+
+    `pictures`: as of `dry_run`.
+    """
     yield from _weights(settings.model)
-    yield from dry_run(settings)
+    yield from dry_run(settings, pictures)
     yield from broker_checks(settings)
 
 
