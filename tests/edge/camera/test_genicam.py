@@ -171,6 +171,23 @@ def test_a_frame_that_is_not_whole_is_no_picture(relay: Relay, opened: Any) -> N
             assert not picture.any(), "nothing of an earlier frame is to be seen"
 
 
+def test_under_loss_a_picture_is_that_of_its_exposure_or_none(relay: Relay, opened: Any) -> None:
+    camera = opened(relay.source, trigger="software", resend=False)
+    across = np.arange(512)
+    ramp = across + across[:, None]
+    relay.lose(0.003)  # of 190 packets, so that about half of the frames are whole
+    whole = 0
+    for _ in range(16):
+        camera.grab()
+        picture, number = camera.retrieve(), camera.exposure.number
+        if camera.exposure.damage is None:
+            whole += 1
+            assert np.array_equal(picture[..., 0], (ramp + number) % 255)
+        else:
+            assert not picture.any()
+    assert 2 <= whole <= 14
+
+
 def test_the_newest_frame_wins(gige: GigECamera, opened: Any) -> None:
     camera = opened()
     camera.grab()

@@ -15,7 +15,7 @@ from core.tiles import Tiling, smallest_defect
 from edge.cli.app import app
 from edge.settings import Roi
 from edge.tools.camera_picture import camera_picture
-from tests.support.gige import ID, GigECamera
+from tests.support.gige import GigECamera
 from tests.support.pictures import write_folder
 
 run = CliRunner().invoke

@@ -1,0 +1,104 @@
+"""A line with a triggered GigE Vision camera: one answer for every exposure, and for every trigger."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.alfa import Alfa
+from core.backbone import load_backbone
+from edge.clock import utc_now
+from edge.settings import CameraSettings, LineSettings
+from tests.support.gige import GigECamera, Relay
+from tests.support.hall import Hall
+from tests.support.mosquitto import Mosquitto, Subscription, eventually, subscribe
+
+
+@pytest.fixture(scope="module")
+def alfa() -> Alfa:
+    return Alfa(load_backbone("untrained", None, "cpu", "fp32"))
+
+
+@pytest.fixture(scope="module")
+def gige() -> Iterator[GigECamera]:
+    with GigECamera() as camera:
+        yield camera
+
+
+@pytest.fixture
+def relay(gige: GigECamera) -> Iterator[Relay]:
+    with Relay() as relay:
+        yield relay
+
+
+@pytest.fixture
+def heard(mosquitto: Mosquitto) -> Iterator[Subscription]:
+    with subscribe(mosquitto.port, "line/#") as messages:
+        yield messages
+
+
+def line(relay: Relay, trigger: str, **more: Any) -> LineSettings:
+    camera = CameraSettings(source=relay.source, trigger=trigger, read_timeout_s=20, resend=False)
+    return LineSettings(camera=camera, deadline_ms=60_000, queue=100, **more)
+
+
+def outcome(verdict: dict[str, Any]) -> str:
+    return verdict["error"]["code"] if verdict["verdict"] == "error" else "judged"
+
+
+def test_a_gap_in_the_frame_numbers_is_that_many_missed_parts(
+    relay: Relay, alfa: Alfa, mosquitto: Mosquitto, heard: Subscription, tmp_path: Path
+) -> None:
+    with Hall(line(relay, "line"), alfa, mosquitto, heard, tmp_path) as hall:
+        eventually(lambda: relay.by_line and hall.state()[0] in ("ready", "running"), 60)
+        relay.lose_frames([2, 3, 6])
+        for _ in range(9):
+            relay.pulse()
+        found = hall.verdicts(9)
+    lost = (2, 3, 6)
+    assert [outcome(one) for one in found] == ["camera_missed" if place in lost else "judged" for place in range(9)]
+    assert [one["seq"] for one in found] == list(range(1, 10))
+    exposures = [one["camera"]["exposure"] for one in found if outcome(one) == "judged"]
+    assert exposures == [number for place, number in enumerate(relay.frames) if place not in lost]
+    assert "exposure 3 since the camera was opened brought no frame" in found[2]["error"]["message"]
+
+
+def test_what_is_exposed_during_a_pause_is_answered(
+    relay: Relay, alfa: Alfa, mosquitto: Mosquitto, heard: Subscription, tmp_path: Path
+) -> None:
+    with Hall(line(relay, "line"), alfa, mosquitto, heard, tmp_path) as hall:
+        eventually(lambda: relay.by_line and hall.state()[0] in ("ready", "running"), 60)
+        relay.pulse()
+        hall.verdicts(1)
+        hall.line.pause("eva")
+        relay.pulse()
+        hall.verdicts(2)
+        hall.line.resume()
+        relay.pulse()
+        found = hall.verdicts(3)
+    assert [outcome(one) for one in found] == ["judged", "paused", "judged"]
+
+
+def test_a_trigger_exposes_and_a_frame_that_is_not_whole_is_an_error(
+    relay: Relay, alfa: Alfa, mosquitto: Mosquitto, heard: Subscription, tmp_path: Path
+) -> None:
+    with Hall(line(relay, "software", mode="trigger"), alfa, mosquitto, heard, tmp_path) as hall:
+        answers = []
+        for part in range(6):
+            torn = part in (1, 4)
+            relay.keeps = lambda frame, packet, torn=torn: not (torn and packet == 50)
+            before = utc_now()
+            answers.append(hall.line.trigger(f"part-{part}").answer.result(60))
+            captured = answers[-1].captured_at
+            assert isinstance(captured, datetime)
+            assert captured >= before, "it was exposed after its trigger"
+        found = hall.verdicts(6)
+    assert [outcome(one) for one in found] == ["camera_torn" if part in (1, 4) else "judged" for part in range(6)]
+    assert [one.part_id for one in answers] == [f"part-{part}" for part in range(6)]
+    assert "packets of it are missing" in found[1]["error"]["message"]
+    exposures = [one["camera"]["exposure"] for one in found]
+    assert exposures == sorted(set(exposures)), "a new one for each"
