@@ -53,6 +53,12 @@ class Found:
     """`GigEVision` or `USB3Vision`."""
 
 
+def version() -> str:
+    """Of Aravis. Raises SourceError: it is not installed."""
+    arv = library()
+    return ".".join(str(getattr(arv, f"arv_get_{part}_version")()) for part in ("major", "minor", "micro"))
+
+
 def find() -> list[Found]:
     """The cameras on the network and on the USB; takes about a second, for which answers are waited for.
 

@@ -46,6 +46,7 @@ class GenICam:
     live = True
     lags = False
     simulated = False
+    notice: str | None = None
 
     def __init__(self, settings: CameraSettings) -> None:
         """Opens and sets up the camera.

@@ -16,6 +16,8 @@ from core.packs.pack import list_packs
 from core.remedy import extra
 from core.weights.source import check_name, find
 from core.weights.store import Store
+from edge.camera import aravis
+from edge.camera.errors import SourceError
 from edge.mqtt.connection import not_connected
 from edge.settings import ModelSettings, Settings, store_dir
 from edge.tools.broker_check import BrokerReport, check_broker
@@ -55,11 +57,19 @@ def machine() -> Iterator[Check]:
         has = cv2.videoio_registry.hasBackend(backend)
         detail = f"OpenCV {cv2.__version__}: {what}" if has else f"this build of OpenCV lacks it: no {what}"
         yield Check(name, "ok" if has else "note", detail)
+    yield _aravis()
     for name, module, use in _EXTRAS:
         has = importlib.util.find_spec(module) is not None
         detail = f"here, for {use}" if has else f"not here, but needed for {use}: {extra(name)}"
         yield Check(f"extra {name}", "ok" if has else "note", detail)
     yield Check("packs", "ok", ", ".join(list_packs()))
+
+
+def _aravis() -> Check:
+    try:
+        return Check("GENICAM", "ok", f"Aravis {aravis.version()}: GigE Vision and USB3 Vision cameras")
+    except SourceError as error:
+        return Check("GENICAM", "note", str(error))
 
 
 def configured(settings: Settings, pictures: Path | None = None) -> Iterator[Check]:
