@@ -90,7 +90,7 @@ if [ "$group" = test ]; then
     package openssl
     package systemd # for systemd-analyze
     package ffmpeg
-    package libaravis-0.8-0
+    library libaravis-0.8-0
     package aravis-tools # a GigE Vision camera on the loopback interface
     package gir1.2-gst-rtsp-server-1.0
     package python3-gi
