@@ -198,7 +198,7 @@ class Grabber(threading.Thread):
             if source.ready is None:
                 return wanted
             with self._native("waiting for a trigger", LOOK_S):
-                there = source.ready(LOOK_S if wanted is not None else 0.0)
+                there = source.ready(LOOK_S / 4 if wanted is not None else 0.0)
             if there and self._wanted is not None:
                 return self._wanted
         return None
