@@ -179,6 +179,9 @@ class Device:
         arv.arv_device_set_range_check_policy(self._device, _CHECK_RANGE)
         self.gigabit = arv.arv_camera_is_gv_device(self._camera)
         """Whether it is a GigE Vision camera, whose frames come in packets."""
+        if self.gigabit and not arv.arv_gv_device_is_controller(self._device):
+            self.close()
+            raise AravisError("it gives no control over itself")
 
     def close(self) -> None:
         """Lets go of the camera."""

@@ -43,6 +43,7 @@ _PLAIN: dict[str, tuple[Any, ...]] = {
     "arv_get_device_address": (c_char_p, c_uint),
     "arv_get_device_protocol": (c_char_p, c_uint),
     "arv_camera_get_device": (c_void_p, c_void_p),
+    "arv_gv_device_is_controller": (c_bool, c_void_p),
     "arv_camera_is_gv_device": (c_bool, c_void_p),
     "arv_camera_gv_set_packet_size_adjustment": (None, c_void_p, c_int),
     "arv_camera_gv_set_stream_options": (None, c_void_p, c_int),

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from core.image import Rgb
-from edge.camera.aravis import Buffer, Device, Stream, find
+from edge.camera.aravis import Buffer, Device, Found, Stream, find
 from edge.camera.aravis_library import AravisError
 from edge.camera.errors import SourceError
 from edge.camera.exposure import UNKNOWN, DeviceClock, Exposure, FrameNumbers
@@ -36,8 +36,12 @@ def camera_id(source: str) -> str:
 
 def is_present(source: str) -> bool:
     """Whether the camera answers on the network or the USB; takes about a second."""
+    return _among(source, find())
+
+
+def _among(source: str, found: list[Found]) -> bool:
     name = camera_id(source)
-    return any(name in (camera.id, camera.address, camera.serial) for camera in find())
+    return any(name in (camera.id, camera.address, camera.serial) for camera in found)
 
 
 class GenICam:
@@ -69,7 +73,7 @@ class GenICam:
         try:
             self._device = Device(camera_id(self._source))
         except AravisError as error:
-            raise SourceError(self._unopened(error), absent="not found" in str(error)) from error
+            raise self._unopened(error) from error
         try:
             self._size = self._set_up(settings)
         except AravisError as error:
@@ -156,13 +160,15 @@ class GenICam:
                 return float(self._device.get(feature)) / 1e6
         return 0.0
 
-    def _unopened(self, error: AravisError) -> str:
-        if "not found" not in str(error):
-            return f"{self._source}: cannot be opened: {error}; it may be that another program has the camera"
-        there = ", ".join(camera.id for camera in find()) or "none"
-        return (
+    def _unopened(self, error: AravisError) -> SourceError:
+        found = find()
+        if _among(self._source, found):
+            return SourceError(f"{self._source}: cannot be opened: {error}; does another program have the camera?")
+        there = ", ".join(camera.id for camera in found) or "none"
+        return SourceError(
             f"{self._source}: no such camera answers; check power and cable, that it has an address of this network, "
-            f"and that no firewall keeps UDP away. There are: {there}"
+            f"and that no firewall keeps UDP away. There are: {there}",
+            absent=True,
         )
 
     def _ready(self, timeout_s: float) -> bool:

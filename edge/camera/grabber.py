@@ -24,6 +24,7 @@ from edge.settings import CameraSettings, HealthSettings
 MARGIN_S = 3.0  # what a native call may take beyond the timeout it was given
 _INTERVALS = 31  # of which the median is taken; odd, so that one of them is it
 _FEW = 3  # fewer tell nothing
+_CLOSE_S = 6.0  # in which a camera of a network that is gone is told goodbye
 LOOK_S = 1.0  # between two looks: at a live picture that nobody asks for, or for a source that is absent
 
 
@@ -111,7 +112,7 @@ class Grabber(threading.Thread):
             self._set("fault", str(error), health=UNSEEN)  # before the closing, which may take its time
             raise
         finally:
-            with self._native("closing the camera", self._settings.read_timeout_s):
+            with self._native("closing the camera", max(self._settings.read_timeout_s, _CLOSE_S)):
                 source.close()
 
     def _read(self, source: Source) -> None:

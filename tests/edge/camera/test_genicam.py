@@ -231,7 +231,7 @@ def test_a_camera_that_is_unplugged_comes_back(open_camera: Open, gige: GigECame
 
 def test_another_program_has_the_camera(gige: GigECamera, opened: Any) -> None:
     opened().grab()
-    with pytest.raises(SourceError, match="another program has"):
+    with pytest.raises(SourceError, match="does another program have the camera"):
         GenICam(settings())
 
 
