@@ -15,6 +15,7 @@ from edge.camera.aravis import Device, find
 from edge.camera.errors import SourceError
 from edge.camera.genicam import GenICam
 from edge.camera.source import check_source, is_there
+from edge.camera.supervisor import FRESH_S
 from edge.clock import monotonic, utc_now
 from edge.settings import CameraSettings, LineSettings
 from tests.edge.camera.conftest import Open, child_pid, wait_for
@@ -211,6 +212,18 @@ def test_a_line_takes_whole_frames_from_its_process(gige: GigECamera, open_camer
     assert camera.status.state == "running"
     with_torch = "torch" in open(f"/proc/{child_pid(camera)}/maps").read()  # noqa: PTH123, SIM115
     assert not with_torch, "the process would take a second more, and 200 MB"
+
+
+def test_no_exposure_is_passed_over_for_having_waited(relay: Relay, open_camera: Open) -> None:
+    camera = open_camera(relay.source, trigger="line", read_timeout_s=5.0)
+    wait_for(camera, lambda: camera.status.state == "running", 20)
+    for _ in range(3):
+        relay.pulse()
+    assert camera.next_frame(0) is None, "it is asked for, and was not waited for"
+    camera.poll(FRESH_S + 0.3)
+    found = [camera.next_frame(10) for _ in range(3)]
+    assert [one.exposure if one else None for one in found] == relay.frames
+    assert [one.dropped if one else None for one in found] == [0, 0, 0]
 
 
 def test_a_camera_that_is_unplugged_comes_back(open_camera: Open, gige: GigECamera) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -43,7 +44,7 @@ def heard(mosquitto: Mosquitto) -> Iterator[Subscription]:
 
 def line(relay: Relay, trigger: str, **more: Any) -> LineSettings:
     camera = CameraSettings(source=relay.source, trigger=trigger, read_timeout_s=20, resend=False)
-    return LineSettings(camera=camera, deadline_ms=60_000, queue=100, **more)
+    return LineSettings(**{"camera": camera, "deadline_ms": 60_000, "queue": 100} | more)
 
 
 def outcome(verdict: dict[str, Any]) -> str:
@@ -81,6 +82,34 @@ def test_what_is_exposed_during_a_pause_is_answered(
         relay.pulse()
         found = hall.verdicts(3)
     assert [outcome(one) for one in found] == ["judged", "paused", "judged"]
+
+
+def test_exposures_that_come_too_fast_are_answered_at_once(
+    relay: Relay,
+    alfa: Alfa,
+    mosquitto: Mosquitto,
+    heard: Subscription,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    vision = alfa.vision
+    judging = threading.Event()
+
+    def wait(*arguments: Any) -> Any:
+        judging.wait(30)
+        return vision(*arguments)
+
+    monkeypatch.setattr(alfa, "vision", wait)
+    with Hall(line(relay, "line", queue=2), alfa, mosquitto, heard, tmp_path) as hall:
+        eventually(lambda: relay.by_line and hall.state()[0] in ("ready", "running"), 60)
+        for _ in range(5):
+            relay.pulse()
+        hall.verdicts(3)
+        judging.set()
+        found = hall.verdicts(5)
+    assert [outcome(one) for one in found] == ["queue_full"] * 3 + ["judged"] * 2
+    exposures = [one["camera"]["exposure"] for one in found]
+    assert exposures == [*relay.frames[2:], *relay.frames[:2]]
 
 
 def test_a_trigger_exposes_and_a_frame_that_is_not_whole_is_an_error(
