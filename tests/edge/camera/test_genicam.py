@@ -22,18 +22,6 @@ from tests.edge.camera.conftest import Open, child_pid, wait_for
 from tests.support.gige import ID, MODEL, RELAY, VENDOR, GigECamera, Relay
 
 
-@pytest.fixture(scope="module")
-def gige() -> Iterator[GigECamera]:
-    with GigECamera() as camera:
-        yield camera
-
-
-@pytest.fixture
-def relay(gige: GigECamera) -> Iterator[Relay]:
-    with Relay() as relay:
-        yield relay
-
-
 def settings(source: str = GigECamera.source, **more: Any) -> CameraSettings:
     return CameraSettings(source=source, read_timeout_s=5.0, **more)
 
@@ -104,8 +92,6 @@ def test_features_are_set_in_their_order_and_read_back(gige: GigECamera, opened:
     try:
         assert {name: device.get(name) for name in asked} == asked
     finally:
-        device.set("Width", 512)
-        device.set("Height", 512)
         device.close()
 
 
@@ -198,6 +184,20 @@ def test_the_newest_frame_wins(gige: GigECamera, opened: Any) -> None:
     assert camera.exposure.number - first >= 5
     assert camera.exposure.missed == camera.exposure.number - first - 1
     assert monotonic() - camera.exposure.captured < 0.3
+
+
+def test_frames_are_counted_on_where_their_numbers_begin_again(gige: GigECamera, opened: Any) -> None:
+    camera = opened(packet_size=1200, features={"AcquisitionFrameRate": 400, "Width": 64, "Height": 64})
+    assert camera._device.packet_size() == 1200
+    camera.grab()
+    first = last = camera.exposure.number
+    assert first > 60_000, "a new one begins shortly before the end"
+    counted = 0
+    while last >= first:
+        camera.grab()
+        counted += 1 + camera.exposure.missed
+        last = camera.exposure.number
+    assert counted == 65535 - first + last
 
 
 def test_a_line_takes_whole_frames_from_its_process(gige: GigECamera, open_camera: Open) -> None:

@@ -21,24 +21,23 @@ from tests.support.pictures import write_folder
 run = CliRunner().invoke
 
 
-def test_a_gige_camera_is_listed_opened_and_drawn(tmp_path: Path) -> None:
-    with GigECamera() as camera:
-        found = json.loads(run(app, ["cameras", "--json"]).stdout)
-        assert {"source": camera.source, "camera": "Aravis Fake, serial GV01", "where": "GigE Vision, 127.0.0.1"} in (
-            found["cameras"]
-        )
-        picture = tmp_path / "region.png"
-        options = [
-            "--picture",
-            str(picture),
-            "--roi",
-            "64,32,256,320",
-            "--tiles",
-            "1x2",
-            "--set",
-            "ExposureTimeAbs=9000",
-        ]
-        opened = run(app, ["cameras", camera.source, *options, "--trigger", "software", "--json"])
+def test_a_gige_camera_is_listed_opened_and_drawn(gige: GigECamera, tmp_path: Path) -> None:
+    found = json.loads(run(app, ["cameras", "--json"]).stdout)
+    assert {"source": gige.source, "camera": "Aravis Fake, serial GV01", "where": "GigE Vision, 127.0.0.1"} in (
+        found["cameras"]
+    )
+    picture = tmp_path / "region.png"
+    options = [
+        "--picture",
+        str(picture),
+        "--roi",
+        "64,32,256,320",
+        "--tiles",
+        "1x2",
+        "--set",
+        "ExposureTimeAbs=9000",
+    ]
+    opened = run(app, ["cameras", gige.source, *options, "--trigger", "software", "--json"])
     assert opened.exit_code == 0, opened.output
     said = json.loads(opened.stdout)
     modes = {mode["name"]: mode for mode in said["modes"]}

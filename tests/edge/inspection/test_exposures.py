@@ -14,7 +14,7 @@ from core.alfa import Alfa
 from core.backbone import load_backbone
 from edge.clock import utc_now
 from edge.settings import CameraSettings, LineSettings
-from tests.support.gige import GigECamera, Relay
+from tests.support.gige import Relay
 from tests.support.hall import Hall
 from tests.support.mosquitto import Mosquitto, Subscription, eventually, subscribe
 
@@ -22,18 +22,6 @@ from tests.support.mosquitto import Mosquitto, Subscription, eventually, subscri
 @pytest.fixture(scope="module")
 def alfa() -> Alfa:
     return Alfa(load_backbone("untrained", None, "cpu", "fp32"))
-
-
-@pytest.fixture(scope="module")
-def gige() -> Iterator[GigECamera]:
-    with GigECamera() as camera:
-        yield camera
-
-
-@pytest.fixture
-def relay(gige: GigECamera) -> Iterator[Relay]:
-    with Relay() as relay:
-        yield relay
 
 
 @pytest.fixture
