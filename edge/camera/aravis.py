@@ -107,8 +107,12 @@ class Buffer:
 class Stream:
     """What a camera sends, in buffers of Aravis's own thread."""
 
-    def __init__(self, handle: int, payload: int, buffers: int) -> None:
+    def __init__(self, handle: int, payload: int, buffers: int, room: int | None) -> None:
         """`payload`: bytes of a frame; `buffers`: frames that may wait, beyond which they are lost."""
+        self.payload = payload
+        """Bytes of a frame."""
+        self.room = room
+        """Bytes that the kernel keeps for it, where it comes in packets."""
         self._handle: int | None = handle
         for _ in range(buffers):
             library().arv_stream_push_buffer(handle, library().arv_buffer_new_allocate(payload))
@@ -310,13 +314,14 @@ class Device:
         handle = arv.arv_camera_create_stream(camera, None, None)
         if not handle:
             raise AravisError("no stream could be made")
+        granted = None
         if self.gigabit:
             self._set(handle, "packet-resend", arv.arv_gv_stream_packet_resend_get_type(), int(resend))
             self._set(handle, "socket-buffer", arv.arv_gv_stream_socket_buffer_get_type(), _FIXED)
             room = max(_LEAST_SOCKET, min(_FRAMES * payload, _MOST_SOCKET))
             self._set(handle, "socket-buffer-size", _INT, room)
-            _make_room(arv.arv_gv_stream_get_port(handle), room)
-        return Stream(handle, payload, max(3, min(buffers, most_bytes // payload)))
+            granted = _make_room(arv.arv_gv_stream_get_port(handle), room)
+        return Stream(handle, payload, max(3, min(buffers, most_bytes // payload)), granted)
 
     def start(self) -> None:
         """Begins to take frames. Raises AravisError."""
@@ -335,13 +340,18 @@ class Device:
         self._arv.g_value_unset(byref(held))
 
 
-def _make_room(port: int, size: int) -> None:
-    """Gives the socket of `port` its room at once: Aravis does so when the first frame has begun, and loses of that."""
+def _make_room(port: int, size: int) -> int | None:
+    """Gives the socket of `port` its room at once: Aravis does so when the first frame has begun, and loses of that.
+
+    Returns the bytes that the kernel grants.
+    """
     for entry in list(Path("/proc/self/fd").iterdir()):
         # What is no socket is passed over, as is the entry of the listing itself.
         with contextlib.suppress(OSError), socket.socket(fileno=os.dup(int(entry.name))) as found:
             if found.type == socket.SOCK_DGRAM and found.getsockname()[1:2] == (port,):
                 found.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
+                return found.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 2  # it doubles what is asked for
+    return None
 
 
 _ARTICLE: dict[Kind, str] = {

@@ -50,7 +50,6 @@ class GenICam:
     live = True
     lags = False
     simulated = False
-    notice: str | None = None
 
     def __init__(self, settings: CameraSettings) -> None:
         """Opens and sets up the camera.
@@ -59,6 +58,7 @@ class GenICam:
             SourceError: it is not there, refuses a setting, or its frames cannot be read.
         """
         self.name: str | None = None
+        self.notice: str | None = None
         self.exposure = UNKNOWN
         self.ready: Callable[[float], bool] | None = None if settings.trigger == "free" else self._ready
         self._source = settings.source
@@ -150,6 +150,11 @@ class GenICam:
             raise SourceError(f"{self._source}: it gives {form}, which is not read: {READ}; {advice}")
         self._exposure_s = self._exposure_time()
         self._stream = device.stream(_BUFFERS, MAX_BYTES, packet_size=settings.packet_size, resend=settings.resend)
+        if self._stream.room is not None and self._stream.room < self._stream.payload:
+            self.notice = (
+                f"the kernel keeps {self._stream.room} bytes of what comes, less than a frame of {self._stream.payload}: "
+                "packets get lost when this box is busy; raise net.core.rmem_max to four frames"
+            )
         device.start()
         return int(device.get("Width")), int(device.get("Height"))
 

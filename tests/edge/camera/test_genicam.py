@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -111,6 +112,15 @@ def test_a_refusal_names_the_feature_and_what_it_takes(
     with pytest.raises(SourceError, match=message):
         opened(features=features)
     opened().grab()  # it was let go of
+
+
+def test_a_kernel_without_room_for_a_frame_is_told_of(gige: GigECamera, opened: Any) -> None:
+    assert opened().notice is None
+    granted = int(Path("/proc/sys/net/core/rmem_max").read_text())
+    sides = {"PixelFormat": "RGB8", "Width": 2048, "Height": 2048}
+    if granted >= 3 * 2048 * 2048:
+        pytest.skip("this kernel has room for any frame of this camera")
+    assert "net.core.rmem_max" in (opened(features=sides).notice or "")
 
 
 def test_a_software_trigger_exposes_at_the_trigger(gige: GigECamera, opened: Any) -> None:
@@ -226,7 +236,7 @@ def test_no_exposure_is_passed_over_for_having_waited(relay: Relay, open_camera:
     assert [one.dropped if one else None for one in found] == [0, 0, 0]
 
 
-def test_a_camera_that_is_unplugged_comes_back(open_camera: Open, gige: GigECamera) -> None:
+def test_a_camera_that_is_unplugged_comes_back(gige: GigECamera, open_camera: Open) -> None:
     camera = open_camera(gige.source, trigger="software", read_timeout_s=5.0)
     assert camera.next_frame(20) is not None
     descriptors = f"/proc/{child_pid(camera)}/fd"
