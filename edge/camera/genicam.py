@@ -152,8 +152,8 @@ class GenICam:
         self._stream = device.stream(_BUFFERS, MAX_BYTES, packet_size=settings.packet_size, resend=settings.resend)
         if self._stream.room is not None and self._stream.room < self._stream.payload:
             self.notice = (
-                f"the kernel keeps {self._stream.room} bytes of what comes, and a frame has {self._stream.payload}: packets "
-                "get lost when this box is busy; raise net.core.rmem_max to four frames"
+                f"a frame has {self._stream.payload} bytes, of which the kernel keeps {self._stream.room}: when this box "
+                "is busy, packets get lost; raise net.core.rmem_max to four frames"
             )
         device.start()
         return int(device.get("Width")), int(device.get("Height"))
