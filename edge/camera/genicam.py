@@ -150,10 +150,11 @@ class GenICam:
             raise SourceError(f"{self._source}: it gives {form}, which is not read: {READ}; {advice}")
         self._exposure_s = self._exposure_time()
         self._stream = device.stream(_BUFFERS, MAX_BYTES, packet_size=settings.packet_size, resend=settings.resend)
-        if self._stream.room is not None and self._stream.room < self._stream.payload:
+        room, payload = self._stream.room, self._stream.payload
+        if room is not None and room < payload:
             self.notice = (
-                f"a frame has {self._stream.payload} bytes, of which the kernel keeps {self._stream.room}: when this box "
-                "is busy, packets get lost; raise net.core.rmem_max to four frames"
+                f"a frame has {payload} bytes, of which the kernel keeps {room}: when this box is busy, packets "
+                "get lost; raise net.core.rmem_max to four frames"
             )
         device.start()
         return int(device.get("Width")), int(device.get("Height"))
