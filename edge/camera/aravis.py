@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import os
 import socket
+import stat
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -346,11 +347,13 @@ def _make_room(port: int, size: int) -> int | None:
     Returns the bytes that the kernel grants.
     """
     for entry in list(Path("/proc/self/fd").iterdir()):
-        # What is no socket is passed over, as is the entry of the listing itself.
-        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(int(entry.name))) as found:
-            if found.type == socket.SOCK_DGRAM and found.getsockname()[1:2] == (port,):
-                found.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
-                return found.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 2  # it doubles what is asked for
+        with contextlib.suppress(OSError):  # it was closed meanwhile
+            if not stat.S_ISSOCK(os.fstat(int(entry.name)).st_mode):
+                continue
+            with socket.socket(fileno=os.dup(int(entry.name))) as found:
+                if found.type == socket.SOCK_DGRAM and found.getsockname()[1:2] == (port,):
+                    found.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
+                    return found.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 2  # it doubles what is asked for
     return None
 
 

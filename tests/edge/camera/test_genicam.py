@@ -115,7 +115,9 @@ def test_a_refusal_names_the_feature_and_what_it_takes(
 
 
 def test_a_kernel_without_room_for_a_frame_is_told_of(gige: GigECamera, opened: Any) -> None:
-    assert opened().notice is None
+    camera = opened()
+    assert camera.notice is None
+    camera.close()
     granted = int(Path("/proc/sys/net/core/rmem_max").read_text())
     sides = {"PixelFormat": "RGB8", "Width": 2048, "Height": 2048}
     if granted >= 3 * 2048 * 2048:
@@ -250,6 +252,16 @@ def test_a_camera_that_is_unplugged_comes_back(gige: GigECamera, open_camera: Op
     assert camera.next_frame(20) is not None
     assert camera.status.restarts == 0, "its process went on"
     assert len(os.listdir(descriptors)) < 40  # noqa: PTH208
+
+
+def test_what_is_opened_is_closed(gige: GigECamera) -> None:
+    def once() -> int:
+        camera = GenICam(settings(trigger="software"))
+        camera.grab()
+        camera.close()
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    assert once() == once() == once()
 
 
 def test_another_program_has_the_camera(gige: GigECamera, opened: Any) -> None:
