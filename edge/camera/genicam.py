@@ -44,6 +44,23 @@ def _among(source: str, found: list[Found]) -> bool:
     return any(name in (camera.id, camera.address, camera.serial) for camera in found)
 
 
+def open_device(source: str) -> Device:
+    """The camera that `source` names. Raises SourceError: it is not there, or does not let itself be opened."""
+    try:
+        return Device(camera_id(source))
+    except AravisError as error:
+        found = find()
+        if _among(source, found):
+            words = f"{source}: cannot be opened: {error}; does another program have the camera?"
+            raise SourceError(words) from error
+        there = ", ".join(camera.id for camera in found) or "none"
+        raise SourceError(
+            f"{source}: no such camera answers; check power and cable, that it has an address of this network, "
+            f"and that no firewall keeps UDP away. There are: {there}",
+            absent=True,
+        ) from error
+
+
 class GenICam:
     """An open camera. Free, it gives the newest frame; triggered, one for each exposure, in their order."""
 
@@ -70,10 +87,7 @@ class GenICam:
         self._next: Buffer | None = None  # of a triggered camera: it came, and was not grabbed yet
         self._grabbed: Buffer | None = None
         self._stream: Stream | None = None
-        try:
-            self._device = Device(camera_id(self._source))
-        except AravisError as error:
-            raise self._unopened(error) from error
+        self._device = open_device(self._source)
         try:
             self._size = self._set_up(settings)
         except AravisError as error:
@@ -165,17 +179,6 @@ class GenICam:
             if self._device.is_available(feature):
                 return float(self._device.get(feature)) / 1e6
         return 0.0
-
-    def _unopened(self, error: AravisError) -> SourceError:
-        found = find()
-        if _among(self._source, found):
-            return SourceError(f"{self._source}: cannot be opened: {error}; does another program have the camera?")
-        there = ", ".join(camera.id for camera in found) or "none"
-        return SourceError(
-            f"{self._source}: no such camera answers; check power and cable, that it has an address of this network, "
-            f"and that no firewall keeps UDP away. There are: {there}",
-            absent=True,
-        )
 
     def _ready(self, timeout_s: float) -> bool:
         """Whether a frame can be grabbed: by software always, else one that was exposed within `timeout_s`.

@@ -12,7 +12,7 @@ from edge.camera.aravis_library import AravisError
 from edge.camera.child import START_S
 from edge.camera.errors import SourceError
 from edge.camera.frame import Frame
-from edge.camera.genicam import PREFIX, camera_id
+from edge.camera.genicam import PREFIX, open_device
 from edge.camera.pixel_formats import FORMATS
 from edge.camera.source import check_source
 from edge.camera.supervisor import Camera, CameraStatus
@@ -89,10 +89,7 @@ def modes(settings: CameraSettings) -> list[Mode]:
 
 
 def _features(source: str) -> Iterator[Mode]:
-    try:
-        device = aravis.Device(camera_id(source))
-    except AravisError as error:
-        raise SourceError(f"{source}: {error}") from error
+    device = open_device(source)
     try:
         for name in _TELLING:
             if not device.is_available(name):
