@@ -71,6 +71,7 @@ if ! command -v dpkg-query >/dev/null 2>&1; then
         program mosquitto_sub
         program openssl
         program ffmpeg
+        program arv-fake-gv-camera-0.8
         browser
     fi
     [ -z "$missing" ] || {
@@ -89,6 +90,8 @@ if [ "$group" = test ]; then
     package openssl
     package systemd # for systemd-analyze
     package ffmpeg
+    library libaravis-0.8-0
+    package aravis-tools # a GigE Vision camera on the loopback interface
     package gir1.2-gst-rtsp-server-1.0
     package python3-gi
     package gstreamer1.0-plugins-base

@@ -44,7 +44,7 @@ class CameraSettings(Section):
     trigger: Literal["free", "software", "line"] = "free"
     """When a GenICam camera exposes. `free`: one frame after the other, of which the newest is taken; `software`: when
     a part comes; `line`: at each signal at its input, which is a part (with `mode = "free"`; `rate` says nothing)."""
-    features: Mapping[str, bool | int | float | str] = Field(default_factory=dict)
+    features: Mapping[str, bool | int | float | str] = Field(default={})
     """What a GenICam camera is set to, in this order, and read back: `{ PixelFormat = "Mono8", ExposureTime = 5000 }`.
     The names are the camera's own. With `trigger = "line"`, `TriggerSource` names the input; default: its first."""
     packet_size: int | None = Field(default=None, ge=576, le=16000)
@@ -72,7 +72,7 @@ class CameraSettings(Section):
         """What only a GenICam camera has is not silently ignored of others; how it is triggered is said once."""
         if not self.source.startswith("genicam:"):
             for name in ("trigger", "features", "packet_size", "resend"):
-                if getattr(self, name) != type(self).model_fields[name].get_default(call_default_factory=True):
+                if getattr(self, name) != type(self).model_fields[name].default:
                     raise ValueError(f"{name} is of a source genicam:<id>; this source has none")
             return self
         own = {"AcquisitionMode", "TriggerMode"} | ({"TriggerSource"} if self.trigger != "line" else set())

@@ -58,6 +58,11 @@ class Roi(Section):
     height: int = Field(ge=16)
     """Height."""
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width, pixels."""
+        return self.height, self.width
+
 
 class ShotSettings(Section):
     """How the normal shots of a line are used."""
@@ -116,5 +121,5 @@ class RecipeSettings(Section):
     def inspected_size(self) -> tuple[int, int] | None:
         """Height and width of the pictures that are inspected, pixels; None where no setting tells."""
         if self.roi is not None:
-            return self.roi.height, self.roi.width
+            return self.roi.size
         return None if self.health.size is None else (self.health.size[1], self.health.size[0])

@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import os
 import socket
+import stat
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,6 +32,7 @@ _DAMAGE = {
     8: "it holds no image",
 }
 """By `ArvBufferStatus`."""
+_CHECK_RANGE = 1  # ArvRangeCheckPolicy: what is out of bounds is refused, also by cameras that would take it
 _FIXED = 0  # ArvGvStreamSocketBuffer
 _INT = 6 << 2  # G_TYPE_INT
 _FRAMES, _LEAST_SOCKET, _MOST_SOCKET = 4, 1 << 20, 64 << 20  # what may wait in the kernel; net.core.rmem_max limits it
@@ -50,6 +52,12 @@ class Found:
     """Where it is: an IP address, or what the USB calls it."""
     protocol: str
     """`GigEVision` or `USB3Vision`."""
+
+
+def version() -> str:
+    """Of Aravis. Raises SourceError: it is not installed."""
+    arv = library()
+    return ".".join(str(getattr(arv, f"arv_get_{part}_version")()) for part in ("major", "minor", "micro"))
 
 
 def find() -> list[Found]:
@@ -100,8 +108,12 @@ class Buffer:
 class Stream:
     """What a camera sends, in buffers of Aravis's own thread."""
 
-    def __init__(self, handle: int, payload: int, buffers: int) -> None:
+    def __init__(self, handle: int, payload: int, buffers: int, room: int | None) -> None:
         """`payload`: bytes of a frame; `buffers`: frames that may wait, beyond which they are lost."""
+        self.payload = payload
+        """Bytes of a frame."""
+        self.room = room
+        """Bytes that the kernel keeps for it, where it comes in packets."""
         self._handle: int | None = handle
         for _ in range(buffers):
             library().arv_stream_push_buffer(handle, library().arv_buffer_new_allocate(payload))
@@ -169,8 +181,12 @@ class Device:
         self._device = arv.arv_camera_get_device(self._camera)
         self._gone = LOST(lambda _device, _data: self.lost.set())
         self._handler = arv.g_signal_connect_data(self._device, b"control-lost", self._gone, None, None, 0)
+        arv.arv_device_set_range_check_policy(self._device, _CHECK_RANGE)
         self.gigabit = arv.arv_camera_is_gv_device(self._camera)
         """Whether it is a GigE Vision camera, whose frames come in packets."""
+        if self.gigabit and not arv.arv_gv_device_is_controller(self._device):
+            self.close()
+            raise AravisError("it gives no control over itself")
 
     def close(self) -> None:
         """Lets go of the camera."""
@@ -299,13 +315,14 @@ class Device:
         handle = arv.arv_camera_create_stream(camera, None, None)
         if not handle:
             raise AravisError("no stream could be made")
+        granted = None
         if self.gigabit:
             self._set(handle, "packet-resend", arv.arv_gv_stream_packet_resend_get_type(), int(resend))
             self._set(handle, "socket-buffer", arv.arv_gv_stream_socket_buffer_get_type(), _FIXED)
             room = max(_LEAST_SOCKET, min(_FRAMES * payload, _MOST_SOCKET))
             self._set(handle, "socket-buffer-size", _INT, room)
-            _make_room(arv.arv_gv_stream_get_port(handle), room)
-        return Stream(handle, payload, max(3, min(buffers, most_bytes // payload)))
+            granted = _make_room(arv.arv_gv_stream_get_port(handle), room)
+        return Stream(handle, payload, max(3, min(buffers, most_bytes // payload)), granted)
 
     def start(self) -> None:
         """Begins to take frames. Raises AravisError."""
@@ -324,13 +341,20 @@ class Device:
         self._arv.g_value_unset(byref(held))
 
 
-def _make_room(port: int, size: int) -> None:
-    """Gives the socket of `port` its room at once: Aravis does so when the first frame has begun, and loses of that."""
+def _make_room(port: int, size: int) -> int | None:
+    """Gives the socket of `port` its room at once: Aravis does so when the first frame has begun, and loses of that.
+
+    Returns the bytes that the kernel grants.
+    """
     for entry in list(Path("/proc/self/fd").iterdir()):
-        # What is no socket is passed over, as is the entry of the listing itself.
-        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(int(entry.name))) as found:
-            if found.type == socket.SOCK_DGRAM and found.getsockname()[1:2] == (port,):
-                found.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
+        with contextlib.suppress(OSError):  # it was closed meanwhile
+            if not stat.S_ISSOCK(os.fstat(int(entry.name)).st_mode):
+                continue
+            with socket.socket(fileno=os.dup(int(entry.name))) as found:
+                if found.type == socket.SOCK_DGRAM and found.getsockname()[1:2] == (port,):
+                    found.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
+                    return found.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 2  # it doubles what is asked for
+    return None
 
 
 _ARTICLE: dict[Kind, str] = {

@@ -14,10 +14,7 @@ from typing import Any
 from edge.camera.errors import SourceError
 
 LIBRARY = "libaravis-0.8.so.0"
-_MISSING = (
-    f"{LIBRARY} cannot be loaded, which reads GenICam cameras; install it: apt-get install libaravis-0.8-0 "
-    "(since Ubuntu 24.04 and Debian 13 the package is libaravis-0.8-0t64 or libaravis-0.8-0)"
-)
+_MISSING = f"{LIBRARY} cannot be loaded, which GenICam cameras need: apt-get install libaravis-0.8-0"
 LOST = ctypes.CFUNCTYPE(None, c_void_p, c_void_p)
 
 _GOBJECT: dict[str, tuple[Any, ...]] = {
@@ -35,6 +32,9 @@ _GOBJECT: dict[str, tuple[Any, ...]] = {
 }
 _PLAIN: dict[str, tuple[Any, ...]] = {
     "arv_update_device_list": (None,),
+    "arv_get_major_version": (c_uint,),
+    "arv_get_minor_version": (c_uint,),
+    "arv_get_micro_version": (c_uint,),
     "arv_get_n_devices": (c_uint,),
     "arv_get_device_id": (c_char_p, c_uint),
     "arv_get_device_vendor": (c_char_p, c_uint),
@@ -43,10 +43,12 @@ _PLAIN: dict[str, tuple[Any, ...]] = {
     "arv_get_device_address": (c_char_p, c_uint),
     "arv_get_device_protocol": (c_char_p, c_uint),
     "arv_camera_get_device": (c_void_p, c_void_p),
+    "arv_gv_device_is_controller": (c_bool, c_void_p),
     "arv_camera_is_gv_device": (c_bool, c_void_p),
     "arv_camera_gv_set_packet_size_adjustment": (None, c_void_p, c_int),
     "arv_camera_gv_set_stream_options": (None, c_void_p, c_int),
     "arv_device_get_feature": (c_void_p, c_void_p, c_char_p),
+    "arv_device_set_range_check_policy": (None, c_void_p, c_int),
     "arv_device_get_genicam_xml": (c_void_p, c_void_p, POINTER(c_size_t)),
     "arv_gc_boolean_get_type": (c_size_t,),
     "arv_gc_command_get_type": (c_size_t,),

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from core.image import Rgb
-from edge.camera.aravis import Buffer, Device, Stream, find
+from edge.camera.aravis import Buffer, Device, Found, Stream, find
 from edge.camera.aravis_library import AravisError
 from edge.camera.errors import SourceError
 from edge.camera.exposure import UNKNOWN, DeviceClock, Exposure, FrameNumbers
@@ -36,8 +36,29 @@ def camera_id(source: str) -> str:
 
 def is_present(source: str) -> bool:
     """Whether the camera answers on the network or the USB; takes about a second."""
+    return _among(source, find())
+
+
+def _among(source: str, found: list[Found]) -> bool:
     name = camera_id(source)
-    return any(name in (camera.id, camera.address, camera.serial) for camera in find())
+    return any(name in (camera.id, camera.address, camera.serial) for camera in found)
+
+
+def open_device(source: str) -> Device:
+    """The camera that `source` names. Raises SourceError: it is not there, or does not let itself be opened."""
+    try:
+        return Device(camera_id(source))
+    except AravisError as error:
+        found = find()
+        if _among(source, found):
+            words = f"{source}: cannot be opened: {error}; does another program have the camera?"
+            raise SourceError(words) from error
+        there = ", ".join(camera.id for camera in found) or "none"
+        raise SourceError(
+            f"{source}: no such camera answers; check power and cable, that it has an address of this network, "
+            f"and that no firewall keeps UDP away. There are: {there}",
+            absent=True,
+        ) from error
 
 
 class GenICam:
@@ -55,6 +76,7 @@ class GenICam:
             SourceError: it is not there, refuses a setting, or its frames cannot be read.
         """
         self.name: str | None = None
+        self.notice: str | None = None
         self.exposure = UNKNOWN
         self.ready: Callable[[float], bool] | None = None if settings.trigger == "free" else self._ready
         self._source = settings.source
@@ -66,10 +88,7 @@ class GenICam:
         self._next: Buffer | None = None  # of a triggered camera: it came, and was not grabbed yet
         self._grabbed: Buffer | None = None
         self._stream: Stream | None = None
-        try:
-            self._device = Device(camera_id(self._source))
-        except AravisError as error:
-            raise SourceError(self._unopened(error), absent="not found" in str(error)) from error
+        self._device = open_device(self._source)
         try:
             self._size = self._set_up(settings)
         except AravisError as error:
@@ -146,6 +165,12 @@ class GenICam:
             raise SourceError(f"{self._source}: it gives {form}, which is not read: {READ}; {advice}")
         self._exposure_s = self._exposure_time()
         self._stream = device.stream(_BUFFERS, MAX_BYTES, packet_size=settings.packet_size, resend=settings.resend)
+        room, payload = self._stream.room, self._stream.payload
+        if room is not None and room < payload:
+            self.notice = (
+                f"a frame has {payload} bytes, of which the kernel keeps {room}: when this box is busy, packets "
+                "get lost; raise net.core.rmem_max to four frames"
+            )
         device.start()
         return int(device.get("Width")), int(device.get("Height"))
 
@@ -155,15 +180,6 @@ class GenICam:
             if self._device.is_available(feature):
                 return float(self._device.get(feature)) / 1e6
         return 0.0
-
-    def _unopened(self, error: AravisError) -> str:
-        if "not found" not in str(error):
-            return f"{self._source}: cannot be opened: {error}; it may be that another program has the camera"
-        there = ", ".join(camera.id for camera in find()) or "none"
-        return (
-            f"{self._source}: no such camera answers; check power and cable, that it has an address of this network, "
-            f"and that no firewall keeps UDP away. There are: {there}"
-        )
 
     def _ready(self, timeout_s: float) -> bool:
         """Whether a frame can be grabbed: by software always, else one that was exposed within `timeout_s`.

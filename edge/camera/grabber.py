@@ -26,6 +26,7 @@ MARGIN_S = 3.0  # what a native call may take beyond the timeout it was given
 _INTERVALS = 31  # of which the median is taken; odd, so that one of them is it
 _FEW = 3  # fewer tell nothing
 _SKIP_S = 60.0  # for going back to a place in a long video
+_CLOSE_S = 6.0  # in which a camera of a network that is gone is told goodbye
 LOOK_S = 1.0  # between two looks: at a live picture that nobody asks for, or for a source that is absent
 
 
@@ -120,7 +121,7 @@ class Grabber(threading.Thread):
             self._set("fault", str(error), health=UNSEEN)  # before the closing, which may take its time
             raise
         finally:
-            with self._native("closing the camera", self._settings.read_timeout_s):
+            with self._native("closing the camera", max(self._settings.read_timeout_s, _CLOSE_S)):
                 source.close()
 
     def _read(self, source: Source) -> None:
@@ -213,7 +214,7 @@ class Grabber(threading.Thread):
             if source.ready is None:
                 return wanted
             with self._native("waiting for a trigger", LOOK_S):
-                there = source.ready(LOOK_S if wanted is not None else 0.0)
+                there = source.ready(LOOK_S / 4 if wanted is not None else 0.0)
             if there and self._wanted is not None:
                 return self._wanted
         return None

@@ -122,7 +122,7 @@ def _stored_bits(bits: int, packing: Packing) -> int:
     return 12 if packing == "packed" else bits
 
 
-def _eight_bits(values: Values, bits: int) -> NDArray[np.uint8]:
+def _eight_bits(values: NDArray[Any], bits: int) -> NDArray[np.uint8]:
     """The range of `bits` mapped to 0..255, rounded; what is larger is white."""
     if values.dtype == np.uint8:
         return np.asarray(values, np.uint8)
@@ -143,7 +143,7 @@ def _mosaic(mosaic: Mosaic, bits: int, packing: Packing) -> Callable[[memoryview
             return np.asarray(cv2.cvtColor(_eight_bits(values, bits), cv2.COLOR_GRAY2RGB), np.uint8)
         if min(width, height) < 3:
             raise PixelFormatError(f"a mosaic of {width} x {height} pixels has no colours")
-        return _eight_bits(np.asarray(cv2.cvtColor(values, code), values.dtype), bits)
+        return _eight_bits(cv2.cvtColor(values, code), bits)
 
     return convert
 

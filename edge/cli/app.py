@@ -22,6 +22,7 @@ from edge.cli import shots as cli_shots
 from edge.cli import state as cli_state
 from edge.cli.ask import ConfigFile, Json, OptionalConfigFile
 from edge.cli.calibrate import calibrate
+from edge.cli.cameras import cameras
 from edge.cli.compile import compile_packs
 from edge.cli.evaluate import evaluate
 from edge.cli.explained import BAD_INPUT
@@ -54,6 +55,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 config_app = typer.Typer(help="Look at the configuration.", no_args_is_help=True)
+app.command("cameras")(cameras)
 app.command("evaluate")(evaluate)
 app.command("score")(score)
 app.command("simulate")(simulate)
@@ -206,6 +208,10 @@ def _address(broker: str | None) -> tuple[str, int] | None:
 @app.command()
 def doctor(
     config: OptionalConfigFile,
+    pictures: Annotated[
+        Path | None,
+        typer.Option(help="Folder for a picture of each line: region, tiles, and the smallest defect that is seen."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Say what works here. Exit code 1 when the configured service could not run."""
@@ -213,7 +219,7 @@ def doctor(
         settings = load_settings(config) if config is not None else None
         from edge.tools.doctor import configured, machine
 
-        checks = [*machine(), *(configured(settings) if settings is not None else ())]
+        checks = [*machine(), *(configured(settings, pictures) if settings is not None else ())]
     if as_json:
         show_json([vars(check) for check in checks])
     else:

@@ -7,18 +7,19 @@ from collections import deque
 from concurrent.futures import Future
 from dataclasses import replace
 
-from core.image import Rgb
 from edge.camera.frame import Frame
 from edge.camera.health import frame_fault
 from edge.camera.supervisor import Camera
 from edge.clock import monotonic
 from edge.inference import Inference, InferenceStoppedError, NotFiniteError, Scored, TooLateError
+from edge.inspection.in_order import InOrder
 from edge.inspection.issuer import Issuer
 from edge.inspection.line_recipes import LineRecipes, RecipeSlot
 from edge.inspection.recipe import LoadedRecipe
+from edge.inspection.region import RegionError, inspected
 from edge.inspection.request import InspectionRequest, Outcome, fault_of
 from edge.ops.worker import STOP_S, Worker, Workers
-from edge.settings import LineSettings, Roi
+from edge.settings import LineSettings
 
 PATIENCE_S = 30.0
 """One turn of a line's thread that takes longer counts as a standstill, seconds."""
@@ -52,6 +53,8 @@ class Acquisition:
         self._recipes = recipes
         self._issuer = issuer
         issuer.listener = self
+        self._in_order = InOrder(issuer.put) if settings.camera.trigger == "line" else None
+        self._put = issuer.put if self._in_order is None else self._in_order.put
         self._lock = threading.Lock()
         self._requests: deque[InspectionRequest] = deque()
         self._fetching: InspectionRequest | None = None
@@ -84,6 +87,8 @@ class Acquisition:
 
     def answered(self, request: InspectionRequest) -> None:
         """In free run, the next part may come."""
+        if self._in_order is not None:
+            self._in_order.answered()
         if self._open is request:
             self._open = None
             self._worker.wake()
@@ -126,7 +131,7 @@ class Acquisition:
             return True
         if missing is not None or camera.state in ("fault", "ended"):
             reason = missing or camera.reason or "there is no frame"
-            self._issuer.put(fault_of(request, "camera_no_frame", reason))
+            self._put(fault_of(request, "camera_no_frame", reason))
             return True
         return request.decided  # at its deadline the issuer answers it
 
@@ -173,7 +178,7 @@ class Acquisition:
         if frame is not None:
             self._judge(request, frame, arrived)
         elif missing is not None:
-            self._issuer.put(fault_of(request, "camera_no_frame", missing))
+            self._put(fault_of(request, "camera_no_frame", missing))
         return 0.0
 
     def _serve_exposure(self) -> float | None:
@@ -187,32 +192,27 @@ class Acquisition:
             return 0.0
         for place in range(frame.number - frame.dropped, frame.number):
             message = f"exposure {place} since the camera was opened brought no frame; check cable, network and load"
-            if not self._answer_exposure(arrived, "camera_missed", message):
+            if (missed := self._exposed(frame.captured)) is None:
                 return None
-        request = self._exposed(frame.captured)
-        if not self._issuer.add(request):
+            self._put(fault_of(missed, "camera_missed", message))
+        if (request := self._exposed(frame.captured)) is None:
             return None
         request.frame, request.arrived = replace(frame, dropped=0), arrived
         if self._paused:
-            self._issuer.put(fault_of(request, "paused", "the line is paused"))
+            self._put(fault_of(request, "paused", "the line is paused"))
         elif (waiting := self._issuer.open_besides(request)) >= self._settings.queue:
-            self._issuer.put(fault_of(request, "queue_full", f"{waiting} parts wait already"))
+            self._put(fault_of(request, "queue_full", f"{waiting} parts wait already"))
         else:
             self._judge(request, frame, arrived)
         return 0.0
 
-    def _exposed(self, when: float) -> InspectionRequest:
-        """A part that a camera took at `when`."""
+    def _exposed(self, when: float) -> InspectionRequest | None:
+        """The next part of a camera, which took it at `when`; None: nobody answers it any more."""
         due = when + self._settings.deadline_ms / 1000
-        return InspectionRequest("free", due=due, received=when, slot=self._recipes.active)
-
-    def _answer_exposure(self, when: float, code: str, message: str) -> bool:
-        """A part of which there is no frame; False: nobody answers it any more."""
-        request = self._exposed(when)
-        if not self._issuer.add(request):
-            return False
-        self._issuer.put(fault_of(request, code, message))
-        return True
+        request = InspectionRequest("free", due=due, received=when, slot=self._recipes.active)
+        assert self._in_order is not None
+        self._in_order.expect(request)
+        return request if self._issuer.add(request) else None
 
     def _judge(self, request: InspectionRequest, frame: Frame, arrived: float) -> None:
         """Has a frame judged by the part's recipe, as soon as that is ready."""
@@ -229,22 +229,22 @@ class Acquisition:
             self._recipes.when_ready(slot, lambda: self._judge_by(request, frame, slot))
             return
         if recipe is None:
-            self._issuer.put(fault_of(request, "recipe_not_ready", f"recipe {slot.stored.name}: {failure}"))
+            self._put(fault_of(request, "recipe_not_ready", f"recipe {slot.stored.name}: {failure}"))
             return
         request.recipe = recipe
         fault = self._fault_of(request, frame, recipe)
         if fault is not None:
             request.image = frame.image
-            self._issuer.put(fault_of(request, *fault))
+            self._put(fault_of(request, *fault))
             return
         try:
             request.image = inspected(frame.image, recipe.settings.roi)
         except RegionError as error:
-            self._issuer.put(fault_of(request, "roi_outside_frame", str(error)))
+            self._put(fault_of(request, "roi_outside_frame", str(error)))
             return
 
         def scored(result: Future[Scored]) -> None:
-            self._issuer.put(outcome_of(request, result))
+            self._put(outcome_of(request, result))
 
         due = None if request.due is None else request.due - ANSWER_S
         tiling = recipe.tiling((request.image.shape[0], request.image.shape[1]))
@@ -260,7 +260,7 @@ class Acquisition:
                 threshold=recipe.threshold,
             )
         except InferenceStoppedError:
-            self._issuer.put(fault_of(request, "stopping", "the service is stopping"))
+            self._put(fault_of(request, "stopping", "the service is stopping"))
             return
         judging.add_done_callback(scored)
 
@@ -286,24 +286,6 @@ class Acquisition:
         half = settings.deadline_ms / 2000
         interval = 0.0 if settings.camera.trigger == "software" else self._camera.status.interval_s
         return half if interval is None else min(half, max(2 * interval, _LEAST_WITHIN_S))
-
-
-class RegionError(ValueError):
-    """The inspected region does not lie inside the frame; the message says both."""
-
-
-def inspected(image: Rgb, roi: Roi | None) -> Rgb:
-    """The inspected region of a frame, as a view of it; None: all of it.
-
-    Raises:
-        RegionError: it does not lie inside.
-    """
-    if roi is None:
-        return image
-    height, width = image.shape[:2]
-    if roi.y + roi.height > height or roi.x + roi.width > width:
-        raise RegionError(f"the region {roi} is not inside the frame of {width} x {height}")
-    return image[roi.y : roi.y + roi.height, roi.x : roi.x + roi.width]
 
 
 def outcome_of(request: InspectionRequest, result: Future[Scored]) -> Outcome:

@@ -6,6 +6,7 @@ import importlib.util
 import os
 import platform
 from collections.abc import Iterator
+from pathlib import Path
 
 import cv2
 import torch
@@ -15,6 +16,8 @@ from core.packs.pack import list_packs
 from core.remedy import extra
 from core.weights.source import check_name, find
 from core.weights.store import Store
+from edge.camera import aravis
+from edge.camera.errors import SourceError
 from edge.mqtt.connection import not_connected
 from edge.settings import ModelSettings, Settings, store_dir
 from edge.tools.broker_check import BrokerReport, check_broker
@@ -54,6 +57,7 @@ def machine() -> Iterator[Check]:
         has = cv2.videoio_registry.hasBackend(backend)
         detail = f"OpenCV {cv2.__version__}: {what}" if has else f"this build of OpenCV lacks it: no {what}"
         yield Check(name, "ok" if has else "note", detail)
+    yield _aravis()
     for name, module, use in _EXTRAS:
         has = importlib.util.find_spec(module) is not None
         detail = f"here, for {use}" if has else f"not here, but needed for {use}: {extra(name)}"
@@ -61,10 +65,20 @@ def machine() -> Iterator[Check]:
     yield Check("packs", "ok", ", ".join(list_packs()))
 
 
-def configured(settings: Settings) -> Iterator[Check]:
-    """What the configuration needs, tried as the service does; a `fail` means that it would not run as it should."""
+def _aravis() -> Check:
+    try:
+        return Check("GENICAM", "ok", f"Aravis {aravis.version()}: GigE Vision and USB3 Vision cameras")
+    except SourceError as error:
+        return Check("GENICAM", "note", str(error))
+
+
+def configured(settings: Settings, pictures: Path | None = None) -> Iterator[Check]:
+    """What the configuration needs, tried as the service does; a `fail` means that it would not run as it should.
+
+    `pictures`: as of `dry_run`.
+    """
     yield from _weights(settings.model)
-    yield from dry_run(settings)
+    yield from dry_run(settings, pictures)
     yield from broker_checks(settings)
 
 

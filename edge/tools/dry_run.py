@@ -20,14 +20,16 @@ from core.bank.memory_bank import BANK_TABLES
 from core.database.database import read_database
 from core.packs.pack import load_pack
 from edge.camera.child import START_S, socket_path
+from edge.camera.errors import SourceError
 from edge.camera.supervisor import Camera
 from edge.clock import monotonic
 from edge.control.command_queue import CommandQueue
 from edge.control.line_loader import LoadedLines, load_lines
 from edge.control.protocol import Reply, Request
 from edge.control.server import ConsoleServer
-from edge.inspection.acquisition import RegionError, inspected, outcome_of
+from edge.inspection.acquisition import outcome_of
 from edge.inspection.methods import Methods, method_of
+from edge.inspection.region import RegionError, inspected
 from edge.inspection.request import InspectionRequest
 from edge.messages import NOT_CALIBRATED
 from edge.ops.alarms import Alarms
@@ -45,6 +47,8 @@ from edge.storage.settings_database import FILE as STATE
 from edge.storage.settings_database import STATE_TABLES, SettingsDatabase
 from edge.storage.verdict_tables import FILE as VERDICTS
 from edge.storage.verdict_tables import VERDICT_TABLES
+from edge.tools.camera_picture import write_picture
+from edge.tools.cameras import modes
 from edge.tools.check import Check, attempt
 from edge.tools.mendable import mendable
 
@@ -53,8 +57,11 @@ _LEAST_FREE = 1 << 30
 _LOOK_S = 0.5  # between two looks at a camera that has not said anything yet
 
 
-def dry_run(settings: Settings) -> Iterator[Check]:
-    """What comes of each step, as it is done. A `fail` means that the service would not start, or not judge."""
+def dry_run(settings: Settings, pictures: Path | None = None) -> Iterator[Check]:
+    """What comes of each step, as it is done. A `fail` means that the service would not start, or not judge.
+
+    `pictures`: a folder for a picture of each line's camera, with what is inspected drawn in it.
+    """
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(TemporaryDirectory(prefix="alfa-edge-")))
         packs = [attempt(f"line {name}: pack", partial(_pack, line.pack)) for name, line in settings.lines.items()]
@@ -67,6 +74,8 @@ def dry_run(settings: Settings) -> Iterator[Check]:
             yield sockets
             if sockets.result == "ok":  # what answers without the disk left lies there, too
                 yield attempt("answers", partial(_answers, console_dir(settings.service)))
+        for name, line in settings.lines.items():  # before they are opened: one program can have them
+            yield from _modes(name, line)
         alarms = Alarms()
         cameras = {
             name: Camera(name, line.camera, scratch, line.health, alarms) for name, line in settings.lines.items()
@@ -81,7 +90,7 @@ def dry_run(settings: Settings) -> Iterator[Check]:
             yield well if fault is None else Check("archive", "fail", fault)
         loaded = yield from _judging(settings, scratch, stack, all(check.result == "ok" for check in packs))
         for name, line in settings.lines.items():
-            yield state.excuse(_first_frame(name, line, cameras[name], alarms, loaded))
+            yield state.excuse(_first_frame(name, line, cameras[name], alarms, loaded, pictures))
 
 
 def _pack(name: str) -> str:
@@ -243,14 +252,32 @@ def _judging(
     return loaded
 
 
-def _first_frame(name: str, line: LineSettings, camera: Camera, alarms: Alarms, loaded: LoadedLines | None) -> Check:
+def _modes(name: str, line: LineSettings) -> Iterator[Check]:
+    """What the camera can give; that it cannot be opened is said by what opens it for a frame."""
+    try:
+        found = modes(line.camera)
+    except SourceError:
+        return
+    if found:
+        words = "; ".join(f"{mode.name} {mode.now}" + (f" ({mode.choice})" if mode.choice else "") for mode in found)
+        yield Check(f"line {name}: camera's modes", "ok", words)
+
+
+def _first_frame(
+    name: str, line: LineSettings, camera: Camera, alarms: Alarms, loaded: LoadedLines | None, pictures: Path | None
+) -> Check:
     """Waits for the first frame, and judges it as the line would, if it has what that takes."""
     label, settings = f"line {name}: camera", line.camera
     patience_s = START_S + 3 * settings.open_timeout_s + settings.read_timeout_s
     until = monotonic() + patience_s
+    opened = None  # since when
     frame = missing = None
     while frame is None and missing is None and monotonic() < until:
         frame, missing = camera.next_frame(_LOOK_S), camera.missing()
+        if settings.trigger == "line" and frame is None and camera.status.state == "running":
+            opened = opened or monotonic()
+            if monotonic() - opened > settings.read_timeout_s:
+                return Check(label, "note", f"it is open; no signal came to its input in {settings.read_timeout_s:g} s")
         if frame is None and camera.status.state in ("fault", "ended"):
             missing = missing or camera.status.reason
     if told := [alarm.message for alarm in alarms.of(name) if alarm.severity == "fault"]:
@@ -276,4 +303,10 @@ def _first_frame(name: str, line: LineSettings, camera: Camera, alarms: Alarms, 
         assert outcome.fault is not None
         return Check(label, "fail", outcome.fault.message)
     smallest = f"the smallest defect that is seen has about {recipe.smallest_defect(size)} pixels along each side"
-    return Check(label, "ok", f"{seen}, judged in {outcome.scored.score_ms:.0f} ms; {smallest}")
+    words = f"{seen}, judged in {outcome.scored.score_ms:.0f} ms; {smallest}"
+    if pictures is not None:
+        pictures.mkdir(parents=True, exist_ok=True)
+        path = pictures / f"{name}.png"
+        write_picture(path, frame.image, roi, tiling, recipe.sees)
+        words += f"; drawn in {path}"
+    return Check(label, "ok", words)

@@ -24,6 +24,7 @@ _ERRORS = {
     "edge.camera.errors": ("SourceError",),
     "edge.control.client": ("NoAnswerError", "RefusedError"),
     "edge.control.server": ("ConsoleError",),
+    "edge.inspection.region": ("RegionError",),
     "edge.ops.lock": ("LockError",),
     "edge.storage.backup": ("BackupError",),
     "edge.storage.retention": ("ArchiveError",),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
@@ -141,6 +141,8 @@ def _kind(kind: Any) -> str:
         return " or ".join(_kind(arg) for arg in args if arg is not type(None))
     if origin is Literal:
         return ", ".join(f"`{value}`" for value in args)
+    if origin is Mapping:
+        return "table"
     if origin is tuple:
         return f"list of {_kind(args[0])}s"
     names = {

@@ -1,4 +1,4 @@
-"""A broker, and publishers, for the tests that need them."""
+"""A broker, publishers, and a GigE Vision camera, for the tests that need them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.support.gige import GigECamera, Relay
 from tests.support.mosquitto import Mosquitto
 from tests.support.publisher import Publishers
 
@@ -23,3 +24,17 @@ def publisher_of() -> Iterator[Publishers]:
     publishers = Publishers()
     yield publishers
     publishers.stop()
+
+
+@pytest.fixture
+def gige() -> Iterator[GigECamera]:
+    """A GigE Vision camera on the loopback interface."""
+    with GigECamera() as camera:
+        yield camera
+
+
+@pytest.fixture
+def relay(gige: GigECamera) -> Iterator[Relay]:
+    """Another way to it, on which packets get lost."""
+    with Relay() as relay:
+        yield relay

@@ -122,7 +122,8 @@ class Relay:
         self._stream.bind((ADDRESS, 0))
         self._host: tuple[str, int] | None = None
         self._stream_to = 0
-        self._by_line = False
+        self.by_line = False
+        """Whether the camera is set to be triggered by its input."""
         self._reads: dict[int, int] = {}  # what is asked for, by the number of the request
         self._pulses = 0x8000
         self._ended = threading.Event()
@@ -180,7 +181,7 @@ class Relay:
             if address == _STREAM_PORT and value:
                 self._stream_to, value = value, self._stream.getsockname()[1]
             elif address == _TRIGGER_SOURCE:
-                self._by_line, value = value == _LINE0, _SOFTWARE
+                self.by_line, value = value == _LINE0, _SOFTWARE
             packet = packet[: _HEADER.size + 4] + struct.pack(">I", value) + packet[_HEADER.size + 8 :]
         elif command in (_READ_REGISTER, _READ_MEMORY):
             (self._reads[number],) = struct.unpack_from(">I", packet, _HEADER.size)
@@ -192,7 +193,7 @@ class Relay:
         if number > 0x8000 and number == self._pulses:
             return
         read = self._reads.pop(number, None) if command in (_READ_REGISTER_ACK, _READ_MEMORY_ACK) else None
-        if read == _TRIGGER_SOURCE and self._by_line:
+        if read == _TRIGGER_SOURCE and self.by_line:
             packet = packet[:-4] + struct.pack(">I", _LINE0)
         if self._host is not None:
             self._control.sendto(packet, self._host)

@@ -37,6 +37,7 @@ from edge.cli.terminal import Terminal
 from edge.control.client import ask
 from edge.service import Service
 from edge.settings_file import load_settings
+from tests.support.gige import GigECamera
 from tests.support.mosquitto import Mosquitto
 from tests.support.service import toml
 
@@ -121,6 +122,8 @@ WITH_PARTS = ("snapshot part.jpg", "suggest --parts 3 --count 2")
 STOPPED = ("restore copy --check", "restore copy")
 """Commands for a service that has stopped."""
 OF_THIS_MACHINE = (
+    "cameras",
+    f"cameras {GigECamera.source} --trigger software --picture region.png --roi 64,32,384,384 --tiles 2x2",
     "doctor",
     "bench --model untrained --rounds 1",
     "evaluate lab --model untrained --scales 3 --tower none --cache features",
@@ -195,7 +198,8 @@ def all_screens() -> list[Screen]:
             for command in WITH_PARTS:
                 with _parts():
                     screens.append(screen_of(command))
-        screens += map(screen_of, (*STOPPED, *OF_THIS_MACHINE))
+        with GigECamera():
+            screens += map(screen_of, (*STOPPED, *OF_THIS_MACHINE))
     return screens
 
 
