@@ -49,6 +49,9 @@ def score(
     tower: Annotated[str, typer.Option(help="A second model to compare with good parts in, none, or auto.")] = "auto",
     tiles: Annotated[str, typer.Option(help="Cut pictures into rows x columns, as 2x2, or auto.")] = "1x1",
     overlap: Annotated[float, typer.Option(min=0, max=0.5, help="What neighbouring tiles share.")] = 0.2,
+    plain: Annotated[
+        bool, typer.Option("--plain", help="Judge pictures without any structure, too: parts are that plain.")
+    ] = False,
     heatmaps: Annotated[Optional[Path], typer.Option(help="Folder for heatmaps and overlays.")] = None,  # noqa: UP045
     batch: Annotated[int, typer.Option(min=1, help="Pictures in one pass.")] = 4,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -86,6 +89,7 @@ def score(
             threshold=threshold,
             method=head or ALFA,
             store=store_dir(),
+            plain=plain,
         )
         scored = list(score_pictures(detector, pictures, heatmaps, batch))
     if as_json:

@@ -64,7 +64,7 @@ def _learn(dispatcher: Dispatcher, arguments: Learn, caller: Caller) -> Result:
     refuse_taught(slot)
     sent = len(caller.blobs)
     check_count(sent or arguments.parts, arguments.rate, arguments.accept, "good parts")
-    guide = Guide(sent or arguments.parts)
+    guide = Guide(sent or arguments.parts, plain=not slot.ready.settings.health.flat)
     try:
         if sent:
             for name, image in sent_pictures(caller.blobs, arguments.names):

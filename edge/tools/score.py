@@ -135,7 +135,7 @@ def _score_batch(detector: Detector, pictures: Sequence[Picture], heatmaps: Path
     for picture in pictures:
         try:
             frame = to_frame(picture.path)
-            detector.check_size((frame.shape[0], frame.shape[1]), str(picture.path))
+            detector.check(frame, str(picture.path))
             frames[picture] = frame
         except (ImageError, TilingError) as error:
             errors[picture] = str(error)
