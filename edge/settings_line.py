@@ -6,8 +6,9 @@ import math
 from typing import Any, Literal
 from urllib.parse import parse_qsl
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from edge.address import check_address
 from edge.settings_recipe import RecipeSettings
 from edge.settings_section import Section
 
@@ -36,6 +37,12 @@ class CameraSettings(Section):
     """Height asked of a V4L2 device, pixels."""
     loop: bool = False
     """Begin again at the end of a video file or folder."""
+
+    @field_validator("source")
+    @classmethod
+    def _address(cls, source: str) -> str:
+        check_address(source)
+        return source
 
     @model_validator(mode="before")
     @classmethod

@@ -10,6 +10,7 @@ from statistics import median
 
 from core.image import Rgb
 from core.printable import shown
+from edge.address import shown_source
 from edge.camera.errors import SourceError
 from edge.camera.frame import Frame, FrameError, Parts
 from edge.camera.health import UNSEEN, FrameHealth, Health
@@ -131,7 +132,11 @@ class Grabber(threading.Thread):
             captured, captured_at = before if source.lags else grabbed
             if not more:
                 self._wanted = None
-                self._set("ended", redact(f"{self._settings.source}: ended after {number} frames"), answers=wanted)
+                self._set(
+                    "ended",
+                    redact(f"{shown_source(self._settings.source)}: ended after {number} frames"),
+                    answers=wanted,
+                )
                 return
             number += 1
             if source.live:

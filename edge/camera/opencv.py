@@ -12,6 +12,7 @@ import cv2
 
 from core import image
 from core.image import Rgb
+from edge.address import shown_source
 from edge.camera.errors import SourceError
 from edge.clock import monotonic
 from edge.settings import CameraSettings
@@ -75,9 +76,9 @@ class Stream(_Live):
     def __init__(self, settings: CameraSettings) -> None:
         """Opens the stream and passes over what has piled up during that, so that the first frame is a fresh
         one."""
-        url = settings.source
+        url, label = settings.source, shown_source(settings.source)
         if unanswered := why_unanswered(settings):
-            raise SourceError(f"{url}: cannot be opened: {unanswered}", absent=True)
+            raise SourceError(f"{label}: cannot be opened: {unanswered}", absent=True)
         # FFmpeg looks at a stream for up to 5 s before it gives a frame, longer than the opening may take.
         options = {"analyzeduration": str(round(min(5.0, settings.open_timeout_s / 5) * 1_000_000))}
         if url.lower().startswith("rtsp"):
@@ -91,13 +92,13 @@ class Stream(_Live):
         if not capture.isOpened():
             capture.release()
             if unanswered := why_unanswered(settings):
-                raise SourceError(f"{url}: cannot be opened: {unanswered}", absent=True)
+                raise SourceError(f"{label}: cannot be opened: {unanswered}", absent=True)
             host, port = _address(url)
             raise SourceError(
-                f"{url}: cannot be opened: {host} port {port} answers, but gave no video in "
+                f"{label}: cannot be opened: {host} port {port} answers, but gave no video in "
                 f"{settings.open_timeout_s:g} s; check path, user and password"
             )
-        super().__init__(url, capture, settings.read_timeout_s)
+        super().__init__(label, capture, settings.read_timeout_s)
         # FFmpeg's decoder fills a picture that did not come whole from the one before it, and OpenCV scales one of
         # another size to the first one's. Of pictures that are encoded one by one, core.image decodes what is wanted.
         self._encoded = _fourcc(capture) == "mjpg" and capture.set(cv2.CAP_PROP_FORMAT, -1)
@@ -179,7 +180,7 @@ class Pipeline(_Live):
 
     def __init__(self, settings: CameraSettings) -> None:
         pipeline = settings.source.removeprefix("gst:").strip()
-        label = "gst:" + "".join(pipeline.split()[:1])  # the rest may hold a password
+        label = shown_source(settings.source)
         if not cv2.videoio_registry.hasBackend(cv2.CAP_GSTREAMER):
             raise SourceError(
                 f"{label}: this OpenCV has no GStreamer; install one that was built with it (-D WITH_GSTREAMER=ON) "
@@ -243,13 +244,15 @@ def _timeouts(settings: CameraSettings) -> list[int]:
 
 
 def _address(url: str) -> tuple[str, int]:
+    label = shown_source(url)
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port or PORTS[parts.scheme.lower()]
-    except ValueError as error:
-        raise SourceError(f"{url}: cannot be opened: the address is malformed: {error}", final=True) from error
+    except ValueError:  # its words quote the address
+        malformed = "the address is malformed: its port is a number up to 65535, and [ ] hold an address of IPv6"
+        raise SourceError(f"{label}: cannot be opened: {malformed}", final=True) from None
     if not host:
-        raise SourceError(f"{url}: cannot be opened: the address names no host", final=True)
+        raise SourceError(f"{label}: cannot be opened: the address names no host", final=True)
     return host, port
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from core.image import Rgb
+from edge.address import shown_source
 from edge.camera.errors import SourceError
 from edge.camera.opencv import PORTS, Device, Pipeline, Stream, Video, why_unanswered
 from edge.camera.pictures import Folder, Simulation
@@ -66,7 +67,7 @@ def check_source(settings: CameraSettings, there: bool = False) -> None:
     if source.startswith("sim:"):
         Simulation(source)
     elif (scheme := _SCHEME.match(source)) and scheme[1].lower() not in PORTS:
-        raise SourceError(f"{source}: {scheme[1]}:// is not supported; known are {KINDS}", final=True)
+        raise SourceError(f"{shown_source(source)}: {scheme[1]}:// is not supported; known are {KINDS}", final=True)
     elif there and not source.startswith("gst:") and not is_there(settings):
         raise _absent(source)
 
@@ -94,14 +95,15 @@ def open_source(settings: CameraSettings) -> Source:
         if path.exists():
             return Video(path, settings.loop)
     except OSError as error:
-        raise SourceError(f"{source}: {error.strerror or error}") from error
+        raise SourceError(f"{shown_source(source)}: {error.strerror or error}") from error
     raise _absent(source)
 
 
 def _absent(source: str) -> SourceError:
+    label = shown_source(source)
     if _SCHEME.match(source):
-        return SourceError(f"{source}: nothing answers there; check the address, and that the camera runs", absent=True)
-    return SourceError(f"{source}: no such file or folder; check the path, or give {KINDS}", absent=True)
+        return SourceError(f"{label}: nothing answers there; check the address, and that the camera runs", absent=True)
+    return SourceError(f"{label}: no such file or folder; check the path, or give {KINDS}", absent=True)
 
 
 def is_there(settings: CameraSettings) -> bool:
