@@ -24,6 +24,7 @@ from core.arguments import (
 )
 from core.backbone import BUNDLED, UNTRAINED, Backbone
 from core.basis import Basis, Shot, Source
+from core.bit_depth import BitDepth
 from core.calibration import Calibration, calibrate, pixel_threshold
 from core.filo.filo import Filo
 from core.filo.head import FiloHead
@@ -53,6 +54,7 @@ class Detector:
         backbone: The model.
         colour: Order of the channels of arrays.
         tiles: How pictures are cut, and what neighbours share (`overlap`).
+        bits: That files of 16 bits use; None: as each file or its values say.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class Detector:
         method: Method | FiloHead = ALFA,
         store: str | os.PathLike[str] | None = None,
         plain: bool = False,
+        bits: int | None = None,
     ) -> None:
         """Loads the model. Nothing is downloaded, and nothing is used in the place of what was asked for.
 
@@ -97,11 +100,13 @@ class Detector:
             method: The parts of ALFA; or a trained head, by which FiLo judges.
             store: Folder of fetched weights. Default: that of this user.
             plain: Whether good parts are so plain that a picture without any structure may show one.
+            bits: That files of 16 bits use, 9 to 16. Default: as each file or its values say.
 
         Raises:
             ValueError: something cannot be had as asked, or `normal` holds something that is no picture.
         """
         check_colour(colour)  # what takes no model first
+        BitDepth(bits)
         if threshold is not None:
             check_threshold(threshold)
         check_kinds(method, tower)
@@ -114,6 +119,7 @@ class Detector:
         self.backbone = backbone_of(model, weights, device, dtype, image_size, self._store)
         self._tower = tower
         self._plain = plain
+        self.bits = bits
         self._method = method
         inspector = self._inspector()
         self._text = self._texts(inspector)
@@ -289,7 +295,7 @@ class Detector:
         """The frames of pictures, and what messages call each."""
         order = self._order(colour)
         for name, picture in pictures:
-            frame = to_frame(picture, order, name)
+            frame = to_frame(picture, order, name, BitDepth(self.bits))
             self.check(frame, name)
             yield name, frame
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin
 
 from core import MOST_PIXELS
-from core.bit_depth import to_eight_bits
+from core.bit_depth import BitDepth, to_eight_bits
 from core.regular_file import read_regular
 
 Rgb: TypeAlias = NDArray[np.uint8]
@@ -61,8 +61,8 @@ def from_opencv(frame: NDArray[Any]) -> Rgb:
     raise ImageError(f"an array of shape {frame.shape} is no picture")
 
 
-def decode(data: bytes, name: str = "picture") -> Rgb:
-    """RGB of an encoded picture, its range of values mapped to 0..255 as `to_eight_bits` says.
+def decode(data: bytes, name: str = "picture", depth: BitDepth | None = None) -> Rgb:
+    """RGB of an encoded picture, its range of values mapped to 0..255 as `to_eight_bits` says with `depth`.
 
     Orientation tags are ignored, as a line's camera has none.
 
@@ -87,8 +87,8 @@ def decode(data: bytes, name: str = "picture") -> Rgb:
             f"{name}: has transparent pixels, behind which anything may be; put it on a background, and save it without"
         )
     try:
-        return from_opencv(to_eight_bits(frame, data))
-    except ImageError as error:
+        return from_opencv(to_eight_bits(frame, data, depth))
+    except ValueError as error:
         raise ImageError(f"{name}: {error}") from None
 
 
@@ -117,14 +117,14 @@ def _pixels(data: bytes) -> int:
         return 0
 
 
-def read(path: Path) -> Rgb:
-    """RGB of the picture file at `path`.
+def read(path: Path, depth: BitDepth | None = None) -> Rgb:
+    """RGB of the picture file at `path`, as of `decode`.
 
     Raises:
         ImageError: no such file, unreadable, or no picture.
     """
     try:
-        return decode(read_regular(path, MOST_BYTES), str(path))
+        return decode(read_regular(path, MOST_BYTES), str(path), depth)
     except OSError as error:
         raise ImageError(f"{path}: {error.strerror or error}") from error
 

@@ -71,7 +71,7 @@ def secrets_of(source: str) -> list[str]:
     elif url := _URL.match(source):
         user, rest = _parts(url[2])
         path = rest[len(_authority(rest)) :]
-        pieces = {user, *user.split(":", 1), path, *re.split(r"[/?&=#]", path)}
+        pieces = {user, *user.split(":", 1), path, *re.findall(r"=([^=&#]+)", path)}
         found |= pieces | {unquote(piece) for piece in pieces}
     return sorted((secret for secret in found if len(secret) >= _LEAST_SECRET), key=len, reverse=True)
 

@@ -137,7 +137,7 @@ def _shown(loc: tuple[str, ...], value: object) -> str:
 
 
 def _is_source(loc: tuple[str, ...]) -> bool:
-    return loc[-2:] == ("camera", "source")
+    return loc[-1] == "camera" or loc[-2:] == ("camera", "source")
 
 
 def _remedy(item: Any, loc: tuple[str, ...]) -> str:

@@ -35,6 +35,9 @@ class CameraSettings(Section):
     """Width asked of a V4L2 device, pixels."""
     height: int | None = Field(default=None, ge=16, le=32768)
     """Height asked of a V4L2 device, pixels."""
+    bits: int | None = Field(default=None, ge=9, le=16)
+    """Bits that pictures of 16 bits in a folder use, and those that are enrolled. Default: as the file says; else as
+    the values do, which the log tells."""
     loop: bool = False
     """Begin again at the end of a video file or folder."""
 

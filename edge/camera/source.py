@@ -91,7 +91,7 @@ def open_source(settings: CameraSettings) -> Source:
         if path.is_char_device() or source.startswith(("/dev/video", "/dev/v4l/")):
             return Device(settings)
         if path.is_dir():
-            return Folder(path, settings.loop)
+            return Folder(path, settings.loop, settings.bits)
         if path.exists():
             return Video(path, settings.loop)
     except OSError as error:

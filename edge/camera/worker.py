@@ -119,9 +119,7 @@ def main() -> int:
     try:
         order = Order.model_validate_json(sys.stdin.buffer.read())
     except ValidationError as error:
-        wrong = error.errors(
-            include_url=False, include_context=False, include_input=False
-        )  # no address with a password
+        wrong = error.errors(include_url=False, include_context=False, include_input=False)  # it may hold a password
         print(f"not an order: {wrong}", file=sys.stderr)  # noqa: T201 - the handle logs it
         return 64
     return Process(order).run()

@@ -9,7 +9,9 @@ from edge.address import NETWORK, origin, secrets_of
 _WORD = re.compile(r"\S+")
 _SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*\Z")
 _CLOSING = re.compile(r"[\"',;:.)}>]*\Z")
-_SECRET_QUERY = re.compile(r"(?i)(?P<key>[?&](?:password|passwd|pwd|token|secret|key|auth)=)[^&\s]+")
+_SECRET_VALUE = re.compile(
+    r"(?i)(?P<key>(?:[?&](?:token|secret|key|auth)|(?<![\w-])(?:password|passwd|pwd|user-pw|proxy-pw))=)[^&\s]+"
+)
 _WEB = ("http", "https")
 
 
@@ -18,7 +20,7 @@ def redact(text: str) -> str:
 
     Addresses of the web are kept that have no user and no query: remedies name some.
     """
-    return _SECRET_QUERY.sub(r"\g<key>***", _WORD.sub(_without_secrets, text))
+    return _SECRET_VALUE.sub(r"\g<key>***", _WORD.sub(_without_secrets, text))
 
 
 def redact_source(text: str, source: str) -> str:

@@ -158,7 +158,7 @@ def test_an_address_in_the_place_of_a_path_is_refused_and_not_shown(tmp_path: Pa
     """As a path it would stand in logs, states and lists, with its password."""
     section, key = setting.split(".")
     said = refused(tmp_path, MINIMAL + f"[{section}]\n{key} = 'http://user:hunter/2@cam/x'\n")
-    assert f"{setting} = 'http://***@cam/x': this is an address, not a path; name a file or folder" in said
+    assert f"{setting} = 'http://***': this is an address, not a path; name a file or folder" in said
     assert "hunter" not in said
 
 
