@@ -7,15 +7,13 @@ there, and no model sees finer detail. A colour that differs counts as much as b
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from core.image import Rgb
-
-Float: TypeAlias = NDArray[np.float32]
 
 _SIDE = 320  # pixels of the longer side
 _CELLS = 16  # along each side, over which shading is averaged
@@ -92,7 +90,7 @@ def _halved(image: Rgb) -> Rgb:
     return image
 
 
-def _power(detail: Float) -> NDArray[np.float64]:
+def _power(detail: NDArray[Any]) -> NDArray[np.float64]:
     """Mean square of each colour."""
     mean, deviation = cv2.meanStdDev(detail)
     return np.asarray(mean[:, 0] ** 2 + deviation[:, 0] ** 2)
@@ -100,7 +98,7 @@ def _power(detail: Float) -> NDArray[np.float64]:
 
 def _share(image: Rgb, low: int, high: int) -> float:
     inside = cv2.countNonZero(cv2.inRange(image, (low, low, low), (high, high, high)))
-    return inside / (image.shape[0] * image.shape[1])
+    return float(inside / (image.shape[0] * image.shape[1]))
 
 
 def _is_drawn(image: Rgb) -> bool:

@@ -113,10 +113,8 @@ def score(
             words = f"at the default threshold {detector.threshold} the verdicts are provisional"
             out.print(f"not calibrated: {words}", style="yellow")
         for used, count in sorted(Counter(one.bits for one in scored if one.bits is not None).items()):
-            words = (
-                f"{counted(count, 'picture')} of 16 bits taken to use {used}, as the values do; --bits says otherwise"
-            )
-            out.print(words, soft_wrap=True)
+            deep = f"{counted(count, 'picture')} of 16 bits taken to use {used}"
+            out.print(f"{deep}, as the values do; --bits says otherwise", soft_wrap=True)
         if heatmaps is not None:
             out.print(f"heatmaps and overlays in {heatmaps}", soft_wrap=True)
     if any(picture.verdict == "error" for picture in scored):
