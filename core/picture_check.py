@@ -15,8 +15,8 @@ _TEXTURE_OF_NOISE, _SPOTS_OF_NOISE = 0.25, 1.3  # what noise has of both, where 
 _DARK_SPOTS, _DARK_SPOTS_OF_NOISE = 2.0, 2.5  # in the dark, where sensors warm up in patches
 _SHADING, _SHADING_OF_NOISE = 0.4, 0.1  # grey levels; an evenly lit, painted panel has 1 or more
 _DARK_SHADING = 2.0  # a sensor's own glow has as much, and what is so dark is not seen
-_MOST_SHADING = 0.3
-"""Contrast of shading, of its level: brightest and darkest place differ by 1 : 3 or so. One lamp does not light a plain
+_MOST_SHADING = 0.25
+"""Contrast of shading, of its level: brightest and darkest place differ by 1 : 2.5 or so. One lamp does not light a plain
 surface that unevenly; the contrast is of things, and something about them is sharp where the lens is in focus."""
 _SURE_TEXTURE = 2 * _TEXTURE  # shots with less have so little that the next part may have none
 _OF_SHOTS = 0.25  # of the least texture of shots

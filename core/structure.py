@@ -19,6 +19,7 @@ _SIDE = 320  # pixels of the longer side
 _CELLS = 16  # along each side, over which shading is averaged
 _SPOTS = 1 / 4000  # of the pixels show a speck of dust, or a piece of an edge
 _DARK_SPOTS = 1 / 200  # where it is dark, hot pixels are more than dust
+_RARE = 1 / 50
 DARK = 24.0
 """Mean of the brightest colour, 0..255, below which what little there is may come from the sensor itself."""
 _WHITE_NOISE = 0.07  # squared: `band` of white noise is 0.22 of `fine`, and somewhat more in a small picture
@@ -37,9 +38,10 @@ class Structure:
     Attributes:
         size: Height and width, pixels.
         level: Mean of the brightest colour.
-        contrast: Standard deviation of the shading: of means over 16 x 16 cells.
+        contrast: Standard deviation of the shading, of means over 16 x 16 cells, beyond that of white noise.
         noise: Standard deviation of what is finer than any lens shows.
-        texture: Standard deviation of fine detail all over the picture, beyond what white noise has of it.
+        texture: Standard deviation of fine detail beyond what white noise has of it. Detail that is rarer than a part's
+            edges, as dust is, counts no more than what is common.
         spots: Contrast of the strongest fine detail, such as an edge or dust; of noise, 0.9 times `noise`.
         dark: Share of pixels with all colours clipped at the dark end.
         bright: Share of pixels with all colours clipped at the bright end.
@@ -64,17 +66,21 @@ def structure_of(image: Rgb) -> Structure:
     smooth = cv2.GaussianBlur(pixels, (0, 0), 1.0)
     fine, band = pixels - smooth, cv2.absdiff(smooth, cv2.GaussianBlur(smooth, (0, 0), 3**0.5))
     level = max(cv2.mean(pixels)[:3])
+    noise = float(np.median(np.abs(fine[::2, ::2]))) / 0.6745
+    detail = cv2.max(cv2.max(band[..., 0], band[..., 1]), band[..., 2]).ravel()
+    spot = -min(detail.size, max(5, round(detail.size * (_DARK_SPOTS if level < DARK else _SPOTS))))
+    rare = -max(1, round(detail.size * _RARE))
+    ordered = np.partition(detail, (spot, rare))
+    fine_power, band_power = _power(fine), _power(np.minimum(band, ordered[rare]))
     cells = cv2.resize(pixels, (_CELLS, _CELLS), interpolation=cv2.INTER_AREA)
-    fine_power, band_power = _power(fine), _power(band)
-    detail = cv2.max(cv2.max(band[..., 0], band[..., 1]), band[..., 2])
-    rank = max(5, round(detail.size * (_DARK_SPOTS if level < DARK else _SPOTS)))
+    shading = float(cv2.meanStdDev(cells)[1].max()) ** 2
     return Structure(
         size=(image.shape[0], image.shape[1]),
         level=level,
-        contrast=float(cv2.meanStdDev(cells)[1].max()),
-        noise=float(np.median(np.abs(fine[::2, ::2]))) / 0.6745,
+        contrast=max(0.0, shading - noise**2 * _CELLS**2 / detail.size) ** 0.5,
+        noise=noise,
         texture=float(np.sqrt(np.maximum(0, band_power - _WHITE_NOISE * fine_power).max())),
-        spots=float(np.partition(detail.ravel(), -rank)[-rank]) if detail.size >= rank else 0.0,
+        spots=float(ordered[spot]),
         dark=_share(small, 0, _CLIPPED_DARK),
         bright=_share(small, _CLIPPED_BRIGHT, 255),
         drawn=_is_drawn(image),
