@@ -1,4 +1,4 @@
-"""A part whose picture shows nothing is answered `error`, from a live camera and from files, by the limits of its recipe."""
+"""A part whose picture shows nothing is answered `error`, live and from files, by the limits of its recipe."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from core.picture_check import ShotFigures
 from core.simline import render
 from core.structure import structure_of
 from edge.inspection.line_recipes import RecipeSlot
-from edge.inspection.recipe import LoadedRecipe
 from edge.settings import CameraSettings, LineSettings
 from tests.core.test_picture_check import bars, coded, defocused, noise
 from tests.support.hall import Hall
@@ -66,10 +65,8 @@ def judges(hall: Hall, shots: list[Rgb] | None = None, **settings: Any) -> None:
     """Has recipe `B` judge by these settings and the figures of these shots."""
     slot, ready = hall.line.recipes.find("B"), hall.line.recipes.slot(1).ready
     figures = ShotFigures.of([structure_of(shot) for shot in shots or []])
-    made: LoadedRecipe = replace(
-        ready, settings=stored("B", 2, **settings).settings, key=slot.stored.key, shots=figures
-    )
-    slot.settle(made)
+    made = stored("B", 2, **settings).settings
+    slot.settle(replace(ready, settings=made, key=slot.stored.key, shots=figures))
 
 
 def answered(hall: Hall, recipe: str = "default") -> tuple[str, str]:
