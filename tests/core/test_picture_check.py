@@ -132,6 +132,10 @@ def test_a_small_part_on_a_saturated_mat_passes() -> None:
         assert flat(structure_of(picture)) is None
 
 
+def test_a_pattern_as_fine_as_the_pixels_is_no_noise() -> None:
+    assert flat(structure_of(RANDOM.integers(0, 256, (240, 240, 3)).astype(np.uint8))) is None
+
+
 def test_line_art_of_two_levels_is_no_test_picture() -> None:
     picture = np.full((640, 640, 3), 255, np.uint8)
     for place in range(20):
