@@ -66,12 +66,12 @@ def structure_of(image: Rgb) -> Structure:
     smooth = cv2.GaussianBlur(pixels, (0, 0), 1.0)
     fine, band = pixels - smooth, cv2.absdiff(smooth, cv2.GaussianBlur(smooth, (0, 0), 3**0.5))
     level = max(cv2.mean(pixels)[:3])
-    noise = float(np.median(np.abs(fine[::2, ::2]))) / 0.6745
+    noise = float(np.median(np.abs(fine[::3, ::3]))) / 0.6745  # some of the pixels tell it as well
     detail = cv2.max(cv2.max(band[..., 0], band[..., 1]), band[..., 2]).ravel()
     spot = -min(detail.size, max(5, round(detail.size * (_DARK_SPOTS if level < DARK else _SPOTS))))
-    rare = -max(1, round(detail.size * _RARE))
-    ordered = np.partition(detail, (spot, rare))
-    fine_power, band_power = _power(fine), _power(np.minimum(band, ordered[rare]))
+    rare = -max(1, round(detail[::4].size * _RARE))
+    common = np.partition(detail[::4], rare)[rare]
+    fine_power, band_power = _power(fine), _power(np.minimum(band, common))
     cells = cv2.resize(pixels, (_CELLS, _CELLS), interpolation=cv2.INTER_AREA)
     shading = float(cv2.meanStdDev(cells)[1].max()) ** 2
     return Structure(
@@ -80,7 +80,7 @@ def structure_of(image: Rgb) -> Structure:
         contrast=max(0.0, shading - noise**2 * _CELLS**2 / detail.size) ** 0.5,
         noise=noise,
         texture=float(np.sqrt(np.maximum(0, band_power - _WHITE_NOISE * fine_power).max())),
-        spots=float(ordered[spot]),
+        spots=float(np.partition(detail, spot)[spot]),
         dark=_share(small, 0, _CLIPPED_DARK),
         bright=_share(small, _CLIPPED_BRIGHT, 255),
         drawn=_is_drawn(image),
@@ -111,13 +111,23 @@ def _is_drawn(image: Rgb) -> bool:
     return _repeats(image) or _repeats(image.transpose(1, 0, 2))
 
 
+def _differ(rows: NDArray[Any]) -> NDArray[np.int16]:
+    """By how much each row differs from the next one that is looked at."""
+    return np.abs(np.diff(rows.astype(np.int16), axis=0))
+
+
+def _same(differ: NDArray[np.int16]) -> NDArray[np.bool_]:
+    return np.asarray((differ > _EXACT).mean(1) <= _MOST_ODD)
+
+
 def _repeats(image: Rgb) -> bool:
     """Whether rows far apart are the same, as those of bars are but for a few changes, and those of a ramp."""
-    rows = image[np.linspace(0, len(image) - 1, _ROWS).astype(int)].astype(np.int16)
-    differ = np.abs(np.diff(rows, axis=0)).max(2)  # of each row and the next one looked at
-    same = (differ > _EXACT).mean(1) <= _MOST_ODD
-    if same.mean() < _MOST_SAME:
-        return False  # all photographs
+    places = np.linspace(0, len(image) - 1, _ROWS).astype(int)
+    if _same(_differ(image[places, :, 1])).mean() < _MOST_SAME:
+        return False  # nearly all photographs, by their green alone
+    rows = image[places].astype(np.int16)
+    differ = _differ(rows).max(2)
+    same = _same(differ)
     lined = (np.abs(np.diff(rows, axis=1)).max(2) >= _JUMP).sum(1) >= 2
     bars = same & lined[1:] & lined[:-1]
     ramps = ~differ.any(1) & (np.ptp(rows, axis=1).max(1)[1:] >= 2 * _JUMP)

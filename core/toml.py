@@ -38,8 +38,8 @@ def parse_toml(data: bytes) -> tuple[str, dict[str, Any]]:
     try:
         text = data.decode("utf-8-sig")  # editors that begin a file with a byte order mark mean UTF-8
     except UnicodeDecodeError as error:  # whose own message would hold what the file says
-        line = data[: error.start].count(10) + 1
-        raise TomlError(f"line {line} is not UTF-8; save the file as UTF-8") from None
+        number = data[: error.start].count(10) + 1
+        raise TomlError(f"line {number} is not UTF-8; save the file as UTF-8") from None
     for number, line in enumerate(text.split("\n"), 1):
         if line.count(".") > _MOST_DOTS:
             raise TomlError(f"line {number} has more than {_MOST_DOTS} full stops")
