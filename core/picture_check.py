@@ -10,15 +10,16 @@ from core.structure import DARK, Structure
 
 FaultCode: TypeAlias = Literal["flat", "over_exposed", "size"]
 
-_TEXTURE, _SPOTS = 0.3, 1.2  # grey levels that the rounding of pixels and a coder make of nothing
-_TEXTURE_OF_NOISE, _SPOTS_OF_NOISE = 0.25, 1.3  # what noise has of both, where a coder has passed over it
 _MOST_NOISE = 25.0  # grey levels; no sensor has more, so that it is a pattern as fine as the pixels
-_DARK_SPOTS, _DARK_SPOTS_OF_NOISE = 2.0, 2.5  # in the dark, where sensors warm up in patches
-_SHADING, _SHADING_OF_NOISE = 0.4, 0.1  # grey levels; an evenly lit, painted panel has 1 or more
-_DARK_SHADING = 2.0  # a sensor's own glow has as much, and what is so dark is not seen
-_MOST_SHADING = 0.25
-"""Contrast of shading, of its level: brightest and darkest place differ by 1 : 2.5 or so. One lamp does not light a
-plain surface that unevenly; the contrast is of things, and something about them is sharp where the lens is in focus."""
+_SHADING, _SHADING_OF_NOISE = 0.4, 0.1  # grey levels of an even picture, at most; a painted panel has 0.9 or more
+_DARK_SHADING = 2.0  # a sensor's own glow has as much in the dark, where nothing is seen
+_EVEN_TEXTURE, _EVEN_TEXTURE_OF_NOISE = 0.6, 0.5  # what a coder and a colour mosaic make of noise
+_EVEN_SPOTS, _EVEN_SPOTS_OF_NOISE = 2.5, 2.5
+_MOST_SHADING = 0.35
+"""Contrast of shading, of its level: brightest and darkest place differ by 1 : 4 or so. One lamp does not light a plain
+surface that unevenly; the contrast is of things, and something about them is sharp where the lens is in focus."""
+_TEXTURE, _TEXTURE_OF_NOISE = 0.3, 0.25  # of which nothing is sharp
+_SPOTS, _SPOTS_OF_NOISE = 1.2, 1.3
 _SURE_TEXTURE = 2 * _TEXTURE  # shots with less have so little that the next part may have none
 _OF_SHOTS = 0.25  # of the least texture of shots
 _SPOTS_OF_SHOTS = 0.35
@@ -134,16 +135,19 @@ def _reasons(structure: Structure) -> tuple[str, ...]:
     """Why a picture shows nothing, whatever is enrolled."""
     if structure.drawn:
         return (_DRAWN,)
-    if structure.level < DARK:
-        shading = _DARK_SHADING
-        nothing_fine = structure.spots <= max(_DARK_SPOTS, _DARK_SPOTS_OF_NOISE * structure.noise)
-    else:
-        shading = max(_SHADING, _SHADING_OF_NOISE * structure.noise)
-        nothing_fine = structure.texture <= max(_TEXTURE, _TEXTURE_OF_NOISE * structure.noise) and (
-            structure.spots <= max(_SPOTS, _SPOTS_OF_NOISE * structure.noise)
-        )
-    if not nothing_fine or structure.noise > _MOST_NOISE:
+    if structure.noise > _MOST_NOISE:
         return ()
-    if structure.contrast <= shading:
+    shading = _DARK_SHADING if structure.level < DARK else max(_SHADING, _SHADING_OF_NOISE * structure.noise)
+    if (
+        structure.contrast <= shading
+        and structure.texture <= max(_EVEN_TEXTURE, _EVEN_TEXTURE_OF_NOISE * structure.noise)
+        and structure.spots <= max(_EVEN_SPOTS, _EVEN_SPOTS_OF_NOISE * structure.noise)
+    ):
         return (_EVEN,)
-    return (_BLURRED,) if structure.contrast > _MOST_SHADING * structure.level else ()
+    if (
+        structure.contrast > _MOST_SHADING * structure.level
+        and structure.texture <= max(_TEXTURE, _TEXTURE_OF_NOISE * structure.noise)
+        and structure.spots <= max(_SPOTS, _SPOTS_OF_NOISE * structure.noise)
+    ):
+        return (_BLURRED,)
+    return ()

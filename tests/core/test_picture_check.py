@@ -99,7 +99,7 @@ NOTHING = {
     "ramp": (ramp(), DRAWN),
     "ramp downwards": (turned(ramp()), DRAWN),
     "bearing out of focus": (defocused(part("bearing"), 0.06), BLURRED),
-    "cap out of focus, noise": (defocused(part("bottle_cap"), 0.06, 2.0), BLURRED),
+    "pill out of focus, noise": (defocused(part("pill"), 0.06, 2.0), BLURRED),
     "cable far out of focus": (defocused(part("cable"), 0.1, 1.0), BLURRED),
 }
 
@@ -120,9 +120,12 @@ def test_a_good_part_is_not_refused(name: str) -> None:
         assert flat(structure_of(picture)) is None
 
 
-def test_an_evenly_lit_panel_has_a_trace_of_shading_and_passes() -> None:
-    """The plainest one found: 1.1 grey levels of shading under 2 of noise."""
-    assert flat(structure_of(part("painted_panel", seed=113))) is None
+@pytest.mark.parametrize(
+    ("name", "seed"), [("painted_panel", 113), ("painted_panel", 1079), ("painted_panel", 1296), ("glass", 1089)]
+)
+def test_the_plainest_parts_that_were_found_pass(name: str, seed: int) -> None:
+    """Shading of 0.9 to 1.2 grey levels under noise of 2, also at a level of 21; a pane with a broad reflection."""
+    assert flat(structure_of(part(name, seed=seed))) is None
 
 
 def test_a_small_part_on_a_saturated_mat_passes() -> None:
