@@ -11,7 +11,7 @@ from core.structure import DARK, Structure
 FaultCode: TypeAlias = Literal["flat", "over_exposed", "size"]
 
 _MOST_NOISE = 25.0  # grey levels; no sensor has more, so that it is a pattern as fine as the pixels
-_SHADING, _SHADING_OF_NOISE = 0.4, 0.1  # grey levels of an even picture, at most; a painted panel has 0.9 or more
+_SHADING, _SHADING_OF_NOISE = 0.5, 0.1  # grey levels of an even picture, at most; a painted panel has 0.9 or more
 _DARK_SHADING = 2.0  # a sensor's own glow has as much in the dark, where nothing is seen
 _EVEN_TEXTURE, _EVEN_TEXTURE_OF_NOISE = 0.6, 0.5  # what a coder and a colour mosaic make of noise
 _EVEN_SPOTS, _EVEN_SPOTS_OF_NOISE = 2.5, 2.5

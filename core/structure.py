@@ -21,7 +21,7 @@ _SPOTS = 1 / 4000  # of the pixels show a speck of dust, or a piece of an edge
 _DARK_SPOTS = 1 / 200  # where it is dark, hot pixels are more than dust
 _RARE = 1 / 50
 DARK = 16.0
-"""Mean of the brightest colour, 0..255, below which what there is may come from the sensor itself: the black of video."""
+"""Mean of the brightest colour, 0..255, below which what there is may come from the sensor itself: video's black."""
 _WHITE_NOISE = 0.07  # squared: `band` of white noise is 0.22 of `fine`, and somewhat more in a small picture
 _CLIPPED_DARK, _CLIPPED_BRIGHT = 5, 250  # grey levels at and beyond which a pixel is clipped
 _ROWS = 17  # of a picture, by which it is told whether a camera has drawn it
