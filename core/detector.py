@@ -222,7 +222,7 @@ class Detector:
         """
         basis, structure = self._basis, structure_of(frame)
         if not self._plain and (fault := flat(structure, basis.figures)):
-            raise ImageError(f"{name}: {fault.message}")
+            raise ImageError(f"{name} {fault.message}")
         if fault := other_proportions(structure, basis.figures):
             raise ImageError(f"{name} {fault.message}")
         try:

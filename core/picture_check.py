@@ -33,7 +33,7 @@ class PictureFault:
 
     Attributes:
         code: Stable, for machines.
-        message: For people; holds nothing that changes from picture to picture.
+        message: For people, what the picture is or does; holds nothing that changes from picture to picture.
     """
 
     code: FaultCode
@@ -99,7 +99,7 @@ def over_exposed(structure: Structure, shots: ShotFigures | None, most: float) -
     """What is against a picture of which much more is saturated than of the shots; `most`: a share, 0..1."""
     if shots is None or structure.bright <= shots.bright + most:
         return None
-    message = f"more of the picture is saturated than of any shot, by over {most:.0%} of its pixels"
+    message = f"is saturated in more places than any shot, by over {most:.0%} of its pixels"
     return PictureFault("over_exposed", f"{message}; check light and exposure, and that a part is there")
 
 
@@ -107,7 +107,7 @@ def other_size(structure: Structure, shots: ShotFigures | None) -> PictureFault 
     """What is against a picture of another size than all shots have, as a line's camera sees them."""
     if shots is None or shots.size is None or structure.size == shots.size:
         return None
-    return PictureFault("size", f"the picture has {_sizes(structure.size, shots.size)}")
+    return PictureFault("size", f"has {_sizes(structure.size, shots.size)}")
 
 
 def other_proportions(structure: Structure, shots: ShotFigures | None) -> PictureFault | None:
@@ -125,10 +125,10 @@ def _sizes(size: tuple[int, int], of_shots: tuple[int, int]) -> str:
     return f"{size[1]} x {size[0]} pixels, and all shots have {of_shots[1]} x {of_shots[0]}"
 
 
-_EVEN = "the picture is even: it shows nothing but noise; check light, lens cap and cable, and that a part is there"
-_DRAWN = "the picture is a test picture: bars or a ramp without noise; switch the camera to its sensor"
-_BLURRED = "nothing in the picture is sharp; check focus, and clean the lens"
-_NOT_AS_SHOTS = f"{_BLURRED}: it has less than a quarter of the shots' fine detail"
+_EVEN = "shows nothing: it is even but for noise; check light, lens cap and cable, and that a part is there"
+_DRAWN = "is a test picture: bars or a ramp without noise; switch the camera to its sensor"
+_BLURRED = "has nothing sharp in it; check focus, and clean the lens"
+_NOT_AS_SHOTS = "has less than a quarter of the shots' fine detail; check focus, and clean the lens"
 
 
 def _reasons(structure: Structure) -> tuple[str, ...]:

@@ -110,11 +110,13 @@ def region_fault(
     structure = structure_of(region)
     if whole and limits.enrolled_size and (fault := other_size(structure, shots)):
         remedy = "set the camera's size, or lines.<line>.roi; or switch health.enrolled_size off"
-        return FrameFault("camera_size", f"{fault.message}; {remedy}")
+        return FrameFault("camera_size", f"the picture {fault.message}; {remedy}")
     if limits.flat and (fault := flat(structure, shots)):
-        return FrameFault("camera_flat", f"{fault.message}; for parts that are so plain, set health.flat = false")
+        return FrameFault(
+            "camera_flat", f"the picture {fault.message}; for parts that are so plain, set health.flat = false"
+        )
     if 0 < limits.saturated < 1 and (fault := over_exposed(structure, shots, limits.saturated)):
-        return FrameFault("camera_white", fault.message)
+        return FrameFault("camera_white", f"the picture {fault.message}")
     return None
 
 

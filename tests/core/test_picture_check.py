@@ -13,7 +13,7 @@ from core.structure import structure_of
 
 RANDOM = np.random.default_rng(5)
 PLAINEST = ("glass", "painted_panel", "ground_metal", "metal_plate", "cardboard", "brushed_metal")
-EVEN, DRAWN, BLURRED = "the picture is even", "the picture is a test picture", "nothing in the picture is sharp"
+EVEN, DRAWN, BLURRED = "shows nothing: it is even", "is a test picture", "has nothing sharp in it"
 
 
 def noise(level: float, deviation: float, size: tuple[int, int] = (480, 640)) -> Rgb:

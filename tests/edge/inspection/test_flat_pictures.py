@@ -78,11 +78,11 @@ def answered(hall: Hall, recipe: str = "default") -> tuple[str, str]:
 def test_what_a_live_camera_shows_of_nothing_is_an_error(hall: Hall, shown: list[str]) -> None:
     assert answered(hall)[0] in ("normal", "anomaly")
     for kind, words in (
-        ("grey", "the picture is even"),
-        ("green", "the picture is even"),
+        ("grey", "the picture shows nothing"),
+        ("green", "the picture shows nothing"),
         ("bars", "the picture is a test picture"),
-        ("cap", "the picture is even"),
-        ("blurred", "nothing in the picture is sharp"),
+        ("cap", "the picture shows nothing"),
+        ("blurred", "the picture has nothing sharp in it"),
     ):
         shown[0] = kind
         code, message = answered(hall)
@@ -136,7 +136,7 @@ def test_a_frame_that_is_saturated_beyond_the_shots_is_over_exposed(hall: Hall, 
     while (found := answered(hall, "B"))[0] in ("normal", "anomaly"):
         pass
     assert found[0] == "camera_white"
-    assert "more of the picture is saturated than of any shot" in found[1]
+    assert "the picture is saturated in more places than any shot" in found[1]
     judges(hall, [PART], health={"saturated": 0})
     assert answered(hall, "B")[0] in ("normal", "anomaly")
 
