@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import math
+import re
 import struct
 import zlib
 from collections.abc import Mapping
@@ -16,6 +17,7 @@ from typing import Any, TypeAlias
 
 import cv2
 import numpy as np
+import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin
 
@@ -30,6 +32,8 @@ SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp",
 
 _PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8"
 _JPEG_HEADER = 1 << 20  # bytes in which it says its size, behind what a camera says of itself
+_LEFT_OVER = re.compile(r"(\d+) extraneous bytes")
+_HARMLESS = 8  # of them: webcams leave some in pictures that are well
 _HEADERS = ("JPEG", "BMP", "TIFF", "WEBP", "PPM")
 
 MOST_BYTES = 256 * 1024 * 1024
@@ -75,7 +79,8 @@ def decode(data: bytes, name: str = "picture", depth: BitDepth | None = None) ->
         raise ImageError(f"{name}: {_TOO_LARGE}")
     flags = cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION
     try:
-        frame = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+        jpeg = _of_jpeg(data, name) if data.startswith(_JPEG) else None
+        frame = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if jpeg is None else jpeg
     except (cv2.error, MemoryError) as error:
         if "CV_IO_MAX_IMAGE" in str(error):
             raise ImageError(f"{name}: {_TOO_LARGE}") from None
@@ -90,6 +95,30 @@ def decode(data: bytes, name: str = "picture", depth: BitDepth | None = None) ->
         return from_opencv(to_eight_bits(frame, data, depth))
     except ValueError as error:
         raise ImageError(f"{name}: {error}") from None
+
+
+def _of_jpeg(data: bytes, name: str) -> NDArray[np.uint8] | None:
+    """Grey or BGR of a JPEG, to the bit what OpenCV makes of it; None for one that it has to read.
+
+    OpenCV says nothing of what the decoder has passed over.
+
+    Raises:
+        ImageError: it is damaged.
+    """
+    try:
+        *_, colours, _ = simplejpeg.decode_jpeg_header(data)
+    except ValueError:
+        return None
+    if colours not in ("Gray", "YCbCr", "RGB"):
+        return None
+    order = "GRAY" if colours == "Gray" else "BGR"
+    try:
+        return np.asarray(simplejpeg.decode_jpeg(data, order, strict=True))
+    except ValueError as error:
+        left = _LEFT_OVER.search(str(error))
+        if left is None or int(left[1]) > _HARMLESS:
+            raise ImageError(f"{name}: is damaged ({error}); copy the file again, or save it anew") from None
+    return np.asarray(simplejpeg.decode_jpeg(data, order))
 
 
 def _is_seen_through(frame: NDArray[Any]) -> bool:
