@@ -118,7 +118,7 @@ def _of_jpeg(data: bytes, name: str) -> NDArray[np.uint8] | None:
         left = _LEFT_OVER.search(str(error))
         if left is None or int(left[1]) > _HARMLESS:
             raise ImageError(f"{name}: is damaged ({error}); copy the file again, or save it anew") from None
-    return np.asarray(simplejpeg.decode_jpeg(data, order))
+    return np.asarray(simplejpeg.decode_jpeg(data, order, strict=False))
 
 
 def _is_seen_through(frame: NDArray[Any]) -> bool:
