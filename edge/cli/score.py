@@ -112,8 +112,8 @@ def score(
         elif detector.provisional:
             words = f"at the default threshold {detector.threshold} the verdicts are provisional"
             out.print(f"not calibrated: {words}", style="yellow")
-        for used, count in sorted(Counter(one.bits for one in scored if one.bits is not None).items()):
-            deep = f"{counted(count, 'picture')} of 16 bits taken to use {used}"
+        for depth, count in sorted(Counter(one.bits for one in scored if one.bits is not None).items()):
+            deep = f"{counted(count, 'picture')} of 16 bits taken to use {depth}"
             out.print(f"{deep}, as the values do; --bits says otherwise", soft_wrap=True)
         if heatmaps is not None:
             out.print(f"heatmaps and overlays in {heatmaps}", soft_wrap=True)
