@@ -10,6 +10,8 @@ from core.bank.memory import Index, Memory
 from core.bank.tiled_index import AnyIndex, TiledIndex, left_out
 from core.calibration import Calibration, pixel_threshold, provisional_threshold
 from core.inspector import AnyInspector
+from core.picture_check import ShotFigures
+from core.structure import Structure
 from core.tiles import Tiling
 
 THRESHOLD = 0.5
@@ -28,11 +30,13 @@ class Shot:
         digest: Tells it from others.
         memory: What the method remembers of it, or of its tiles.
         texts: Of each tile S_G and the largest S~_L, zero-shot.
+        structure: What it shows at all.
     """
 
     digest: str
     memory: Memory
     texts: tuple[tuple[float, float], ...]
+    structure: Structure
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +47,7 @@ class Basis:
         inspector: The method, with its tower once there are shots.
         shape: Height and width of the first shot, which feature maps are made for.
         shots: The normal pictures.
+        figures: What they have in common.
         index: What the method compares with.
         threshold: A picture is an anomaly whose score is at or above it.
         region_threshold: That of the heatmap's regions.
@@ -53,6 +58,7 @@ class Basis:
     inspector: AnyInspector
     shape: tuple[int, int] | None = None
     shots: tuple[Shot, ...] = ()
+    figures: ShotFigures | None = None
     index: AnyIndex | None = None
     threshold: float = THRESHOLD
     region_threshold: float = THRESHOLD
@@ -83,7 +89,16 @@ class Basis:
             _heard(inspector, tile, [shot.texts[place] for shot in shots]) for place, tile in enumerate(index.tiles)
         )
         index = tiles[0] if tiling.count == 1 else TiledIndex(tiling, tiles)
-        basis = replace(self, inspector=inspector, shape=shape, shots=tuple(shots), index=index, calibration=None)
+        figures = ShotFigures.of([shot.structure for shot in shots])
+        basis = replace(
+            self,
+            inspector=inspector,
+            shape=shape,
+            shots=tuple(shots),
+            figures=figures,
+            index=index,
+            calibration=None,
+        )
         return basis if self.source == "hand" else basis._with_threshold_of_shots(index)
 
     def _with_threshold_of_shots(self, index: AnyIndex) -> Basis:

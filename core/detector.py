@@ -24,16 +24,19 @@ from core.arguments import (
 )
 from core.backbone import BUNDLED, UNTRAINED, Backbone
 from core.basis import Basis, Shot, Source
+from core.bit_depth import BitDepth
 from core.calibration import Calibration, calibrate, pixel_threshold
 from core.filo.filo import Filo
 from core.filo.head import FiloHead
-from core.image import Rgb
+from core.image import ImageError, Rgb
 from core.inspector import AnyInspector, Texts
 from core.judgement import Judgement
 from core.model_error import ModelError
 from core.packs.compiled import CompiledPack, CompiledPacks, compile_pack
 from core.packs.pack import PromptPack
 from core.picture import Picture, Pictures, check_colour, each, to_frame
+from core.picture_check import flat, other_proportions
+from core.structure import structure_of
 from core.tiles import OVERLAP, Tiling, TilingError, tiling_of
 from core.towers import LITE0, Tower, load_tower
 from core.weights.location import COMPILED
@@ -51,6 +54,7 @@ class Detector:
         backbone: The model.
         colour: Order of the channels of arrays.
         tiles: How pictures are cut, and what neighbours share (`overlap`).
+        bits: That files of 16 bits use; None: as each file or its values say.
     """
 
     def __init__(
@@ -70,6 +74,8 @@ class Detector:
         colour: str = "rgb",
         method: Method | FiloHead = ALFA,
         store: str | os.PathLike[str] | None = None,
+        plain: bool = False,
+        bits: int | None = None,
     ) -> None:
         """Loads the model. Nothing is downloaded, and nothing is used in the place of what was asked for.
 
@@ -93,11 +99,14 @@ class Detector:
             colour: Order of the channels of arrays: `rgb`, or `bgr` as cv2 has it.
             method: The parts of ALFA; or a trained head, by which FiLo judges.
             store: Folder of fetched weights. Default: that of this user.
+            plain: Whether good parts are so plain that a picture without any structure may show one.
+            bits: That files of 16 bits use, 9 to 16. Default: as each file or its values say.
 
         Raises:
             ValueError: something cannot be had as asked, or `normal` holds something that is no picture.
         """
         check_colour(colour)  # what takes no model first
+        BitDepth(bits)
         if threshold is not None:
             check_threshold(threshold)
         check_kinds(method, tower)
@@ -109,6 +118,8 @@ class Detector:
         self._store = store_of(store)
         self.backbone = backbone_of(model, weights, device, dtype, image_size, self._store)
         self._tower = tower
+        self._plain = plain
+        self.bits = bits
         self._method = method
         inspector = self._inspector()
         self._text = self._texts(inspector)
@@ -203,12 +214,19 @@ class Detector:
             )
         return calibration
 
-    def check_size(self, size: tuple[int, int], name: str = "the picture") -> None:
-        """Raises TilingError, which begins with `name`, where a picture of `size` (height, width) is too small for its
-        tiles.
+    def check(self, frame: Rgb, name: str = "the picture") -> None:
+        """Raises ImageError or TilingError, which begin with `name`, where a frame is not judged.
+
+        It is even, noise, a test picture or out of focus, has other proportions than all normal pictures, or is too
+        small for its tiles.
         """
+        basis, structure = self._basis, structure_of(frame)
+        if not self._plain and (fault := flat(structure, basis.figures)):
+            raise ImageError(f"{name} {fault.message}")
+        if fault := other_proportions(structure, basis.figures):
+            raise ImageError(f"{name} {fault.message}")
         try:
-            self._tiling(self._basis, size).tile_size(size)
+            self._tiling(basis, structure.size).tile_size(structure.size)
         except TilingError as error:
             raise TilingError(f"{name}: {error}") from error
 
@@ -277,8 +295,8 @@ class Detector:
         """The frames of pictures, and what messages call each."""
         order = self._order(colour)
         for name, picture in pictures:
-            frame = to_frame(picture, order, name)
-            self.check_size((frame.shape[0], frame.shape[1]), name)
+            frame = to_frame(picture, order, name, BitDepth(self.bits))
+            self.check(frame, name)
             yield name, frame
 
     def _order(self, colour: str | None) -> str:
@@ -311,7 +329,7 @@ class Detector:
                     inspector = self._inspector(self._load_tower())
                 tiling = self._tiling(basis, shape)
                 texts = tuple(inspector.text_scores(tile, self._text) for tile in tiling.cut(frame))
-                shots.append(Shot(digest, inspector.remember(frame, shape, tiling), texts))
+                shots.append(Shot(digest, inspector.remember(frame, shape, tiling), texts, structure_of(frame)))
             assert shape is not None  # there is a picture
             self._basis = basis.with_shots(inspector, shots, shape, tiling)
 

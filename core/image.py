@@ -7,19 +7,22 @@ calls those of them that care.
 from __future__ import annotations
 
 import io
+import re
 import struct
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import cv2
 import numpy as np
+import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin
 
 from core import MOST_PIXELS
-from core.bit_depth import to_eight_bits
+from core.bit_depth import BitDepth, to_eight_bits
+from core.picture_header import JPEG, header_of
 from core.regular_file import read_regular
 
 Rgb: TypeAlias = NDArray[np.uint8]
@@ -27,11 +30,8 @@ Map: TypeAlias = NDArray[np.float32]
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".pgm", ".ppm"})
 
-_PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8"
-_JPEG_HEADER = 1 << 20  # bytes in which it says its size, behind what a camera says of itself
-_PNG_CHUNKS = 64  # in which it says how it is turned, before its pixels
-_ORIENTATION, _SHORT = 274, 3  # a tag, and how its value is written
-_HEADERS = ("JPEG", "BMP", "TIFF", "WEBP", "PPM")
+_LEFT_OVER = re.compile(r"(\d+) extraneous bytes")
+_HARMLESS = 8  # of them: webcams leave some in pictures that are well
 
 MOST_BYTES = 256 * 1024 * 1024
 """Of a picture's file."""
@@ -67,8 +67,8 @@ def from_opencv(frame: NDArray[Any]) -> Rgb:
     raise ImageError(f"an array of shape {frame.shape} is no picture")
 
 
-def decode(data: bytes, name: str = "picture") -> Rgb:
-    """RGB of an encoded picture, its range of values mapped to 0..255 as `to_eight_bits` says.
+def decode(data: bytes, name: str = "picture", depth: BitDepth | None = None) -> Rgb:
+    """RGB of an encoded picture, its range of values mapped to 0..255 as `to_eight_bits` says with `depth`.
 
     It is turned as its tag says (EXIF), as all that shows pictures turns it: phones save them as the sensor lies.
 
@@ -78,12 +78,13 @@ def decode(data: bytes, name: str = "picture") -> Rgb:
     """
     if not data:
         raise ImageError(f"{name}: is empty; copy the file again")
-    header = _header(data)
+    header = header_of(data)
     if header.width * header.height > MOST_PIXELS:
         raise ImageError(f"{name}: {_TOO_LARGE}")
     flags = cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION
     try:
-        frame = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+        jpeg = _of_jpeg(data, name) if data.startswith(JPEG) else None
+        frame = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if jpeg is None else jpeg
     except (cv2.error, MemoryError) as error:
         if "CV_IO_MAX_IMAGE" in str(error):
             raise ImageError(f"{name}: {_TOO_LARGE}") from None
@@ -96,8 +97,8 @@ def decode(data: bytes, name: str = "picture") -> Rgb:
         )
     try:
         check_shape(*frame.shape[:2])
-        return _turned(from_opencv(to_eight_bits(frame, data)), header.orientation)
-    except ImageError as error:
+        return _turned(from_opencv(to_eight_bits(frame, data, depth)), header.orientation)
+    except ValueError as error:
         raise ImageError(f"{name}: {error}") from None
 
 
@@ -122,6 +123,30 @@ def _turned(picture: Rgb, orientation: int) -> Rgb:
     return np.ascontiguousarray(np.rot90(picture, quarters))
 
 
+def _of_jpeg(data: bytes, name: str) -> NDArray[np.uint8] | None:
+    """Grey or BGR of a JPEG, to the bit what OpenCV makes of it; None for one that it has to read.
+
+    OpenCV says nothing of what the decoder has passed over.
+
+    Raises:
+        ImageError: it is damaged.
+    """
+    try:
+        *_, colours, _ = simplejpeg.decode_jpeg_header(data)
+    except ValueError:
+        return None
+    if colours not in ("Gray", "YCbCr", "RGB"):
+        return None
+    order = "GRAY" if colours == "Gray" else "BGR"
+    try:
+        return np.asarray(simplejpeg.decode_jpeg(data, order, strict=True))
+    except ValueError as error:
+        left = _LEFT_OVER.search(str(error))
+        if left is None or int(left[1]) > _HARMLESS:
+            raise ImageError(f"{name}: is damaged ({error}); copy the file again, or save it anew") from None
+    return np.asarray(simplejpeg.decode_jpeg(data, order, strict=False))
+
+
 def _is_seen_through(frame: NDArray[Any]) -> bool:
     """Whether a decoded picture has pixels of another opacity than others; the same throughout, be it 0, says nothing.
 
@@ -130,71 +155,14 @@ def _is_seen_through(frame: NDArray[Any]) -> bool:
     return frame.ndim == 3 and frame.shape[2] == 4 and bool((frame[..., 3] != frame[0, 0, 3]).any())
 
 
-class _Header(NamedTuple):
-    """What an encoded picture says of itself; 0 x 0 where that is nothing, and the decoder has to."""
-
-    width: int = 0
-    height: int = 0
-    orientation: int = 1
-    """EXIF's number of how it is to be turned."""
-
-
-def _header(data: bytes) -> _Header:
-    """The header of an encoded picture.
-
-    It takes no longer for what a stranger made: chunks of a PNG and segments of a JPEG can be without number.
-    """
-    if data.startswith(_PNG):
-        return _png_header(data)
-    start = data[:_JPEG_HEADER] if data.startswith(_JPEG) else data
-    try:
-        with Image.open(io.BytesIO(start), formats=_HEADERS) as header:
-            # The readers of TIFF turn the picture themselves.
-            exif = b"" if header.format == "TIFF" else header.info.get("exif", b"")
-            return _Header(header.width, header.height, _orientation(exif.removeprefix(b"Exif\0\0")))
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        return _Header(MOST_PIXELS, 2)
-    except Exception:  # whatever the readers of five formats have against it
-        return _Header()
-
-
-def _png_header(data: bytes) -> _Header:
-    if len(data) < 24:
-        return _Header()
-    width, height = struct.unpack(">II", data[16:24])
-    at = len(_PNG)
-    for _ in range(_PNG_CHUNKS):
-        length, kind = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]
-        if kind == b"eXIf":
-            return _Header(width, height, _orientation(data[at + 8 : at + 8 + length]))
-        if kind in (b"IDAT", b""):
-            break
-        at += 12 + length
-    return _Header(width, height)
-
-
-def _orientation(exif: bytes) -> int:
-    """EXIF's number of how a picture is to be turned; 1, as it is, where nothing is said that can be read."""
-    order = {b"II*\0": "<", b"MM\0*": ">"}.get(exif[:4])
-    if order is None or len(exif) < 8:
-        return 1
-    (begin,) = struct.unpack_from(f"{order}I", exif, 4)
-    count = int.from_bytes(exif[begin : begin + 2], "little" if order == "<" else "big")
-    for at in range(begin + 2, min(begin + 2 + 12 * count, len(exif) - 11), 12):
-        tag, kind, _, value = struct.unpack_from(f"{order}HHIH", exif, at)
-        if (tag, kind) == (_ORIENTATION, _SHORT):
-            return int(value)
-    return 1
-
-
-def read(path: Path) -> Rgb:
-    """RGB of the picture file at `path`.
+def read(path: Path, depth: BitDepth | None = None) -> Rgb:
+    """RGB of the picture file at `path`, as of `decode`.
 
     Raises:
         ImageError: no such file, unreadable, or no picture.
     """
     try:
-        return decode(read_regular(path, MOST_BYTES), str(path))
+        return decode(read_regular(path, MOST_BYTES), str(path), depth)
     except OSError as error:
         raise ImageError(f"{path}: {error.strerror or error}") from error
 

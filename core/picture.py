@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from core import MOST_PIXELS
+from core.bit_depth import BitDepth
 from core.image import ImageError, Rgb, check_shape, from_opencv, read
 from core.picture_files import no_pictures, pictures_in
 
@@ -58,20 +59,21 @@ def check_frames(frames: Sequence[object]) -> None:
         check_frame(frame, f"frame {place}")
 
 
-def to_frame(picture: object, colour: str = "rgb", name: str = "the picture") -> Rgb:
+def to_frame(picture: object, colour: str = "rgb", name: str = "the picture", depth: BitDepth | None = None) -> Rgb:
     """A picture as a frame of its own, uint8 [H, W, 3], RGB, which no later change of the picture reaches.
 
     Args:
         picture: A `Picture`.
         colour: Order of an array's channels, one of `COLOURS`.
         name: What messages call it.
+        depth: What a file of 16 bits uses of them. Default: as its values say.
 
     Raises:
         ImageError: it is no picture, or one of the wrong type, shape, channels, bit depth or size; or it shows nothing.
             The message says what to do.
     """
     if isinstance(picture, (str, os.PathLike)):
-        frame, name = _of_file(picture), _called(picture, name)
+        frame, name = _of_file(picture, depth), _called(picture, name)
     elif isinstance(picture, Image.Image):
         frame = _of_pillow(picture, name)
     else:
@@ -156,9 +158,9 @@ def _array(picture: object, name: str) -> NDArray[Any]:
     raise ImageError(f"{name} is {kind_of(picture)}; give an array, uint8 [H, W, 3]")
 
 
-def _of_file(path: str | os.PathLike[str]) -> Rgb:
+def _of_file(path: str | os.PathLike[str], depth: BitDepth | None) -> Rgb:
     try:
-        return read(Path(path))
+        return read(Path(path), depth)
     except ImageError as error:
         number = error.__cause__.errno if isinstance(error.__cause__, OSError) else None
         if number is None:

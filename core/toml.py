@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import sys
 from typing import Any
 
@@ -32,10 +33,13 @@ def parse_toml(data: bytes) -> tuple[str, dict[str, Any]]:
     """
     if len(data) > MOST_BYTES:
         raise TomlError(f"is larger than {MOST_BYTES >> 10} KiB")
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise TomlError("is UTF-16, as some editors save files; save it as UTF-8")
     try:
-        text = data.decode("utf-8")
+        text = data.decode("utf-8-sig")  # editors that begin a file with a byte order mark mean UTF-8
     except UnicodeDecodeError as error:  # whose own message would hold what the file says
-        raise TomlError(f"line {data[: error.start].count(10) + 1} is not UTF-8") from None
+        number = data[: error.start].count(10) + 1
+        raise TomlError(f"line {number} is not UTF-8; save the file as UTF-8") from None
     for number, line in enumerate(text.split("\n"), 1):
         if line.count(".") > _MOST_DOTS:
             raise TomlError(f"line {number} has more than {_MOST_DOTS} full stops")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from pydantic_settings import SettingsError
 from core.printable import shown
 from core.regular_file import read_regular
 from core.toml import MOST_BYTES, TomlError, parse_toml
+from edge.address import encoded, shown_source
 from edge.ops.redact import redact
 from edge.settings import ENV_PREFIX, LineSettings, Settings
 
@@ -38,6 +39,8 @@ class Problem:
     key: str
     value: str
     remedy: str
+    written: str = field(default="", repr=False)
+    """The value as it is to be written, where that can be told. It may be secret: only for who asks about the file."""
 
     def __str__(self) -> str:
         shown = f" = {self.value}" if self.value else ""
@@ -86,8 +89,9 @@ def _problems(error: ValidationError, path: str, environ: Mapping[str, str]) -> 
         yield Problem(
             f"environment {variable}" if variable else path,
             key,
-            _shown(key, item["input"], known=item["type"] != "extra_forbidden"),
+            "" if item["type"] == "extra_forbidden" else _shown(loc, item["input"]),
             ", or ".join([_remedy(item, loc), *(_remedy(one, loc).removeprefix(_SHOULD) for one in items[1:])]),
+            (encoded(item["input"]) or "") if _is_source(loc) and isinstance(item["input"], str) else "",
         )
 
 
@@ -120,13 +124,20 @@ def _location(item: Any) -> tuple[str, ...]:
     return setting + tuple(str(part) for part in item["loc"][len(setting) :] if isinstance(part, int))
 
 
-def _shown(key: str, value: object, known: bool = True) -> str:
-    if "password" in key:
+def _shown(loc: tuple[str, ...], value: object) -> str:
+    """A value of a setting that is known: under a name that is mistyped a password may stand, and in a table."""
+    if "password" in loc[-1]:
         return "***"
+    if _is_source(loc) and isinstance(value, str):
+        return repr(shown_source(value))[:120]
     parts = value if isinstance(value, (list, tuple)) else (value,)
-    if any(isinstance(part, (Mapping, list, tuple)) or (isinstance(part, str) and not known) for part in parts):
-        return ""  # in a table, or under a name that is mistyped, a password may stand
+    if any(isinstance(part, (Mapping, list, tuple)) for part in parts):
+        return ""
     return redact(repr(value))[:120]
+
+
+def _is_source(loc: tuple[str, ...]) -> bool:
+    return loc[-1] == "camera" or loc[-2:] == ("camera", "source")
 
 
 def _remedy(item: Any, loc: tuple[str, ...]) -> str:

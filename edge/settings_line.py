@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from typing import Any, Literal
 from urllib.parse import parse_qsl
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from edge.address import check_address
 from edge.settings_recipe import RecipeSettings
 from edge.settings_section import Section
 
@@ -36,6 +37,9 @@ class CameraSettings(Section):
     """Width asked of a V4L2 device, pixels."""
     height: int | None = Field(default=None, ge=16, le=32768)
     """Height asked of a V4L2 device, pixels."""
+    bits: int | None = Field(default=None, ge=9, le=16)
+    """Bits that pictures of 16 bits in a folder use, and those that are enrolled. Default: as the file says; else as
+    the values do, which the log tells."""
     reader: Literal["auto", "av", "opencv"] = "auto"
     """What reads network streams and video files. `av` (the extra `av`) sees which frames are damaged, so that they
     are refused; `opencv` does not. `auto`: `av` where it is installed, else `opencv` with the alarm `camera_reader`."""
@@ -51,6 +55,12 @@ class CameraSettings(Section):
     """Bytes of a GigE Vision camera's packets; default: as many as the network lets through, found at each opening."""
     resend: bool = True
     """Whether packets of a GigE Vision camera that were lost are asked for again."""
+
+    @field_validator("source")
+    @classmethod
+    def _address(cls, source: str) -> str:
+        check_address(source)
+        return source
 
     @model_validator(mode="before")
     @classmethod

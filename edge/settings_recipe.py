@@ -30,7 +30,7 @@ RecipeNumber = Annotated[int, Field(ge=1, le=MOST_NUMBER)]
 
 
 class HealthSettings(Section):
-    """When a live camera's frame is not judged. Each check answers the part with an `error`; 0 switches it off."""
+    """When a frame is not judged. Each check answers the part with an `error`; 0 switches it off."""
 
     frozen_s: float = Field(default=10.0, ge=0, le=3600)
     """Seconds after which frames that are equal to the last bit mean that the picture stands still."""
@@ -44,6 +44,13 @@ class HealthSettings(Section):
     """Refuse frames whose lower part is missing: one row repeated to the bottom."""
     size: tuple[int, int] | None = None
     """Width and height that frames must have, pixels. Default: any."""
+    flat: bool = True
+    """Refuse pictures whose inspected region shows nothing, files' too: it is even but for noise, a test picture, or
+    nothing in it is sharp. Switch it off for parts that are really so plain."""
+    saturated: float = Field(default=0.3, ge=0, le=1)
+    """Share of the inspected region that may be saturated beyond what is in the shots; 0 or 1: it is not looked at."""
+    enrolled_size: bool = True
+    """Refuse frames of another size than all shots have, where the whole frame is inspected."""
 
 
 class Roi(Section):
@@ -111,7 +118,7 @@ class RecipeSettings(Section):
     overlap: float = Field(default=0.2, ge=0, le=0.5)
     """What neighbouring tiles share, in shares of a tile's side."""
     health: HealthSettings = HealthSettings()
-    """When a live camera's frame is not judged."""
+    """When a frame is not judged."""
     method: MethodSettings | None = None
     """The method that judges, all of it. Default: that of the table `method`."""
     note: str = Field(default="", max_length=500)

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from core.bank.turn_check import centre, turn_between
 from core.image import Rgb
+from core.picture_check import ALIKE, PictureFault
+from core.structure import Structure, structure_of
 
 _SIDE = 256  # pixels; the model sees no more of a frame than about this, so that finer blur or noise is none of ours
 _THUMB = 32  # cells along each side of the thumbnail that two pictures are compared by: noise averages out in them
@@ -28,13 +30,12 @@ _LEAST_SHARPNESS = 0.5
 panels are flagged too, and a slightly blurred picture of a rich texture is not."""
 _SHARPNESS_RATIO = 0.5
 """Of the others' median. Good parts of one simulated line have 0.7 of it or more; blurred by 1 % of the side, 0.3."""
-_ALIKE = 0.02  # by what share the proportions of two pictures may differ, where one may be the other at another size
 _SAME = 0.5
 """Grey levels (RMS) between thumbnails. The same still part again, with noise of 3 levels a pixel, gives 0.3; two parts
 of a simulated line 0.5 or more, all but bare glass."""
 
 
-FLAGS = ("size", "blurred", "under_exposed", "over_exposed", "near_duplicate", "turned", "anomalous")
+FLAGS = ("flat", "size", "blurred", "under_exposed", "over_exposed", "near_duplicate", "turned", "anomalous")
 """Every code, in the order in which a picture's flags come."""
 
 
@@ -63,6 +64,7 @@ class Look:
         bright: Share of pixels with all channels clipped at the bright end.
         thumb: Grey levels, float32 [32, 32].
         centre: Those of the centre square, in which a turn is one whatever the picture's proportions.
+        structure: What the picture shows at all.
     """
 
     name: str
@@ -72,6 +74,7 @@ class Look:
     bright: float
     thumb: NDArray[np.float32]
     centre: NDArray[np.float32]
+    structure: Structure
 
 
 def look_at(image: Rgb, name: str = "another shot") -> Look:
@@ -90,6 +93,7 @@ def look_at(image: Rgb, name: str = "another shot") -> Look:
         bright=float((image.min(2) >= _BRIGHT).mean()),
         thumb=np.asarray(cv2.resize(grey.astype(np.float32), (_THUMB, _THUMB), interpolation=cv2.INTER_AREA)),
         centre=centre(grey.astype(np.float32)),
+        structure=structure_of(image),
     )
 
 
@@ -100,6 +104,7 @@ def check_shot(
     threshold: float | None = None,
     turns: Sequence[int] = (0,),
     size: tuple[int, int] | None = None,
+    fault: PictureFault | None = None,
 ) -> tuple[Flag, ...]:
     """Flags of a picture uint8 [H, W, 3], in the order of `FLAGS`; none when nothing is wrong.
 
@@ -110,10 +115,12 @@ def check_shot(
         threshold: From which score on the line calls a part anomalous.
         turns: By which degrees the line knows its shots turned (see `core.bank.augment.turns`).
         size: Height and width of the pictures that the line inspects, pixels; None where that is not known.
+        fault: Why no picture like this is judged; None where it would be.
     """
     look = look_at(image)
     known = [other if isinstance(other, Look) else look_at(other) for other in others]
     found = [
+        *([] if fault is None else [Flag("flat", fault.message)]),
         *_size(image, size),
         *_blur(look, known),
         *_exposure(look, known),
@@ -129,7 +136,7 @@ def _size(image: Rgb, size: tuple[int, int] | None) -> list[Flag]:
     height, width = image.shape[:2]
     if size is None or (height, width) == size:
         return []
-    if abs(width * size[0] / (height * size[1]) - 1) <= _ALIKE:
+    if abs(width * size[0] / (height * size[1]) - 1) <= ALIKE:
         words = "it is the same region at another size, or another region: take it with the line's camera"
     elif height >= size[0] and width >= size[1]:
         words = "it looks like a whole frame: cut the inspected region out of it"

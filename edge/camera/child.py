@@ -18,7 +18,7 @@ from edge.camera.frame import Frame
 from edge.camera.protocol import FrameRequest, Order, Report, pair, read_report
 from edge.clock import monotonic
 from edge.ops.logs import LineLog, line_log
-from edge.ops.redact import redact
+from edge.ops.redact import redact_source
 from edge.settings import ENV_PREFIX, CameraSettings, HealthSettings
 
 START_S = 30.0  # for a process to say its first word; importing OpenCV takes seconds on a small box
@@ -89,7 +89,10 @@ class Child:
         assert self.process.stdin is not None
         assert self.process.stderr is not None
         self._logger = threading.Thread(
-            target=_log_lines, args=(line, self.process.stderr), name=f"camera-{line}-stderr", daemon=True
+            target=_log_lines,
+            args=(line, settings.source, self.process.stderr),
+            name=f"camera-{line}-stderr",
+            daemon=True,
         )
         self._logger.start()
         order = Order(line=line, address=address, parent=os.getpid(), camera=settings, health=health, taken=taken)
@@ -180,7 +183,7 @@ def _environment() -> dict[str, str]:
     }
 
 
-def _log_lines(line: str, stderr: IO[bytes]) -> None:
+def _log_lines(line: str, source: str, stderr: IO[bytes]) -> None:
     """Logs what a process prints, without credentials, until it ends: `_LINES` in `_WINDOW_S`, and how many more."""
     log = line_log(__name__, line)
     since, printed = monotonic(), 0
@@ -198,7 +201,7 @@ def _log_lines(line: str, stderr: IO[bytes]) -> None:
             if printed > _LINES:
                 continue
             if ended:
-                log.warning("camera process: %s", redact(text.decode(errors="replace").rstrip()))
+                log.warning("camera process: %s", redact_source(text.decode(errors="replace").rstrip(), source))
             else:
                 # An address cut in two would not be recognised.
                 log.warning("camera process: a line of more than %d bytes was left out", _MAX_LINE)

@@ -12,6 +12,7 @@ from typing import cast
 
 from core.image import Rgb
 from core.printable import shown
+from edge.address import shown_source
 from edge.camera.errors import SourceError
 from edge.camera.frame import Frame, FrameError, Parts
 from edge.camera.health import UNSEEN, FrameHealth, Health
@@ -152,7 +153,11 @@ class Grabber(threading.Thread):
                 )
             if not more:
                 self._wanted = None
-                self._set("ended", redact(f"{self._settings.source}: ended after {number} frames"), answers=wanted)
+                self._set(
+                    "ended",
+                    redact(f"{shown_source(self._settings.source)}: ended after {number} frames"),
+                    answers=wanted,
+                )
                 return
             number += 1 + exposure.missed
             if exposure.damage is not None:

@@ -16,10 +16,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.image import Rgb
+from core.picture_check import ShotFigures, flat, other_size, over_exposed
+from core.structure import structure_of
 from edge.settings import HealthSettings
 
 FrameCode: TypeAlias = Literal[
-    "camera_frozen", "camera_black", "camera_white", "camera_blurred", "camera_torn", "camera_size"
+    "camera_frozen",
+    "camera_black",
+    "camera_white",
+    "camera_blurred",
+    "camera_torn",
+    "camera_size",
+    "camera_flat",
 ]
 _ROWS = 16  # a frame is torn when the lowest of so many parts of it is one row repeated
 _BLACK, _WHITE = 20, 235  # bars at the edge of a picture are not darker, or brighter, than this
@@ -90,6 +98,30 @@ def frame_fault(health: Health, limits: HealthSettings, size: tuple[int, int], l
     if health.sharpness < limits.blur:
         message = f"the picture is blurred (sharpness below {limits.blur:g}); check focus and clean the lens"
         return FrameFault("camera_blurred", message)
+    return None
+
+
+def region_fault(
+    region: Rgb, limits: HealthSettings, shots: ShotFigures | None, whole: bool = False
+) -> FrameFault | None:
+    """Why the inspected region of a frame is not judged, whatever source it is of; None: it is.
+
+    Args:
+        region: uint8 [H, W, 3].
+        limits: What it has to be like.
+        shots: What the recipe's shots have in common; None without shots.
+        whole: Whether it is the whole frame, so that its size is the camera's.
+    """
+    structure = structure_of(region)
+    if whole and limits.enrolled_size and (fault := other_size(structure, shots)):
+        remedy = "set the camera's size, or lines.<line>.roi; or switch health.enrolled_size off"
+        return FrameFault("camera_size", f"the picture {fault.message}; {remedy}")
+    if limits.flat and (fault := flat(structure, shots)):
+        return FrameFault(
+            "camera_flat", f"the picture {fault.message}; for parts that are so plain, set health.flat = false"
+        )
+    if 0 < limits.saturated < 1 and (fault := over_exposed(structure, shots, limits.saturated)):
+        return FrameFault("camera_white", f"the picture {fault.message}")
     return None
 
 

@@ -12,6 +12,7 @@ import cv2
 
 from core import image
 from core.image import Rgb
+from edge.address import shown_source
 from edge.camera.errors import SourceError
 from edge.camera.exposure import UNKNOWN
 from edge.clock import monotonic
@@ -83,9 +84,9 @@ class Stream(_Live):
     def __init__(self, settings: CameraSettings) -> None:
         """Opens the stream and passes over what has piled up during that, so that the first frame is a fresh
         one."""
-        url = settings.source
+        url, label = settings.source, shown_source(settings.source)
         if unanswered := why_unanswered(settings):
-            raise SourceError(f"{url}: cannot be opened: {unanswered}", absent=True)
+            raise SourceError(f"{label}: cannot be opened: {unanswered}", absent=True)
         # These options travel by environment only; it is this process's own, as is the camera.
         options = stream_options(settings)
         os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] = "|".join(f"{key};{value}" for key, value in options.items())
@@ -96,7 +97,7 @@ class Stream(_Live):
         if not capture.isOpened():
             capture.release()
             raise not_opened(settings)
-        super().__init__(url, capture, settings.read_timeout_s)
+        super().__init__(label, capture, settings.read_timeout_s)
         # FFmpeg's decoder fills a picture that did not come whole from the one before it, and OpenCV scales one of
         # another size to the first one's. Of pictures that are encoded one by one, core.image decodes what is wanted.
         self._encoded = _fourcc(capture) == "mjpg" and capture.set(cv2.CAP_PROP_FORMAT, -1)
@@ -179,7 +180,7 @@ class Pipeline(_Live):
 
     def __init__(self, settings: CameraSettings) -> None:
         pipeline = settings.source.removeprefix("gst:").strip()
-        label = "gst:" + "".join(pipeline.split()[:1])  # the rest may hold a password
+        label = shown_source(settings.source)
         if not cv2.videoio_registry.hasBackend(cv2.CAP_GSTREAMER):
             raise SourceError(
                 f"{label}: this OpenCV has no GStreamer; install one that was built with it (-D WITH_GSTREAMER=ON) "
@@ -265,23 +266,26 @@ def stream_options(settings: CameraSettings) -> dict[str, str]:
 
 def not_opened(settings: CameraSettings) -> SourceError:
     """What there is to say of a network stream that could not be opened."""
+    label = shown_source(settings.source)
     if unanswered := why_unanswered(settings):
-        return SourceError(f"{settings.source}: cannot be opened: {unanswered}", absent=True)
+        return SourceError(f"{label}: cannot be opened: {unanswered}", absent=True)
     host, port = _address(settings.source)
     return SourceError(
-        f"{settings.source}: cannot be opened: {host} port {port} answers, but gave no video in "
+        f"{label}: cannot be opened: {host} port {port} answers, but gave no video in "
         f"{settings.open_timeout_s:g} s; check path, user and password"
     )
 
 
 def _address(url: str) -> tuple[str, int]:
+    label = shown_source(url)
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port or PORTS[parts.scheme.lower()]
-    except ValueError as error:
-        raise SourceError(f"{url}: cannot be opened: the address is malformed: {error}", final=True) from error
+    except ValueError:  # its words quote the address
+        malformed = "the address is malformed: its port is a number up to 65535, and [ ] hold an address of IPv6"
+        raise SourceError(f"{label}: cannot be opened: {malformed}", final=True) from None
     if not host:
-        raise SourceError(f"{url}: cannot be opened: the address names no host", final=True)
+        raise SourceError(f"{label}: cannot be opened: the address names no host", final=True)
     return host, port
 
 

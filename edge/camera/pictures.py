@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import parse_qsl
 
 from core import image
+from core.bit_depth import BitDepth
 from core.image import Rgb
 from core.picture_files import no_pictures, pictures_in
 from edge.camera.errors import SourceError
@@ -23,8 +25,10 @@ class Folder:
     exposure = UNKNOWN
     ready = None
 
-    def __init__(self, path: Path, loop: bool) -> None:
+    def __init__(self, path: Path, loop: bool, bits: int | None = None) -> None:
+        """`bits`: that pictures of 16 bits use; None: as their values say."""
         self.name: str | None = None
+        self._depth = BitDepth(bits)
         self._path = path
         self._loop = loop
         self._pictures: Sequence[Path] = self._list()
@@ -45,10 +49,14 @@ class Folder:
         self._next = items % len(self._pictures) if self._loop else min(items, len(self._pictures))
 
     def retrieve(self) -> Rgb:
+        before = self._depth.recognised
         try:
-            return image.read(self._pictures[self._next - 1])
+            picture = image.read(self._pictures[self._next - 1], self._depth)
         except image.ImageError as error:
             raise SourceError(str(error)) from error
+        if self._depth.recognised != before:
+            print(self._depth, file=sys.stderr)  # noqa: T201 - the handle logs it
+        return picture
 
     def close(self) -> None:
         """There is nothing to let go of."""

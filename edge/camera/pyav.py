@@ -14,6 +14,7 @@ from av.video.frame import VideoFrame
 
 from core import image
 from core.image import Rgb
+from edge.address import shown_source
 from edge.camera.damage import Place
 from edge.camera.errors import SourceError
 from edge.camera.exposure import UNKNOWN, Exposure
@@ -41,14 +42,14 @@ class Stream:
     def __init__(self, settings: CameraSettings) -> None:
         """Opens the stream and passes over what has piled up during that, so that the first frame is a fresh
         one."""
-        url = self._label = settings.source
+        url, self._label = settings.source, shown_source(settings.source)
         if unanswered := why_unanswered(settings):
-            raise SourceError(f"{url}: cannot be opened: {unanswered}", absent=True)
+            raise SourceError(f"{self._label}: cannot be opened: {unanswered}", absent=True)
         self._read_timeout_s = settings.read_timeout_s
         began = monotonic()
         try:
             timeouts_s = settings.open_timeout_s, settings.read_timeout_s
-            self._reader = PacketReader(url, url, stream_options(settings), timeouts_s)
+            self._reader = PacketReader(self._label, url, stream_options(settings), timeouts_s)
         except av.FFmpegError as error:
             raise not_opened(settings) from error
         self._encoded = self._reader.codec == "mjpeg"  # pictures one by one: core.image decodes those that are wanted

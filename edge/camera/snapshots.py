@@ -19,6 +19,7 @@ from urllib.request import (
 
 from core import image
 from core.image import MOST_BYTES, Rgb
+from edge.address import shown_source
 from edge.camera.errors import SourceError
 from edge.camera.exposure import UNKNOWN
 from edge.camera.opencv import not_opened
@@ -43,7 +44,7 @@ class Snapshots:
 
     def __init__(self, settings: CameraSettings) -> None:
         """Takes a first picture."""
-        self._label = settings.source
+        self._label = shown_source(settings.source)
         self._timeout_s = settings.read_timeout_s
         parts = urlsplit(settings.source)
         self._url = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment=""))

@@ -11,6 +11,7 @@ from typing import Protocol
 from core.image import Rgb
 from core.picture_files import is_called_picture
 from core.regular_file import check_regular
+from edge.address import shown_source
 from edge.camera import opencv
 from edge.camera.errors import SourceError
 from edge.camera.exposure import Exposure
@@ -98,7 +99,7 @@ def check_source(settings: CameraSettings, there: bool = False) -> None:
         if there and not is_there(settings):
             raise _absent(source)
     elif (scheme := _SCHEME.match(source)) and scheme[1].lower() not in PORTS:
-        raise SourceError(f"{source}: {scheme[1]}:// is not supported; known are {KINDS}", final=True)
+        raise SourceError(f"{shown_source(source)}: {scheme[1]}:// is not supported; known are {KINDS}", final=True)
     elif there and not source.startswith("gst:") and not is_there(settings):
         raise _absent(source)
 
@@ -124,12 +125,12 @@ def open_source(settings: CameraSettings) -> Source:
         if path.is_char_device() or source.startswith(("/dev/video", "/dev/v4l/")):
             return Device(settings)
         if path.is_dir() or (is_called_picture(path.name) and path.exists()):
-            return Folder(path, settings.loop)
+            return Folder(path, settings.loop, settings.bits)
         if path.exists():
             check_regular(path)
             return _video(path, settings)
     except OSError as error:
-        raise SourceError(f"{source}: {error.strerror or error}") from error
+        raise SourceError(f"{shown_source(source)}: {error.strerror or error}") from error
     raise _absent(source)
 
 
@@ -160,16 +161,18 @@ def _has_pyav(settings: CameraSettings) -> bool:
     if find_spec("av") is not None:
         return True
     if settings.reader == "av":
+        label = shown_source(settings.source)
         raise SourceError(
-            f"{settings.source}: camera.reader is `av`, which is not installed: pip install 'alfa-edge[av]'", final=True
+            f"{label}: camera.reader is `av`, which is not installed: pip install 'alfa-edge[av]'", final=True
         )
     return False
 
 
 def _absent(source: str) -> SourceError:
+    label = shown_source(source)
     if _SCHEME.match(source) or source.startswith(PREFIX):
-        return SourceError(f"{source}: nothing answers there; check the address, and that the camera runs", absent=True)
-    return SourceError(f"{source}: no such file or folder; check the path, or give {KINDS}", absent=True)
+        return SourceError(f"{label}: nothing answers there; check the address, and that the camera runs", absent=True)
+    return SourceError(f"{label}: no such file or folder; check the path, or give {KINDS}", absent=True)
 
 
 def is_there(settings: CameraSettings) -> bool:

@@ -23,7 +23,6 @@ from edge.camera.frame import Parts
 from edge.camera.grabber import Grabber
 from edge.camera.protocol import BEAT_S, Order, pair, read_request
 from edge.clock import monotonic
-from edge.ops.redact import redact
 
 _CLOSE_S = 1.0  # for telling the camera goodbye; a hung call is not waited for
 
@@ -120,7 +119,8 @@ def main() -> int:
     try:
         order = Order.model_validate_json(sys.stdin.buffer.read())
     except ValidationError as error:
-        print(redact(f"not an order: {error}"), file=sys.stderr)  # noqa: T201 - the handle logs it
+        wrong = error.errors(include_url=False, include_context=False, include_input=False)  # it may hold a password
+        print(f"not an order: {wrong}", file=sys.stderr)  # noqa: T201 - the handle logs it
         return 64
     return Process(order).run()
 

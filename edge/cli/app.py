@@ -305,7 +305,13 @@ def schema(
 def config_check(config: ConfigFile) -> None:
     """Validate the file, the packs and the weights it names. Exit code 2 when something is wrong."""
     with _explained():
-        settings = load_settings(config)
+        try:
+            settings = load_settings(config)
+        except ConfigError as error:
+            for problem in error.problems:
+                if problem.written:  # on the terminal of who wrote it, and nowhere else
+                    print(f"{problem.key} = {problem.written}")  # noqa: T201
+            raise
         _check_files(config, settings)
     out.print(f"{config}: fine, {counted(len(settings.lines), 'line')}", soft_wrap=True)
 

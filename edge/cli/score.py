@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
@@ -12,7 +13,7 @@ from edge.cli import completion
 from edge.cli.explained import explained
 from edge.cli.model_options import Checkpoint, MethodName, Model, Weights, head_of, overrides, threshold_value
 from edge.cli.table import Column, Table, number
-from edge.cli.terminal import Terminal, show_json, styled
+from edge.cli.terminal import Terminal, counted, show_json, styled
 from edge.settings import store_dir
 
 if TYPE_CHECKING:
@@ -49,6 +50,13 @@ def score(
     tower: Annotated[str, typer.Option(help="A second model to compare with good parts in, none, or auto.")] = "auto",
     tiles: Annotated[str, typer.Option(help="Cut pictures into rows x columns, as 2x2, or auto.")] = "1x1",
     overlap: Annotated[float, typer.Option(min=0, max=0.5, help="What neighbouring tiles share.")] = 0.2,
+    plain: Annotated[
+        bool, typer.Option("--plain", help="Judge pictures without any structure, too: parts are that plain.")
+    ] = False,
+    bits: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(min=9, max=16, help="Bits that pictures of 16 bits use. Default: as their values do."),
+    ] = None,
     heatmaps: Annotated[Optional[Path], typer.Option(help="Folder for heatmaps and overlays.")] = None,  # noqa: UP045
     batch: Annotated[int, typer.Option(min=1, help="Pictures in one pass.")] = 4,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -86,6 +94,8 @@ def score(
             threshold=threshold,
             method=head or ALFA,
             store=store_dir(),
+            plain=plain,
+            bits=bits,
         )
         scored = list(score_pictures(detector, pictures, heatmaps, batch))
     if as_json:
@@ -102,6 +112,9 @@ def score(
         elif detector.provisional:
             words = f"at the default threshold {detector.threshold} the verdicts are provisional"
             out.print(f"not calibrated: {words}", style="yellow")
+        for depth, count in sorted(Counter(one.bits for one in scored if one.bits is not None).items()):
+            deep = f"{counted(count, 'picture')} of 16 bits taken to use {depth}"
+            out.print(f"{deep}, as the values do; --bits says otherwise", soft_wrap=True)
         if heatmaps is not None:
             out.print(f"heatmaps and overlays in {heatmaps}", soft_wrap=True)
     if any(picture.verdict == "error" for picture in scored):

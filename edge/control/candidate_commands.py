@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import Field
 
+from core.bit_depth import BitDepth
 from core.image import Rgb, decode, encode_png
 from edge.clock import iso_ms, utc_now
 from edge.control.arguments import Arguments, Flags, Names, Number, OfRecipe
@@ -18,6 +19,7 @@ from edge.control.enrolment import Enrolled
 from edge.control.kept_pictures import KeptPictures
 from edge.control.next_parts import next_parts
 from edge.inspection.line_recipes import RecipeSlot
+from edge.ops.logs import line_log
 from edge.storage.candidates import MOST, Candidate, CandidateError
 from edge.storage.recipe_tables import recipe_of_key
 
@@ -76,9 +78,9 @@ def _enrol(dispatcher: Dispatcher, arguments: Enrol, caller: Caller) -> Result:
             held = hold(dispatcher, slot, kept, caller, arguments.note)
         pictures = [candidate_part(candidate) for candidate in held]
     else:
-        for _ in sent_pictures(caller.blobs, arguments.names):  # all of them, before the first is enrolled
+        for _ in sent_pictures(dispatcher, slot, caller, arguments.names):  # all of them, before the first is enrolled
             pass
-        sent = sent_pictures(caller.blobs, arguments.names)
+        sent = sent_pictures(dispatcher, slot, caller, arguments.names)
         if arguments.hold:
             require_room(dispatcher, slot, len(caller.blobs))
             held = hold(dispatcher, slot, sent, caller, arguments.note)
@@ -102,7 +104,7 @@ def _enrol_or_hold(
         for place, enrolled in enumerate(found):
             part = enrolled_part(enrolled)
             if enrolled.shot is None:
-                image = decode(caller.blobs[place], enrolled.name)
+                image = decode(caller.blobs[place], enrolled.name, _depth(dispatcher, slot))
                 try:
                     part["candidate"] = _hold_one(dispatcher, slot, enrolled.name, image, caller, arguments.note).id
                 except CandidateError as error:
@@ -238,15 +240,27 @@ def _chosen(dispatcher: Dispatcher, slot: RecipeSlot, arguments: SomeCandidates)
     return list(dict.fromkeys(arguments.candidates)) or held
 
 
-def sent_pictures(blobs: Sequence[bytes], names: Sequence[str]) -> Iterator[tuple[str, Rgb]]:
+def sent_pictures(
+    dispatcher: Dispatcher, slot: RecipeSlot, caller: Caller, names: Sequence[str]
+) -> Iterator[tuple[str, Rgb]]:
     """The pictures that were sent along, and their names, one by one: decoded, all of them may be gigabytes.
+
+    Those of 16 bits use as many as those of the line's camera.
 
     Raises:
         ImageError: one is no picture.
     """
-    for place, blob in enumerate(blobs):
+    for place, blob in enumerate(caller.blobs):
         name = names[place] if place < len(names) else f"picture {place + 1}"
-        yield name, decode(blob, name)
+        depth = _depth(dispatcher, slot)
+        image = decode(blob, name, depth)
+        if depth.recognised is not None:
+            line_log(__name__, slot.stored.line).info("%s: %s", name, depth)
+        yield name, image
+
+
+def _depth(dispatcher: Dispatcher, slot: RecipeSlot) -> BitDepth:
+    return BitDepth(dispatcher.recipes.camera(slot.stored.line).bits)
 
 
 def enrolled_part(enrolled: Enrolled) -> dict[str, Any]:

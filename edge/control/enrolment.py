@@ -18,6 +18,8 @@ from core.calibration import calibrate, leave_one_out, pixel_threshold
 from core.drift import DriftTest
 from core.image import Rgb
 from core.inspector import AnyInspector
+from core.picture_check import ShotFigures, flat
+from core.structure import structure_of
 from edge.clock import utc_now
 from edge.control import provisional
 from edge.control.shot_features import ShotFeatures
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_FEW_SHOTS = 8  # the latest ones, whose pictures tell what the others are like: each is decoded at the start
 _OTHER_BASIS = (
     "the last calibration was with another pack, model, method, region, tiles or use of shots; calibrate anew"
 )
@@ -88,18 +91,25 @@ class Enrolment:
             BankError: features of a shot are missing or damaged.
         """
         key = recipe.key
-        bank, kept = self._database.run(
-            lambda tables: (
-                Bank(shots=len(tables.bank.shots(key)), revision=tables.bank.revision(key)),
-                tables.calibration(key),
-            )
+        shots, revision, kept = self._database.run(
+            lambda tables: (tables.bank.shots(key), tables.bank.revision(key), tables.calibration(key))
         )
+        bank = Bank(shots=len(shots), revision=revision)
         basis = self._basis(recipe)
         recipe = replace(recipe, wire=recipe.wire.model_copy(update={"basis": basis}))
         index = self._features.index(recipe, self._features.views(recipe))
         index = self._features.hear(recipe, index, (basis, recipe.wire.pack_sha256))
         sees, size = self._features.sees(recipe.inspector, index), self._features.size(recipe)
-        changed = replace(recipe, index=index, bank=bank, drift=None, sees=sees, size=size, review_below=None)
+        changed = replace(
+            recipe,
+            index=index,
+            bank=bank,
+            drift=None,
+            sees=sees,
+            size=size,
+            review_below=None,
+            shots=ShotFigures.of([self._look(shot).structure for shot in shots[-_FEW_SHOTS:]]),
+        )
         if kept is None:
             return self._uncalibrated(changed)
         if (kept.fingerprint, kept.pack_sha256) != (basis, recipe.wire.pack_sha256):
@@ -208,7 +218,8 @@ class Enrolment:
         score = self.score(image, recipe)[0] if recipe.index is not None else None
         limit = None if recipe.uncalibrated else recipe.threshold  # which says nothing of good parts
         size = settings.inspected_size or ((shots[0].height, shots[0].width) if shots else None)
-        return check_shot(image, others, score, limit, turns(settings.shots.augment), size), score
+        fault = flat(structure_of(image), recipe.shots) if settings.health.flat else None
+        return check_shot(image, others, score, limit, turns(settings.shots.augment), size, fault), score
 
     def _add(self, recipe: LoadedRecipe, image: Rgb, **known: Any) -> Shot:
         """Puts a picture and its features into the bank."""

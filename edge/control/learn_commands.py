@@ -64,10 +64,11 @@ def _learn(dispatcher: Dispatcher, arguments: Learn, caller: Caller) -> Result:
     refuse_taught(slot)
     sent = len(caller.blobs)
     check_count(sent or arguments.parts, arguments.rate, arguments.accept, "good parts")
-    guide, check = Guide(sent or arguments.parts), lambda: None
+    plain = not slot.ready.settings.health.flat
+    guide, check = Guide(sent or arguments.parts, plain=plain), lambda: None
     try:
         if sent:
-            for name, image in sent_pictures(caller.blobs, arguments.names):
+            for name, image in sent_pictures(dispatcher, slot, caller, arguments.names):
                 guide.show(name, image)
             check_count(len(guide.kept), arguments.rate, arguments.accept, "good parts without empty scenes")
         else:

@@ -27,7 +27,7 @@ from edge.inspection.recipe_loader import Recipes
 from edge.ops.alarms import Alarms
 from edge.ops.logs import line_log
 from edge.ops.worker import Worker, Workers
-from edge.settings import LineSettings
+from edge.settings import CameraSettings, LineSettings
 from edge.settings_recipe import RecipeSettings
 from edge.storage.recipe_folder import RecipeFolder
 from edge.storage.recipe_tables import RecipeError, StoredRecipe
@@ -274,6 +274,10 @@ class RecipeManagement:
     def configured(self, line: str) -> RecipeSettings:
         """What the configuration says of a line's first recipe."""
         return self._configured[line].recipe
+
+    def camera(self, line: str) -> CameraSettings:
+        """The camera of a line."""
+        return self._configured[line].camera
 
     def prepare(self, slot: RecipeSlot) -> None:
         """Has the recipe made ready, soon; returns at once."""

@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from dataclasses import replace
 
 from edge.camera.frame import Frame
-from edge.camera.health import frame_fault
+from edge.camera.health import frame_fault, region_fault
 from edge.camera.supervisor import Camera
 from edge.clock import monotonic
 from edge.inference import Inference, InferenceStoppedError, NotFiniteError, Scored, TooLateError
@@ -237,10 +237,15 @@ class Acquisition:
             request.image = frame.image
             self._put(fault_of(request, *fault))
             return
+        roi = recipe.settings.roi
         try:
-            request.image = inspected(frame.image, recipe.settings.roi)
+            request.image = inspected(frame.image, roi)
         except RegionError as error:
             self._put(fault_of(request, "roi_outside_frame", str(error)))
+            return
+        nothing = region_fault(request.image, recipe.settings.health, recipe.shots, whole=roi is None)
+        if nothing is not None:
+            self._issuer.put(fault_of(request, nothing.code, nothing.message))
             return
 
         def scored(result: Future[Scored]) -> None:

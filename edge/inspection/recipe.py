@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.image import Rgb
+from core.picture_check import ShotFigures
 from core.tiles import Tiling, TilingError, smallest_defect, tiling_of
 from edge.messages import Bank, Model, Recipe
 from edge.settings_recipe import RecipeSettings
@@ -43,6 +44,7 @@ class LoadedRecipe:
         texts_sha256: Of the texts as they were rendered for the method, which another version may render otherwise.
         sees: Height and width of the model's finest input, pixels.
         size: Height and width of the region, pixels; None where no shot and no region tells it.
+        shots: What the pictures of its shots have in common; None without shots.
     """
 
     inspector: AnyInspector
@@ -63,6 +65,7 @@ class LoadedRecipe:
     texts_sha256: str = ""
     sees: tuple[int, int] = (1, 1)
     size: tuple[int, int] | None = None
+    shots: ShotFigures | None = None
 
     def tiling(self, size: tuple[int, int]) -> Tiling:
         """How a region of `size` (height, width) is cut: as the shots that it is compared with, whatever its size."""

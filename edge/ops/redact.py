@@ -3,27 +3,44 @@
 from __future__ import annotations
 
 import re
-from urllib.parse import urlsplit
+
+from edge.address import NETWORK, origin, secrets_of
 
 _WORD = re.compile(r"\S+")
-_SECRET_QUERY = re.compile(r"(?i)(?P<key>[?&](?:password|passwd|pwd|token|secret|key|auth)=)[^&\s]+")
+_SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*\Z")
+_CLOSING = re.compile(r"[\"',;:.)}>]*\Z")
+_SECRET_VALUE = re.compile(
+    r"(?i)(?P<key>(?:[?&](?:token|secret|key|auth)|(?<![\w-])(?:password|passwd|pwd|user-pw|proxy-pw))=)[^&\s]+"
+)
+_WEB = ("http", "https")
 
 
 def redact(text: str) -> str:
-    """`text` with the user and password of every URL, and secret-looking query values, replaced by `***`."""
-    return _SECRET_QUERY.sub(r"\g<key>***", _WORD.sub(_without_user, text))
+    """`text` with scheme, host and port alone of every address that may be a camera's; see `edge.address`.
 
-
-def _without_user(word: re.Match[str]) -> str:
-    """A word without what may be the user and password of a URL in it, in a time that grows as the word does.
-
-    A password may hold a slash or an @, though none should: all goes to the last @, more of it than need be.
+    Addresses of the web are kept that have no user and no query: remedies name some.
     """
-    before, scheme, rest = word[0].partition("://")
-    _, at, host = rest.rpartition("@")
-    return f"{before}{scheme}***@{host}" if at else word[0]
+    return _SECRET_VALUE.sub(r"\g<key>***", _WORD.sub(_without_secrets, text))
 
 
-def is_url(source: str) -> bool:
-    """Whether a camera source is a network address rather than a path."""
-    return urlsplit(source).scheme.lower() in {"rtsp", "rtsps", "http", "https", "rtmp", "udp", "tcp"}
+def redact_source(text: str, source: str) -> str:
+    """`text` of a program that reads the camera `source`, without any piece of that address but its origin."""
+    text = redact(text)
+    for secret in secrets_of(source):
+        text = text.replace(secret, "***")
+    return text
+
+
+def _without_secrets(word: re.Match[str]) -> str:
+    """A word without what an address in it must not show, in a time that grows as the word does."""
+    before, slashes, rest = word[0].partition("://")
+    scheme = _SCHEME.search(before[-20:]) if slashes else None
+    if scheme is None:
+        return word[0]
+    if scheme[0].lower() in _WEB and not any(one in rest for one in "@?="):
+        return word[0]
+    if scheme[0].lower() not in NETWORK and "@" not in rest:
+        return word[0]
+    closing = _CLOSING.search(rest[-8:])
+    end = closing[0] if closing else ""
+    return f"{before[: -len(scheme[0])]}{origin(scheme[0], rest[: len(rest) - len(end)])}{end}"

@@ -21,6 +21,7 @@ from core.database.database import read_database
 from core.packs.pack import load_pack
 from edge.camera.child import START_S, socket_path
 from edge.camera.errors import SourceError
+from edge.camera.health import region_fault
 from edge.camera.supervisor import Camera
 from edge.clock import monotonic
 from edge.control.command_queue import CommandQueue
@@ -294,6 +295,9 @@ def _first_frame(
     if loaded is None:
         return Check(label, "ok", seen)
     recipe = loaded.recipes.lines[name].loaded
+    fault = region_fault(region, recipe.settings.health, recipe.shots, whole=roi is None)
+    if fault is not None:
+        return Check(label, "fail", f"{fault.code}: {fault.message}")
     size = (region.shape[0], region.shape[1])
     tiling = recipe.tiling(size)
     scoring = loaded.inference.submit(recipe.inspector, region, recipe.text, recipe.index, line=name, tiling=tiling)

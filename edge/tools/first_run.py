@@ -6,8 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-import cv2
-import numpy as np
 import torch
 
 from core.bank.mutual import mutual, suggest
@@ -15,6 +13,8 @@ from core.bank.scorers import top_mean
 from core.bank.shot_checks import FLAGS, Look, check_shot, look_at
 from core.calibration import calibrate, fewest
 from core.image import Rgb
+from core.picture_check import flat
+from core.structure import structure_of
 from edge.control.calibrate_commands import acceptable
 from edge.control.dispatcher import CommandError, Dispatcher
 from edge.control.enrolment import Enrolled
@@ -28,11 +28,6 @@ SHOTS = 4
 RATE = 0.05
 EMPTY = "the camera shows an empty scene: put a good part under it"
 ALIKE = "the parts look all the same: is the line moving?"
-_SIDE = 256  # pixels, as the model sees of a frame
-_BLUR = 2.0  # pixels of these: a sensor's noise averages out
-_FLAT = 1.5
-"""Grey levels (standard deviation) that a picture of something has when it is blurred. The plainest simulated part, a
-painted panel, has 3.7; noise of 8 levels a pixel on nothing leaves 0.8."""
 _RANKED = 64  # parts are compared with each other, at a cost that grows with their square; of more, evenly spread ones
 _FEW = 3  # so many are needed before they can look all the same
 
@@ -72,8 +67,10 @@ class Ranked:
 class Guide:
     """Collects good parts: refuses empty scenes, and says how far it is."""
 
-    def __init__(self, parts: int) -> None:
+    def __init__(self, parts: int, plain: bool = False) -> None:
+        """`plain`: whether a picture without any structure may show a part."""
         self.wanted = parts
+        self._plain = plain
         self.kept = KeptPictures()
         self.empty = 0
         """Pictures that were refused."""
@@ -82,7 +79,7 @@ class Guide:
 
     def show(self, name: str, image: Rgb) -> str:
         """Takes a picture, or refuses it; says what a person is to do next."""
-        if is_empty(image):
+        if not self._plain and flat(structure_of(image)) is not None:
             self.empty += 1
             return EMPTY
         if not self._different:
@@ -115,19 +112,6 @@ class Guide:
         if self.alike:
             notes.append(f"{ALIKE} What was learned holds for this picture alone")
         return tuple(notes)
-
-
-def is_empty(image: Rgb) -> bool:
-    """Whether a picture uint8 [H, W, 3] shows nothing: it is uniform but for noise.
-
-    It cannot tell a part from a mat, a belt or a shadow that has structure of its own.
-    """
-    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-    height, width = grey.shape
-    scale = min(1.0, _SIDE / max(height, width))
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    small = cv2.resize(grey, size, interpolation=cv2.INTER_AREA).astype(np.float32)
-    return float(cv2.GaussianBlur(small, (0, 0), _BLUR).std()) < _FLAT
 
 
 def least(rate: float, shots: int = SHOTS) -> int:

@@ -10,6 +10,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
+from core.bit_depth import BitDepth
 from core.calibration import CALIBRATED, UNCALIBRATED
 from core.detector import BATCH, Detector
 from core.explain import describe
@@ -42,6 +43,8 @@ class ScoredPicture(Wire):
     heatmap: Text | None = None
     overlay: Text | None = None
     score_ms: float | None = None
+    bits: int | None = None
+    """Of 16, as its values were taken to use so many; absent where nothing was guessed."""
 
 
 class ScoreReport(Wire):
@@ -132,10 +135,13 @@ def score_pictures(
 def _score_batch(detector: Detector, pictures: Sequence[Picture], heatmaps: Path | None) -> Iterator[ScoredPicture]:
     frames: dict[Picture, Rgb] = {}
     errors: dict[Picture, str] = {}
+    depths: dict[Picture, BitDepth] = {}
     for picture in pictures:
         try:
-            frame = to_frame(picture.path)
-            detector.check_size((frame.shape[0], frame.shape[1]), str(picture.path))
+            depth = BitDepth(detector.bits)
+            frame = to_frame(picture.path, depth=depth)
+            depths[picture] = depth
+            detector.check(frame, str(picture.path))
             frames[picture] = frame
         except (ImageError, TilingError) as error:
             errors[picture] = str(error)
@@ -169,6 +175,7 @@ def _score_batch(detector: Detector, pictures: Sequence[Picture], heatmaps: Path
             heatmap=None if drawn is None else str(drawn),
             overlay=None if overlaid is None else str(overlaid),
             score_ms=took,
+            bits=depths[picture].recognised,
         )
 
 

@@ -11,6 +11,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
+from edge.address import shown_source
 from edge.messages import json_schemas
 from edge.ops.alarms import ALARMS
 from edge.ops.metrics import METRICS
@@ -96,11 +97,11 @@ def example() -> str:
 
 
 def shown(settings: Settings) -> dict[str, Any]:
-    """The settings as JSON-able data without secrets: passwords are `***`, URLs lose their credentials."""
+    """The settings as JSON-able data without secrets: no passwords, and of addresses the origin."""
 
     def clean(value: Any) -> Any:
         if isinstance(value, dict):
-            return {key: clean(item) for key, item in value.items()}
+            return {key: shown_source(item) if key == "source" else clean(item) for key, item in value.items()}
         if isinstance(value, (list, tuple)):
             return [clean(item) for item in value]
         if isinstance(value, SecretStr):

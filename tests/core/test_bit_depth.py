@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
-from core.bit_depth import to_eight_bits
-from core.image import decode
+from core.bit_depth import BitDepth, to_eight_bits
+from core.image import ImageError, decode
 
 EIGHT = np.linspace(0, 255, 48).astype(np.uint8).reshape(6, 8)
 
@@ -109,3 +109,46 @@ def test_the_opacity_of_sixteen_bits_says_nothing_of_the_colours() -> None:
     """A program that adds an opacity to what a camera of 12 bits saved adds one of 16."""
     colours = np.dstack([_wide(4)] * 3)
     assert (decode(_png(np.dstack([colours, np.full_like(colours[..., 0], 65535)]))) == decode(_png(colours))).all()
+
+
+def _packed(values: np.ndarray, bits: int) -> bytes:
+    """A TIFF whose samples of 10, 12 or 14 bits lie one behind the other."""
+    rows = ["".join(format(int(value), f"0{bits}b") for value in row) for row in values]
+    data = b"".join(int(row.ljust(-(-len(row) // 8) * 8, "0"), 2).to_bytes(-(-len(row) // 8), "big") for row in rows)
+    whole = bytearray(_tiff(values.astype(np.uint16)))
+    height, width = values.shape
+    tags = [(256, width), (257, height), (258, bits), (259, 1), (262, 1), (273, 8), (277, 1), (278, height)]
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in [*tags, (279, len(data))])
+    whole[:] = struct.pack("<2sHI", b"II", 42, 8 + len(data)) + data + struct.pack("<H", 9) + entries + bytes(4)
+    return bytes(whole)
+
+
+@pytest.mark.parametrize("bits", [10, 12, 14])
+@pytest.mark.parametrize("darker", [1, 20])
+def test_a_packed_tiff_names_its_bits_be_it_dark_or_not(bits: int, darker: int) -> None:
+    values = (EIGHT // darker).astype(np.uint16) << (bits - 8)
+    assert np.array_equal(decode(_packed(values, bits))[..., 0], EIGHT // darker)
+
+
+def test_bits_that_are_configured_count() -> None:
+    dark = _png(_wide(4) // 8)
+    assert np.array_equal(decode(dark, depth=BitDepth(12))[..., 0], EIGHT // 8)
+    with pytest.raises(ImageError, match=r"^part: has values up to 4080, and 10 bits end at 1023"):
+        decode(_png(_wide(4)), "part", BitDepth(10))
+    assert np.array_equal(decode(_pgm(_wide(4), 65535), depth=BitDepth(12))[..., 0], EIGHT)
+    assert np.array_equal(decode(_pgm(_wide(2), 1023), depth=BitDepth(12))[..., 0], EIGHT), "what a file names counts"
+    with pytest.raises(ValueError, match="from 9 to 16"):
+        BitDepth(8)
+
+
+def test_a_source_keeps_to_the_bits_that_were_recognised() -> None:
+    depth = BitDepth()
+    assert depth.recognised is None
+    decode(_png(EIGHT), depth=depth)
+    assert depth.recognised is None, "eight bits leave nothing open"
+    decode(_png(_wide(4)), depth=depth)
+    assert (depth.recognised, str(depth)) == (
+        12,
+        "pictures of 16 bits are taken to use 12, as their values do; bits says otherwise",
+    )
+    assert np.array_equal(decode(_png(_wide(2)), depth=depth)[..., 0], EIGHT // 4), "it is a dark one of 12"

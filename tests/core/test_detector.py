@@ -418,3 +418,28 @@ def test_a_picture_that_is_too_small_for_its_tiles_is_named(backbone: Backbone) 
     for call in (tiled.judge_all, tiled.calibrate):
         with pytest.raises(ValueError, match=r"^(pictures|good)\[1\]: tiles 2 x 2"):
             call([part(1), small])
+
+
+def test_a_picture_that_shows_nothing_is_refused_wherever_it_is_given(backbone: Backbone) -> None:
+    noise = np.random.default_rng(0).normal(128, 2, (240, 240, 3)).astype(np.uint8)
+    detector = Detector("bottle", model=backbone, tower=None)
+    for ask in (detector.judge, lambda one: detector.enrol([one]), lambda one: detector.calibrate([one], rate=0.5)):
+        with pytest.raises(
+            ValueError, match=r"(the picture|pictures\[0\]|good\[0\]) shows nothing: it is even but for noise"
+        ):
+            ask(noise)
+    plain = Detector("bottle", model=backbone, tower=None, plain=True)
+    assert plain.judge(noise).verdict in ("normal", "anomaly")
+
+
+def test_a_picture_of_another_region_than_all_normal_ones_is_refused(taught: Detector) -> None:
+    assert taught.judge(part(9)[::2, ::2]).verdict in ("normal", "anomaly"), "a scaled one is not"
+    with pytest.raises(
+        ValueError, match="the picture shows another region: it has 240 x 160 pixels, and all shots have"
+    ):
+        taught.judge(part(9)[:160])
+
+
+def test_bits_are_checked_before_a_model_is_loaded() -> None:
+    with pytest.raises(ValueError, match="bits 8 is not from 9 to 16"):
+        Detector("bottle", bits=8)

@@ -12,7 +12,6 @@ from PIL import Image, ImageOps
 
 from core.image import (
     ImageError,
-    _header,
     decode,
     encode_heatmap,
     encode_jpeg,
@@ -21,6 +20,7 @@ from core.image import (
     grey,
     read,
 )
+from core.picture_header import header_of
 
 RED = np.zeros((16, 24, 3), np.uint8)
 RED[..., 0] = 200
@@ -103,8 +103,8 @@ def test_the_size_of_a_picture_is_known_before_it_is_decoded(kind: str) -> None:
     """By core alone, which sets no limit of OpenCV's in the environment."""
     data = io.BytesIO()
     Image.new("RGB", (40, 30)).save(data, kind)
-    assert _header(data.getvalue())[:2] == (40, 30)
-    assert _header(data.getvalue()[:6])[:2] == (0, 0)
+    assert header_of(data.getvalue())[:2] == (40, 30)
+    assert header_of(data.getvalue()[:6])[:2] == (0, 0)
 
 
 def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:

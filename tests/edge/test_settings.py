@@ -143,6 +143,19 @@ def test_the_environment_wins_and_is_named_when_wrong(tmp_path: Path, monkeypatc
     assert "environment ALFA_EDGE_MQTT__PORT: mqtt.port = 'many'" in refused(tmp_path, MINIMAL)
 
 
+def test_a_file_as_other_editors_save_it_is_read_or_named(tmp_path: Path) -> None:
+    path = tmp_path / "edge.toml"
+    path.write_bytes(MINIMAL.encode("utf-8-sig"))
+    assert "press-1" in load_settings(path).lines
+    for encoding, words in (
+        ("utf-16", "is UTF-16, as some editors save files; save it as UTF-8"),
+        ("latin-1", "line 1 is not UTF-8; save the file as UTF-8"),
+    ):
+        path.write_bytes(("# f\u00fcr\n" + MINIMAL).encode(encoding))
+        with pytest.raises(ConfigError, match=words):
+            load_settings(path)
+
+
 def test_secrets_are_never_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ALFA_EDGE_MQTT__PASSWORD", "hunter2")
     text = '[lines.a.camera]\nsource = "rtsp://user:hunter2@cam/1?token=hunter2"\n[mqtt]\nusername = "u"\n'
@@ -158,7 +171,7 @@ def test_an_address_in_the_place_of_a_path_is_refused_and_not_shown(tmp_path: Pa
     """As a path it would stand in logs, states and lists, with its password."""
     section, key = setting.split(".")
     said = refused(tmp_path, MINIMAL + f"[{section}]\n{key} = 'http://user:hunter/2@cam/x'\n")
-    assert f"{setting} = 'http://***@cam/x': this is an address, not a path; name a file or folder" in said
+    assert f"{setting} = 'http://***': this is an address, not a path; name a file or folder" in said
     assert "hunter" not in said
 
 

@@ -9,7 +9,8 @@ from PIL import Image
 
 from core.simline import render
 
-_ROOT = Path(os.environ.get("ALFA_EDGE_PHOTOGRAPHS", Path(__file__).parents[2].parent / "shared" / "data"))
+ROOT = Path(os.environ.get("ALFA_EDGE_PHOTOGRAPHS", Path(__file__).parents[2].parent / "shared" / "data"))
+"""Where data sets of photographs are, in MVTec AD's layout."""
 _STAND_IN = {"magnetic_tile": "tile", "commutator": "tile"}
 
 
@@ -17,7 +18,7 @@ def photographs(name: str, count: int, folder: Path) -> Path:
     """A folder with `count` pictures of the class `name`, half of them defective."""
     folder.mkdir(parents=True)
     real = [
-        sorted(one for one in (_ROOT / name / "test").glob(pattern) if one.is_file())[: (count + 1) // 2]
+        sorted(one for one in (ROOT / name / "test").glob(pattern) if one.is_file())[: (count + 1) // 2]
         for pattern in ("good/*", "crack/*")
     ]
     found = [one for pair in zip(*real, strict=False) for one in pair][:count]

@@ -6,7 +6,7 @@ import pytest
 
 from core import simline
 from core.image import Rgb
-from edge.camera.health import FrameHealth, Health
+from edge.camera.health import FrameHealth, Health, region_fault
 from edge.settings import HealthSettings
 from tests.support.pictures import numbered
 
@@ -178,3 +178,14 @@ def test_a_message_stays_the_same_from_frame_to_frame() -> None:
     assert first.sharpness != second.sharpness
     assert first.fault is not None
     assert first.fault == second.fault
+
+
+def test_a_region_that_shows_nothing_is_flat_whatever_its_source() -> None:
+    limits = HealthSettings()
+    assert region_fault(PART, limits, None) is None
+    grey = np.full((240, 320, 3), 128, np.uint8)
+    fault = region_fault(grey, limits, None)
+    assert fault is not None
+    assert fault.code == "camera_flat"
+    assert fault == region_fault(np.full((100, 100, 3), (0, 135, 0), np.uint8), limits, None), "one message for all"
+    assert region_fault(grey, HealthSettings(flat=False), None) is None

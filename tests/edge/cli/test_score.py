@@ -66,6 +66,31 @@ def test_a_picture_that_shows_nothing_has_no_verdict(parts: Path) -> None:
     assert "flat.png shows nothing: all its pixels are (128, 128, 128)" in picture["error"]
 
 
+def test_noise_has_no_verdict_unless_parts_are_so_plain(parts: Path) -> None:
+    noise = np.random.default_rng(0).normal(128, 2, (240, 240, 3)).astype(np.uint8)
+    Image.fromarray(noise).save(parts / "noise.png")
+    asked = ["score", str(parts / "noise.png"), "--pack", "bottle", "--json"]
+    result = runner.invoke(app, asked)
+    assert result.exit_code == 1, result.output
+    assert "noise.png shows nothing: it is even but for noise" in json.loads(result.stdout)["pictures"][0]["error"]
+    assert runner.invoke(app, [*asked, "--plain"]).exit_code == 0
+
+
+def test_the_bits_that_were_recognised_are_said(parts: Path) -> None:
+    values = np.asarray(Image.open(parts / "fine.png").convert("L")).astype(np.uint16)
+    Image.fromarray(values << 4).save(parts / "deep.png")
+    asked = ["score", str(parts / "deep.png"), "--pack", "bottle"]
+    said = runner.invoke(app, asked).stdout
+    assert "1 picture of 16 bits taken to use 12, as the values do; --bits says otherwise" in said
+    (scored,) = json.loads(runner.invoke(app, [*asked, "--json"]).stdout)["pictures"]
+    assert scored["bits"] == 12
+    said = runner.invoke(app, [*asked, "--bits", "12", "--json"]).stdout
+    (as_told,) = json.loads(said)["pictures"]
+    assert (as_told["score"], "bits" in as_told) == (scored["score"], False)
+    (dark,) = json.loads(runner.invoke(app, [*asked, "--bits", "16", "--json"]).stdout)["pictures"]
+    assert dark.get("score") != scored["score"]
+
+
 def test_tiles_are_those_of_a_detector(parts: Path) -> None:
     options = ["--pack", "bottle", "--tiles", "1x2", "--overlap", "0.1"]
     result = runner.invoke(app, ["score", str(parts / "broken.png"), *options])

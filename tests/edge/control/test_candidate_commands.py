@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from typer.testing import CliRunner
@@ -91,12 +92,41 @@ def test_a_yes_overrides_the_flags_that_it_names_and_no_others(tmp_path: Path) -
         [candidate] = held(one)
         [kept] = done(one, "shots_take", line="one", yes=["under_exposed"])["pictures"]
         assert (kept["shot"], kept["candidate"], codes(kept)) == (None, candidate["candidate"], flags)
-        assert "'all' is no flag; there are size, blurred" in refused(one, "shots_take", line="one", yes=["all"])
+        assert "'all' is no flag; there are flat, size, blurred" in refused(one, "shots_take", line="one", yes=["all"])
         [taken] = done(one, "shots_take", line="one", yes=flags)["pictures"]
         assert taken["shot"] == 2
         assert held(one) == []
         [_, shot] = done(one, "shots_list", line="one")["shots"]
         assert codes(shot) == flags  # the bank keeps what it was enrolled in spite of
+
+
+def test_a_picture_that_shows_nothing_is_enrolled_only_by_name(tmp_path: Path) -> None:
+    grey = encode_png(np.full((240, 240, 3), 128, np.uint8))
+    with at_rest(tmp_path) as one:
+        [first] = done(one, "enroll", grey, line="one")["pictures"]
+        assert (first["shot"], codes(first)[0]) == (None, "flat")
+        assert first["flags"][0]["message"].startswith("shows nothing: it is even")
+        done(one, "enroll", picture(0), line="one")
+        assert one.ready("one").ready.shots is not None
+        flags = codes(held(one)[0])
+        done(one, "shots_take", line="one", yes=flags)
+        other = encode_png(np.full((240, 240, 3), (0, 130, 0), np.uint8))
+        [second] = done(one, "enroll", other, line="one")["pictures"]
+        assert "flat" not in codes(second), "a shot is as plain"
+
+
+def test_pictures_of_sixteen_bits_use_as_many_as_the_camera(tmp_path: Path) -> None:
+    dark = (render("bottle", 1, 5000, 0.0).image.astype(np.uint16) << 6) >> 5  # of 9 bits: 12 by their values
+    png = bytes(cv2.imencode(".png", dark[..., ::-1])[1])
+    for bits, factor in ((None, 8), (9, 1)):
+        with at_rest(tmp_path / str(bits), camera={"source": "sim:bottle", "bits": bits}) as one:
+            [held_one] = done(one, "enroll", png, line="one", hold=True)["pictures"]
+            request = Request(
+                id="1", command="shots_candidate", arguments={"candidate": held_one["candidate"]}, who="e"
+            )
+            shown = decode(one.answer(request, ())[1][0]).astype(int)
+            expected = render("bottle", 1, 5000, 0.0).image // factor
+            assert np.abs(shown - expected).max() <= 1
 
 
 def test_flags_are_those_of_the_moment_in_which_it_is_taken(tmp_path: Path) -> None:

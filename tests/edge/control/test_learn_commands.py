@@ -17,7 +17,6 @@ from core.simline import render
 from edge.cli.app import app
 from edge.control.client import RefusedError
 from edge.control.client import ask as ask_console
-from edge.tools.first_run import EMPTY
 from tests.support.mosquitto import Mosquitto, eventually
 from tests.support.running import Running, service
 from tests.support.service import toml
@@ -122,7 +121,7 @@ def test_an_empty_scene_is_said_and_not_counted(mosquitto: Mosquitto, tmp_path: 
 
         waiting = threading.Thread(target=ask)
         waiting.start()
-        eventually(lambda: any(EMPTY in one for one in reasons(running)), PATIENCE_S)
+        eventually(lambda: any("camera_flat" in one for one in reasons(running)), PATIENCE_S)
         waiting.join(PATIENCE_S)
         assert refused[0].startswith("line one has shown 0 of 23 parts within 5 s")
 

@@ -81,7 +81,7 @@ def test_a_status_is_one_line_that_fits_and_tells_no_password(systemd: Systemd) 
     notifier = Notifier(systemd.environment)
     notifier.status("line one: fault\nREADY=1\r\x00\x1b[2J\u2028 rtsp://user:secret@camera/1 \ud800" + "x" * 10_000)
     heard = systemd.hear()
-    assert heard.startswith("STATUS=line one: fault READY=1 [2J rtsp://***@camera/1 x")
+    assert heard.startswith("STATUS=line one: fault READY=1 [2J rtsp://camera x")
     assert heard.isprintable()
     assert len(heard) < 1000
 

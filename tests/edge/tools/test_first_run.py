@@ -9,9 +9,9 @@ import pytest
 
 from core.evaluate.datasets import DatasetError
 from core.image import Rgb, read
-from core.simline import CLASSES, render
+from core.simline import render
 from core.simline.dataset import Amount, write_dataset
-from edge.tools.first_run import ALIKE, EMPTY, FirstRunError, Guide, check_count, choose, is_empty
+from edge.tools.first_run import ALIKE, EMPTY, FirstRunError, Guide, check_count, choose
 from edge.tools.playlist import good_pictures, make_playlist
 
 GOOD = [render("metal_plate", 3, index, 0.0).image for index in range(6)]
@@ -34,12 +34,8 @@ def dataset(folder: Path, amount: Amount) -> Path:
     "picture", [flat(0), flat(255), flat(128), flat(128, 8.0)], ids=["black", "white", "grey", "noise"]
 )
 def test_a_scene_without_structure_is_empty(picture: Rgb) -> None:
-    assert is_empty(picture)
-
-
-@pytest.mark.parametrize("name", CLASSES)
-def test_no_simulated_part_is_taken_for_an_empty_scene(name: str) -> None:
-    assert not is_empty(render(name, 1, 0, 0.0).image)
+    assert Guide(3).show("nothing", picture) == EMPTY
+    assert Guide(3, plain=True).show("a plain part", picture) == "show it good parts: 1 of 3"
 
 
 def test_the_guide_counts_good_parts_and_leaves_empty_scenes_out() -> None:
