@@ -29,11 +29,11 @@ from tests.support.lossy import Codec, Film, HttpCamera, Losses, RtspCamera, fil
 WAYS = ("file", "http", "rtsp-tcp", "rtsp-udp")
 RATES = (0.0, 0.001, 0.005, 0.01, 0.05)
 READERS: tuple[Literal["av", "opencv"], ...] = ("av", "opencv")
-FRAMES = int(os.environ.get("ALFA_EDGE_FRAMES", "400"))
-WHOLE = 100  # frames at the begin, of which nothing is lost: a reader passes over some of them
+FRAMES = int(os.environ.get("ALFA_EDGE_FRAMES", "300"))
+WHOLE = 80  # frames at the begin, of which nothing is lost: a reader passes over some of them
 SENT_PER_S = 50.0
 DESTROYED = 10.0  # mean difference of a block of 16 x 16 pixels, of 255, from which on anybody sees it
-SIZE = (640, 480)
+SIZE = (320, 240)
 
 
 @dataclass

@@ -139,6 +139,8 @@ def worst_block(picture: Rgb, whole: Rgb) -> float:
     """The largest mean difference of a block of 16 x 16 pixels; 255 where the sizes differ."""
     if picture.shape != whole.shape:
         return 255.0
+    if np.array_equal(picture, whole):
+        return 0.0
     height, width = (side // 16 * 16 for side in picture.shape[:2])
     difference = np.abs(picture.astype(np.int16) - whole).mean(2)[:height, :width]
     return float(difference.reshape(height // 16, 16, width // 16, 16).mean((1, 3)).max())
