@@ -18,6 +18,7 @@ from core import MOST_PIXELS
 from core.image import ImageError, check_shape
 from edge.camera.damage import Place, Track
 from edge.camera.errors import SourceError
+from edge.clock import monotonic
 
 VideoPacket: TypeAlias = "Packet[VideoStream]"
 
@@ -168,16 +169,20 @@ class PacketReader:
             place.is_no_whole_picture()
         return frame, place
 
-    def frame(self) -> tuple[VideoFrame, Place] | None:
+    def frame(self, deadline: float) -> tuple[VideoFrame, Place] | None:
         """The next frame; None: there are no more.
 
         Raises:
-            av.FFmpegError: a packet cannot be read; see `pass_over`.
+            av.FFmpegError: a packet cannot be read.
+            TimeoutError: packets came, and made no frame by `deadline`, seconds of `edge.clock.monotonic`. A decoder
+                waits for a key frame, and some cameras send one in a minute.
         """
         while (decoded := self.decoded()) is None:
             if (found := self.packet()) is None:
                 return None
             self.decode(*found)
+            if not self._frames and monotonic() > deadline:
+                raise TimeoutError
         return decoded
 
     def close(self) -> None:

@@ -59,7 +59,7 @@ class Stream:
         self._place: Place | None = None
         self._position: int | None = None  # of the frame grabbed last, in the stream's unit
         self._stamped = True  # whether positions tell frames apart
-        self._key_at = monotonic()  # when a key frame came, or one of which nothing is missing
+        self._key_at: float | None = None  # when a key frame came, or one of which nothing is missing
         self.is_picture = self._reader.format.endswith(("image2", "_pipe"))
         """Whether the address gives one picture, and is to be asked anew for the next."""
         if self.is_picture:
@@ -76,14 +76,14 @@ class Stream:
         return _exposure(self._place)
 
     def grab(self) -> bool:
-        position = self._position
-        self._take()
+        position, deadline = self._position, monotonic() + self._read_timeout_s
+        self._take(deadline)
         if self._stamped and position is not None and position == self._position:
-            self._take()  # some frames come twice: once when their parameter sets end, once when they do
+            self._take(deadline)  # some frames come twice: once when their parameter sets end, once when they do
             self._stamped = position != self._position  # a camera that sends no times is taken at its word
         if self.exposure.damage is None or (self._place is not None and self._place.index == 0):
             self._key_at = monotonic()
-        elif monotonic() - self._key_at > KEY_FRAME_S:
+        elif self._key_at is not None and monotonic() - self._key_at > KEY_FRAME_S:
             raise SourceError(
                 f"{self._label}: something was lost, and no key frame came for {KEY_FRAME_S:g} s; "
                 "set the camera to one a second"
@@ -101,10 +101,11 @@ class Stream:
     def close(self) -> None:
         self._reader.close()
 
-    def _take(self) -> None:
+    def _take(self, deadline: float) -> None:
+        """Takes the next frame; gives up after `deadline`, seconds of `edge.clock.monotonic`, if packets make none."""
         try:
-            found = self._reader.packet() if self._encoded else self._reader.frame()
-        except av.ExitError:
+            found = self._reader.packet() if self._encoded else self._reader.frame(deadline)
+        except (av.ExitError, TimeoutError):
             seconds = f"{self._read_timeout_s:g} s"
             raise SourceError(f"{self._label}: stalled: connected, but no frame in {seconds}") from None
         except av.FFmpegError:
@@ -183,7 +184,8 @@ class Video:
                 self._reader.pass_over()
                 continue
             if found is not None and found[0].size:
-                self._frames += 1
+                self._frames += 1 + self._reader.gaps - self._gaps
+                self._gaps = self._reader.gaps  # each was an item, too
             elif self._loop and self._frames:
                 items %= self._frames
                 self._reader.close()
@@ -201,7 +203,9 @@ class Video:
         self._reader.close()
 
     def _open(self) -> PacketReader:
-        self._frames = self._packets = self._gaps = 0
+        self._frames: int = 0
+        self._packets: int = 0
+        self._gaps: int = 0  # places that could not be read, each of which is an item
         self._passes = False  # whether frames up to the next key frame are not decoded
         self._end: int | None = None  # of what was read, in the stream's unit
         try:
