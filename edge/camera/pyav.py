@@ -144,6 +144,10 @@ class Video:
         self.name: str | None = None
         self._path = path
         self._loop = loop
+        self._frames = self._packets = 0
+        self._gaps = 0  # places that could not be read, each of which is an item
+        self._passes = False  # whether frames up to the next key frame are not decoded
+        self._end: int | None = None  # of what was read, in the stream's unit
         self._reader = self._open()
         self._frame: VideoFrame | None = None
         self._missing = ""  # why there is no such frame
@@ -203,11 +207,8 @@ class Video:
         self._reader.close()
 
     def _open(self) -> PacketReader:
-        self._frames: int = 0
-        self._packets: int = 0
-        self._gaps: int = 0  # places that could not be read, each of which is an item
-        self._passes = False  # whether frames up to the next key frame are not decoded
-        self._end: int | None = None  # of what was read, in the stream's unit
+        self._frames = self._packets = self._gaps = 0
+        self._passes, self._end = False, None
         try:
             return PacketReader(str(self._path), str(self._path.absolute()))  # a name may look like a URL
         except av.FFmpegError as error:
