@@ -11,6 +11,7 @@ from typing import TypeAlias, cast
 import av
 import av.logging
 from av.packet import Packet
+from av.video.codeccontext import VideoCodecContext
 from av.video.frame import PictureType, VideoFrame
 from av.video.stream import VideoStream
 
@@ -63,8 +64,8 @@ class PacketReader:
         self._check_video()
         self.stream = self._container.streams.video[0]
         self.codec = self.stream.codec_context.name
-        self.stream.codec_context.thread_type = "NONE"  # each further thread holds back one more frame
-        self.stream.codec_context.copy_opaque = True  # so each frame brings its packet's place
+        self._decoder = _set_up(self.stream.codec_context)
+        self._has_seen_damage = False  # whether the decoder has
         self._track = Track()
         self.gaps = 0
         """Places so far at which something of the container could not be read."""
@@ -146,7 +147,9 @@ class PacketReader:
         """Decodes a packet; its frames come out of `decoded`, now or after further ones."""
         with _words() as words:
             try:
-                self._frames += packet.decode()
+                if place.index == 0 and self._has_seen_damage:
+                    self._begin_anew()
+                self._frames += self._decoder.decode(packet)
             except EOFError:
                 return  # it was flushed before
             except av.FFmpegError:
@@ -154,6 +157,16 @@ class PacketReader:
         # Many a camera sends messages beside the pictures (SEI) that are none.
         if any(level <= av.logging.ERROR and not text.startswith("SEI") for level, _, text in words):
             place.damage()
+        self._has_seen_damage = self._has_seen_damage or place.damaged
+
+    def _begin_anew(self) -> None:
+        """Takes a new decoder, after what the old one holds back: of damaged parameter sets a decoder keeps for good
+        what later ones do not name, colours among it."""
+        self._frames += self._decoder.decode(None)
+        decoder = av.CodecContext.create(self.codec, "r")
+        assert isinstance(decoder, VideoCodecContext)
+        decoder.extradata = self.stream.codec_context.extradata
+        self._decoder, self._has_seen_damage = _set_up(decoder), False
 
     def decoded(self) -> tuple[VideoFrame, Place] | None:
         """The next of the frames that are decoded, in the order in which they are shown; None: a packet is due."""
@@ -165,6 +178,7 @@ class PacketReader:
             raise SourceError(f"{self._label}: the decoder {self.codec} does not say which packet a frame is of")
         if frame.is_corrupt:
             place.damage()
+            self._has_seen_damage = True
         if place.index == 0 and frame.pict_type != PictureType.I:
             place.is_no_whole_picture()
         return frame, place
@@ -213,6 +227,12 @@ class PacketReader:
         mark."""
         words, self._at_opening = self._at_opening, ""
         return _RTP_LOSS in words or _TS_LOSS.format(index=self.stream.index, dts=packet.dts) in words
+
+
+def _set_up(decoder: VideoCodecContext) -> VideoCodecContext:
+    decoder.thread_type = "NONE"  # each further thread holds back one more frame
+    decoder.copy_opaque = True  # so each frame brings its packet's place
+    return decoder
 
 
 def _continues(packet: VideoPacket, key_time: int | None) -> bool:
