@@ -17,6 +17,8 @@ class Group:
     """When the key frame is shown; None: the stream does not say."""
     before: Group | None = field(default=None, repr=False)
     """The group before, for frames that are decoded after the key frame and shown before it: they need both."""
+    leading_damaged: bool = False
+    """Whether something is missing of the frames that are shown before the key frame. No other needs them."""
     damaged_from: int | None = None
     """The first of its frames, in the order of decoding, that something is missing of; None: none."""
     inherited: bool = False
@@ -34,16 +36,24 @@ class Place:
     """When its frame is shown, in the stream's unit."""
 
     @property
+    def leads(self) -> bool:
+        """Whether its frame is shown before the key frame of its group, and may need the group before."""
+        return self.time is not None and self.group.key_time is not None and self.time < self.group.key_time
+
+    @property
     def damaged(self) -> bool:
         """Whether something is missing of its frame, by what is known so far."""
         group = self.group
         if group.inherited or (group.damaged_from is not None and self.index >= group.damaged_from):
             return True
-        leads = self.time is not None and group.key_time is not None and self.time < group.key_time
-        return leads and group.before is not None and group.before.damaged_from is not None
+        before = group.before is not None and group.before.damaged_from is not None
+        return self.leads and (before or group.leading_damaged)
 
     def damage(self) -> None:
-        """Notes that something is missing of its frame: the frames after it are damaged, too."""
+        """Notes that something is missing of its frame: those that may be predicted from it are damaged, too."""
+        if self.leads:
+            self.group.leading_damaged = True
+            return
         found = self.group.damaged_from
         self.group.damaged_from = self.index if found is None else min(found, self.index)
 
@@ -84,5 +94,5 @@ class Track:
         self._index += 1
         if (lost_before and not key) or lost or self._next_is_damaged:
             place.damage()
-        self._next_is_damaged = lost_of_next
+        self._next_is_damaged = lost_of_next or (lost and place.leads)  # it may be the next one, which others need
         return place

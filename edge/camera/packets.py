@@ -157,7 +157,7 @@ class PacketReader:
         # Many a camera sends messages beside the pictures (SEI) that are none.
         if any(level <= av.logging.ERROR and not text.startswith("SEI") for level, _, text in words):
             place.damage()
-        self._has_seen_damage = self._has_seen_damage or place.damaged
+        self._has_seen_damage = self._has_seen_damage or (place.damaged and not place.leads)
 
     def _begin_anew(self) -> None:
         """Takes a new decoder, after what the old one holds back: of damaged parameter sets a decoder keeps for good
@@ -178,7 +178,7 @@ class PacketReader:
             raise SourceError(f"{self._label}: the decoder {self.codec} does not say which packet a frame is of")
         if frame.is_corrupt:
             place.damage()
-            self._has_seen_damage = True
+            self._has_seen_damage = self._has_seen_damage or not place.leads
         if place.index == 0 and frame.pict_type != PictureType.I:
             place.is_no_whole_picture()
         return frame, place

@@ -55,6 +55,13 @@ def test_frames_that_are_shown_before_the_key_frame_need_the_group_before_it() -
     assert damaged(found) == ".x.xx."
 
 
+def test_of_frames_that_are_shown_before_the_key_frame_no_other_is_predicted() -> None:
+    track = Track()
+    found = [track.place(True, 0), track.place(True, 4), track.place(False, 2, lost=True), track.place(False, 3)]
+    found += [track.place(False, 5), track.place(True, 6)]
+    assert damaged(found) == "..xx.."
+
+
 def test_with_intra_refresh_the_second_key_frame_after_a_loss_is_whole() -> None:
     track = Track()
     found: list[Place] = []
