@@ -269,7 +269,7 @@ def test_without_aravis_the_package_is_named(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(aravis_library, "LIBRARY", "libaravis-none.so.0")
     aravis_library.library.cache_clear()
     try:
-        with pytest.raises(SourceError, match="apt-get install libaravis-0.8-0") as caught:
+        with pytest.raises(SourceError, match=r"apt-get install libaravis-0\.8-0") as caught:
             GenICam(settings())
         assert caught.value.final
     finally:
