@@ -1,4 +1,4 @@
-"""A GigE Vision camera for half an hour, over a network that loses packets, and how soon after a trigger a frame is there.
+"""A GigE Vision camera for half an hour, and under loss; and how soon after a trigger a frame of any camera is there.
 
 `make bench PYTEST_ARGS="-k genicam"`; 35 minutes, of which `ALFA_EDGE_BENCH_GIGE_MIN` (30) are the long run.
 """

@@ -68,7 +68,11 @@ def test_what_cameras_and_gpus_need_is_not_taken_away() -> None:
     unit = entries(UNIT)
     assert not {"PrivateDevices", "MemoryDenyWriteExecute", "ProcSubset", "DynamicUser"} & set(unit)
     assert unit["DevicePolicy"] == ["closed"]
-    assert {one.split()[0] for one in unit["DeviceAllow"]} == {"char-video4linux", "char-nvidia*"}
+    assert {one.split()[0] for one in unit["DeviceAllow"]} == {
+        "char-video4linux",
+        "char-nvidia*",
+        "char-usb_device",
+    }
     assert unit["SupplementaryGroups"] == ["video render"]
 
 

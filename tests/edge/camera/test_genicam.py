@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edge.camera import aravis_library
 from edge.camera.aravis import Device, find
 from edge.camera.errors import SourceError
 from edge.camera.genicam import GenICam
@@ -262,6 +263,17 @@ def test_what_is_opened_is_closed(gige: GigECamera) -> None:
         return len(list(Path("/proc/self/fd").iterdir()))
 
     assert once() == once() == once()
+
+
+def test_without_aravis_the_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(aravis_library, "LIBRARY", "libaravis-none.so.0")
+    aravis_library.library.cache_clear()
+    try:
+        with pytest.raises(SourceError, match=r"apt-get install libaravis-0\.8-0") as caught:
+            GenICam(settings())
+        assert caught.value.final
+    finally:
+        aravis_library.library.cache_clear()
 
 
 def test_another_program_has_the_camera(gige: GigECamera, opened: Any) -> None:

@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 from core.bank.shot_checks import FLAGS
-from core.image import encode_png
+from core.image import encode_png, read
 from core.simline import render
 from edge.control.offline import offline_dispatcher
 from edge.inspection import methods
@@ -32,6 +32,7 @@ from edge.tools.check import Check
 from edge.tools.doctor import configured, machine
 from edge.tools.mendable import mendable
 from tests.support.at_rest import asked
+from tests.support.gige import GigECamera
 from tests.support.mosquitto import Mosquitto, eventually, free_port, subscribe
 
 PATIENCE_S = 60.0
@@ -448,3 +449,30 @@ def test_an_extra_that_is_not_here_is_named_with_what_needs_it(monkeypatch: pyte
     found = {check.name: check for check in machine()}
     assert found["extra photo"].result == "note"
     assert "needed for shots of the bundled model: install the extra photo with `" in found["extra photo"].detail
+
+
+def test_a_gige_camera_is_opened_its_modes_told_and_its_picture_drawn(
+    gige: GigECamera, broker: Mosquitto, folder: Path
+) -> None:
+    tables = well(folder, broker)
+    tables["line"] |= {
+        "mode": "trigger",
+        "roi": {"x": 64, "y": 64, "width": 320, "height": 320},
+        "camera": {"source": gige.source, "trigger": "software", "features": {"ExposureTimeAbs": 9000}},
+    }
+    checks = {check.name: check for check in configured(settings_of(tables), folder / "pictures")}
+    modes, camera = checks["line one: camera's modes"], checks["line one: camera"]
+    assert modes.result == "ok"
+    assert "PixelFormat Mono8 (" in modes.detail
+    assert camera.result == "ok", camera.detail
+    assert "a frame of 512 x 512" in camera.detail
+    assert f"drawn in {folder / 'pictures' / 'one.png'}" in camera.detail
+    assert read(folder / "pictures" / "one.png").shape == (512, 512, 3)
+
+
+def test_a_camera_that_waits_for_its_signal_is_no_failure(gige: GigECamera, broker: Mosquitto, folder: Path) -> None:
+    tables = well(folder, broker)
+    tables["line"]["camera"] = {"source": gige.source, "trigger": "line", "read_timeout_s": 1.0}
+    checks = {check.name: check for check in configured(settings_of(tables))}
+    camera = checks["line one: camera"]
+    assert (camera.result, camera.detail) == ("note", "it is open; no signal came to its input in 1 s")
