@@ -35,12 +35,12 @@ def _without_secrets(word: re.Match[str]) -> str:
     """A word without what an address in it must not show, in a time that grows as the word does."""
     before, slashes, rest = word[0].partition("://")
     scheme = _SCHEME.search(before[-20:]) if slashes else None
-    if scheme is None:
+    closing = _CLOSING.search(rest[-8:])
+    end = closing[0] if closing else ""
+    if scheme is None or end == rest:
         return word[0]
     if scheme[0].lower() in _WEB and not any(one in rest for one in "@?="):
         return word[0]
     if scheme[0].lower() not in NETWORK and "@" not in rest:
         return word[0]
-    closing = _CLOSING.search(rest[-8:])
-    end = closing[0] if closing else ""
     return f"{before[: -len(scheme[0])]}{origin(scheme[0], rest[: len(rest) - len(end)])}{end}"

@@ -153,7 +153,7 @@ def test_it_shows_itself_in_words_and_in_a_notebook(detector: Detector) -> None:
 
 
 def test_many_pictures_are_those_one_by_one_in_their_order(taught: Detector) -> None:
-    pictures = [part(index, 1.0)[: 200 + index] for index in range(5)]
+    pictures = [part(index, 1.0)[: 236 + index] for index in range(5)]
     alone = [taught.judge(picture).score for picture in pictures]
     together = taught.judge_all((picture for picture in pictures), batch=2)
     assert [one.score for one in together] == pytest.approx(alone, abs=1e-5)

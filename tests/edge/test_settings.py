@@ -46,7 +46,7 @@ def test_the_wires_defaults(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "parts"),
     [
-        (MINIMAL + "rat = 2\n", ["lines.press-1.camera.rat = 2", "did you mean rate?"]),
+        (MINIMAL + "rat = 2\n", ["lines.press-1.camera.rat: is no setting", "did you mean rate?"]),
         (MINIMAL + "rate = 'fast'\n", ["lines.press-1.camera.rate = 'fast'", "valid number"]),
         (
             MINIMAL + "[lines.press-1.roi]\nx = 1\ny = 1\nwidth = 4\n",

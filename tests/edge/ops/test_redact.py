@@ -19,6 +19,7 @@ from edge.ops.redact import redact, redact_source
         ("two rtsp://a:b@c,rtsp://d:e@f in a word", "two rtsp://*** in a word"),
         ("rtsp://cam/token: cannot be opened", "rtsp://cam: cannot be opened"),
         ("tcp://10.0.0.5:554?timeout=5", "tcp://10.0.0.5:554"),
+        ("rtmp:// is none; known are rtsp://, http://", "rtmp:// is none; known are rtsp://, http://"),
         ("/dev/video0", "/dev/video0"),
         ("http://host/path?x=1", "http://host"),
         ("get https://host/models/a.pt", "get https://host/models/a.pt"),
