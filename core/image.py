@@ -165,6 +165,16 @@ def encode_jpeg(image: Rgb, quality: int = 90) -> bytes:
     return buffer.getvalue()
 
 
+def shrunk(image: Rgb, side: int) -> Rgb:
+    """`image` with at most `side` pixels along its longer side: itself where it has no more."""
+    height, width = image.shape[:2]
+    if max(height, width) <= side:
+        return image
+    scale = side / max(height, width)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
 def grey(heatmap: Map) -> NDArray[np.uint8]:
     """8-bit grey of a heatmap in [0, 1]: 0..255 = 0..1."""
     return np.asarray(cv2.convertScaleAbs(heatmap, alpha=255.0), np.uint8)

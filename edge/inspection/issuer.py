@@ -21,6 +21,7 @@ from edge.inspection.request import InspectionRequest, Outcome, fault_of
 from edge.inspection.services import Services
 from edge.inspection.shadow import Shadow
 from edge.inspection.verdict import is_anomalous, make_error, make_verdict
+from edge.inspection.viewers import ShownPart
 from edge.messages import Decision, Fault, Verdict, uuid7
 from edge.ops.logs import line_log
 from edge.ops.worker import STOP_S, Worker
@@ -364,9 +365,10 @@ class Issuer:
                 self._recent.popitem(last=False)
 
     def _follow(self, request: InspectionRequest, scored: Scored | None, verdict: Verdict) -> None:
-        """What may come after the verdict: heatmap, picture, those who watch, the shadow, drift."""
+        """What may come after the verdict: heatmap, picture, those who look on, the shadow, drift."""
         recipe, image, services = request.recipe, request.image, self._services
         if scored is None:
+            services.viewers.show(ShownPart(verdict, image, _corner(request)))
             if image is not None:
                 services.archive.keep(verdict, image)
             return
@@ -377,13 +379,21 @@ class Issuer:
             services.heatmaps.send(services.publisher, verdict, scored.inspection, image)
         heatmap = scored.inspection.heatmap if verdict.verdict == "anomaly" else None
         services.archive.keep(verdict, image, heatmap, recipe.pixel_threshold)
-        roi = recipe.settings.roi
-        corner = (roi.x, roi.y) if roi is not None else (0, 0)
+        corner = _corner(request)
+        services.viewers.show(ShownPart(verdict, image, corner, scored.inspection.patch_map, recipe.pixel_threshold))
         self._watchers.show(Seen(image, scored.inspection, recipe, verdict.seq, request.frame.image, corner))
         if verdict.error is None:
             self.shadow.judge(verdict, image, recipe)
         if recipe.drift is not None:
             recipe.drift.update(scored.inspection.score)
+
+
+def _corner(request: InspectionRequest) -> tuple[int, int]:
+    """Where in the frame the part's image begins: x, y, pixels."""
+    frame, recipe = request.frame, request.recipe
+    if frame is None or recipe is None or recipe.settings.roi is None or request.image is frame.image:
+        return 0, 0
+    return recipe.settings.roi.x, recipe.settings.roi.y
 
 
 def _overdue(request: InspectionRequest) -> Outcome:

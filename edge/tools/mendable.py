@@ -23,7 +23,7 @@ _ERRORS = {
     "edge.camera.child": ("CameraError",),
     "edge.camera.errors": ("SourceError",),
     "edge.control.client": ("NoAnswerError", "RefusedError"),
-    "edge.control.server": ("ConsoleError",),
+    "edge.control.relayed_socket": ("ConsoleError",),
     "edge.ops.lock": ("LockError",),
     "edge.storage.backup": ("BackupError",),
     "edge.storage.retention": ("ArchiveError",),
