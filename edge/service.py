@@ -230,6 +230,7 @@ class Service:
             archive,
             alarms,
             recipes=loaded.recipes,
+            service=settings.service,
             forget=self.forget,
         )
         for name in self.lines:

@@ -368,7 +368,7 @@ class Issuer:
         """What may come after the verdict: heatmap, picture, those who look on, the shadow, drift."""
         recipe, image, services = request.recipe, request.image, self._services
         if scored is None:
-            services.viewers.show(ShownPart(verdict, image, _corner(request)))
+            services.viewers.show(ShownPart(verdict, image, request.corner))
             if image is not None:
                 services.archive.keep(verdict, image)
             return
@@ -378,22 +378,14 @@ class Issuer:
         if verdict.heatmap is not None:
             services.heatmaps.send(services.publisher, verdict, scored.inspection, image)
         heatmap = scored.inspection.heatmap if verdict.verdict == "anomaly" else None
-        services.archive.keep(verdict, image, heatmap, recipe.pixel_threshold)
-        corner = _corner(request)
-        services.viewers.show(ShownPart(verdict, image, corner, scored.inspection.patch_map, recipe.pixel_threshold))
-        self._watchers.show(Seen(image, scored.inspection, recipe, verdict.seq, request.frame.image, corner))
+        patch_map, pixel_threshold = scored.inspection.patch_map, recipe.pixel_threshold
+        services.archive.keep(verdict, image, heatmap, pixel_threshold, patch_map)
+        services.viewers.show(ShownPart(verdict, image, request.corner, patch_map, pixel_threshold))
+        self._watchers.show(Seen(image, scored.inspection, recipe, verdict.seq, request.frame.image, request.corner))
         if verdict.error is None:
             self.shadow.judge(verdict, image, recipe)
         if recipe.drift is not None:
             recipe.drift.update(scored.inspection.score)
-
-
-def _corner(request: InspectionRequest) -> tuple[int, int]:
-    """Where in the frame the part's image begins: x, y, pixels."""
-    frame, recipe = request.frame, request.recipe
-    if frame is None or recipe is None or recipe.settings.roi is None or request.image is frame.image:
-        return 0, 0
-    return recipe.settings.roi.x, recipe.settings.roi.y
 
 
 def _overdue(request: InspectionRequest) -> Outcome:
