@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import zmq
@@ -58,7 +58,7 @@ class RelayedSocket:
         self._carrying_until: float | None = None  # at the end
         self._opened = False
 
-    def open(self, kind: int, options: dict[int, int]) -> zmq.Socket[bytes]:
+    def open(self, kind: int, options: Mapping[zmq.SocketOption, int]) -> zmq.Socket[bytes]:
         """The socket, bound, with its options. For one thread.
 
         Raises:

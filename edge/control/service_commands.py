@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import re
 import shutil
 import sys
 from dataclasses import asdict
@@ -106,9 +105,9 @@ def _licence(package: metadata.Distribution) -> str:
     said = package.metadata
     classifiers = [each for each in said.get_all("Classifier") or () if each.startswith("License ::")]
     from_classifiers = ", ".join(each.rpartition("::")[2].strip() for each in classifiers)
-    for licence in (said.get("License-Expression"), said.get("License"), from_classifiers):
-        if licence and (first := re.sub(r"\s+", " ", licence.strip())) and len(first) <= _LONGEST:
-            return first
+    for licence in (said.get_all("License-Expression") or []) + (said.get_all("License") or []):
+        if 0 < len(name := " ".join(licence.split())) <= _LONGEST:
+            return name
     return from_classifiers
 
 
