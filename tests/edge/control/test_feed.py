@@ -82,7 +82,7 @@ def grey_of(message: FeedPicture) -> NDArray[np.uint8]:
     """Its map as it was sent: one channel of 8 bits."""
     grey = cv2.imdecode(np.frombuffer(message.map, np.uint8), cv2.IMREAD_UNCHANGED)
     assert grey is not None
-    assert (grey.ndim, grey.dtype) == (2, np.uint8)
+    assert (grey.ndim, str(grey.dtype)) == (2, "uint8")
     return np.asarray(grey, np.uint8)
 
 
