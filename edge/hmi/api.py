@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from starlette.datastructures import UploadFile
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from core.printable import shown
 from edge.control.protocol import MAX_PARTS
 from edge.hmi.access import needs
 from edge.hmi.command_documents import documents
@@ -40,36 +41,48 @@ class Reading:
         path: With the names of arguments in it; the others stand in the query.
         command: Of the service.
         summary: What it is, in a line.
-        picture: Which of the pictures behind the answer it is; None: the answer itself, as JSON.
-        fixed: Arguments that the path implies.
+        picture: Which of the pictures behind the answer it is: a place, or the name that `blobs` of the answer has for
+            it; None: the answer itself, as JSON.
         kept: Whether a browser may keep it for a while.
     """
 
     path: str
     command: str
     summary: str
-    picture: int | None = None
-    fixed: tuple[tuple[str, Any], ...] = ()
+    picture: int | str | None = None
     kept: bool = False
 
 
 READINGS = (
     Reading("/lines", "status", "Every line: state, counts, recipe, threshold, health."),
-    Reading("/lines/{line}/verdicts", "history", "Verdicts, the newest first."),
+    Reading(
+        "/lines/{line}/verdicts", "history", "Verdicts, the newest first; `before_seq` of the answer is the next page."
+    ),
+    Reading("/lines/{line}/verdicts/{seq}", "verdict", "A verdict with all its fields, and what was said of it."),
+    Reading("/lines/{line}/verdicts/{seq}/picture", "verdict", "The part's picture.", "picture", kept=True),
+    Reading("/lines/{line}/verdicts/{seq}/map", "verdict", "Its heatmap, 0..255 for 0..1.", "map", kept=True),
+    Reading("/lines/{line}/thumbnails/{seqs}", "thumbnails", "A small picture of a part.", 0, kept=True),
+    Reading("/lines/{line}/trend", "trend", "Counts, scores and thresholds over a stretch of time."),
+    Reading("/lines/{line}/counts", "shift_counts", "Counts of the shift, and the rate."),
+    Reading("/lines/{line}/threshold", "threshold_preview", "What a threshold would have called the last parts."),
     Reading("/lines/{line}/shots", "shots_list", "The shots of a recipe."),
     Reading("/lines/{line}/candidates", "shots_candidates", "Pictures that are held, with their flags."),
     Reading("/lines/{line}/calibration", "calibration_state", "How far a calibration is."),
     Reading("/lines/{line}/review", "review_list", "Parts that wait for a person's answer."),
     Reading("/lines/{line}/review/{seq}", "review_show", "A part that waits for an answer."),
-    Reading("/lines/{line}/review/{seq}/picture", "review_show", "Its picture.", picture=0),
-    Reading("/lines/{line}/snapshot", "snapshot", "The picture of the next part.", picture=0),
+    Reading("/lines/{line}/review/{seq}/picture", "review_show", "Its picture.", 0),
+    Reading("/lines/{line}/snapshot", "snapshot", "The picture of the next part.", 0),
     Reading("/lines/{line}/recipes/{recipe}", "recipe_show", "A recipe, with its settings and revisions."),
     Reading("/shots/{shot}", "shots_show", "A shot."),
-    Reading("/shots/{shot}/picture", "shots_show", "Its picture.", picture=0, kept=True),
+    Reading("/shots/{shot}/picture", "shots_show", "Its picture.", 0, kept=True),
+    Reading("/shots/{shots}/thumbnail", "shot_thumbnails", "A small picture of a shot.", 0, kept=True),
     Reading("/candidates/{candidate}", "shots_candidate", "A picture that is held."),
-    Reading("/candidates/{candidate}/picture", "shots_candidate", "The picture itself.", picture=0, kept=True),
+    Reading("/candidates/{candidate}/picture", "shots_candidate", "The picture itself.", 0, kept=True),
+    Reading("/candidates/{candidates}/thumbnail", "candidate_thumbnails", "A small picture of it.", 0, kept=True),
     Reading("/recipes", "recipe_list", "The recipes of all lines."),
-    Reading("/audit", "audit", "Who changed what, the newest first."),
+    Reading("/health", "health", "Components, alarms with what to do, disks, outbox and device."),
+    Reading("/about", "about", "Version, model, and the licences of what runs."),
+    Reading("/audit", "audit", "Who changed what, the newest first; `before_id` is the next page."),
 )
 """What there is to read of the service."""
 
@@ -97,32 +110,46 @@ def limit_s(command: str, arguments: Mapping[str, Any]) -> float:
 
 def _reader(reading: Reading) -> Callable[..., Awaitable[Response]]:
     properties = documents()[reading.command].schema.get("properties", {})
-    person_who_may = needs(COMMAND_ROLES[reading.command])
+    several = {name for name, argument in properties.items() if argument.get("type") == "array"}
 
-    async def read(request: Request, person: Person = Depends(person_who_may)) -> Response:
-        arguments = dict(reading.fixed) | _queried(request, properties) | request.path_params
+    async def read(request: Request, person: Person = Depends(needs(COMMAND_ROLES[reading.command]))) -> Response:
+        arguments = _queried(request, several) | _in_path(request, several)
         answer = await ask(request, reading.command, arguments, (), person)
         headers = {"cache-control": _KEPT} if reading.kept else None
         if reading.picture is None:
             return JSONResponse(answer.result, headers=headers)
-        if len(answer.blobs) <= reading.picture or not answer.blobs[reading.picture]:
-            raise Refused(404, "no_picture", "there is no picture of it any more")
-        picture = answer.blobs[reading.picture]
+        picture = _picture(answer, reading.picture)
         return Response(picture, media_type=media_type(picture), headers=headers)
 
     return read
 
 
-def _queried(request: Request, properties: Mapping[str, Any]) -> dict[str, Any]:
+def _queried(request: Request, several: Set[str]) -> dict[str, Any]:
     """The arguments in the query; the service reads the texts as what they have to be."""
     found: dict[str, Any] = {}
     for name in request.query_params:
         values = request.query_params.getlist(name)
-        several = "array" in json.dumps(properties.get(name, {}).get("type", ""))
-        if len(values) > 1 and not several:
-            raise Refused(422, "bad_arguments", f"{name[:64]} is there {len(values)} times")
-        found[name] = values if several else values[0]
+        if len(values) > 1 and name not in several:
+            raise Refused(422, "bad_arguments", f"{shown(name)[:64]} is there {len(values)} times")
+        found[name] = values if name in several else values[0]
     return found
+
+
+def _in_path(request: Request, several: Set[str]) -> dict[str, Any]:
+    return {name: [value] if name in several else value for name, value in request.path_params.items()}
+
+
+def _picture(answer: Answer, which: int | str) -> bytes:
+    """One of the pictures behind an answer.
+
+    Raises:
+        Refused: there is none.
+    """
+    names = answer.result.get("blobs", ())
+    place = which if isinstance(which, int) else names.index(which) if which in names else len(answer.blobs)
+    if place >= len(answer.blobs):
+        raise Refused(404, "no_picture", str(answer.result.get("missing") or "there is no picture of it"))
+    return answer.blobs[place]
 
 
 def _doer(command: str) -> Callable[..., Awaitable[Response]]:
@@ -180,7 +207,6 @@ def media_type(picture: bytes) -> str:
 def _parameters(reading: Reading) -> list[dict[str, Any]]:
     """The arguments that stand in the query, for the document; FastAPI knows those of the path."""
     schema = documents()[reading.command].schema
-    fixed = {name for name, _ in reading.fixed}
     return [
         {
             "name": name,
@@ -190,12 +216,11 @@ def _parameters(reading: Reading) -> list[dict[str, Any]]:
             "schema": {key: value for key, value in argument.items() if key not in ("description", "title")},
         }
         for name, argument in schema.get("properties", {}).items()
-        if name not in fixed
     ]
 
 
 def _body(command: str) -> dict[str, Any]:
-    reference = {"$ref": f"#/components/schemas/{documents()[command].schema['title']}"}
+    reference = {"$ref": f"#/components/schemas/{documents()[command].name}"}
     content: dict[str, Any] = {"application/json": {"schema": reference}}
     if command in WITH_PICTURES:
         pictures = {"type": "array", "items": {"type": "string", "format": "binary"}, "maxItems": MAX_PARTS}

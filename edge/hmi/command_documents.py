@@ -21,11 +21,13 @@ class CommandDocument:
     """What there is to know of a command.
 
     Attributes:
-        schema: The JSON Schema of its arguments.
+        name: Of the JSON Schema of its arguments.
+        schema: That schema.
         changes: Whether it changes something, and so is in the audit.
         limit_s: How long it may take, besides the `timeout_s` of its arguments.
     """
 
+    name: str
     schema: dict[str, Any]
     changes: bool
     limit_s: float
@@ -34,10 +36,10 @@ class CommandDocument:
 @lru_cache(maxsize=1)
 def documents() -> dict[str, CommandDocument]:
     """Of each command that the console passes on, by its name."""
-    written = json.loads(FILE.read_bytes())
+    commands = json.loads(FILE.read_bytes())["commands"]
     return {
-        name: CommandDocument(written["schemas"][entry["arguments"]], entry["changes"], entry["limit_s"])
-        for name, entry in written["commands"].items()
+        command: CommandDocument(entry["arguments"], schemas()[entry["arguments"]], entry["changes"], entry["limit_s"])
+        for command, entry in commands.items()
     }
 
 
@@ -57,9 +59,13 @@ def written() -> str:
 
     offered = {name: COMMANDS[name] for name in COMMAND_ROLES}
     models = sorted({command.arguments for command in offered.values()}, key=lambda model: model.__name__)
-    _, defined = models_json_schema([(model, "validation") for model in models], ref_template=REFERENCE)
+    references, defined = models_json_schema([(model, "validation") for model in models], ref_template=REFERENCE)
     commands = {
-        name: {"arguments": command.arguments.__name__, "changes": command.changes, "limit_s": command.limit_s}
+        name: {
+            "arguments": references[command.arguments, "validation"]["$ref"].rpartition("/")[2],
+            "changes": command.changes,
+            "limit_s": command.limit_s,
+        }
         for name, command in offered.items()
     }
     return json.dumps({"commands": commands, "schemas": defined["$defs"]}, indent=1, sort_keys=True) + "\n"
