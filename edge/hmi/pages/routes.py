@@ -1,0 +1,37 @@
+"""All pages."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from edge.hmi.pages import (
+    calibration,
+    enrolment,
+    history,
+    line,
+    machine,
+    preferences,
+    recipe,
+    review,
+    shots,
+    threshold,
+    verdict,
+    wall,
+)
+
+router = APIRouter()
+for part in (
+    wall,
+    line,
+    enrolment,
+    calibration,
+    threshold,
+    recipe,
+    review,
+    history,
+    verdict,
+    shots,
+    machine,
+    preferences,
+):
+    router.include_router(part.router)
