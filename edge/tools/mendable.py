@@ -24,6 +24,8 @@ _ERRORS = {
     "edge.camera.errors": ("SourceError",),
     "edge.control.client": ("NoAnswerError", "RefusedError"),
     "edge.control.server": ("ConsoleError",),
+    "edge.hmi.passwords": ("PasswordError",),
+    "edge.hmi.users": ("UsersError",),
     "edge.ops.lock": ("LockError",),
     "edge.storage.backup": ("BackupError",),
     "edge.storage.retention": ("ArchiveError",),

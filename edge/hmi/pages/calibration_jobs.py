@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from edge.clock import iso_ms, utc_now
-from edge.hmi.pages.formats import parsed
+from edge.hmi.formats import parsed
 from edge.hmi.person import Person
 from edge.hmi.refusals import Refused
 from edge.hmi.service_link import ServiceLink

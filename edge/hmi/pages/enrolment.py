@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -19,6 +18,7 @@ from edge.hmi.refusals import Refused
 router = APIRouter(prefix="/lines/{line}/enrol")
 _MOST_TAKEN = 4
 _MOST_SHOWN = 16
+_SIDE = 320  # pixels of the long side: large enough to see a blur
 _FREEZE_S, _TAKE_S = 60.0, 120.0
 Candidates = Annotated[list[int], Form(max_length=64)]
 
@@ -29,18 +29,20 @@ async def show(request: Request, line: str, person: Person = Depends(operate)) -
     require_line(request, line)
     found = await find(request, "shots_candidates", {"line": line})
     held: list[Mapping[str, Any]] = found.result["candidates"][-_MOST_SHOWN:] if found.result else []
-    pictures = await asyncio.gather(
-        *(find(request, "shots_candidate", {"candidate": candidate["candidate"]}) for candidate in held)
-    )
-    t = wording_of(request)
+    t, thumbs = wording_of(request), {}
+    if held:
+        asked = {"candidates": [candidate["candidate"] for candidate in held], "size": _SIDE}
+        small = await find(request, "candidate_thumbnails", asked)
+        if small.result is not None:
+            thumbs = dict(zip(small.result["candidates"], small.blobs, strict=True))
     tiles = [
         {
             **{name: candidate[name] for name in ("score", "flags", "held_at", "who", "note")},
             "number": candidate["candidate"],
-            "thumb": data_address(picture.blobs[0], "png") if picture.blobs else None,
+            "thumb": data_address(thumbs[candidate["candidate"]], "jpeg") if candidate["candidate"] in thumbs else None,
             "alt": t("enrol.picture", n=candidate["candidate"]),
         }
-        for candidate, picture in zip(held, pictures, strict=True)
+        for candidate in held
     ]
     return page(
         request,

@@ -12,12 +12,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from edge.clock import utc_now
-from edge.hmi.pages.formats import local, parsed
+from edge.hmi.formats import local, parsed
 from edge.hmi.pages.history_filters import Asked
 from edge.hmi.pages.line_views import curve_of, tiles_of
 from edge.hmi.pages.page import find, page, status_of, view, zone_name
 from edge.hmi.person import Person
-from edge.storage.export import as_text
+from edge.storage.export import cell
 
 router = APIRouter()
 _PAGE = 24
@@ -77,7 +77,7 @@ async def export(request: Request, person: Person = Depends(view)) -> Response:
     for entry in answer.result["verdicts"]:
         said = entry.get("feedback") or {}
         row = entry | {"issued_local": local(entry["issued_at"], zone), "feedback": said.get("kind")}
-        writer.writerow([as_text(row.get(name)) for name in _COLUMNS])
+        writer.writerow([cell(row.get(name)) for name in _COLUMNS])
     name = f"{asked.line}-{utc_now():%Y%m%d-%H%M%S}.csv"
     return Response(
         written.getvalue(),

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 from starlette.datastructures import QueryParams
 
 from edge.clock import iso_ms
-from edge.hmi.pages.formats import from_local
+from edge.hmi.formats import from_local
 
 KINDS = ("normal", "anomaly", "error")
 

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Form
 from starlette.requests import Request
 from starlette.responses import Response
 
-from edge.hmi.pages.formats import number
+from edge.hmi.formats import number
 from edge.hmi.pages.line_views import counted_view, line_view, strip_of
 from edge.hmi.pages.page import Notice, go, operate, page, status_of, view, wording_of
 from edge.hmi.person import Person

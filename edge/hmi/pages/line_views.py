@@ -10,7 +10,7 @@ from typing import Any
 from starlette.requests import Request
 
 from edge.clock import iso_ms, utc_now
-from edge.hmi.pages.formats import NOTHING, local, number, parsed
+from edge.hmi.formats import NOTHING, local, number, parsed
 from edge.hmi.pages.page import Found, find, status_of, wording_of, zone_name
 from edge.hmi.pages.parts import (
     LineView,
@@ -68,14 +68,15 @@ def counts_of(counted: Found) -> dict[str, int] | None:
     """Parts of each kind in this shift."""
     if counted.result is None:
         return None
-    return {kind: counted.result[kind] for kind in ("normal", "anomaly", "error")}
+    found: dict[str, int] = counted.result["counts"]
+    return found
 
 
 def shift_words(counted: Found, t: Wording, zone: str | None) -> dict[str, str]:
     """Since when is counted, and how many parts a minute there are."""
     if counted.result is None:
         return {"shift_words": t("wall.today"), "rate_words": NOTHING}
-    rate = counted.result.get("per_minute")
+    rate = counted.result["per_minute"]
     return {
         "shift_words": t("wall.shift", start=local(counted.result["since"], zone)[11:16]),
         "rate_words": t("wall.rate", rate=f"{rate:.3g}") if rate else t("wall.no_rate"),
@@ -92,15 +93,23 @@ async def newest_part(request: Request, name: str) -> Found:
 
 def picture_of(found: Found) -> Picture | None:
     """The picture and the map of an answer of the command `verdict`; None where no picture is kept."""
-    if found.result is None or found.result.get("picture") is None:
+    if found.result is None:
         return None
-    blobs = list(found.blobs)
-    picture, verdict = found.result["picture"], found.result["verdict"]
-    grey = blobs[1] if found.result.get("map") is not None and len(blobs) > 1 else None
+    blobs = dict(zip(found.result["blobs"], found.blobs, strict=True))
+    if "picture" not in blobs:
+        return None
+    verdict = found.result["verdict"]
+    camera, inspected = verdict.get("camera"), verdict.get("heatmap")
+    head = {
+        "seq": verdict["seq"],
+        "pixel_threshold": found.result.get("pixel_threshold") or verdict["threshold"],
+        "frame": [camera["width"], camera["height"]] if camera else None,
+        "region": [inspected[name] for name in ("x", "y", "width", "height")] if inspected else None,
+    }
     return Picture(
-        head=picture | {"seq": verdict["seq"], "pixel_threshold": picture.get("pixel_threshold", verdict["threshold"])},
-        jpeg=data_address(blobs[0], "jpeg"),
-        map=None if grey is None else data_address(grey, "png"),
+        head=head,
+        jpeg=data_address(blobs["picture"], "jpeg"),
+        map=data_address(blobs["map"], "png") if "map" in blobs else None,
         regions=verdict.get("regions", ()),
     )
 
@@ -120,10 +129,10 @@ async def curve_of(
     stretch = {"line": name, "since": iso_ms(since), "until": iso_ms(until), "buckets": buckets}
     found = await find(request, "trend", stretch)
     rows: Sequence[Mapping[str, Any]] = [] if found.result is None else found.result["buckets"]
-    filled = [row for row in rows if row["normal"] + row["anomaly"] + row["error"]]
+    filled = [row for row in rows if row.get("normal", 0) + row.get("anomaly", 0) + row.get("error", 0)]
     curve: dict[str, Any] = {
         "names": {name: t(f"history.curve_{name}") for name in ("score", "threshold", "share")},
-        "at": [parsed(row["at"]).timestamp() for row in filled],
+        "at": [parsed(row["since"]).timestamp() for row in filled],
         "score": [row["score_median"] for row in filled],
         "threshold": [row["threshold"] for row in filled],
     }

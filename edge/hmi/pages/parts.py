@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from edge.hmi.pages.formats import NOTHING, age_s, number
+from edge.hmi.formats import NOTHING, age_s, number
 from edge.hmi.wording import Wording
 
 _LATER = ("starting", "stopping", "stopped", "offline")

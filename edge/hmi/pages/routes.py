@@ -10,7 +10,6 @@ from edge.hmi.pages import (
     history,
     line,
     machine,
-    preferences,
     recipe,
     review,
     shots,
@@ -32,6 +31,5 @@ for part in (
     verdict,
     shots,
     machine,
-    preferences,
 ):
     router.include_router(part.router)

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Form
 from starlette.requests import Request
 from starlette.responses import Response
 
-from edge.hmi.pages.formats import number, percent
+from edge.hmi.formats import number, percent
 from edge.hmi.pages.line import require_line
 from edge.hmi.pages.page import Notice, engineer, find, go, page, status_of, view, wording_of
 from edge.hmi.person import Person
@@ -58,6 +58,6 @@ async def _preview(request: Request, line: str, threshold: float) -> dict[str, A
     found = await find(request, "threshold_preview", {"line": line, "threshold": threshold, "parts": _PARTS})
     if found.result is None:
         return {"preview": None, "refusal": found.refusal}
-    parts, anomalous = found.result["parts"], found.result["anomalous"]
-    words = percent(anomalous / parts) if parts else ""
-    return {"preview": {"parts": parts, "anomalous": anomalous, "share_words": words}, "refusal": None}
+    parts, then = found.result["parts"], found.result["then"]
+    shown = {"parts": parts, "anomalous": then["anomalies"], "share_words": percent(then["share"])}
+    return {"preview": shown, "refusal": None}

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Form
 from starlette.requests import Request
 from starlette.responses import Response
 
-from edge.hmi.pages.formats import NOTHING, local
+from edge.hmi.formats import NOTHING, local
 from edge.hmi.pages.line_views import picture_of, tiles_of
 from edge.hmi.pages.page import Notice, find, go, operate, page, view, wording_of, zone_name
 from edge.hmi.pages.parts import LineView, age_words, lamp_of_verdict, reasons

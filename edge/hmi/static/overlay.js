@@ -98,6 +98,8 @@
         return image;
       }),
     );
+    head.width = picture.naturalWidth;
+    head.height = picture.naturalHeight;
     if (overlay.part) return; // a newer one came live meanwhile
     overlay.set(head, picture, map, JSON.parse(canvas.dataset.regions || "[]"));
     canvas.dataset.seq = head.seq;
