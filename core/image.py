@@ -32,6 +32,8 @@ _PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8"
 _JPEG_HEADER = 1 << 20  # bytes in which it says its size, behind what a camera says of itself
 _HEADERS = ("JPEG", "BMP", "TIFF", "WEBP", "PPM")
 
+_REDUCED = {8: cv2.IMREAD_REDUCED_COLOR_8, 4: cv2.IMREAD_REDUCED_COLOR_4, 2: cv2.IMREAD_REDUCED_COLOR_2}
+
 MOST_BYTES = 256 * 1024 * 1024
 """Of a picture's file."""
 
@@ -69,13 +71,23 @@ def decode(data: bytes, name: str = "picture") -> Rgb:
     Raises:
         ImageError: `data` is no picture that OpenCV reads, or is transparent in places; the message begins with `name`.
     """
+    return _decoded(data, name, cv2.IMREAD_UNCHANGED)
+
+
+def decode_small(data: bytes, side: int, name: str = "picture") -> Rgb:
+    """As `decode`, with at most `side` pixels along the longer side: a JPEG is decoded no finer than that takes."""
+    longer = max(_size(data)) if data.startswith(_JPEG) else 0
+    flags = next((flags for share, flags in _REDUCED.items() if longer // share >= side), cv2.IMREAD_UNCHANGED)
+    return shrunk(_decoded(data, name, flags), side)
+
+
+def _decoded(data: bytes, name: str, flags: int) -> Rgb:
     if not data:
         raise ImageError(f"{name}: is empty; copy the file again")
-    if _pixels(data) > MOST_PIXELS:
+    if math.prod(_size(data)) > MOST_PIXELS:
         raise ImageError(f"{name}: {_TOO_LARGE}")
-    flags = cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION
     try:
-        frame = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+        frame = cv2.imdecode(np.frombuffer(data, np.uint8), flags | cv2.IMREAD_IGNORE_ORIENTATION)
     except (cv2.error, MemoryError) as error:
         if "CV_IO_MAX_IMAGE" in str(error):
             raise ImageError(f"{name}: {_TOO_LARGE}") from None
@@ -100,21 +112,21 @@ def _is_seen_through(frame: NDArray[Any]) -> bool:
     return frame.ndim == 3 and frame.shape[2] == 4 and bool((frame[..., 3] != frame[0, 0, 3]).any())
 
 
-def _pixels(data: bytes) -> int:
-    """Of an encoded picture, by its header; 0 where that says nothing, and the decoder has to.
+def _size(data: bytes) -> tuple[int, int]:
+    """Width and height of an encoded picture, by its header; 0 and 0 where that says nothing, and the decoder has to.
 
     It takes no longer for what a stranger made: chunks of a PNG and segments of a JPEG can be without number.
     """
     if data.startswith(_PNG):
-        return math.prod(struct.unpack(">II", data[16:24])) if len(data) >= 24 else 0
+        return struct.unpack(">II", data[16:24]) if len(data) >= 24 else (0, 0)
     start = data[:_JPEG_HEADER] if data.startswith(_JPEG) else data
     try:
         with Image.open(io.BytesIO(start), formats=_HEADERS) as header:
-            return header.width * header.height
+            return header.size
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        return MOST_PIXELS + 1
+        return MOST_PIXELS + 1, 1
     except Exception:  # whatever the readers of five formats have against it
-        return 0
+        return 0, 0
 
 
 def read(path: Path) -> Rgb:
@@ -163,6 +175,16 @@ def encode_jpeg(image: Rgb, quality: int = 90) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "JPEG", quality=quality)
     return buffer.getvalue()
+
+
+def shrunk(image: Rgb, side: int) -> Rgb:
+    """`image` with at most `side` pixels along its longer side: itself where it has no more."""
+    height, width = image.shape[:2]
+    if max(height, width) <= side:
+        return image
+    scale = side / max(height, width)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def grey(heatmap: Map) -> NDArray[np.uint8]:

@@ -23,7 +23,7 @@ _ERRORS = {
     "edge.camera.child": ("CameraError",),
     "edge.camera.errors": ("SourceError",),
     "edge.control.client": ("NoAnswerError", "RefusedError"),
-    "edge.control.server": ("ConsoleError",),
+    "edge.control.relayed_socket": ("ConsoleError",),
     "edge.hmi.passwords": ("PasswordError",),
     "edge.hmi.users": ("UsersError",),
     "edge.ops.lock": ("LockError",),

@@ -12,7 +12,7 @@ from PIL import Image
 
 from core.image import (
     ImageError,
-    _pixels,
+    _size,
     decode,
     encode_heatmap,
     encode_jpeg,
@@ -103,8 +103,8 @@ def test_the_size_of_a_picture_is_known_before_it_is_decoded(kind: str) -> None:
     """By core alone, which sets no limit of OpenCV's in the environment."""
     data = io.BytesIO()
     Image.new("RGB", (40, 30)).save(data, kind)
-    assert _pixels(data.getvalue()) == 1200
-    assert _pixels(data.getvalue()[:6]) == 0
+    assert _size(data.getvalue()) == (40, 30)
+    assert _size(data.getvalue()[:6]) == (0, 0)
 
 
 def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:

@@ -19,8 +19,9 @@ import pytest
 from edge.control.client import RefusedError, ask
 from edge.control.command_queue import CommandQueue
 from edge.control.protocol import MAX_BYTES, MAX_PARTS, Reply, Request
-from edge.control.relay import CONNECTIONS, Introduction, MessageMeter, ProtocolError, identity_of, uid_of
+from edge.control.relay import CONNECTIONS
 from edge.control.server import ConsoleServer
+from edge.control.zmtp import Introduction, MessageMeter, ProtocolError, identity_of, uid_of
 from edge.ops.alarms import Alarms
 from tests.support.crowd import Crowd
 from tests.support.memory import Growth
