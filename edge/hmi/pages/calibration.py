@@ -12,8 +12,8 @@ from starlette.responses import Response
 
 from core.autocorrelation import autocorrelation_time
 from core.calibration import calibrate, promise
-from edge.hmi.pages.calibration_jobs import Begun, CalibrationJobs, Ended
 from edge.hmi.formats import number, percent
+from edge.hmi.pages.calibration_jobs import Begun, CalibrationJobs, Ended
 from edge.hmi.pages.line import require_line
 from edge.hmi.pages.page import Notice, find, go, operate, page, view, wording_of
 from edge.hmi.person import Person

@@ -64,7 +64,9 @@ async def trigger(
             "trigger", {"line": line, "part_id": part_id}, person=person, timeout_s=_TRIGGER_S
         )
     except Refused as refused:
-        return go(request, f"/lines/{line}", Notice(t("line.not_triggered", part=part_id, why=refused.message), refused=True))
+        return go(
+            request, f"/lines/{line}", Notice(t("line.not_triggered", part=part_id, why=refused.message), refused=True)
+        )
     verdict = answer.result["verdict"]
     if verdict.get("error"):
         words = t("line.not_triggered", part=part_id, why=verdict["error"]["message"])

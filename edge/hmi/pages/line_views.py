@@ -59,9 +59,7 @@ async def line_view(request: Request, name: str) -> LineView:
 async def counted_view(request: Request, name: str) -> LineView:
     """Of a line what it has counted in this shift."""
     counted = await find(request, "shift_counts", {"line": name})
-    return LineView(
-        name, "waiting", None, counts=counts_of(counted), **shift_words(counted, wording_of(request), None)
-    )
+    return LineView(name, "waiting", None, counts=counts_of(counted), **shift_words(counted, wording_of(request), None))
 
 
 def counts_of(counted: Found) -> dict[str, int] | None:

@@ -72,9 +72,7 @@ async def about(request: Request, person: Person = Depends(view)) -> Response:
         words = f"{model.get('name', NOTHING)} · {model.get('device', NOTHING)} {model.get('dtype', '')}"
         facts.append((t("about.model_of", line=name), words))
         facts.append((t("about.fingerprint_of", line=name), model.get("fingerprint", NOTHING)))
-    return page(
-        request, "about.html", "about", facts=facts, licences=known.get("packages", []), refusal=found.refusal
-    )
+    return page(request, "about.html", "about", facts=facts, licences=known.get("packages", []), refusal=found.refusal)
 
 
 def _line(name: str, line: Mapping[str, Any], t: Wording) -> dict[str, Any]:

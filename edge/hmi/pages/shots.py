@@ -84,9 +84,7 @@ async def _change(
     return go(request, "/shots", notice, line=line, recipe=recipe)
 
 
-async def _tiles(
-    request: Request, line: str, recipe: int, shots: Sequence[Mapping[str, Any]]
-) -> list[dict[str, Any]]:
+async def _tiles(request: Request, line: str, recipe: int, shots: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     t, thumbs = wording_of(request), {}
     numbers = [shot["id"] for shot in shots]
     for first in range(0, len(numbers), _MOST_AT_A_TIME):
