@@ -19,6 +19,8 @@ from edge.hmi import api, api_document, live, login, pages, users_api
 from edge.hmi.access import Access, Gate
 from edge.hmi.live import Live
 from edge.hmi.login import Logins
+from edge.hmi.pages.calibration_jobs import CalibrationJobs
+from edge.hmi.pages.page import Notices
 from edge.hmi.refusals import Refused, as_json, is_api
 from edge.hmi.rendering import STATIC_FOLDER, Assets, Rendering, refusal_page
 from edge.hmi.service_link import ServiceLink
@@ -77,6 +79,8 @@ def create_app(settings: Settings, link: ServiceLink, notifier: Notifier | None 
     app.state.gate = gate
     app.state.live = hub
     app.state.logins = Logins(users, sessions)
+    app.state.notices = Notices()
+    app.state.calibrations = CalibrationJobs()
     app.state.rendering = Rendering(settings.hmi.language)
     for router in ROUTERS:
         app.include_router(router)

@@ -202,10 +202,11 @@ def _table(file: Path, columns: Sequence[str]) -> Iterator[Write]:
     with file.open("w", encoding="utf-8-sig", newline="") as opened:
         writer = csv.writer(opened)
         writer.writerow(columns)
-        yield lambda rows: writer.writerows([_cell(row[name]) for name in columns] for row in rows)
+        yield lambda rows: writer.writerows([cell(row[name]) for name in columns] for row in rows)
 
 
-def _cell(value: Any) -> Any:
+def cell(value: Any) -> Any:
+    """A value as a cell of a CSV file: no text of it is taken for a formula."""
     if isinstance(value, bool):
         return int(value)
     if isinstance(value, datetime):
