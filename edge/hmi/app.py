@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from core.printable import shown
 from edge import __version__
-from edge.hmi import api, live, login, pages
+from edge.hmi import api, api_document, live, login, pages, users_api
 from edge.hmi.access import Access, Gate
 from edge.hmi.live import Live
 from edge.hmi.login import Logins
@@ -29,6 +29,8 @@ from edge.settings import Settings, users_file
 
 log = logging.getLogger(__name__)
 
+ROUTERS = (login.router, live.router, api.router, users_api.router, api_document.router, pages.router)
+"""All routes, but for what pages are drawn with."""
 _CODES = {404: "not_found", 405: "wrong_method", 400: "bad_request"}
 
 
@@ -71,7 +73,7 @@ def create_app(settings: Settings, link: ServiceLink) -> FastAPI:
     app.state.notices = Notices()
     app.state.calibrations = CalibrationJobs()
     app.state.rendering = Rendering(settings.hmi.language)
-    for router in (login.router, live.router, api.router, pages.router):
+    for router in ROUTERS:
         app.include_router(router)
     app.mount("/static", Assets(directory=STATIC_FOLDER), "static")
     app.add_exception_handler(HTTPException, _refused)
