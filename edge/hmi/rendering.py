@@ -14,6 +14,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
 from edge import __version__
+from edge.hmi.formats import local, pretty
 from edge.hmi.refusals import Refused
 from edge.hmi.wording import Wording, languages
 
@@ -36,14 +37,20 @@ class Rendering:
             loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, auto_reload=False
         )
         self._environment.globals["static"] = static_url
+        self._environment.filters["pretty"] = pretty
+
+    def wording(self, request: Request) -> Wording:
+        """The texts in the language that the browser has chosen."""
+        chosen = request.cookies.get(LANGUAGE_COOKIE, "")
+        return self.wordings[chosen if chosen in self.wordings else self.language]
 
     def page(self, request: Request, name: str, /, status_code: int = 200, **values: Any) -> HTMLResponse:
         """The page of a template; see `render`."""
-        chosen = request.cookies.get(LANGUAGE_COOKIE, "")
         theme = request.cookies.get(THEME_COOKIE, "")
-        wording = self.wordings[chosen if chosen in self.wordings else self.language]
+        wording = self.wording(request)
         person = request.scope["state"]["person"]
         status = request.app.state.link.status()
+        zone = request.app.state.settings.service.zone
         known = {
             "request": request,
             "path": request.scope["path"],
@@ -57,6 +64,8 @@ class Rendering:
             "open_to_all": person is not None and person.anonymous,
             "status": status,
             "lost": status is None or status.lost,
+            "zone": zone,
+            "local": lambda stamp: local(stamp, zone),
         }
         return HTMLResponse(self._environment.get_template(name).render(known | values), status_code)
 

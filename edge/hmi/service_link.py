@@ -137,6 +137,8 @@ class ServiceLink:
             raise Refused(_STATUS_OF.get(error.code, 409), error.code, str(error)) from error
         except NoAnswerError as error:
             raise Refused(504, "no_answer", str(error)) from error
+        except ValueError as error:  # half a surrogate pair, or nested too deeply
+            raise Refused(422, "bad_arguments", "the arguments cannot be written as JSON") from error
         return Answer(result, pictures)
 
     def is_service_there(self) -> bool:

@@ -29,6 +29,15 @@ class Wording:
         text = self._texts[key]
         return text.format_map(values) if values else text
 
+    def or_else(self, key: str, otherwise: str) -> str:
+        """The text of `key`, or `otherwise` where there is none: for words of the service, which may be new."""
+        return self._texts.get(key, otherwise)
+
+    def table(self, name: str) -> dict[str, str]:
+        """All texts of a table, by their keys in it."""
+        prefix = f"{name}."
+        return {key.removeprefix(prefix): text for key, text in self._texts.items() if key.startswith(prefix)}
+
 
 def languages() -> tuple[str, ...]:
     """What there are texts in."""
