@@ -144,8 +144,9 @@ def test_a_picture_that_is_gone_or_something_else_costs_only_itself(
     assert why in shown["missing"][0]["why"]
 
 
-def test_a_map_that_is_no_file_is_left_out(dispatcher: Dispatcher) -> None:
-    spoil_fifo(file_of(dispatcher, 1, ".map.png"))
+@pytest.mark.parametrize("spoil", [spoil_fifo, spoil_link, lambda file: file.write_bytes(bytes(2 << 20))])
+def test_a_map_that_is_none_is_left_out(dispatcher: Dispatcher, spoil: Any) -> None:
+    spoil(file_of(dispatcher, 1, ".map.png"))
     assert ask(dispatcher, "verdict", line="one", seq=1)[0]["blobs"] == ["picture"]
 
 
