@@ -31,7 +31,7 @@ from edge.settings import Settings, users_file
 
 log = logging.getLogger(__name__)
 
-ROUTERS = (login.router, live.router, api.router, users_api.router, api_document.router, pages.router)
+ROUTERS = (login.router, live.router, api.router, users_api.router, api_document.router, *pages.ROUTERS)
 """All routes, but for what pages are drawn with."""
 _CODES = {404: "not_found", 405: "wrong_method", 400: "bad_request"}
 
