@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from core.bank.shot_checks import FLAGS
 from core.image import Map, Rgb, decode
 from core.simline import render
+from edge.control import feed as feed_module
 from edge.control.dispatcher import Dispatcher
 from edge.control.feed import SIDE, Feed
 from edge.control.feed_client import FeedClient
@@ -204,6 +205,37 @@ def test_a_picture_that_cannot_be_made_costs_only_itself(tmp_path: Path) -> None
         [alarm] = alarms.every()
         assert (alarm.code, alarm.line) == ("feed", "one")
         assert "a picture could not be made" in alarm.message
+
+
+def test_a_feed_that_hangs_holds_up_no_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    go_on, begun = threading.Event(), threading.Event()
+
+    def hang(_part: ShownPart) -> tuple[bytes, bytes, bytes]:
+        begun.set()
+        go_on.wait(20)
+        return b"{}", b"", b""
+
+    monkeypatch.setattr(feed_module, "_encoded", hang)
+    with feeding(tmp_path) as feed, FeedClient(tmp_path) as reader:
+        subscribed(feed, reader)
+        feed.show(part(1))
+        assert begun.wait(20)
+        for seq in range(2, 5000):
+            feed.show(part(seq))
+        assert len(feed._verdicts["one"]) < 1000, "what waits is bounded"
+        go_on.set()
+        assert verdicts(reader, 4999)[-1] == 4999
+
+
+def test_a_feed_that_fails_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    alarms = Alarms()
+    with feeding(tmp_path, alarms) as feed:
+        monkeypatch.setattr(feed, "_hear", lambda: 1 / 0)
+        eventually(lambda: not feed._worker.alive, 20)
+        feed.show(part(1))
+    [alarm] = alarms.every()
+    assert (alarm.code, alarm.severity) == ("feed", "warning")
+    assert "the live feed has ended: ZeroDivisionError" in alarm.message
 
 
 STOPPED = """
