@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,6 +21,7 @@ from edge.hmi.server import listening, make_server
 from edge.hmi.users import UsersFile
 from edge.ops.lock import hold_console
 from edge.settings import Settings
+from tests.support.mosquitto import free_port
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(16)
 LINES = {"one": {"line": "one", "state": "running", "since": "2026-01-31T06:00:00.000Z"}}
@@ -38,11 +38,6 @@ def settings_of(folder: Path, **hmi: Any) -> Settings:
     line = {"pack": "bottle", "camera": {"source": "sim:bottle"}}
     service = {"state_dir": folder, "runtime_dir": folder}
     return Settings(service=service, hmi={"port": free_port()} | hmi, lines={"one": line})
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        return int(found.getsockname()[1])
 
 
 def add_people(settings: Settings, path: Path | None = None) -> dict[str, str]:

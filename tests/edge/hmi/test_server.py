@@ -8,7 +8,9 @@ import socket
 import ssl
 import subprocess
 import sys
+import threading
 import time
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -19,7 +21,8 @@ from edge.hmi.users import UsersFile
 from edge.settings import HmiSettings
 from edge.settings_file import ConfigError
 from tests.support.certificates import Authority, Identity
-from tests.support.hmi import console, free_port, settings_of, until
+from tests.support.hmi import console, settings_of, stub_service, until
+from tests.support.mosquitto import free_port
 from tests.support.service import toml
 
 
@@ -72,9 +75,8 @@ def test_files_that_are_not_as_they_have_to_be_are_named(tmp_path: Path, identit
 
 
 def test_a_port_that_somebody_has_is_named(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        with pytest.raises(ConfigError, match="port"):
-            listening(HmiSettings(port=taken.getsockname()[1]))
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(ConfigError, match="port"):
+        listening(HmiSettings(port=taken.getsockname()[1]))
     with pytest.raises(ConfigError, match="no-such-host"):
         listening(HmiSettings(listen="no-such-host.invalid"))
 
@@ -152,11 +154,13 @@ def test_it_runs_as_a_process_tells_systemd_and_ends_when_it_is_told_to(tmp_path
     assert f"the console is at http://127.0.0.1:{port}/" in errors
 
 
-def test_a_service_that_hangs_does_not_keep_the_console_from_ending(tmp_path: Path) -> None:
-    from tests.support.hmi import stub_service
-
+def test_a_question_that_hangs_does_not_keep_the_console_from_ending(tmp_path: Path) -> None:
     settings = settings_of(tmp_path)
     with stub_service(tmp_path) as service:
         service.sleeps_s = 3.0
         with console(settings) as browser:
-            until(lambda: browser.get("/api/v1/lines").status == 200, "service")
+            asking = threading.Thread(target=browser.get, args=("/api/v1/audit",))
+            asking.start()
+            until(lambda: service.commands() == ["audit"], "question")
+        asking.join(20)
+        assert not asking.is_alive()
