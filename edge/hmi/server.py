@@ -11,6 +11,7 @@ import uvicorn
 
 from core.regular_file import SMALL, read_regular
 from edge.hmi.app import create_app
+from edge.hmi.patience import PatientProtocol
 from edge.hmi.service_link import ServiceLink
 from edge.hmi.users import UsersError, UsersFile
 from edge.ops.systemd import Notifier
@@ -87,6 +88,7 @@ def make_server(settings: Settings) -> uvicorn.Server:
     hmi = settings.hmi
     config = uvicorn.Config(
         create_app(settings, ServiceLink(console_dir(settings.service)), Notifier()),
+        http=PatientProtocol,
         log_config=None,  # ours
         log_level=logging.INFO,  # finer, it would log headers, with the keys of sessions in them
         access_log=False,  # a query may hold anything

@@ -13,9 +13,12 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 import pytest
+from websockets.sync.client import connect
 
+from edge.hmi.patience import PatientProtocol
 from edge.hmi.server import address, check_reachable_safely, listening
 from edge.hmi.users import UsersFile
 from edge.settings import HmiSettings
@@ -164,3 +167,50 @@ def test_a_question_that_hangs_does_not_keep_the_console_from_ending(tmp_path: P
             until(lambda: service.commands() == ["audit"], "question")
         asking.join(20)
         assert not asking.is_alive()
+
+
+def ended_within(port: int, data: bytes) -> float:
+    """Seconds until the console ends a connection on which this comes, and nothing more."""
+    with socket.create_connection(("127.0.0.1", port), 30) as connection:
+        connection.settimeout(30)
+        connection.sendall(data)
+        begun = time.monotonic()
+        while connection.recv(4096):
+            pass
+        return time.monotonic() - begun
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"GET / HT",
+        b"GET /login HTTP/1.1\r\nHost: localhost\r\nX-Slow: ",
+        b"GET /login HTTP/1.1\r\nHost: localhost\r\n\r\nGET /login HTTP/1.1\r\nHost: ",
+        b"POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n"
+        b"Content-Type: application/x-www-form-urlencoded\r\n\r\nname=",
+    ],
+    ids=["nothing", "a method", "a header", "a second request", "a body"],
+)
+def test_who_sends_half_a_request_makes_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
+    monkeypatch.setattr(PatientProtocol, "head_s", 0.3)
+    monkeypatch.setattr("edge.hmi.body_limit.SMALL_S", 0.3)
+    UsersFile(tmp_path / "users.toml").add("plc", "view", None)
+    with console(settings_of(tmp_path)) as browser:
+        assert ended_within(browser.port, data) < 20
+        assert browser.get("/login").status == 200
+
+
+def test_an_answer_that_takes_long_and_a_live_page_are_not_cut_short(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(PatientProtocol, "head_s", 0.2)
+    with stub_service(tmp_path) as service, console(settings_of(tmp_path)) as browser:
+        origin: Any = browser.origin
+        with connect(f"ws://{browser.host}/live", origin=origin) as live:
+            until(lambda: browser.get("/api/v1/lines").status == 200, "service")
+            service.sleeps_s = 1.5
+            assert browser.get("/api/v1/audit").status == 200
+            before = time.monotonic()
+            while time.monotonic() - before < 1.5:
+                assert live.recv(20)
