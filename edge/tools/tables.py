@@ -207,12 +207,12 @@ def routes_table() -> str:
     rows = ["| address | role | what it is |", "| --- | --- | --- |"]
     for route in (route for router in ROUTERS for route in router.routes):
         if not isinstance(route, APIRoute):
-            rows.append(f"| WebSocket `{route.path}` | `view` | {_first_words(route.endpoint)} |")  # type: ignore[attr-defined]
+            rows.append(f"| WebSocket `{route.path}` | `view` | {_first_words(route.endpoint)} |")
         elif "/commands/" not in route.path:
-            methods = "any method" if len(route.methods) > 1 else f"{min(route.methods)}"
+            methods = sorted(route.methods or ())
             role = role_of(route)
             meaning = route.summary or _first_words(route.endpoint)
-            rows.append(f"| {methods} `{route.path}` | {f'`{role}`' if role else 'everybody'} | {meaning} |")
+            rows.append(f"| {methods[0] if len(methods) == 1 else 'any method'} `{route.path}` | {f'`{role}`' if role else 'everybody'} | {meaning} |")
     return "\n".join(rows)
 
 
