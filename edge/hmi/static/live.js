@@ -11,7 +11,7 @@
   let socket = null;
   let retry = FIRST_RETRY_MS;
   let heard = 0;
-  let lost = false; // the service, which the console's server has no answer from
+  let lost = document.body.dataset.rendered === "lost"; // the service: the console's server has no answer from it
 
   function rootsOf(name) {
     return [...document.querySelectorAll("[data-line]")].filter((root) => root.dataset.line === name);
