@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from core.remedy import extra
 from edge.cli.ask import ConfigFile
 from edge.cli.explained import explained
 from edge.cli.signals import end, end_at_once, on_signals
@@ -29,7 +30,7 @@ def hmi(
         try:
             from edge.hmi.server import run
         except ModuleNotFoundError as error:
-            remedy = f"it needs {error.name}: pip install 'alfa-edge[hmi]'"
+            remedy = f"it needs {error.name}: {extra('hmi')}"
             raise ConfigError([Problem("alfa-edge hmi", "", "", remedy)]) from error
         run(settings)
     end(os.EX_OK)  # at once: an answer of the service may be waited for still

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -25,17 +26,23 @@ from edge.hmi.rendering import STATIC_FOLDER, Assets, Rendering, refusal_page
 from edge.hmi.service_link import ServiceLink
 from edge.hmi.sessions import Sessions
 from edge.hmi.users import UsersFile
+from edge.ops.systemd import Notifier, watchdog_period
 from edge.settings import Settings, users_file
 
 log = logging.getLogger(__name__)
 
-ROUTERS = (login.router, live.router, api.router, users_api.router, api_document.router, pages.router)
+ROUTERS = (login.router, live.router, api.router, users_api.router, api_document.router, *pages.ROUTERS)
 """All routes, but for what pages are drawn with."""
 _CODES = {404: "not_found", 405: "wrong_method", 400: "bad_request"}
 
 
-def create_app(settings: Settings, link: ServiceLink) -> FastAPI:
-    """The application; `link` is started and stopped with it.
+def create_app(settings: Settings, link: ServiceLink, notifier: Notifier | None = None) -> FastAPI:
+    """The application.
+
+    Args:
+        settings: Of the service and of the console.
+        link: To the service; started and stopped with the application.
+        notifier: To systemd, which hears when it is ready, and, for as long as it goes on, that it is alive.
 
     Raises:
         OSError: a file of the console itself cannot be read.
@@ -45,9 +52,11 @@ def create_app(settings: Settings, link: ServiceLink) -> FastAPI:
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         link.start()
         hub.start()
+        alive = asyncio.create_task(_stay_alive(notifier or Notifier({})))
         try:
             yield
         finally:
+            alive.cancel()
             hub.stop()
             link.stop()
 
@@ -80,6 +89,14 @@ def create_app(settings: Settings, link: ServiceLink) -> FastAPI:
     app.add_exception_handler(RequestValidationError, _wrong_input)
     app.add_middleware(Access, gate=gate, page=refusal_page)
     return app
+
+
+async def _stay_alive(notifier: Notifier) -> None:
+    """Tells systemd, from the loop that answers requests."""
+    notifier.ready()
+    while (period_s := watchdog_period()) is not None:
+        notifier.watchdog()
+        await asyncio.sleep(period_s)
 
 
 def _answer(request: Request, refused: Refused) -> Response:

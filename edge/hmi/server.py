@@ -13,6 +13,7 @@ from core.regular_file import SMALL, read_regular
 from edge.hmi.app import create_app
 from edge.hmi.service_link import ServiceLink
 from edge.hmi.users import UsersError, UsersFile
+from edge.ops.systemd import Notifier
 from edge.settings import HmiSettings, Settings, console_dir, users_file
 from edge.settings_file import ConfigError, Problem
 
@@ -82,7 +83,7 @@ def make_server(settings: Settings) -> uvicorn.Server:
         log.warning("%s", note)
     hmi = settings.hmi
     config = uvicorn.Config(
-        create_app(settings, ServiceLink(console_dir(settings.service))),
+        create_app(settings, ServiceLink(console_dir(settings.service)), Notifier()),
         log_config=None,  # ours
         access_log=False,  # a query may hold anything
         server_header=False,

@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from core.printable import shown
 from edge.clock import monotonic
 from edge.control.client import NoAnswerError, RefusedError, ask
 from edge.control.server import SOCKET
 from edge.hmi.person import Person
 from edge.hmi.refusals import Refused
+from edge.hmi.roles import COMMAND_ROLES
 from edge.ops.lock import CONSOLE_LOCK, is_held
 from edge.ops.worker import Worker
 
@@ -111,15 +113,16 @@ class ServiceLink:
         """The answer of the service.
 
         Args:
-            command: Of `edge.control.commands.COMMANDS`.
+            command: Of `edge.hmi.roles.COMMAND_ROLES`.
             arguments: What it takes.
             blobs: Pictures that go along.
-            person: Who asks, for the audit.
+            person: Who asks: whether they may is checked here, whichever page it comes from, and the audit has the name.
             timeout_s: How long the answer may take.
 
         Raises:
-            Refused: the service refuses, is not there, or does not answer in time.
+            Refused: whoever asks may not; the service refuses, is not there, or does not answer in time.
         """
+        _check_allowed(command, person)
         kind = "quick" if timeout_s <= QUICK_S else "slow"
         if self._waiting[kind] >= _MOST_WAITING:
             raise Refused(503, "busy", "too much is asked at a time; ask again in a while", {"retry-after": "5"})
@@ -173,6 +176,15 @@ class ServiceLink:
         status = self.status()
         for listener in self._listeners:
             listener(status)
+
+
+def _check_allowed(command: str, person: Person | None) -> None:
+    role = COMMAND_ROLES.get(command)
+    if role is None:
+        raise Refused(404, "unknown_command", "the console does not pass such a command on")
+    if person is not None and not person.may(role):
+        log.warning("refused %s to %s: it takes %s", command, shown(person.name), role)
+        raise Refused(403, "not_allowed", f"{person.name} may {person.role}; this takes the role {role}")
 
 
 _STATUS_OF = {

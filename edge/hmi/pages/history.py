@@ -17,7 +17,7 @@ from edge.hmi.pages.history_filters import Asked
 from edge.hmi.pages.line_views import curve_of, tiles_of
 from edge.hmi.pages.page import find, page, status_of, view, zone_name
 from edge.hmi.person import Person
-from edge.storage.export import cell
+from edge.storage.spreadsheet import cell
 
 router = APIRouter()
 _PAGE = 24

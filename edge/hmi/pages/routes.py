@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
-
 from edge.hmi.pages import (
     calibration,
     enrolment,
@@ -18,18 +16,20 @@ from edge.hmi.pages import (
     wall,
 )
 
-router = APIRouter()
-for part in (
-    wall,
-    line,
-    enrolment,
-    calibration,
-    threshold,
-    recipe,
-    review,
-    history,
-    verdict,
-    shots,
-    machine,
-):
-    router.include_router(part.router)
+ROUTERS = tuple(
+    part.router
+    for part in (
+        wall,
+        line,
+        enrolment,
+        calibration,
+        threshold,
+        recipe,
+        review,
+        history,
+        verdict,
+        shots,
+        machine,
+    )
+)
+"""The routes of all pages, by page."""
