@@ -1,4 +1,4 @@
-"""An operator's whole story in a real browser, and what every page looks like: `pytest tests/benchmarks/test_hmi_story.py`.
+"""An operator's whole story in a real browser, and what every page looks like.
 
 The pages are kept as pictures in the folder `$ALFA_EDGE_SCREENS`, if that is set.
 """

@@ -189,9 +189,11 @@ def watched(page: Page) -> list[str]:
     page.on("pageerror", lambda error: wrong.append(str(error)))
     page.on(
         "console",
-        lambda message: wrong.append(message.text)
-        if message.type == "error" and "WebSocket" not in message.text and "ERR_CONNECTION" not in message.text
-        else None,
+        lambda message: (
+            wrong.append(message.text)
+            if message.type == "error" and "WebSocket" not in message.text and "ERR_CONNECTION" not in message.text
+            else None
+        ),
     )
     return wrong
 

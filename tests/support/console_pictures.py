@@ -1,4 +1,4 @@
-"""Makes the pictures of `edge/hmi/README.md` from the real pages: `python -m tests.support.console_pictures edge/hmi/pictures`."""
+"""Makes the pictures of `edge/hmi/README.md`: `python -m tests.support.console_pictures edge/hmi/pictures`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from tempfile import TemporaryDirectory
 
 from playwright.sync_api import Page, expect
 
-from core.bank.shot_checks import FLAGS
 from core.image import encode_png
 from tests.support.console import Hall, browser, hall, until
 from tests.support.mosquitto import Mosquitto
@@ -35,7 +34,6 @@ def prepare(plant: Hall) -> None:
     until(lambda: len(plant.ask("history", line="plate-1", kinds=["anomaly"])["verdicts"]) > 3, "anomaly")
     held = [encode_png(plant.belts["plate-1"].picture(defective=place == 3)) for place in range(4)]
     plant.ask("enroll", *held, line="plate-1", hold=True)
-    assert FLAGS
 
 
 def take(page: Page, name: str, path: str, folder: Path) -> None:
@@ -54,7 +52,12 @@ def main() -> None:
     """Writes them into the folder that is named."""
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory() as work, Mosquitto() as broker, hall(Path(work), broker, PARTS) as plant, browser() as one:
+    with (
+        TemporaryDirectory() as work,
+        Mosquitto() as broker,
+        hall(Path(work), broker, PARTS) as plant,
+        browser() as one,
+    ):
         prepare(plant)
         page = one.new_page(base_url=plant.address, viewport={"width": 1280, "height": 800})
         page.set_default_timeout(60_000)

@@ -64,7 +64,7 @@ def page(chromium: Browser, one: Hall) -> Iterator[Page]:
 
 
 def test_every_page_is_whole(page: Page, one: Hall) -> None:
-    """Nothing fails, nothing is refused by the page's own policy, nothing is cut, and a finger finds what it presses."""
+    """Nothing fails, nothing is refused by the policy, nothing is cut, and a finger finds what it presses."""
     wrong = watched(page)
     for path in PAGES:
         page.goto(path, wait_until="domcontentloaded")

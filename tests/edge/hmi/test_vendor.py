@@ -26,7 +26,7 @@ def test_the_files_are_those_of_the_list(folder: Path) -> None:
 def test_a_page_takes_nothing_from_elsewhere() -> None:
     for path in [*(ROOT / "edge/hmi/templates").iterdir(), *(ROOT / "edge/hmi/static").glob("*.*")]:
         text = path.read_text("utf-8").replace("http://www.w3.org/2000/svg", "")
-        assert "://" not in text.replace('${scheme}://${location.host}', ""), path
+        assert "://" not in text.replace("${scheme}://${location.host}", ""), path
         if path.suffix == ".html":
             assert " style=" not in text, path
             assert "<script>" not in text, path
