@@ -67,7 +67,8 @@ class ServiceSettings(Section):
     zone: Annotated[str, AfterValidator(check_zone)] | None = None
     """Time zone of the lines, as `Europe/Berlin`: of shifts, and of local times in exports. Default: the machine's."""
     shifts: Annotated[tuple[str, ...], AfterValidator(check_shifts)] = ()
-    """When shifts begin, local times as `["06:00", "14:00", "22:00"]`, for the rates of `alfa-edge feedback rates`."""
+    """When shifts begin, local times as `["06:00", "14:00", "22:00"]`, for the rates of `alfa-edge feedback rates` and
+    the counts of the console."""
 
 
 class HistorySettings(Section):

@@ -71,7 +71,9 @@ def _enrol(dispatcher: Dispatcher, arguments: Enrol, caller: Caller) -> Result:
             while len(kept) < arguments.shots:
                 seen = parts.next_by_now(len(kept))
                 kept.append(f"line {arguments.line}, verdict {seen.seq}", seen.image)
-        held = hold(dispatcher, slot, kept, caller, arguments.note)
+        with dispatcher.enrolment.changing(slot):
+            parts.check()
+            held = hold(dispatcher, slot, kept, caller, arguments.note)
         pictures = [candidate_part(candidate) for candidate in held]
     else:
         for _ in sent_pictures(caller.blobs, arguments.names):  # all of them, before the first is enrolled

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from edge.clock import iso_ms, utc_now
 from edge.control.arguments import Moment, Number, OfLine, OfRecipe
 from edge.control.calibrate_commands import scored_as_now
-from edge.control.dispatcher import Caller, Command, Dispatcher, Result
+from edge.control.dispatcher import WORK_S, Caller, Command, CommandError, Dispatcher, Result
 from edge.storage.feedback import FeedbackLog
 from edge.storage.trend import Trends
 from edge.storage.verdict_choice import Choice
@@ -98,6 +98,8 @@ def _history(dispatcher: Dispatcher, arguments: ReadHistory, _caller: Caller) ->
 def _trend(dispatcher: Dispatcher, arguments: SumUp, _caller: Caller) -> Result:
     dispatcher.line(arguments.line)
     since, until = arguments.since, arguments.until or utc_now()
+    if until <= since:
+        raise CommandError("since has not come yet")
     borders = [since + (until - since) * place / arguments.buckets for place in range(arguments.buckets + 1)]
     found = Trends(dispatcher.database.folder).buckets(arguments.line, borders, _SUMMED_S)
     buckets = [
@@ -138,5 +140,5 @@ HISTORY_COMMANDS: dict[str, Command] = {
     "history": Command(ReadHistory, _history),
     "trend": Command(SumUp, _trend),
     "shift_counts": Command(OfLine, _shift_counts),
-    "threshold_preview": Command(PreviewThreshold, _threshold_preview, limit_s=600.0),
+    "threshold_preview": Command(PreviewThreshold, _threshold_preview, limit_s=WORK_S),
 }

@@ -16,7 +16,7 @@ from edge.control.candidate_commands import (
 from edge.control.changes import of_recipe
 from edge.control.dispatcher import WORK_S, Caller, Command, Dispatcher, Result
 from edge.control.kept_pictures import KeptPictures
-from edge.control.next_parts import next_parts
+from edge.control.next_parts import NextParts, next_parts
 from edge.inspection.line_recipes import RecipeSlot
 from edge.storage.candidates import MOST
 from edge.tools.first_run import (
@@ -64,15 +64,15 @@ def _learn(dispatcher: Dispatcher, arguments: Learn, caller: Caller) -> Result:
     refuse_taught(slot)
     sent = len(caller.blobs)
     check_count(sent or arguments.parts, arguments.rate, arguments.accept, "good parts")
-    guide = Guide(sent or arguments.parts)
+    guide, check = Guide(sent or arguments.parts), lambda: None
     try:
         if sent:
             for name, image in sent_pictures(caller.blobs, arguments.names):
                 guide.show(name, image)
             check_count(len(guide.kept), arguments.rate, arguments.accept, "good parts without empty scenes")
         else:
-            _watch(dispatcher, slot, arguments, guide)
-        found = learn(dispatcher, slot, guide, rate=arguments.rate, who=caller.who, progress=line.say)
+            check = _watch(dispatcher, slot, arguments, guide).check
+        found = learn(dispatcher, slot, guide, rate=arguments.rate, who=caller.who, progress=line.say, check=check)
     finally:
         line.say(None)
     return {
@@ -84,13 +84,14 @@ def _learn(dispatcher: Dispatcher, arguments: Learn, caller: Caller) -> Result:
     }, ()
 
 
-def _watch(dispatcher: Dispatcher, slot: RecipeSlot, arguments: Learn, guide: Guide) -> None:
-    """Shows the guide the line's next parts."""
+def _watch(dispatcher: Dispatcher, slot: RecipeSlot, arguments: Learn, guide: Guide) -> NextParts:
+    """Shows the guide the line's next parts, which it returns."""
     line = dispatcher.line(arguments.line)
     with next_parts(dispatcher, slot, arguments.parts, arguments.timeout_s) as parts:
         line.say(guide.words())
         while not guide.full:
             line.say(guide.show(f"line {arguments.line}", parts.next(len(guide.kept)).image))
+    return parts
 
 
 def _suggest(dispatcher: Dispatcher, arguments: Suggest, caller: Caller) -> Result:
@@ -110,7 +111,9 @@ def _suggest(dispatcher: Dispatcher, arguments: Suggest, caller: Caller) -> Resu
             scores.append(seen.inspection.score)
     ranked = rank(dispatcher, slot, kept.images())
     chosen = choose(kept.images(), ranked.order, arguments.count)
-    held = hold(dispatcher, slot, (kept[place] for place in chosen), caller, "suggested")
+    with dispatcher.enrolment.changing(slot):
+        parts.check()
+        held = hold(dispatcher, slot, (kept[place] for place in chosen), caller, "suggested")
     suggested = [
         {"seq": seqs[place], "score": scores[place], "unlike": ranked.unlike[place], "candidate": candidate.id}
         for place, candidate in zip(chosen, held, strict=True)

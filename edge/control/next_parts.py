@@ -34,19 +34,21 @@ class NextParts:
         self._wanted = wanted
         self._timeout_s = timeout_s
         self._go_on = go_on
+        self._basis = slot.ready.wire.basis
         self._end = monotonic() + timeout_s
 
     def next(self, shown: int) -> Seen:
-        """The line's next part; those that it judges by other recipes are passed over.
+        """The line's next part; those that it judges by another recipe or revision are passed over.
 
         Args:
             shown: How many of those wanted were seen so far.
 
         Raises:
-            CommandError: the line has ended, or shows none in time; or nobody wants them any more.
+            CommandError: as `check`; or the line has ended, or shows none in time; or nobody wants them any more.
         """
         while (left := self._end - monotonic()) > 0:
             self._go_on()
+            self.check()
             try:
                 seen = self._seen.get(timeout=min(left, _LOOK_S))
             except queue.Empty:
@@ -56,7 +58,7 @@ class NextParts:
                     continue
             if seen is None:
                 raise CommandError(f"line {self._name} has ended after {shown} of {self._wanted} parts")
-            if seen.recipe.key == self._slot.stored.key:
+            if seen.recipe.key == self._slot.stored.key and seen.recipe.wire.basis == self._basis:
                 return seen
         raise CommandError(
             f"line {self._name} has shown {shown} of {self._wanted} parts within {self._timeout_s:g} s by recipe "
@@ -64,8 +66,14 @@ class NextParts:
             "its mode is 'trigger'?"
         )
 
+    def check(self) -> None:
+        """Raises CommandError: the parts so far are of another region, pack or model than the recipe's of now."""
+        if self._slot.ready.wire.basis != self._basis:
+            recipe = f"recipe {self._slot.stored.name} of line {self._name}"
+            raise CommandError(f"what {recipe} judges by, changed meanwhile; ask again")
+
     def next_by_now(self, shown: int) -> Seen:
-        """As `next`, but passes over parts that were on their way as the shots or the recipe changed."""
+        """As `next`, but passes over parts that were on their way as the shots changed."""
         while True:
             seen = self.next(shown)
             if seen.recipe.scores_are_of == self._slot.ready.scores_are_of:

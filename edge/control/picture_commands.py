@@ -24,7 +24,6 @@ SIDE = 1280
 
 _TIME_S = 15.0  # for all pictures of a reply: those that are not made by then are left out
 _QUALITY = 80
-_MOST_MAP = 1 << 20  # bytes
 
 Numbers = Annotated[tuple[Number, ...], Field(min_length=1, max_length=MOST)]
 Side = Annotated[int, Field(ge=16, le=640)]

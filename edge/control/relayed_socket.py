@@ -14,7 +14,6 @@ from edge.control.zmtp import FrameReader
 from edge.ops.worker import Worker, Workers
 
 _PATH_LIMIT = 107  # bytes, of a UNIX socket's name
-_LINGER_MS = 500
 _CARRY_S = 2.0  # for which the relay still carries what the others have sent, whatever comes in meanwhile
 
 
@@ -38,6 +37,7 @@ class RelayedSocket:
         *,
         low_priority: bool = False,
         vital: bool = True,
+        linger_ms: int = 0,
     ) -> None:
         """Opens nothing yet.
 
@@ -48,10 +48,12 @@ class RelayedSocket:
             thread: The name of that.
             workers: Watches it.
             low_priority, vital: As of a `Worker`.
+            linger_ms: At the end, what was sent has so long to be on its way.
         """
         self.path = path
         self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         """Of the socket, and of what else its thread has."""
+        self._linger_ms = linger_ms
         self._inner = path.with_suffix(".zmq")  # what the relay connects to; no longer a name, for the limit
         self._relay = Relay(path, self._inner, meter, refused)
         self._relaying = Worker(workers, thread, self._pass_on, low_priority=low_priority, vital=vital)
@@ -68,7 +70,7 @@ class RelayedSocket:
             raise ConsoleError(f"{self.path}: a socket's path has at most {_PATH_LIMIT} bytes; set service.runtime_dir")
         self._opened = True
         socket = self.context.socket(kind)
-        for option, value in {zmq.LINGER: _LINGER_MS, **options}.items():
+        for option, value in options.items():
             socket.setsockopt(option, value)
         before = os.umask(0o177)  # others connect to the relay
         try:
@@ -82,8 +84,8 @@ class RelayedSocket:
         return socket
 
     def close(self) -> None:
-        """Closes the context's sockets, once what was sent is on its way, and the relay; their thread has ended."""
-        self.context.destroy(_LINGER_MS)
+        """Closes the context's sockets, whose thread has ended, and the relay."""
+        self.context.destroy(self._linger_ms)
         self._relaying.stop()  # last: it carries what the others have sent
         if self._opened:
             self._relay.close()

@@ -43,7 +43,12 @@ class ConsoleServer:
         self._alarms = alarms or Alarms()
         self._poller = zmq.Poller()
         self._outside = RelayedSocket(
-            self.path, lambda: MessageMeter(_MOST_BYTES, _MOST_PARTS), self._refused, "console-relay", workers
+            self.path,
+            lambda: MessageMeter(_MOST_BYTES, _MOST_PARTS),
+            self._refused,
+            "console-relay",
+            workers,
+            linger_ms=_LINGER_MS,
         )
         self._serving = Worker(workers, "console", self._serve)
 

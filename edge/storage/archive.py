@@ -24,7 +24,7 @@ from PIL import Image
 from core.files import replacing
 from core.image import MOST_BYTES, ImageError, Map, Rgb, decode, encode_heatmap, encode_jpeg
 from core.overlay import Caption, overlay
-from core.regular_file import READ_S, read_regular
+from core.regular_file import READ_S, SMALL, read_regular
 from edge.clock import monotonic
 from edge.messages import Decision, Verdict
 from edge.ops.alarms import Alarms
@@ -237,13 +237,13 @@ class Archive:
 
     def picture_file(self, path: str, timeout_s: float = READ_S) -> bytes:
         """The file of the same, JPEG, within `timeout_s` seconds. Raises ArchiveError as `picture`."""
-        return self._read(path, PICTURE, "picture", timeout_s)
+        return self._read(path, PICTURE, "picture", MOST_BYTES, timeout_s)
 
     def map_file(self, path: str, timeout_s: float = READ_S) -> bytes:
         """What was found in the part: PNG, 8-bit grey, 0..255 for 0..1. Raises ArchiveError as `picture`."""
-        return self._read(path, MAP, "map", timeout_s)
+        return self._read(path, MAP, "map", SMALL, timeout_s)
 
-    def _read(self, path: str, suffix: str, what: str, timeout_s: float) -> bytes:
+    def _read(self, path: str, suffix: str, what: str, most: int, timeout_s: float) -> bytes:
         root = self._settings.dir
         if root is None:
             raise ArchiveError("no pictures are kept; set archive.dir")
@@ -252,7 +252,7 @@ class Archive:
         if os.path.realpath(file) != f"{os.path.realpath(root)}/{name}":
             raise ArchiveError(f"{path!r} leads through a link; the archive follows none")
         try:
-            return read_regular(file, MOST_BYTES, timeout_s)
+            return read_regular(file, most, timeout_s)
         except FileNotFoundError as error:
             raise ArchiveError(f"the {what} of {path} is gone, or was never written; choose a newer one") from error
         except OSError as error:

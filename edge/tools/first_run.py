@@ -202,8 +202,11 @@ def learn(
     rate: float,
     who: str,
     progress: Callable[[str], None] = lambda _words: None,
+    check: Callable[[], None] = lambda: None,
 ) -> Learned:
     """Enrols the most different ones of the guide's parts, and calibrates on the rest.
+
+    `check` raises where the parts are not of what the recipe judges by.
 
     Raises:
         FirstRunError: the shots, or what the recipe judges by, changed meanwhile.
@@ -216,6 +219,7 @@ def learn(
     chosen = [looked_at[place] for place in choose(few, rank(dispatcher, slot, few, progress).order)]
     enrolment = dispatcher.enrolment
     with enrolment.changing(slot):
+        check()
         refuse_taught(slot)
         shots = (guide.kept[place] for place in chosen)
         found = enrolment.enrol(slot, shots, who=who, note="first run", accepted=set(FLAGS))

@@ -1,4 +1,6 @@
-"""500 parts at 10/s with a changeover every 20: no part is a mixture, and what a changeover costs in time."""
+"""Three rounds of changeovers and kills that bring each product back; and 500 parts at 10/s with a changeover every 20:
+no part is a mixture, and what a changeover costs in time.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +12,48 @@ from typing import Any
 import pytest
 
 from tests.support.mosquitto import Mosquitto, subscribe
-from tests.support.products import B, Products, judged_by
+from tests.support.products import ROI, B, Products, judged_by
 
+ROUNDS = 3
 PARTS, EACH, PAUSE_S, PASS_MS = 500, 20, 0.1, 20.0
 COST_MS = 50.0
+
+
+@pytest.mark.timeout(900)
+def test_each_round_of_changeovers_and_kills_brings_both_products_back_as_they_were(tmp_path: Path) -> None:
+    """Each round goes to B and back three ways, by number over MQTT, in a trigger and by name, with a kill at each."""
+    with Mosquitto() as mosquitto, subscribe(mosquitto.port, "line/#") as heard:
+        line = Products(tmp_path, mosquitto, heard)
+        seen: list[int] = []
+
+        def judged(choice: str | int | None) -> dict[str, Any]:
+            [verdict] = line.verdicts(line.send(choice))
+            seen.append(verdict["seq"])
+            return judged_by(verdict)
+
+        with line.service():
+            line.teach()
+            first, second = judged(None), judged("B")
+            judged("default")
+        assert not first["provisional"]
+        assert not second["provisional"]
+        assert (first["bank"]["shots"], second["bank"]["shots"]) == (4, 2)
+        assert first["threshold"] != second["threshold"]
+        assert first["region"] != second["region"] == ROI
+        for _ in range(ROUNDS):
+            with line.service():
+                assert judged(None) == first
+                line.command("recipe_set", recipe=B)
+                assert judged(None) == second
+            with line.service():  # killed in B, which a command had set
+                assert judged(None) == second
+                assert judged(1) == first
+            with line.service():  # killed in A, which a trigger had set
+                assert judged(None) == first
+                assert judged("B") == second
+                line.ask("recipe_set", recipe="default")
+                assert judged(None) == first
+        assert seen == list(range(1, len(seen) + 1))
 
 
 @pytest.mark.timeout(900)

@@ -240,7 +240,8 @@ def masked(command: str, section: str) -> str:
     if command in (*WITH_PARTS, *STOPPED):  # how many parts came depends on the time
         return re.sub(r"\d+", "#", re.sub(r"[ ━─]+", " ", _FOLDER.sub("", section)))
     section = _FOLDER.sub("alfa-edge-########", section)
-    return _VOLATILE.sub(lambda found: re.sub(r"[0-9a-f]", "#", found[0]), section)
+    section = _VOLATILE.sub(lambda found: re.sub(r"[0-9a-f]", "#", found[0]), section)
+    return re.sub(r"\.#{9,}", ".#########", section)  # a number in full may end in a 0, which is not written
 
 
 def section_of(screen: Screen) -> str:

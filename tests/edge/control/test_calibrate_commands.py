@@ -83,7 +83,7 @@ def test_parts_of_before_and_after_an_edit_make_no_calibration(tmp_path: Path) -
 
         LineOnFilm(one, picture)
         message = refused(one, "calibrate", parts=19)
-        assert "what recipe default of line one judges by, changed meanwhile; calibrate again" in message
+        assert "what recipe default of line one judges by, changed meanwhile; ask again" in message
         assert len(edited) == 1
         assert one.database.run(lambda tables: tables.calibration("one")) is None
 

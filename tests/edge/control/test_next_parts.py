@@ -72,6 +72,36 @@ def test_scores_are_those_of_the_parts_in_their_order(tmp_path: Path) -> None:
         assert kept.scores == tuple(score_of(number) for number in range(1, 20))
 
 
+@pytest.mark.parametrize(
+    ("command", "arguments"),
+    [
+        ("learn", {"parts": 14, "accept": 1.0}),
+        ("suggest", {"parts": 14, "count": 2}),
+        ("enroll", {"shots": 14}),
+        ("calibrate", {"parts": 19}),
+    ],
+)
+def test_parts_of_before_and_after_an_edit_are_not_mixed(
+    tmp_path: Path, command: str, arguments: dict[str, Any]
+) -> None:
+    """The region moves while the parts are collected: those of before show another place."""
+    region = {"x": 0, "y": 0, "width": 100, "height": 90}
+
+    def picture(number: int) -> Rgb:
+        if number == 8:
+            assert asked(one, "recipe_edit", line="one", settings={"roi": region}).refusal is None
+        return render("bottle", 1, 5000 + number, 0.0).image
+
+    with at_rest(tmp_path) as one:
+        LineOnFilm(one, picture)
+        refusal = asked(one, command, line="one", **arguments).refusal
+        assert refusal is not None
+        assert refusal.message == "what recipe default of line one judges by, changed meanwhile; ask again"
+        assert asked(one, "shots_list", line="one").result == {"shots": [], "weights": {}}
+        assert asked(one, "shots_candidates", line="one").result == {"candidates": [], "threshold": None}
+        assert one.database.run(lambda tables: tables.calibration("one")) is None
+
+
 def test_kept_pictures_come_back_as_they_were_by_any_place() -> None:
     kept = KeptPictures()
     images = [np.random.default_rng(number).integers(0, 256, (5, 7 + number, 3), np.uint8) for number in range(4)]

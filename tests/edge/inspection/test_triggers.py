@@ -3,17 +3,17 @@
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
 
 from edge.clock import monotonic
-from edge.mqtt.inbound import InboundMessage
+from edge.mqtt.inbound import InboundMessage, Receiver
 from edge.storage.verdict_database import MessageIdentity
 from tests.support.mosquitto import Mosquitto, eventually
 from tests.support.running import Running, service
@@ -33,6 +33,12 @@ def plc(mosquitto: Mosquitto) -> Iterator[Client]:
     yield client
     client.disconnect()
     client.loop_stop()
+
+
+def receivers(running: Running) -> Mapping[str, Receiver]:
+    """What takes the messages, once the lines are there."""
+    eventually(lambda: running.service._router._receivers is not None, 30)
+    return cast(Mapping[str, Receiver], running.service._router._receivers)
 
 
 def replies(running: Running, count: int) -> list[dict[str, Any]]:
@@ -142,8 +148,7 @@ def repeated(origin: Origin, packet: int, part: str) -> InboundMessage:
 def test_a_repetition_in_doubt_is_answered_in_time_though_the_disk_is_slow(running: Running) -> None:
     line = running.service.lines["one"]
     line.trigger("warm").answer.result(30)
-    triggers, origin = running.service._router._receivers, Origin()
-    assert triggers is not None
+    triggers, origin = receivers(running), Origin()
     writer, go = line._services.outbox._writer, threading.Event()
     writer.submit(lambda _: go.wait(30))
     began = time.monotonic()
@@ -160,8 +165,7 @@ def test_a_repetition_in_doubt_is_answered_in_time_though_the_disk_is_slow(runni
 
 
 def test_a_part_is_not_lost_where_its_message_cannot_be_acknowledged(running: Running) -> None:
-    triggers, origin = running.service._router._receivers, Origin()
-    assert triggers is not None
+    triggers, origin = receivers(running), Origin()
     origin.broken = True
     triggers["trigger"].receive(repeated(origin, 1, "part-1"))
     eventually(lambda: len(running.verdicts()) == 1, 10)
