@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 MOST_CONNECTIONS = 400
 """Connections that may be open at a time; beyond them a request is answered 503."""
 _BACKLOG = 128
+_TALKATIVE = ("websockets", "python_multipart", "asyncio")  # libraries that log what they carry
 _STOP_S = 3  # for requests that are under way
 _IDLE_S = 15  # that a connection without a request stays open
 _MOST_FRAME = 4096  # bytes that a page may send over its WebSocket: it has nothing to say
@@ -81,10 +82,13 @@ def make_server(settings: Settings) -> uvicorn.Server:
     """
     for note in check_reachable_safely(settings):
         log.warning("%s", note)
+    for library in _TALKATIVE:
+        logging.getLogger(library).setLevel(logging.INFO)
     hmi = settings.hmi
     config = uvicorn.Config(
         create_app(settings, ServiceLink(console_dir(settings.service)), Notifier()),
         log_config=None,  # ours
+        log_level=logging.INFO,  # finer, it would log headers, with the keys of sessions in them
         access_log=False,  # a query may hold anything
         server_header=False,
         proxy_headers=False,  # whoever sends such headers would choose their own address

@@ -116,7 +116,7 @@ class ServiceLink:
             command: Of `edge.hmi.roles.COMMAND_ROLES`.
             arguments: What it takes.
             blobs: Pictures that go along.
-            person: Who asks: whether they may is checked here, whichever page it comes from, and the audit has the name.
+            person: Who asks. Whether they may is checked here, whichever page it comes from; the audit has the name.
             timeout_s: How long the answer may take.
 
         Raises:
