@@ -24,7 +24,7 @@ from core.bank.shot_checks import FLAGS
 from core.image import Rgb, encode_png
 from core.simline import render
 from edge.control.client import ask
-from edge.hmi.server import make_server
+from edge.hmi.server import listening, make_server
 from edge.service import Service
 from edge.settings import Settings
 from tests.support.mosquitto import Mosquitto, free_port
@@ -113,13 +113,14 @@ class Hall:
 
     def start_console(self) -> None:
         """Starts the console; returns when it serves."""
-        server = make_server(self.settings)
-        thread = threading.Thread(target=server.run)
+        server, opened = make_server(self.settings), listening(self.settings.hmi)
+        thread = threading.Thread(target=server.run, args=([opened],))
         thread.start()
 
         def end() -> None:
             server.should_exit = True
             thread.join(60)
+            opened.close()
 
         self._console.callback(end)
         until(lambda: server.started or not thread.is_alive(), "console")
