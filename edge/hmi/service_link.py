@@ -93,7 +93,7 @@ class ServiceLink:
             pool.shutdown(wait=False, cancel_futures=True)
 
     def listen(self, listener: Callable[[Status | None], None]) -> None:
-        """Has `listener` called with each new state, and when the service is lost, in a thread of its own."""
+        """Has `listener` called about once a second with the newest state, in a thread of its own."""
         self._listeners.append(listener)
 
     def status(self) -> Status | None:
@@ -156,14 +156,15 @@ class ServiceLink:
             return None
         there, before = self.is_service_there(), self._there
         self._there = there
-        if not there:
-            if before:
-                log.warning("the service at %s is gone", self.folder)
-                self._tell()
-            return _LOOK_S
-        if monotonic() - self._asked < POLL_S:
+        gone = before and not there
+        if gone:
+            log.warning("the service at %s is gone", self.folder)
+        if not gone and monotonic() - self._asked < POLL_S:
             return _LOOK_S
         self._asked = monotonic()
+        if not there:  # which is told again and again: a page takes silence for a lost connection
+            self._tell()
+            return _LOOK_S
         try:
             self._result, _ = ask(self._socket, "status", {}, timeout_s=_STATUS_S)
             self._answered = monotonic()
