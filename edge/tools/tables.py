@@ -212,7 +212,9 @@ def routes_table() -> str:
             methods = sorted(route.methods or ())
             role = role_of(route)
             meaning = route.summary or _first_words(route.endpoint)
-            rows.append(f"| {methods[0] if len(methods) == 1 else 'any method'} `{route.path}` | {f'`{role}`' if role else 'everybody'} | {meaning} |")
+            rows.append(
+                f"| {methods[0] if len(methods) == 1 else 'any method'} `{route.path}` | {f'`{role}`' if role else 'everybody'} | {meaning} |"
+            )
     return "\n".join(rows)
 
 
