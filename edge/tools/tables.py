@@ -209,12 +209,10 @@ def routes_table() -> str:
         if not isinstance(route, APIRoute):
             rows.append(f"| WebSocket `{route.path}` | `view` | {_first_words(route.endpoint)} |")
         elif "/commands/" not in route.path:
-            methods = sorted(route.methods or ())
-            role = role_of(route)
+            methods, role = sorted(route.methods or ()), role_of(route)
+            method = methods[0] if len(methods) == 1 else "any method"
             meaning = route.summary or _first_words(route.endpoint)
-            rows.append(
-                f"| {methods[0] if len(methods) == 1 else 'any method'} `{route.path}` | {f'`{role}`' if role else 'everybody'} | {meaning} |"
-            )
+            rows.append(f"| {method} `{route.path}` | {f'`{role}`' if role else 'everybody'} | {meaning} |")
     return "\n".join(rows)
 
 
