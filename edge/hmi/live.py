@@ -100,9 +100,10 @@ class Live:
         self._wanted: frozenset[str] = frozenset()
         self._feed: FeedClient | None = None
         self._subscribed: set[str] = set()
+        self._newest: dict[str, bytes] = {}  # of the lines that somebody looks at, for who comes later
         self._lost = True
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._reading = Worker(None, "live-feed", self._read)
+        self._reading = Worker(link.workers, "live-feed", self._read)
         link.listen(self._heard)
 
     def start(self) -> None:
@@ -129,6 +130,8 @@ class Live:
         self._viewers.add(viewer)
         self._want()
         viewer.tell_state(_in_words(self._link.status()))
+        for line in wanted & self._newest.keys():
+            viewer.show(line, self._newest[line])
         return viewer
 
     def remove(self, viewer: Viewer) -> None:
@@ -138,6 +141,7 @@ class Live:
 
     def _want(self) -> None:
         self._wanted = frozenset[str]().union(*(viewer.lines for viewer in self._viewers))
+        self._newest = {line: picture for line, picture in self._newest.items() if line in self._wanted}
         self._reading.wake()
 
     def _heard(self, status: Status | None) -> None:
@@ -181,6 +185,8 @@ class Live:
         viewers = [viewer for viewer in self._viewers if found.line in viewer.lines]
         if isinstance(found, FeedPicture):
             frame = framed(found.head, found.jpeg, found.map)
+            if viewers:
+                self._newest[found.line] = frame
             for viewer in viewers:
                 viewer.show(found.line, frame)
         else:

@@ -18,7 +18,7 @@ from edge.hmi.person import Person
 from edge.hmi.refusals import Refused
 from edge.hmi.roles import COMMAND_ROLES
 from edge.ops.lock import CONSOLE_LOCK, is_held
-from edge.ops.worker import Worker
+from edge.ops.worker import Worker, Workers
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +69,8 @@ class ServiceLink:
     def __init__(self, folder: Path) -> None:
         """Asks nothing yet."""
         self.folder = folder
+        self.workers = Workers()
+        """Of the console: its threads, without which it is of no use."""
         self._socket = folder / SOCKET
         self._pools = {
             "quick": ThreadPoolExecutor(_QUICK_THREADS, "ask"),
@@ -79,7 +81,7 @@ class ServiceLink:
         self._answered = 0.0
         self._asked = 0.0
         self._there = False
-        self._polling = Worker(None, "status", self._poll, patience_s=10 * _STATUS_S)
+        self._polling = Worker(self.workers, "status", self._poll)
         self._listeners: list[Callable[[Status | None], None]] = []
 
     def start(self) -> None:

@@ -214,3 +214,35 @@ def test_an_answer_that_takes_long_and_a_live_page_are_not_cut_short(
             before = time.monotonic()
             while time.monotonic() - before < 1.5:
                 assert live.recv(20)
+
+
+def test_a_console_whose_thread_has_failed_ends_to_be_started_anew(tmp_path: Path) -> None:
+    code = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from edge.hmi import live\n"
+        "from edge.hmi.server import run\n"
+        "from tests.support.hmi import settings_of\n"
+        "live.FeedClient = None  # the thread fails as soon as somebody looks\n"
+        "run(settings_of(Path(sys.argv[1]), port=int(sys.argv[2])))\n"
+    )
+    port = free_port()
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path), str(port)], stderr=subprocess.PIPE, text=True
+    )
+    origin: Any = f"http://127.0.0.1:{port}"
+
+    def looks() -> bool:
+        try:
+            connect(f"ws://127.0.0.1:{port}/live?lines=one", origin=origin).close()
+        except OSError:
+            return process.poll() is not None
+        return True
+
+    try:
+        until(looks, "console", 60)
+        assert process.wait(60) == os.EX_SOFTWARE
+    finally:
+        process.kill()
+        _, errors = process.communicate()
+    assert "the console ends: the thread live-feed has failed" in errors

@@ -175,6 +175,17 @@ def test_a_page_sees_state_verdicts_and_pictures_as_they_come(plant: Plant) -> N
     assert png.startswith(b"\x89PNG")
 
 
+def test_who_comes_later_sees_the_newest_picture_of_a_line_that_stands_still(plant: Plant) -> None:
+    with plant.live() as first:
+        until(lambda: isinstance(first.recv(30), bytes), "picture")
+        plant.running.ask("pause", line="one")
+        try:
+            with plant.live() as second:
+                until(lambda: isinstance(second.recv(30), bytes), "picture")
+        finally:
+            plant.running.ask("resume", line="one")
+
+
 def test_a_page_of_other_lines_sees_none_of_this_one(plant: Plant) -> None:
     with plant.live("other") as live:
         frames = [live.recv(30) for _ in range(3)]
