@@ -18,9 +18,10 @@ import logging
 import re
 import struct
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import anyio
 from fastapi import APIRouter, Depends
@@ -49,6 +50,7 @@ _LENGTH = struct.Struct(">I")
 _NOT_ALLOWED, _CROWDED = 1008, 1013  # of WebSockets
 
 router = APIRouter()
+T = TypeVar("T")
 
 
 class Viewer:
@@ -145,8 +147,7 @@ class Live:
         self._reading.wake()
 
     def _heard(self, status: Status | None) -> None:
-        if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._spread_status, status)
+        self._have(self._spread_status, status)
 
     def _spread_status(self, status: Status | None) -> None:
         lost = status is None or status.lost
@@ -177,9 +178,15 @@ class Live:
         except FeedError as error:
             log.warning("%s", error)
             return _PAUSE_S
-        if found is not None and self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._spread, found)
+        if found is not None:
+            self._have(self._spread, found)
         return 0.0
+
+    def _have(self, done: Callable[[T], None], what: T) -> None:
+        """Has something done in the event loop; nothing, once that has ended."""
+        with suppress(RuntimeError):
+            if self._loop is not None:
+                self._loop.call_soon_threadsafe(done, what)
 
     def _spread(self, found: FeedVerdict | FeedPicture) -> None:
         viewers = [viewer for viewer in self._viewers if found.line in viewer.lines]
