@@ -42,11 +42,16 @@ def limited(scope: Scope, receive: Receive) -> Receive:
             taken += len(message.get("body", b""))
             more = message.get("more_body", False)
             if taken > most:
-                size = f"{most >> 20} MiB" if most >= 1 << 20 else f"{most >> 10} KiB"
-                raise Refused(413, "too_large", f"the request is larger than {size}", _CLOSE)
+                raise too_large(most)
         return message
 
     return receiving
+
+
+def too_large(most: int) -> Refused:
+    """What a request of more than `most` bytes is answered."""
+    size = f"{most >> 20} MiB" if most >= 1 << 20 else f"{most >> 10} KiB"
+    return Refused(413, "too_large", f"the request is larger than {size}", _CLOSE)
 
 
 _CLOSE = {"connection": "close"}  # what else comes is not read

@@ -95,6 +95,11 @@ def test_without_a_login_no_route_is_reached(plant: Plant) -> None:
     assert plant.service.asked == []
 
 
+def test_a_part_of_a_page_sends_all_of_it_to_the_login(plant: Plant) -> None:
+    answer = plant.browser.get("/lines/one/counts", hx_request="true")
+    assert (answer.status, answer.headers["hx-redirect"]) == (401, "/login")
+
+
 def test_no_role_reaches_what_is_for_a_higher_one(plant: Plant) -> None:
     for method, path, role in all_routes():
         for lower in ROLES[: ROLES.index(role)] if role is not None else ():

@@ -59,6 +59,8 @@ def test_insecure_and_open_to_all_are_allowed_where_that_is_said(tmp_path: Path)
         said = browser.get("/api/v1/me").json
         assert (said["anonymous"], said["insecure"]) == (True, True)
         assert b"network" in browser.get("/").body
+        UsersFile(tmp_path / "users.toml").add("eva", "engineer", "correct horse")
+        assert b"network" in browser.get("/login").body  # a password would be read along
 
 
 def test_files_that_are_not_as_they_have_to_be_are_named(tmp_path: Path, identity: Identity) -> None:
