@@ -18,7 +18,8 @@ WAITING = frozenset({"snapshot", "trigger", "enroll", "calibrate", "learn", "sug
 """Commands that wait for parts."""
 INCOMPLETE_S = 1.0
 """So long an answer is waited for of which nobody knows whether there will be one."""
-OPEN = ("/login", "/preferences", "/static/")
+OPEN = frozenset({"/login", "/preferences", "/static/app.css"})
+_LIVE = b"HTTP/1.1 101 "  # it would go on for ever
 READING = (
     "/",
     "/lines/line-1",
@@ -155,7 +156,7 @@ def wrong(request: Request, answer: bytes | None) -> str | None:
     if not request.path:
         return None  # damaged bytes may be any request
     done = status < 400 and status != 303
-    if request.role is None and done and not request.path.startswith(OPEN):
+    if request.role is None and done and request.path.partition("?")[0] not in OPEN:
         return f"status {status} without a login"
     if request.command and request.role is not None and status < 400:
         needed = COMMAND_ROLES[request.command]
@@ -176,7 +177,7 @@ def exchange(port: int, data: bytes, timeout_s: float) -> bytes | None:
         with socket.create_connection(("127.0.0.1", port), timeout_s) as connection:
             connection.settimeout(timeout_s)
             connection.sendall(data)
-            while len(found) < 65536 and (piece := connection.recv(65536)):
+            while len(found) < 65536 and not found.startswith(_LIVE) and (piece := connection.recv(65536)):
                 found += piece
             return found
     except (ConnectionResetError, BrokenPipeError):
