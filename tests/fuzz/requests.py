@@ -18,7 +18,8 @@ WAITING = frozenset({"snapshot", "trigger", "enroll", "calibrate", "learn", "sug
 """Commands that wait for parts."""
 INCOMPLETE_S = 1.0
 """So long an answer is waited for of which nobody knows whether there will be one."""
-OPEN = frozenset({"/login", "/preferences", "/static/app.css"})
+OPEN = frozenset({"/login", "/preferences"})
+_DRAWN_WITH = "/static/app.css"  # whatever way it is spelt, it is public
 _LIVE = b"HTTP/1.1 101 "  # it would go on for ever
 READING = (
     "/",
@@ -40,7 +41,7 @@ READING = (
     "/api/v1/shots/1/thumbnail",
     "/api/v1/audit",
     "/api/v1/openapi.json",
-    "/static/app.css",
+    _DRAWN_WITH,
     "/login",
 )
 WRITING = (
@@ -156,7 +157,7 @@ def wrong(request: Request, answer: bytes | None) -> str | None:
     if not request.path:
         return None  # damaged bytes may be any request
     done = status < 400 and status != 303
-    if request.role is None and done and request.path.partition("?")[0] not in OPEN:
+    if request.role is None and done and not _is_open(request.path.partition("?")[0]):
         return f"status {status} without a login"
     if request.command and request.role is not None and status < 400:
         needed = COMMAND_ROLES[request.command]
@@ -184,6 +185,10 @@ def exchange(port: int, data: bytes, timeout_s: float) -> bytes | None:
         return b""
     except TimeoutError:
         return found or None
+
+
+def _is_open(path: str) -> bool:
+    return path in OPEN or (path.startswith("/static/") and path.endswith(_DRAWN_WITH))
 
 
 def _ended(request: Request) -> str | None:
