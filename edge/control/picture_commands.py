@@ -13,8 +13,9 @@ from edge.clock import monotonic
 from edge.control.arguments import Arguments, Number, OfLine
 from edge.control.dispatcher import Caller, Command, Dispatcher, Result
 from edge.control.previews import PreviewsBusyError
+from edge.inspection.line_recipes import UnknownRecipeError
 from edge.storage.feedback import FeedbackLog
-from edge.storage.history import Entry
+from edge.storage.history import Entry, recipe_number
 from edge.storage.retention import ArchiveError, overlay_path
 
 MOST = 60
@@ -73,6 +74,7 @@ def _verdict(dispatcher: Dispatcher, arguments: OfVerdict, _caller: Caller) -> R
         "verdict": payload,
         "historical": entry.historical,
         "feedback": None if said is None else said.to_dict(),
+        "pixel_threshold": _pixel_threshold(dispatcher, name, recipe_number(payload["recipe"])),
         "blobs": [],
         "missing": None,
     }
@@ -88,6 +90,15 @@ def _verdict(dispatcher: Dispatcher, arguments: OfVerdict, _caller: Caller) -> R
     except ArchiveError:  # of a part of before there were maps, or of one that was not judged
         pass
     return result, blobs
+
+
+def _pixel_threshold(dispatcher: Dispatcher, line: str, recipe: int) -> float | None:
+    """Of the maps of a recipe as it is now: a verdict does not say its own. None where the recipe is not loaded."""
+    try:
+        loaded = dispatcher.line(line).recipes.slot(recipe).loaded
+    except UnknownRecipeError:
+        return None
+    return None if loaded is None else loaded.pixel_threshold
 
 
 def _thumbnails(dispatcher: Dispatcher, arguments: Thumbnails, _caller: Caller) -> Result:

@@ -56,6 +56,11 @@ class Gate:
         """Whether browsers come over TLS."""
         return self._settings.encrypted
 
+    @property
+    def insecure(self) -> bool:
+        """Whether other machines reach it without users or without encryption, which each page has to say."""
+        return not self._settings.on_loopback and not (self._had_users and self._settings.encrypted)
+
     def person(self, connection: HTTPConnection) -> Person | None:
         """Who sends a request; None: nobody knows. May be asked again while a connection lasts.
 
@@ -68,7 +73,7 @@ class Gate:
             log.error("%s", error)
             raise Refused(503, "no_users", "who may use the console cannot be read; its log says why") from error
         self._had_users = self._had_users or bool(users)
-        insecure = self._is_insecure(users)
+        insecure = self.insecure
         token = _token(connection.headers)
         if token is not None:
             name = _script(token, users)
@@ -102,10 +107,6 @@ class Gate:
             if _token(headers) is not None:
                 raise Refused(401, "wrong_token", "there is no such token", {"www-authenticate": "Bearer"})
             raise Refused(401, "no_login", "log in first", {"www-authenticate": "Bearer"})
-
-    def _is_insecure(self, users: Mapping[str, User]) -> bool:
-        settings = self._settings
-        return not settings.on_loopback and (not users or not settings.encrypted)
 
 
 class Access:
@@ -161,6 +162,8 @@ class Access:
         response: Response
         if is_api(request):
             response = as_json(refused)
+        elif refused.code == "no_login" and "hx-request" in request.headers:  # a part of a page: all of it has to go
+            response = Response(status_code=401, headers={"hx-redirect": LOGIN})
         elif refused.code == "no_login" and scope["method"] in _READING:
             response = RedirectResponse(_login_then(request), 303)
         else:

@@ -5,6 +5,7 @@ What is read has a path of its own, and is asked for with GET; what is done is s
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
@@ -19,6 +20,7 @@ from starlette.responses import JSONResponse, Response
 from core.printable import shown
 from edge.control.protocol import MAX_PARTS
 from edge.hmi.access import needs
+from edge.hmi.body_limit import SMALL, too_large
 from edge.hmi.command_documents import documents
 from edge.hmi.person import Person
 from edge.hmi.refusals import Refused
@@ -27,6 +29,7 @@ from edge.hmi.service_link import QUICK_S, Answer, ServiceLink
 
 router = APIRouter(prefix="/api/v1")
 
+_uploads = asyncio.Semaphore(2)  # at a time: each takes as much memory as its pictures, twice
 _REST_S = 5.0  # beyond what the service waits for, for the way there and back
 _WAITS_S = 86_400.0  # the most that arguments may ask for
 _KEPT = "private, max-age=300"  # of a picture, which does not change
@@ -174,19 +177,30 @@ async def _sent(request: Request, with_pictures: bool) -> tuple[dict[str, Any], 
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "multipart/form-data" and with_pictures:
-        async with request.form(max_files=MAX_PARTS, max_fields=1) as form:
-            pictures = [value for name, value in form.multi_items() if name == "pictures"]
-            if len(pictures) + ("arguments" in form) != len(form.multi_items()):
-                raise Refused(422, "bad_arguments", "a form has `arguments`, as JSON, and `pictures`, as files")
-            files = [picture for picture in pictures if isinstance(picture, UploadFile)]
-            arguments = _object(str(form.get("arguments", "{}")))
-            if files and "names" not in arguments:
-                arguments["names"] = [(file.filename or "")[:255] for file in files]
-            return arguments, [await file.read() for file in files]
+        async with _uploads:
+            return await _form(request)
     if kind != "application/json":
         forms = " or multipart/form-data" if with_pictures else ""
         raise Refused(415, "wrong_type", f"the arguments are sent as application/json{forms}")
-    return _object((await request.body()).decode("utf-8", "replace")), []
+    body = bytearray()
+    async for piece in request.stream():
+        body += piece
+        if len(body) > SMALL:
+            raise too_large(SMALL)
+    return _object(body.decode("utf-8", "replace")), []
+
+
+async def _form(request: Request) -> tuple[dict[str, Any], list[bytes]]:
+    async with request.form(max_files=MAX_PARTS, max_fields=1, max_part_size=SMALL) as form:
+        pictures = form.getlist("pictures")
+        files = [picture for picture in pictures if isinstance(picture, UploadFile)]
+        given = form.get("arguments", "{}")
+        if not isinstance(given, str) or len(files) + ("arguments" in form) != len(form.multi_items()):
+            raise Refused(422, "bad_arguments", "a form has `arguments`, as JSON, and `pictures`, as files")
+        arguments = _object(given)
+        if files and "names" not in arguments:
+            arguments["names"] = [(file.filename or "")[:255] for file in files]
+        return arguments, [await file.read() for file in files]
 
 
 def _object(text: str) -> dict[str, Any]:

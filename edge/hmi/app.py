@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -27,12 +28,14 @@ from edge.hmi.service_link import ServiceLink
 from edge.hmi.sessions import Sessions
 from edge.hmi.users import UsersFile
 from edge.ops.systemd import Notifier, watchdog_period
+from edge.ops.worker import Workers
 from edge.settings import Settings, users_file
 
 log = logging.getLogger(__name__)
 
 ROUTERS = (login.router, live.router, api.router, users_api.router, api_document.router, *pages.ROUTERS)
 """All routes, but for what pages are drawn with."""
+_LOOK_S = 1.0  # between two looks at the threads
 _CODES = {404: "not_found", 405: "wrong_method", 400: "bad_request"}
 
 
@@ -52,7 +55,7 @@ def create_app(settings: Settings, link: ServiceLink, notifier: Notifier | None 
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         link.start()
         hub.start()
-        alive = asyncio.create_task(_stay_alive(notifier or Notifier({})))
+        alive = asyncio.create_task(_stay_alive(notifier or Notifier({}), link.workers))
         try:
             yield
         finally:
@@ -91,12 +94,18 @@ def create_app(settings: Settings, link: ServiceLink, notifier: Notifier | None 
     return app
 
 
-async def _stay_alive(notifier: Notifier) -> None:
-    """Tells systemd, from the loop that answers requests."""
+async def _stay_alive(notifier: Notifier, workers: Workers) -> None:
+    """Tells systemd, from the loop that answers requests; a console without its threads ends, to be started anew."""
     notifier.ready()
-    while (period_s := watchdog_period()) is not None:
-        notifier.watchdog()
-        await asyncio.sleep(period_s)
+    period_s = watchdog_period()
+    while True:
+        if workers.failed.is_set():
+            log.critical("the console ends: %s", workers.failure)
+            logging.shutdown()
+            os._exit(os.EX_SOFTWARE)
+        if period_s is not None and workers.stalled() is None:
+            notifier.watchdog()
+        await asyncio.sleep(min(period_s or _LOOK_S, _LOOK_S))
 
 
 def _answer(request: Request, refused: Refused) -> Response:

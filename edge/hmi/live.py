@@ -18,9 +18,10 @@ import logging
 import re
 import struct
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import anyio
 from fastapi import APIRouter, Depends
@@ -49,6 +50,7 @@ _LENGTH = struct.Struct(">I")
 _NOT_ALLOWED, _CROWDED = 1008, 1013  # of WebSockets
 
 router = APIRouter()
+T = TypeVar("T")
 
 
 class Viewer:
@@ -100,9 +102,10 @@ class Live:
         self._wanted: frozenset[str] = frozenset()
         self._feed: FeedClient | None = None
         self._subscribed: set[str] = set()
+        self._newest: dict[str, bytes] = {}  # of the lines that somebody looks at, for who comes later
         self._lost = True
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._reading = Worker(None, "live-feed", self._read)
+        self._reading = Worker(link.workers, "live-feed", self._read)
         link.listen(self._heard)
 
     def start(self) -> None:
@@ -129,6 +132,8 @@ class Live:
         self._viewers.add(viewer)
         self._want()
         viewer.tell_state(_in_words(self._link.status()))
+        for line in wanted & self._newest.keys():
+            viewer.show(line, self._newest[line])
         return viewer
 
     def remove(self, viewer: Viewer) -> None:
@@ -138,11 +143,11 @@ class Live:
 
     def _want(self) -> None:
         self._wanted = frozenset[str]().union(*(viewer.lines for viewer in self._viewers))
+        self._newest = {line: picture for line, picture in self._newest.items() if line in self._wanted}
         self._reading.wake()
 
     def _heard(self, status: Status | None) -> None:
-        if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._spread_status, status)
+        self._have(self._spread_status, status)
 
     def _spread_status(self, status: Status | None) -> None:
         lost = status is None or status.lost
@@ -173,14 +178,22 @@ class Live:
         except FeedError as error:
             log.warning("%s", error)
             return _PAUSE_S
-        if found is not None and self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._spread, found)
+        if found is not None:
+            self._have(self._spread, found)
         return 0.0
+
+    def _have(self, done: Callable[[T], None], what: T) -> None:
+        """Has something done in the event loop; nothing, once that has ended."""
+        with suppress(RuntimeError):
+            if self._loop is not None:
+                self._loop.call_soon_threadsafe(done, what)
 
     def _spread(self, found: FeedVerdict | FeedPicture) -> None:
         viewers = [viewer for viewer in self._viewers if found.line in viewer.lines]
         if isinstance(found, FeedPicture):
             frame = framed(found.head, found.jpeg, found.map)
+            if viewers:
+                self._newest[found.line] = frame
             for viewer in viewers:
                 viewer.show(found.line, frame)
         else:

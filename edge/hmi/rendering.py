@@ -60,7 +60,7 @@ class Rendering:
             "languages": tuple(self.wordings),
             "theme": theme if theme in THEMES else THEMES[0],
             "version": __version__,
-            "insecure": person is not None and person.insecure,
+            "insecure": request.app.state.gate.insecure,
             "open_to_all": person is not None and person.anonymous,
             "status": status,
             "lost": status is None or status.lost,

@@ -11,6 +11,7 @@ import uvicorn
 
 from core.regular_file import SMALL, read_regular
 from edge.hmi.app import create_app
+from edge.hmi.patience import PatientProtocol
 from edge.hmi.service_link import ServiceLink
 from edge.hmi.users import UsersError, UsersFile
 from edge.ops.systemd import Notifier
@@ -22,6 +23,8 @@ log = logging.getLogger(__name__)
 MOST_CONNECTIONS = 400
 """Connections that may be open at a time; beyond them a request is answered 503."""
 _BACKLOG = 128
+_UNREAD_MS = 60_000
+_TALKATIVE = ("websockets", "python_multipart", "asyncio")  # libraries that log what they carry
 _STOP_S = 3  # for requests that are under way
 _IDLE_S = 15  # that a connection without a request stays open
 _MOST_FRAME = 4096  # bytes that a page may send over its WebSocket: it has nothing to say
@@ -81,10 +84,14 @@ def make_server(settings: Settings) -> uvicorn.Server:
     """
     for note in check_reachable_safely(settings):
         log.warning("%s", note)
+    for library in _TALKATIVE:
+        logging.getLogger(library).setLevel(logging.INFO)
     hmi = settings.hmi
     config = uvicorn.Config(
         create_app(settings, ServiceLink(console_dir(settings.service)), Notifier()),
+        http=PatientProtocol,
         log_config=None,  # ours
+        log_level=logging.WARNING,  # each page that opens is no news; finer, headers with keys of sessions come along
         access_log=False,  # a query may hold anything
         server_header=False,
         proxy_headers=False,  # whoever sends such headers would choose their own address
@@ -109,10 +116,13 @@ def listening(hmi: HmiSettings) -> socket.socket:
     """
     try:
         family, _, _, _, where = socket.getaddrinfo(hmi.listen, hmi.port, type=socket.SOCK_STREAM)[0]
-        return socket.create_server(where[:2], family=family, backlog=_BACKLOG)
+        opened = socket.create_server(where[:2], family=family, backlog=_BACKLOG)
     except OSError as error:
         remedy = f"cannot be listened on, port {hmi.port}: {error.strerror or error}; set hmi.listen or hmi.port"
         raise ConfigError([Problem("alfa-edge hmi", "hmi.listen", hmi.listen, remedy)]) from error
+    # Of the connections, too: what a browser that has stopped reading does not take would else be kept for ever.
+    opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNREAD_MS)
+    return opened
 
 
 def address(hmi: HmiSettings) -> str:

@@ -18,7 +18,7 @@ from edge.hmi.person import Person
 from edge.hmi.refusals import Refused
 from edge.hmi.roles import COMMAND_ROLES
 from edge.ops.lock import CONSOLE_LOCK, is_held
-from edge.ops.worker import Worker
+from edge.ops.worker import Worker, Workers
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +69,8 @@ class ServiceLink:
     def __init__(self, folder: Path) -> None:
         """Asks nothing yet."""
         self.folder = folder
+        self.workers = Workers()
+        """Of the console: its threads, without which it is of no use."""
         self._socket = folder / SOCKET
         self._pools = {
             "quick": ThreadPoolExecutor(_QUICK_THREADS, "ask"),
@@ -79,7 +81,7 @@ class ServiceLink:
         self._answered = 0.0
         self._asked = 0.0
         self._there = False
-        self._polling = Worker(None, "status", self._poll, patience_s=10 * _STATUS_S)
+        self._polling = Worker(self.workers, "status", self._poll)
         self._listeners: list[Callable[[Status | None], None]] = []
 
     def start(self) -> None:
@@ -93,7 +95,7 @@ class ServiceLink:
             pool.shutdown(wait=False, cancel_futures=True)
 
     def listen(self, listener: Callable[[Status | None], None]) -> None:
-        """Has `listener` called with each new state, and when the service is lost, in a thread of its own."""
+        """Has `listener` called about once a second with the newest state, in a thread of its own."""
         self._listeners.append(listener)
 
     def status(self) -> Status | None:
@@ -116,7 +118,7 @@ class ServiceLink:
             command: Of `edge.hmi.roles.COMMAND_ROLES`.
             arguments: What it takes.
             blobs: Pictures that go along.
-            person: Who asks: whether they may is checked here, whichever page it comes from, and the audit has the name.
+            person: Who asks. Whether they may is checked here, whichever page it comes from; the audit has the name.
             timeout_s: How long the answer may take.
 
         Raises:
@@ -156,14 +158,15 @@ class ServiceLink:
             return None
         there, before = self.is_service_there(), self._there
         self._there = there
-        if not there:
-            if before:
-                log.warning("the service at %s is gone", self.folder)
-                self._tell()
-            return _LOOK_S
-        if monotonic() - self._asked < POLL_S:
+        gone = before and not there
+        if gone:
+            log.warning("the service at %s is gone", self.folder)
+        if not gone and monotonic() - self._asked < POLL_S:
             return _LOOK_S
         self._asked = monotonic()
+        if not there:  # which is told again and again: a page takes silence for a lost connection
+            self._tell()
+            return _LOOK_S
         try:
             self._result, _ = ask(self._socket, "status", {}, timeout_s=_STATUS_S)
             self._answered = monotonic()

@@ -70,7 +70,7 @@ def counts_of(counted: Found) -> dict[str, int] | None:
     return found
 
 
-def shift_words(counted: Found, t: Wording, zone: str | None) -> dict[str, str]:
+def shift_words(counted: Found, t: Wording, zone: str | None) -> dict[str, Any]:
     """Since when is counted, and how many parts a minute there are."""
     if counted.result is None:
         return {"shift_words": t("wall.today"), "rate_words": NOTHING}

@@ -77,7 +77,8 @@ async def about(request: Request, person: Person = Depends(view)) -> Response:
 
 def _line(name: str, line: Mapping[str, Any], t: Wording) -> dict[str, Any]:
     rows = [
-        {"name": t.or_else(f"health.{component}", component), **known}
+        {name: known.get(name) for name in ("level", "reason", "remedy", "since")}
+        | {"name": t.or_else(f"health.{component}", component)}
         for component, known in line.get("components", {}).items()
     ]
     return {"name": name, "level": line["level"], "state": line["state"], "rows": rows}

@@ -85,7 +85,7 @@ async def _change(
 
 
 async def _tiles(request: Request, line: str, recipe: int, shots: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    t, thumbs = wording_of(request), {}
+    t, thumbs = wording_of(request), dict[int, bytes]()
     numbers = [shot["id"] for shot in shots]
     for first in range(0, len(numbers), _MOST_AT_A_TIME):
         some = numbers[first : first + _MOST_AT_A_TIME]

@@ -11,7 +11,7 @@
   let socket = null;
   let retry = FIRST_RETRY_MS;
   let heard = 0;
-  let lost = false; // the service, which the console's server has no answer from
+  let lost = document.body.dataset.rendered === "lost"; // the service: the console's server has no answer from it
 
   function rootsOf(name) {
     return [...document.querySelectorAll("[data-line]")].filter((root) => root.dataset.line === name);
@@ -198,6 +198,13 @@
     document.getElementById("console-lost").hidden = state !== "off";
   }
 
+  // A browser does not say why a connection was refused: without a session every page leads to the login.
+  function leaveIfSignedOut() {
+    fetch(location.pathname, { method: "HEAD", redirect: "manual" })
+      .then((answer) => answer.type === "opaqueredirect" && location.reload())
+      .catch(() => {}); // the console itself is away
+  }
+
   function connect() {
     const names = [...new Set([...document.querySelectorAll("[data-line]")].map((root) => root.dataset.line))];
     names.forEach(line);
@@ -217,6 +224,7 @@
       if (socket !== own) return;
       socket = null;
       setLive("off");
+      leaveIfSignedOut();
       setTimeout(connect, retry);
       retry = Math.min(LONGEST_RETRY_MS, retry * 2);
     };

@@ -43,6 +43,12 @@
       document.getElementById("not-done").hidden = false;
     });
   }
+  // Whoever has been signed out meanwhile is shown the whole page to sign in, and not a part of it.
+  document.addEventListener("htmx:beforeSwap", (event) => {
+    if (new URL(event.detail.xhr.responseURL).pathname !== "/login") return;
+    event.detail.shouldSwap = false;
+    location.reload();
+  });
   document.addEventListener("htmx:afterRequest", (event) => {
     if (event.detail.successful) document.getElementById("not-done").hidden = true;
   });

@@ -73,6 +73,7 @@ def test_a_part_is_shown_with_all_that_is_known_of_it(past: Dispatcher) -> None:
     found, blobs = ask(past, "verdict", line="one", seq=1)
     assert (found["verdict"]["seq"], found["verdict"]["verdict"], found["historical"]) == (1, "anomaly", False)
     assert (found["feedback"], found["blobs"], found["missing"]) == (None, ["picture", "map"], None)
+    assert found["pixel_threshold"] == past.line("one").recipes.active.ready.pixel_threshold
     assert sizes(blobs[:1]) == [(960, 1280)]
     grey = cv2.imdecode(np.frombuffer(blobs[1], np.uint8), cv2.IMREAD_UNCHANGED)
     assert grey is not None

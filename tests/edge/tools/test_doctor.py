@@ -26,10 +26,10 @@ from edge.inspection.line import Line
 from edge.messages import State
 from edge.ops.lock import hold_state
 from edge.service import Service
-from edge.settings import Settings
+from edge.settings import HmiSettings, Settings
 from edge.tools import broker_check, dry_run
 from edge.tools.check import Check
-from edge.tools.doctor import configured, machine
+from edge.tools.doctor import _console, configured, machine
 from edge.tools.mendable import mendable
 from tests.support.at_rest import asked
 from tests.support.mosquitto import Mosquitto, eventually, free_port, subscribe
@@ -448,3 +448,14 @@ def test_an_extra_that_is_not_here_is_named_with_what_needs_it(monkeypatch: pyte
     found = {check.name: check for check in machine()}
     assert found["extra photo"].result == "note"
     assert "needed for shots of the bundled model: install the extra photo with `" in found["extra photo"].detail
+
+
+def test_the_doctor_says_whether_the_console_in_the_browser_would_start(tmp_path: Path) -> None:
+    lines = {"one": {"pack": "bottle", "camera": {"source": "sim:bottle"}}}
+    settings = Settings(service={"state_dir": tmp_path}, hmi={"listen": "0.0.0.0"}, lines=lines)
+    (check,) = _console(settings)
+    assert check.result == "note"  # the service runs without it
+    assert "alfa-edge users add" in check.detail
+    (check,) = _console(settings.model_copy(update={"hmi": HmiSettings()}))
+    assert "http://127.0.0.1:8480/" in check.detail
+    assert "no users" in check.detail
