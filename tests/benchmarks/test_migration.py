@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from core.image import encode_png
@@ -59,7 +60,8 @@ class Line:
             "service": {"state_dir": str(folder / "state"), "runtime_dir": str(folder)},
             "model": {"name": "bundled", "device": "cpu", "dtype": "fp32", "store": str(folder / "models")},
             "mqtt": {"host": "127.0.0.1", "port": 9},  # nobody: verdicts are read from the history
-            "lines.one": {"pack": "tile", "mode": "trigger", "deadline_ms": 60_000, "queue": 1000, "roi": ROI},
+            "lines.one": {"pack": "tile", "mode": "trigger", "deadline_ms": 60_000, "queue": 1000},
+            "lines.one.roi": ROI,
             "lines.one.camera": {"source": str(pictures), "loop": True},
         }
         self._config.write_text(toml(tables))
@@ -104,14 +106,17 @@ def before(tmp_path: Path) -> Path:
 @pytest.mark.timeout(1200)
 def test_a_state_of_before_is_taken_over_whole_and_judges_as_before(before: Path, tmp_path: Path) -> None:
     line = Line(tmp_path)
-    shots = [encode_png(render("bottle", 1, 5000 + number, 0.0).image) for number in range(5)]
+    x, y, width, height = ROI.values()
+    regions = [render("bottle", 1, 5000 + n, 0.0).image[y : y + height, x : x + width] for n in range(5)]
+    shots = [encode_png(np.ascontiguousarray(region)) for region in regions]
     with line.service(before):
         line.of_line("recipe_set", pack="bottle")
         line.of_line("enroll", *shots, sure=True, note="of the first shift")
         line.ask("shots_remove", shot=line.shots()[1][0])
         line.of_line("calibrate", rate=0.2, sure=True)
         expected = line.judge("before")
-        line.of_line("feedback", seq=expected[0]["seq"], kind="missed", note="a scratch")
+        passed = next(verdict["seq"] for verdict in expected if verdict["verdict"] == "normal")
+        line.of_line("feedback", seq=passed, kind="missed", note="a scratch")
         line.of_line("pause")
         shots_before, audit_before = line.shots(), line.audit()
     with line.service(ROOT):

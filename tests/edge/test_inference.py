@@ -18,6 +18,7 @@ from edge.inference import Inference, InferenceStoppedError, NotFiniteError, Sco
 from edge.ops.worker import Workers
 from tests.support.mosquitto import eventually
 from tests.support.overload import IMAGE, PacedMethod, inspection, overload
+from tests.support.quick import QUICK
 
 
 @pytest.fixture(scope="module")
@@ -36,19 +37,21 @@ def frame(value: int) -> Rgb:
 
 
 def test_what_waits_is_scored_together_and_answered_one_by_one(backbone: Backbone) -> None:
-    alfa, inference, words = Alfa(backbone), Inference(8), text()
+    alfa, inference, words = Alfa(backbone, QUICK), Inference(8), text()
     futures = [inference.submit(alfa, frame(value), words) for value in (0, 100, 200)]
     inference.start()
     scored = [future.result(20) for future in futures]
     inference.stop()
     assert len({one.score_ms for one in scored}) == 1, "one pass"
     for value, one in zip((0, 100, 200), scored, strict=True):
-        assert one.inspection.score == pytest.approx(Alfa(backbone).inspect([frame(value)], [words])[0].score, abs=1e-5)
+        assert one.inspection.score == pytest.approx(
+            Alfa(backbone, QUICK).inspect([frame(value)], [words])[0].score, abs=1e-5
+        )
         assert one.queue_ms >= 0
 
 
 def test_a_bad_frame_costs_the_others_nothing(backbone: Backbone) -> None:
-    alfa, inference, words = Alfa(backbone), Inference(8), text()
+    alfa, inference, words = Alfa(backbone, QUICK), Inference(8), text()
     bad = np.zeros((5, 5), np.uint8)
     futures = [inference.submit(alfa, one, words) for one in (frame(1), bad, frame(2))]
     inference.start()
@@ -60,7 +63,7 @@ def test_a_bad_frame_costs_the_others_nothing(backbone: Backbone) -> None:
 
 
 def test_stopping_answers_what_waits_and_refuses_what_comes(backbone: Backbone) -> None:
-    alfa, inference, words = Alfa(backbone), Inference(1), text()
+    alfa, inference, words = Alfa(backbone, QUICK), Inference(1), text()
     inference.start()
     futures = [inference.submit(alfa, frame(value), words) for value in range(3)]
     inference.stop()
@@ -70,7 +73,7 @@ def test_stopping_answers_what_waits_and_refuses_what_comes(backbone: Backbone) 
 
 
 def test_calls_are_done_between_passes_in_their_order(backbone: Backbone) -> None:
-    alfa, inference, words = Alfa(backbone), Inference(8), text()
+    alfa, inference, words = Alfa(backbone, QUICK), Inference(8), text()
     first = inference.submit(alfa, frame(1), words)
     grid = inference.ask(alfa, lambda alfa: alfa.backbone.grid)
     broken = inference.ask(alfa, lambda alfa: 1 / 0)
@@ -89,7 +92,7 @@ def test_calls_are_done_between_passes_in_their_order(backbone: Backbone) -> Non
 
 
 def test_lines_take_turns_however_much_one_of_them_asks(backbone: Backbone) -> None:
-    alfa, inference, words = Alfa(backbone), Inference(2), text()
+    alfa, inference, words = Alfa(backbone, QUICK), Inference(2), text()
     order: list[str] = []
     for number in range(4):
         future = inference.submit(alfa, frame(number), words, line="busy")
@@ -106,7 +109,7 @@ def test_lines_take_turns_however_much_one_of_them_asks(backbone: Backbone) -> N
 
 
 def test_a_frame_whose_answer_is_due_costs_no_pass(backbone: Backbone) -> None:
-    alfa, inference, words = Alfa(backbone), Inference(4), text()
+    alfa, inference, words = Alfa(backbone, QUICK), Inference(4), text()
     late = inference.submit(alfa, frame(1), words, line="one", due=monotonic() - 0.1)
     fresh = inference.submit(alfa, frame(2), words, line="one", due=monotonic() + 60)
     inference.start()
@@ -269,7 +272,7 @@ def test_what_is_no_number_is_refused_and_costs_the_others_nothing(
 
 def test_a_model_that_overflows_is_refused(backbone: Backbone) -> None:
     """The method itself does not hide it: neither what is infinite nor what is no number becomes a score."""
-    alfa, inference = Alfa(backbone), Inference(8)
+    alfa, inference = Alfa(backbone, QUICK), Inference(8)
     words = text()
     broken = replace(words, abnormal=words.abnormal * float("inf"))
     futures = [inference.submit(alfa, frame(1), one) for one in (words, broken)]

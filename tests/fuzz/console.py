@@ -207,7 +207,7 @@ class Caller:
         return {
             field: usual[field]
             for field in COMMANDS[name].arguments.model_fields
-            if field in usual and chance.random() < 0.9
+            if field == "timeout_s" or (field in usual and chance.random() < 0.9)
         }
 
     def _changed(self, chance: random.Random, arguments: dict[str, Any]) -> dict[str, Any]:

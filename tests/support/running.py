@@ -15,6 +15,7 @@ from edge.control.client import ask
 from edge.service import Service
 from edge.settings import Settings
 from tests.support.mosquitto import Mosquitto, Subscription, subscribe
+from tests.support.quick import TABLE
 
 TOPIC = "line/one/anomaly"
 
@@ -59,6 +60,7 @@ def settings_of(mosquitto: Mosquitto, folder: Path, **line: Any) -> Settings:
     return Settings(
         service={"state_dir": folder / "state", "runtime_dir": folder},
         model={"name": "untrained", "weights": None, "device": "cpu", "dtype": "fp32"},
+        method=TABLE,
         mqtt={"host": mosquitto.host, "port": mosquitto.port},
         archive={"dir": folder / "archive", "min_free_gb": 0},
         lines={"one": {"pack": "bottle", "camera": {"source": "sim:bottle?seed=1&rate=10&defects=0"}} | line},

@@ -17,6 +17,7 @@ from edge.settings import CameraSettings, LineSettings
 from edge.storage.verdict_database import VerdictDatabase
 from tests.support.hall import Hall
 from tests.support.mosquitto import Mosquitto, eventually, subscribe
+from tests.support.quick import QUICK
 
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 
@@ -27,7 +28,7 @@ def hall(tmp_path: Path) -> Iterator[Hall]:
     settings = LineSettings(
         camera=CameraSettings(source="sim:tile?seed=1&defects=0"), mode="trigger", deadline_ms=30_000
     )
-    alfa = Alfa(load_backbone("untrained", None, "cpu", "fp32"))
+    alfa = Alfa(load_backbone("untrained", None, "cpu", "fp32"), QUICK)
     with (
         Mosquitto() as mosquitto,
         subscribe(mosquitto.port, "line/#") as heard,

@@ -17,6 +17,7 @@ from tests.support.account import Account, codes, generation_of, latencies
 from tests.support.faults import Faults
 from tests.support.mosquitto import Mosquitto, eventually, subscribe
 from tests.support.plant import Plant
+from tests.support.quick import TABLE
 from tests.support.service import Service, toml
 
 pytestmark = pytest.mark.timeout(300)  # the first start compiles a pack, on a busy machine for long
@@ -270,6 +271,7 @@ def test_a_stop_while_it_loads_takes_no_longer_than_two_seconds(tmp_path: Path) 
         tables: dict[str, dict[str, Any]] = {
             "service": {"state_dir": str(tmp_path / "state"), "runtime_dir": str(tmp_path / "run")},
             "model": {"name": "untrained", "device": "cpu", "dtype": "fp32", "store": str(tmp_path / "models")},
+            "method": TABLE,
             "mqtt": {"host": broker.host, "port": broker.port},
         }
         for number, pack in enumerate(("bottle", "commutator", "magnetic_tile")):

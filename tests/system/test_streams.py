@@ -13,6 +13,7 @@ from edge.messages import json_schemas
 from tests.support.mjpeg import MjpegServer
 from tests.support.mosquitto import Message, Mosquitto, eventually, subscribe
 from tests.support.photographs import photographs
+from tests.support.quick import TABLE
 from tests.support.rtsp import RtspServer
 from tests.support.service import Service, toml
 
@@ -41,6 +42,7 @@ def heard(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
                     "service": {"node": "box-1", "stats_interval_s": 1.0},
                     "archive": {"dir": str(folder / "archive"), "min_free_gb": 0.1},
                     "model": {"name": "untrained", "device": "cpu", "dtype": "fp32"},
+                    "method": TABLE,
                     "mqtt": {"host": broker.host, "port": broker.port},
                     "lines.tiles": {"pack": "magnetic_tile", "threshold": 1.0},
                     "lines.tiles.camera": {"source": rtsp.url, "rate": 4.0},

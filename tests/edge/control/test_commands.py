@@ -20,6 +20,7 @@ from edge.ops.lock import LockError
 from edge.service import Service
 from edge.settings_file import CONFIG_VARIABLE
 from tests.support.mosquitto import Mosquitto, eventually
+from tests.support.quick import TOML
 from tests.support.running import Running, service
 
 
@@ -252,7 +253,7 @@ def test_without_a_service_on_the_state_itself(tmp_path: Path) -> None:
     config.write_text(
         f"[service]\nruntime_dir = '{tmp_path}'\nstate_dir = '{tmp_path}/state'\n"
         "[model]\nname = 'untrained'\ndevice = 'cpu'\ndtype = 'fp32'\n"
-        "[lines.one]\npack = 'bottle'\n[lines.one.camera]\nsource = 'sim:bottle'\n"
+        f"{TOML}[lines.one]\npack = 'bottle'\n[lines.one.camera]\nsource = 'sim:bottle'\n"
     )
     parts = pictures(tmp_path)
     run = partial(typed, config)

@@ -16,6 +16,7 @@ from edge.inspection.recipe import LoadedRecipe
 from edge.settings import CameraSettings, LineSettings
 from tests.support.hall import Hall
 from tests.support.mosquitto import Mosquitto, subscribe
+from tests.support.quick import QUICK
 from tests.support.recipes import stored
 
 ROI = {"x": 8, "y": 16, "width": 120, "height": 96}
@@ -25,7 +26,7 @@ ROI = {"x": 8, "y": 16, "width": 120, "height": 96}
 def hall(tmp_path: Path, mosquitto: Mosquitto) -> Iterator[Hall]:
     """A line with recipe `default`, which is ready, and `B`, which is not."""
     settings = LineSettings(camera=CameraSettings(source="sim:tile?seed=1&defects=0"), mode="trigger")
-    alfa = Alfa(load_backbone("untrained", None, "cpu", "fp32"))
+    alfa = Alfa(load_backbone("untrained", None, "cpu", "fp32"), QUICK)
     with subscribe(mosquitto.port, "line/#") as heard, Hall(settings, alfa, mosquitto, heard, tmp_path) as hall:
         hall.line.recipes.add(RecipeSlot(stored("B", 2, roi=ROI, threshold=0.125)))
         yield hall

@@ -27,6 +27,7 @@ from edge.storage.outbox import Outbox
 from edge.storage.verdict_database import VerdictDatabase
 from tests.support.hall import ANOMALY, Hall
 from tests.support.mosquitto import Mosquitto, Subscription, eventually, subscribe
+from tests.support.quick import QUICK
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +75,7 @@ def slow(alfa: Alfa, monkeypatch: pytest.MonkeyPatch, seconds: float) -> Alfa:
 def test_a_torn_picture_is_an_error_verdict_and_the_next_part_is_judged(
     parts: Path, backbone: Backbone, mosquitto: Mosquitto, heard: Subscription, tmp_path: Path
 ) -> None:
-    with Hall(free(parts), Alfa(backbone), mosquitto, heard, tmp_path) as hall:
+    with Hall(free(parts), Alfa(backbone, QUICK), mosquitto, heard, tmp_path) as hall:
         found = hall.verdicts(3)
     assert [one["seq"] for one in found] == [1, 2, 3]
     assert [one["verdict"] == "error" for one in found] == [False, True, False]
@@ -89,7 +90,7 @@ def test_a_region_outside_the_frame_is_an_error_verdict(
 ) -> None:
     (parts / "1.png").unlink()
     roi = Roi(x=400, y=0, width=100, height=100)
-    with Hall(free(parts, roi=roi), Alfa(backbone), mosquitto, heard, tmp_path) as hall:
+    with Hall(free(parts, roi=roi), Alfa(backbone, QUICK), mosquitto, heard, tmp_path) as hall:
         found = hall.verdicts(2)
     assert {one["error"]["code"] for one in found} == {"roi_outside_frame"}
     assert "480 x 480" in found[0]["error"]["message"]
@@ -105,7 +106,7 @@ def test_a_pass_that_fails_is_an_error_verdict(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     (parts / "1.png").unlink()
-    alfa = Alfa(backbone)
+    alfa = Alfa(backbone, QUICK)
 
     def fail(*_: object) -> None:
         raise RuntimeError("device lost")
@@ -122,7 +123,7 @@ def test_a_disk_that_takes_no_pictures_stops_the_archive_and_not_the_line(
 ) -> None:
     (tmp_path / "archive").write_text("a file where the folder should be")
     (parts / "1.png").unlink()
-    with Hall(free(parts, threshold=0.0), Alfa(backbone), mosquitto, heard, tmp_path) as hall:
+    with Hall(free(parts, threshold=0.0), Alfa(backbone, QUICK), mosquitto, heard, tmp_path) as hall:
         found = hall.verdicts(2)
     assert [one["verdict"] for one in found] == ["anomaly", "anomaly"]
 
@@ -131,7 +132,7 @@ def test_overlays_are_where_the_verdict_says(
     parts: Path, backbone: Backbone, mosquitto: Mosquitto, heard: Subscription, tmp_path: Path
 ) -> None:
     (parts / "1.png").unlink()
-    with Hall(free(parts, threshold=0.0), Alfa(backbone), mosquitto, heard, tmp_path) as hall:
+    with Hall(free(parts, threshold=0.0), Alfa(backbone, QUICK), mosquitto, heard, tmp_path) as hall:
         found = hall.verdicts(2)
     for one in found:
         with Image.open(tmp_path / "archive" / one["heatmap"]["archive"]) as overlay:
@@ -142,7 +143,7 @@ def test_overlays_are_where_the_verdict_says(
 def test_each_trigger_is_answered_once_and_in_sequence(
     backbone: Backbone, mosquitto: Mosquitto, heard: Subscription, tmp_path: Path
 ) -> None:
-    with Hall(triggered(deadline_ms=30_000), Alfa(backbone), mosquitto, heard, tmp_path) as hall:
+    with Hall(triggered(deadline_ms=30_000), Alfa(backbone, QUICK), mosquitto, heard, tmp_path) as hall:
         requests = [hall.line.trigger(f"part-{number}") for number in range(6)]
         answers = [request.answer.result(30) for request in requests]
         found = hall.verdicts(6)
@@ -156,7 +157,7 @@ def test_each_trigger_is_answered_once_and_in_sequence(
 def test_a_part_that_is_not_scored_in_time_is_an_error_and_holds_up_no_other(
     backbone: Backbone, mosquitto: Mosquitto, heard: Subscription, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    alfa = slow(Alfa(backbone), monkeypatch, 1.5)
+    alfa = slow(Alfa(backbone, QUICK), monkeypatch, 1.5)
     with Hall(triggered(deadline_ms=60_000), alfa, mosquitto, heard, tmp_path) as hall:
         first = hall.line.trigger("patient")
         second = hall.line.trigger("hurried", deadline_ms=300)
@@ -173,7 +174,7 @@ def test_a_part_that_is_not_scored_in_time_is_an_error_and_holds_up_no_other(
 def test_what_finds_no_room_or_no_line_is_answered_at_once(
     backbone: Backbone, mosquitto: Mosquitto, heard: Subscription, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    alfa = slow(Alfa(backbone), monkeypatch, 0.5)
+    alfa = slow(Alfa(backbone, QUICK), monkeypatch, 0.5)
     with Hall(triggered(deadline_ms=60_000, queue=2), alfa, mosquitto, heard, tmp_path) as hall:
         requests = [hall.line.trigger(f"part-{number}") for number in range(3)]
         full = requests[2]
@@ -195,7 +196,7 @@ def test_what_finds_no_room_or_no_line_is_answered_at_once(
 def test_a_line_in_free_run_answers_triggers_with_an_error(
     parts: Path, backbone: Backbone, mosquitto: Mosquitto, heard: Subscription, tmp_path: Path
 ) -> None:
-    with Hall(free(parts), Alfa(backbone), mosquitto, heard, tmp_path) as hall:
+    with Hall(free(parts), Alfa(backbone, QUICK), mosquitto, heard, tmp_path) as hall:
         request = hall.line.trigger("part-1")
         answer = request.answer.result(10)
         assert answer.error is not None
@@ -206,7 +207,7 @@ def test_without_a_camera_a_trigger_is_answered_at_once(
     backbone: Backbone, mosquitto: Mosquitto, heard: Subscription, tmp_path: Path
 ) -> None:
     settings = LineSettings(camera=CameraSettings(source="/dev/video77"), mode="trigger", deadline_ms=60_000)
-    with Hall(settings, Alfa(backbone), mosquitto, heard, tmp_path) as hall:
+    with Hall(settings, Alfa(backbone, QUICK), mosquitto, heard, tmp_path) as hall:
         request = hall.line.trigger("part-1")
         answer = request.answer.result(20)
         assert answer.error is not None
@@ -217,11 +218,11 @@ def test_without_a_camera_a_trigger_is_answered_at_once(
 def test_the_run_before_left_triggers_and_a_sequence(
     backbone: Backbone, mosquitto: Mosquitto, heard: Subscription, tmp_path: Path
 ) -> None:
-    with Hall(triggered(deadline_ms=30_000), Alfa(backbone), mosquitto, heard, tmp_path) as hall:
+    with Hall(triggered(deadline_ms=30_000), Alfa(backbone, QUICK), mosquitto, heard, tmp_path) as hall:
         request = hall.line.trigger("part-1")
         request.answer.result(30)
         hall.outbox.accept("one", "part-2", utc_now()).future.result(10)  # and there it ended
-    with Hall(triggered(deadline_ms=30_000), Alfa(backbone), mosquitto, heard, tmp_path) as hall:
+    with Hall(triggered(deadline_ms=30_000), Alfa(backbone, QUICK), mosquitto, heard, tmp_path) as hall:
         found = hall.verdicts(2)
     assert [(one["seq"], one["part_id"]) for one in found] == [(1, "part-1"), (2, "part-2")]
     assert found[1]["error"]["code"] == "restart"
@@ -231,7 +232,7 @@ def test_the_run_before_left_triggers_and_a_sequence(
 def test_a_disk_that_takes_no_verdicts_is_a_fault_and_parts_are_answered_all_the_same(
     backbone: Backbone, mosquitto: Mosquitto, heard: Subscription, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with Hall(triggered(deadline_ms=30_000), Alfa(backbone), mosquitto, heard, tmp_path) as hall:
+    with Hall(triggered(deadline_ms=30_000), Alfa(backbone, QUICK), mosquitto, heard, tmp_path) as hall:
 
         def full(*_: object) -> None:
             raise sqlite3.OperationalError("database or disk is full")
@@ -254,7 +255,7 @@ def test_a_disk_that_takes_no_verdicts_is_a_fault_and_parts_are_answered_all_the
 def test_parts_that_wait_when_the_line_ends_are_answered(
     backbone: Backbone, mosquitto: Mosquitto, heard: Subscription, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    alfa = slow(Alfa(backbone), monkeypatch, 0.7)
+    alfa = slow(Alfa(backbone, QUICK), monkeypatch, 0.7)
     with Hall(triggered(deadline_ms=60_000), alfa, mosquitto, heard, tmp_path) as hall:
         requests = [hall.line.trigger(f"part-{number}") for number in range(4)]
         time.sleep(0.2)
@@ -266,7 +267,7 @@ def test_parts_that_wait_when_the_line_ends_are_answered(
 def test_a_failure_while_a_verdict_is_made_costs_that_part_only(
     backbone: Backbone, mosquitto: Mosquitto, heard: Subscription, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with Hall(triggered(deadline_ms=30_000), Alfa(backbone), mosquitto, heard, tmp_path) as hall:
+    with Hall(triggered(deadline_ms=30_000), Alfa(backbone, QUICK), mosquitto, heard, tmp_path) as hall:
 
         def fail(*_: object, **__: object) -> None:
             raise ZeroDivisionError("a test")
@@ -284,7 +285,7 @@ def test_a_failure_while_a_verdict_is_made_costs_that_part_only(
 def test_a_score_that_is_no_number_costs_that_part_only(
     backbone: Backbone, mosquitto: Mosquitto, heard: Subscription, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    alfa = Alfa(backbone)
+    alfa = Alfa(backbone, QUICK)
     inspect = alfa.inspect
 
     def no_number(*arguments: Any, **named: Any) -> Any:
@@ -322,7 +323,7 @@ def test_a_disk_that_is_slow_is_answered_as_one_that_failed(
     backbone: Backbone, mosquitto: Mosquitto, heard: Subscription, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     disk = SlowDisk(monkeypatch)
-    with Hall(triggered(deadline_ms=1000), Alfa(backbone), mosquitto, heard, tmp_path) as hall:
+    with Hall(triggered(deadline_ms=1000), Alfa(backbone, QUICK), mosquitto, heard, tmp_path) as hall:
         hall.line.trigger("warm", 30_000).answer.result(30)
         disk.seconds = 2.5
         for number in range(5):
@@ -354,7 +355,7 @@ def test_the_frame_in_work_in_free_run_gets_its_verdict_at_the_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     (parts / "1.png").unlink()
-    alfa = slow(Alfa(backbone), monkeypatch, 0.7)
+    alfa = slow(Alfa(backbone, QUICK), monkeypatch, 0.7)
     with Hall(free(parts), alfa, mosquitto, heard, tmp_path) as hall:
         eventually(lambda: hall.line.stats().open == 1, 10)
         time.sleep(0.2)
@@ -364,7 +365,7 @@ def test_the_frame_in_work_in_free_run_gets_its_verdict_at_the_end(
 def test_a_message_that_is_no_text_costs_that_part_only(
     backbone: Backbone, mosquitto: Mosquitto, heard: Subscription, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    alfa = Alfa(backbone)
+    alfa = Alfa(backbone, QUICK)
 
     def fail(*_: object, **__: object) -> None:
         raise OSError("cannot read weights\udcff.bin")
@@ -382,7 +383,7 @@ def test_a_message_that_is_no_text_costs_that_part_only(
 def test_a_failure_after_a_verdict_costs_no_part(
     backbone: Backbone, mosquitto: Mosquitto, heard: Subscription, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with Hall(triggered(deadline_ms=30_000), Alfa(backbone), mosquitto, heard, tmp_path) as hall:
+    with Hall(triggered(deadline_ms=30_000), Alfa(backbone, QUICK), mosquitto, heard, tmp_path) as hall:
 
         def fail(*_: object) -> None:
             raise ZeroDivisionError("a test")
@@ -399,7 +400,7 @@ def test_a_frame_that_comes_after_the_end_is_no_part(
     backbone: Backbone, mosquitto: Mosquitto, heard: Subscription, tmp_path: Path
 ) -> None:
     settings = LineSettings(camera=CameraSettings(source="sim:tile?seed=1&defects=0", rate=20))
-    with Hall(settings, Alfa(backbone), mosquitto, heard, tmp_path) as hall:
+    with Hall(settings, Alfa(backbone, QUICK), mosquitto, heard, tmp_path) as hall:
         hall.verdicts(2)
         hall.line._issuer.halt()  # its thread ends between two parts; the camera's goes on
         hall.line._issuer.join(10)
@@ -411,7 +412,7 @@ def test_a_disk_that_is_now_and_then_slow_is_one_alarm(
 ) -> None:
     monkeypatch.setattr(status, "_STEADY_S", 4.0)  # a part may take longer than usual here
     disk = SlowDisk(monkeypatch)
-    with Hall(triggered(deadline_ms=1000), Alfa(backbone), mosquitto, heard, tmp_path) as hall:
+    with Hall(triggered(deadline_ms=1000), Alfa(backbone, QUICK), mosquitto, heard, tmp_path) as hall:
         hall.line.trigger("warm", 30_000).answer.result(30)
         eventually(lambda: hall.state()[0] == "running", 10)
         before = len(heard.of("line/one/status"))
@@ -439,7 +440,7 @@ def test_parts_of_one_name_that_the_run_before_left_are_told_apart(
     for _ in range(2):
         box.accept("one", "carrier-1", utc_now()).future.result()
     box.stop()
-    with Hall(settings, Alfa(backbone), mosquitto, heard, tmp_path) as hall:
+    with Hall(settings, Alfa(backbone, QUICK), mosquitto, heard, tmp_path) as hall:
         found = hall.verdicts(2)
     assert [(one["part_id"], one.get("duplicate", False)) for one in found] == [
         ("carrier-1", False),
@@ -450,10 +451,10 @@ def test_parts_of_one_name_that_the_run_before_left_are_told_apart(
 def test_a_part_of_an_earlier_run_is_told_apart_though_the_disk_takes_nothing(
     backbone: Backbone, mosquitto: Mosquitto, heard: Subscription, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with Hall(triggered(), Alfa(backbone), mosquitto, heard, tmp_path) as hall:
+    with Hall(triggered(), Alfa(backbone, QUICK), mosquitto, heard, tmp_path) as hall:
         first = hall.line.trigger("carrier-1", 30_000).answer.result(30)
     disk = SlowDisk(monkeypatch)
-    with Hall(triggered(deadline_ms=1000), Alfa(backbone), mosquitto, heard, tmp_path) as hall:
+    with Hall(triggered(deadline_ms=1000), Alfa(backbone, QUICK), mosquitto, heard, tmp_path) as hall:
         hall.line.trigger("warm", 30_000).answer.result(30)
         disk.is_full = True
         second = hall.line.trigger("carrier-1").answer.result(10)
@@ -466,7 +467,7 @@ def test_parts_that_err_are_logged_once_a_minute(
     backbone: Backbone, mosquitto: Mosquitto, heard: Subscription, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    with Hall(triggered(deadline_ms=30_000), Alfa(backbone), mosquitto, heard, tmp_path) as hall:
+    with Hall(triggered(deadline_ms=30_000), Alfa(backbone, QUICK), mosquitto, heard, tmp_path) as hall:
         hall.line.pause("eva")
         for number in range(30):
             hall.line.trigger(f"part-{number}").answer.result(10)

@@ -15,6 +15,7 @@ from edge.control.protocol import Request
 from edge.service import Service
 from edge.settings import Settings
 from tests.support.mosquitto import Mosquitto, subscribe
+from tests.support.quick import TABLE
 
 
 @pytest.fixture
@@ -23,6 +24,7 @@ def running(mosquitto: Mosquitto, tmp_path: Path) -> Iterator[tuple[Service, Cal
     settings = Settings(
         service={"state_dir": tmp_path / "state"},
         model={"name": "untrained", "weights": None, "device": "cpu", "dtype": "fp32", "store": tmp_path / "models"},
+        method=TABLE,
         mqtt={"host": mosquitto.host, "port": mosquitto.port},
         lines={"one": {"pack": "bottle", "camera": {"source": "sim:bottle?seed=1&rate=20"}}},
     )

@@ -24,6 +24,7 @@ from edge.storage.verdict_database import VerdictDatabase
 from edge.storage.verdict_tables import MessageIdentity
 from tests.support.hall import Hall
 from tests.support.mosquitto import Mosquitto, eventually, subscribe
+from tests.support.quick import QUICK
 from tests.support.recipes import Keeper, stored
 
 
@@ -64,7 +65,7 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
     settings = LineSettings(
         camera=CameraSettings(source="sim:tile?seed=1&defects=0"), mode="trigger", deadline_ms=20_000
     )
-    alfa = Alfa(load_backbone("untrained", None, "cpu", "fp32"))
+    alfa = Alfa(load_backbone("untrained", None, "cpu", "fp32"), QUICK)
     with (
         Mosquitto() as mosquitto,
         subscribe(mosquitto.port, "line/#") as heard,
