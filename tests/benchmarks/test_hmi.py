@@ -17,7 +17,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -167,10 +167,13 @@ def measure(floor: Floor, figures: Figures, port: int) -> None:
             floor.judge(5)
             figures.add("turn", pages=0, times=times_of(floor.judge(PARTS)))
             continue
-        with Console(floor.config, port) as console, LookingOn(port, PAGES, LINES, SILENT) as pages:
-            figures.add("page", seconds=[console.page_s() for _ in range(5)])
+        with ExitStack() as stack:
+            console = stack.enter_context(Console(floor.config, port))
+            first_s = console.page_s()
+            pages = stack.enter_context(LookingOn(port, PAGES, LINES, SILENT))
             pages.until("open", PAGES)
             floor.judge(5)
+            figures.add("page", first=first_s, later=[console.page_s() for _ in range(5)])
             before = pages.seen()
             began = time.monotonic()
             times = times_of(floor.judge(PARTS))
