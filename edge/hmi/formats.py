@@ -6,9 +6,12 @@ import json
 from datetime import datetime
 from typing import Any
 
+from markupsafe import Markup
+
 from edge.clock import utc_now
 from edge.zone import zone_of
 
+_EMPTY = (None, "", [], (), {})
 NOTHING = "–"
 """In the place of a value that there is not."""
 
@@ -64,17 +67,25 @@ def size(count: float | None) -> str:
     return f"{count:.3g} TB"
 
 
+def coded(text: str) -> Markup:
+    """A sentence of the service, whose commands stand between backticks, for a page."""
+    parts = str(text).split("`")
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if place % 2 else part for place, part in enumerate(parts)
+    )
+
+
 def pretty(value: Any) -> str:
     """JSON for people."""
     return json.dumps(value, indent=2, ensure_ascii=False, default=str)
 
 
 def in_one_line(value: Any) -> str:
-    """JSON's values as short as can be: `line=wood-1, shots=4`."""
+    """JSON's values as short as can be, without what is empty: `line=wood-1, shots=4`."""
     if isinstance(value, dict):
-        return ", ".join(f"{name}={in_one_line(inner)}" for name, inner in value.items())
+        return ", ".join(f"{name}={in_one_line(inner)}" for name, inner in value.items() if inner not in _EMPTY)
     if isinstance(value, (list, tuple)):
-        return " ".join(in_one_line(inner) for inner in value) or "()"
+        return " ".join(in_one_line(inner) for inner in value)
     if isinstance(value, float):
         return f"{value:.6g}"
     return "" if value is None else str(value)

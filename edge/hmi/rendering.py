@@ -14,7 +14,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
 from edge import __version__
-from edge.hmi.formats import local, pretty
+from edge.hmi.formats import coded, local, pretty
 from edge.hmi.refusals import Refused
 from edge.hmi.wording import Wording, languages
 
@@ -37,7 +37,7 @@ class Rendering:
             loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, auto_reload=False
         )
         self._environment.globals["static"] = static_url
-        self._environment.filters["pretty"] = pretty
+        self._environment.filters |= {"pretty": pretty, "coded": coded}
 
     def wording(self, request: Request) -> Wording:
         """The texts in the language that the browser has chosen."""

@@ -98,9 +98,15 @@ def picture_of(found: Found) -> Picture | None:
         return None
     verdict = found.result["verdict"]
     camera, inspected = verdict.get("camera"), verdict.get("heatmap")
+    # What the verdict names was at or above the threshold of then, which it does not say.
+    border = min(
+        found.result["pixel_threshold"] or verdict["threshold"],
+        *(region["score"] for region in verdict["regions"]),
+        1.0,
+    )
     head = {
         "seq": verdict["seq"],
-        "pixel_threshold": found.result.get("pixel_threshold") or verdict["threshold"],
+        "pixel_threshold": border,
         "frame": [camera["width"], camera["height"]] if camera else None,
         "region": [inspected[name] for name in ("x", "y", "width", "height")] if inspected else None,
     }
@@ -129,7 +135,7 @@ async def curve_of(
     rows: Sequence[Mapping[str, Any]] = [] if found.result is None else found.result["buckets"]
     filled = [row for row in rows if row.get("normal", 0) + row.get("anomaly", 0) + row.get("error", 0)]
     curve: dict[str, Any] = {
-        "names": {name: t(f"history.curve_{name}") for name in ("score", "threshold", "share")},
+        "names": {name: t(f"history.curve_{name}") for name in ("time", "score", "threshold", "share")},
         "at": [parsed(row["since"]).timestamp() for row in filled],
         "score": [row["score_median"] for row in filled],
         "threshold": [row["threshold"] for row in filled],

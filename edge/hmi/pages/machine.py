@@ -17,6 +17,15 @@ from edge.hmi.wording import Wording
 
 router = APIRouter()
 _ENTRIES = 50
+_FIGURES = (
+    "queue",
+    "frames_dropped",
+    "camera_reconnects",
+    "camera_restarts",
+    "outbox_verdicts",
+    "outbox_dropped",
+    "mqtt_puback_age_seconds",
+)
 _LEAST_FREE = 0.05  # of a disk, below which it is a warning here; the service has its own, in bytes
 
 
@@ -93,29 +102,32 @@ def _machine(found: Mapping[str, Any], t: Wording) -> list[dict[str, str]]:
         words = disk.get("fault") or t("health.free", free=size(free), total=size(total), path=disk["path"])
         rows.append({"name": t("health.disk_of", role=disk["role"]), "level": level, "words": words})
     for name, device in found.get("devices", {}).items():
-        rows.append({"name": f"{t('health.device')} {name}", "level": "", "words": _figures(device)})
+        rows.append({"name": f"{t('health.device')} {name}", "level": "", "words": _figures(device, t) or NOTHING})
     if found.get("archive"):
-        rows.append({"name": t("health.archive"), "level": "", "words": _figures(found["archive"])})
+        rows.append({"name": t("health.archive"), "level": "", "words": _figures(found["archive"], t)})
     for name, line in found.get("lines", {}).items():
         if line.get("figures"):
-            rows.append({"name": name, "level": "", "words": _figures(line["figures"])})
+            rows.append(
+                {"name": name, "level": "", "words": _figures({key: line["figures"].get(key) for key in _FIGURES}, t)}
+            )
     return rows
 
 
-def _figures(known: Mapping[str, Any]) -> str:
+def _figures(known: Mapping[str, Any], t: Wording) -> str:
     """Figures as `memory 1.5 GB, temperature 45 °C`."""
     words = []
     for name, value in known.items():
         if value is None or isinstance(value, (dict, list)):
             continue
-        if name.endswith("_bytes"):
-            words.append(f"{name.removesuffix('_bytes').replace('_', ' ')} {size(value)}")
+        called = t.or_else(f"health.figure_{name}", name.replace("_", " "))
+        if name.endswith("bytes"):
+            words.append(f"{called} {size(value)}")
         elif name.endswith("_celsius"):
-            words.append(f"{name.removesuffix('_celsius').replace('_', ' ')} {value:.0f} °C")
-        elif name.endswith("_s"):
-            words.append(f"{name.removesuffix('_s').replace('_', ' ')} {value:.3g} s")
+            words.append(f"{called} {value:.0f} °C")
+        elif name.endswith("_seconds"):
+            words.append(f"{called} {value:.2g} s")
         else:
-            words.append(f"{name.replace('_', ' ')} {in_one_line(value)}")
+            words.append(f"{called} {in_one_line(value)}")
     return ", ".join(words)
 
 

@@ -21,19 +21,19 @@
     const names = given.names;
     const zone = document.body.dataset.zone;
     const series = [
-      {},
-      { label: names.score, stroke: token("--chart-score"), width: 2, points: { show: given.at.length < 80, size: 5 }, spanGaps: true },
-      { label: names.threshold, stroke: token("--chart-threshold"), width: 2, dash: [6, 4], spanGaps: true, points: { show: false } },
+      { label: names.time, value: (_, mark) => (mark === null ? "–" : clock(mark, zone, 1)) },
+      { value: shown, label: names.score, stroke: token("--chart-score"), width: 2, points: { show: given.at.length < 80, size: 5 }, spanGaps: true },
+      { value: shown, label: names.threshold, stroke: token("--chart-threshold"), width: 2, dash: [6, 4], spanGaps: true, points: { show: false } },
     ];
     const axes = [
-      axis({ space: 70, values: (_, marks, _1, _2, step) => marks.map((mark) => clock(mark, zone, step)) }),
+      axis({ space: 70, size: 30, values: (_, marks, _1, _2, step) => marks.map((mark) => clock(mark, zone, step)) }),
       axis({ size: 46, values: (_, marks) => marks.map((mark) => mark.toFixed(2)) }),
     ];
     const rows = [given.at, given.score, given.threshold];
     const scales = { x: { time: true }, y: { range: (_, low, high) => around(low, high) } };
     if (given.share) {
-      series.push({ label: names.share, stroke: token("--error"), fill: `${token("--error")}44`, scale: "%", width: 1, points: { show: false }, paths: uPlot.paths.stepped({ align: 1 }) });
-      axes.push(axis({ side: 1, scale: "%", size: 50, grid: { show: false }, values: (_, marks) => marks.map((mark) => `${Math.round(mark)} %`) }));
+      series.push({ value: (_, share) => (share === null ? "–" : `${Math.round(share)} %`), label: names.share, stroke: token("--error"), fill: `${token("--error")}44`, scale: "%", width: 1, points: { show: false }, paths: uPlot.paths.stepped({ align: 1 }) });
+      axes.push(axis({ side: 1, scale: "%", size: 56, grid: { show: false }, values: (_, marks) => marks.map((mark) => `${Math.round(mark)} %`) }));
       scales["%"] = { range: [0, 100] };
       rows.push(given.share);
     }
@@ -41,12 +41,16 @@
       width: Math.max(120, holder.clientWidth), height: heightOf(holder), series, axes, scales,
       tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), zone),
       legend: { show: holder.classList.contains("tall") }, cursor: { show: holder.classList.contains("tall") },
-      padding: [8, given.share ? 0 : 8, 0, 0],
+      padding: [10, given.share ? 0 : 8, 0, 0],
     };
     holder.replaceChildren();
     const chart = new uPlot(options, rows, holder);
     charts.push({ holder, chart, rows, given });
     return chart;
+  }
+
+  function shown(_, value) {
+    return value === null || value === undefined ? "–" : value.toFixed(3);
   }
 
   // The holder's height is the style sheet's; below a tall chart there is room for its legend.

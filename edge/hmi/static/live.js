@@ -36,6 +36,22 @@
     }
   }
 
+  // A sentence of the service, whose commands stand between backticks.
+  function sentence(root, name, words) {
+    for (const element of root.querySelectorAll(`[data-show="${name}"]`)) {
+      if (element.dataset.words === words) continue;
+      element.dataset.words = words;
+      element.replaceChildren(
+        ...words.split("`").map((part, place) => {
+          if (place % 2 === 0) return part;
+          const code = document.createElement("code");
+          code.textContent = part;
+          return code;
+        }),
+      );
+    }
+  }
+
   function score(value) {
     return value === null || value === undefined ? "–" : value.toFixed(3);
   }
@@ -76,8 +92,8 @@
       const status = one.status;
       if (!status) continue;
       text(root, "state", words[`state_${status.state}`] || status.state);
-      text(root, "reason", status.reason || "");
-      text(root, "remedy", status.remedy || "");
+      sentence(root, "reason", status.reason || "");
+      sentence(root, "remedy", status.remedy || "");
       root.querySelectorAll("[data-when]").forEach((element) => {
         element.hidden = !element.dataset.when.split(" ").includes(status.state);
       });

@@ -5,6 +5,7 @@
   const BELOW = [0, 90, 181];
   const ABOVE = [230, 97, 0];
   const MOST_OPAQUE = 0.75;
+  const FINE = 960; // pixels along the longer side of a canvas, about
 
   function colours(threshold) {
     const table = new Uint8ClampedArray(256 * 4);
@@ -51,28 +52,31 @@
     draw() {
       if (!this.part) return;
       const { head, picture, tint, regions } = this.part;
-      if (this.canvas.width !== head.width || this.canvas.height !== head.height) {
-        this.canvas.width = head.width;
-        this.canvas.height = head.height;
+      // A small picture is drawn larger, so that lines on it are as fine as on a large one.
+      const scale = Math.max(1, Math.ceil(FINE / Math.max(head.width, head.height)));
+      if (this.canvas.width !== scale * head.width || this.canvas.height !== scale * head.height) {
+        this.canvas.width = scale * head.width;
+        this.canvas.height = scale * head.height;
       }
       const context = this.canvas.getContext("2d");
+      context.setTransform(scale, 0, 0, scale, 0, 0);
       context.globalAlpha = 1;
       context.drawImage(picture, 0, 0, head.width, head.height);
       if (tint && this.opacity > 0) {
         context.globalAlpha = this.opacity;
-        context.drawImage(tint, 0, 0);
+        context.drawImage(tint, 0, 0, head.width, head.height);
         context.globalAlpha = 1;
       }
-      if (this.outlines) this.outline(context, head, regions);
+      if (this.outlines) this.outline(context, head, regions, Math.max(head.width, head.height) / FINE);
     }
 
     // Regions are in pixels of the frame; the picture shows the inspected region of it.
-    outline(context, head, regions) {
+    outline(context, head, regions, fine) {
       const frame = head.frame || [head.width, head.height];
       const [left, top, wide, high] = head.region || [0, 0, frame[0], frame[1]];
       const across = head.width / wide;
       const down = head.height / high;
-      const thick = Math.max(2, Math.round(Math.max(head.width, head.height) / 220));
+      const thick = 3 * fine;
       for (const region of regions) {
         const box = [(region.x - left) * across, (region.y - top) * down, region.width * across, region.height * down];
         context.lineWidth = 2 * thick;
