@@ -130,7 +130,14 @@ def test_pages_are_drawn_where_the_newest_part_has_no_score(plant: Plant) -> Non
     try:
         verdict = plant.running.ask("trigger", line="one", part_id="A-17")["verdict"]
         assert verdict["verdict"] == "error"
-        for path in ("/", "/lines/one", "/lines/one/strip", "/history", f"/history/one/{verdict['seq']}", "/history.csv"):
+        for path in (
+            "/",
+            "/lines/one",
+            "/lines/one/strip",
+            "/history",
+            f"/history/one/{verdict['seq']}",
+            "/history.csv",
+        ):
             assert plant.script("view").get(path).status == 200, path
     finally:
         plant.running.ask("resume", line="one")
