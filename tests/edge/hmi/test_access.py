@@ -312,6 +312,27 @@ def test_what_a_script_of_a_role_sees_live_is_known_by_its_token(plant: Plant) -
         assert '"kind"' in live.recv(10)  # type: ignore[operator]
 
 
+def test_what_is_refused_is_in_the_log_with_who_asked_and_why(plant: Plant, caplog: pytest.LogCaptureFixture) -> None:
+    operator = plant.as_role("operate")
+    plant.browser.get("/api/v1/audit")
+    operator.post("/api/v1/commands/threshold", {"line": "one", "threshold": 0.5})
+    operator.post("/api/v1/commands/pause", {"line": "one"}, origin="http://evil.example")
+    operator.get("/api/v1/audit", host="evil.example")
+    plant.browser.get("/%1b[31mred")
+    with pytest.raises(InvalidStatus), connect(f"ws://{plant.browser.host}/live", origin="http://evil.example"):  # type: ignore[arg-type]
+        pass
+    for words in (
+        "refused GET /api/v1/audit of 127.0.0.1: log in first",
+        "refused POST /api/v1/commands/threshold of otto at 127.0.0.1: it takes engineer",
+        "refused POST /api/v1/commands/pause of otto at 127.0.0.1: the request comes from another site's page",
+        "refused GET /api/v1/audit of 127.0.0.1: the console is not called that",
+        r"refused GET /\x1b[31mred of 127.0.0.1: log in first",
+        "refused WebSocket /live of 127.0.0.1: the request comes from another site's page",
+    ):
+        assert words in caplog.text, caplog.text
+    assert plant.service.asked == []
+
+
 def test_each_answer_tells_the_browser_what_to_refuse(plant: Plant) -> None:
     stranger, person = plant.browser, plant.as_role("view")
     answers = [stranger.get("/login"), stranger.get("/"), stranger.get("/api/v1/lines"), person.get("/")]
