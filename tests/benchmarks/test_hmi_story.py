@@ -14,7 +14,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from core.image import Rgb
-from tests.support.console import Hall, browser, hall, watched
+from tests.support.console import PATIENCE_MS, Hall, browser, hall, watched
 from tests.support.looks import cut, too_small, violations
 from tests.support.mosquitto import Mosquitto
 
@@ -22,7 +22,6 @@ PARTS = {"plate-1": "metal_plate", "wood-1": "wood"}
 SIZES = [(1280, 800), (800, 1280)]
 FURTHER_SIZES = [(800, 600), (1920, 1080), (2560, 1440)]
 THEMES = ["light", "dark"]
-SLOW_MS = 60_000
 
 pytestmark = pytest.mark.timeout(1800)
 
@@ -42,8 +41,7 @@ def chromium() -> Iterator[Browser]:
 @pytest.fixture
 def page(chromium: Browser, plant: Hall) -> Iterator[Page]:
     context = chromium.new_context(base_url=plant.address, viewport={"width": 1280, "height": 800})
-    context.set_default_timeout(SLOW_MS)
-    expect.set_options(timeout=SLOW_MS)
+    context.set_default_timeout(PATIENCE_MS)
     yield context.new_page()
     context.close()
 
@@ -188,7 +186,7 @@ def test_every_page_is_for_everybody(chromium: Browser, plant: Hall, theme: str)
     for width, height in SIZES:
         view = {"width": width, "height": height}
         with chromium.new_context(base_url=plant.address, viewport=view, color_scheme=theme) as context:  # type: ignore[arg-type]
-            context.set_default_timeout(SLOW_MS)
+            context.set_default_timeout(PATIENCE_MS)
             page = context.new_page()
             for name, path in pages_of(plant).items():
                 page.goto(path)
@@ -209,7 +207,7 @@ def test_every_page_fits_other_windows(chromium: Browser, plant: Hall, size: tup
     folder = Path(os.environ["ALFA_EDGE_SCREENS"]) if os.environ.get("ALFA_EDGE_SCREENS") else None
     view = {"width": size[0], "height": size[1]}
     with chromium.new_context(base_url=plant.address, viewport=view, locale="de-DE") as context:  # type: ignore[arg-type]
-        context.set_default_timeout(SLOW_MS)
+        context.set_default_timeout(PATIENCE_MS)
         page = context.new_page()
         page.goto("/about")
         page.get_by_role("button", name="Deutsch").click()
