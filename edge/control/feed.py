@@ -25,8 +25,8 @@ SIDE = 640
 
 _QUALITY = 80  # of the JPEG
 _LOOK_S = 0.1  # between two looks at who has subscribed
-_WAITING = 32  # messages that wait for a slow reader, a few MiB; of more the newest are lost to it
-_VERDICTS = 256  # of a line that wait for the thread; of more the oldest are lost
+_WAITING = 64  # messages that wait for a slow reader, a few MiB; of more the newest are lost to it
+_VERDICTS = 16  # of a line that wait for the thread; of more the oldest are lost
 _MOST_BYTES = 1024  # of what a reader sends: a subscription
 _TURN = 1000  # subscriptions that are read at a time
 

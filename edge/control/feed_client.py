@@ -20,6 +20,8 @@ _RETRY_MS, _RETRY_MOST_MS = 100, 2000  # between two attempts to connect
 class FeedClient:
     """Reads the feed of a service, which may come, go, and come again. For one thread.
 
+    After that it is subscribed as before, as soon as `next` is called again.
+
     with FeedClient(console_dir(settings.service)) as feed:
         feed.subscribe("press-1")
         while (part := feed.next(1.0)) is not None:

@@ -187,7 +187,7 @@ async def _sent(request: Request, with_pictures: bool) -> tuple[dict[str, Any], 
         body += piece
         if len(body) > SMALL:
             raise too_large(SMALL)
-    return _object(body.decode("utf-8", "replace")), []
+    return _object(bytes(body)), []
 
 
 async def _form(request: Request) -> tuple[dict[str, Any], list[bytes]]:
@@ -203,9 +203,9 @@ async def _form(request: Request) -> tuple[dict[str, Any], list[bytes]]:
         return arguments, [await file.read() for file in files]
 
 
-def _object(text: str) -> dict[str, Any]:
+def _object(text: str | bytes) -> dict[str, Any]:
     try:
-        found = json.loads(text or "{}")
+        found = json.loads(text or "{}")  # in UTF-8, UTF-16 or UTF-32, as JSON has it
     except (ValueError, RecursionError):
         raise Refused(400, "bad_request", "the arguments are no JSON") from None
     if not isinstance(found, dict):

@@ -16,6 +16,13 @@ from edge.settings import HmiSettings
 _HOST = "127.0.0.1"
 _NEEDS = ("fastapi", "uvicorn", "jinja2", "websockets", "multipart")
 _END_S = 5.0
+# The kernel tells it when the demo is killed (PR_SET_PDEATHSIG), which else would leave it there.
+_ENDS_WITH_PARENT = """
+import ctypes, signal
+ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+from edge.cli.app import main
+main()
+"""
 
 
 def missing() -> str | None:
@@ -34,8 +41,10 @@ def demo_console(state: Path, lines: Collection[str]) -> Iterator[str]:
     port = _free_port()
     config = state / "console.toml"
     config.write_text(_settings(state, lines, port), "utf-8")
-    command = [sys.executable, "-m", "edge.cli", "hmi", "--config", str(config), "--log-level", "ERROR"]
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)  # Ctrl-C is for the demo
+    command = [sys.executable, "-c", _ENDS_WITH_PARENT, "hmi", "--config", str(config), "--log-level", "ERROR"]
+    process = subprocess.Popen(  # in a session of its own: Ctrl-C is for the demo
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True
+    )
     try:
         yield f"http://{_HOST}:{port}/"
     finally:

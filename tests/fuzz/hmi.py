@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -70,14 +71,23 @@ def run(seed: int, count: int) -> Tally:
                 if strangers := who - {None, "script-operate", "script-engineer", "eva"}:
                     tally.add(Record(-2, "crash", said=f"the audit names {strangers}"))
             log = (Path(folder) / "hmi.log").read_text("utf-8", "replace")
-            for number, said in enumerate([*tracebacks(log), *tracebacks(attacked.log)]):
-                tally.add(Record(-3 - number, "crash", said=said))
+            said = Tally()  # first: of failures only some are kept
+            for number, trace in enumerate([*_faults(log), *tracebacks(attacked.log)]):
+                said.add(Record(-3 - number, "crash", said=trace))
+            said.merge(tally)
+            tally = said
             tally.leaked += leaked(log) + sum(len(secret) for secret in secrets if secret in log)
             attacked.account(shift, tally)
             tally.notes["end on SIGTERM"] = f"{attacked.stop():.1f} s"
             tally.leaked += attacked.secrets()
     tally.seconds = time.monotonic() - begun
     return tally
+
+
+def _faults(log: str) -> list[str]:
+    """What the console has failed at: what was asked, and the end of the traceback, which begins with its framework."""
+    found = re.findall(r"^([A-Z]+ .*)\n((?:    .*\n)+)", log, re.MULTILINE)
+    return [f"{what}\n{trace[-1500:]}" for what, trace in found]
 
 
 def _next(numbers: Iterator[int], lock: threading.Lock) -> int | None:

@@ -20,16 +20,22 @@ INCOMPLETE_S = 1.0
 """So long an answer is waited for of which nobody knows whether there will be one."""
 OPEN = frozenset({"/login", "/preferences"})
 _DRAWN_WITH = "/static/app.css"  # whatever way it is spelt, it is public
+_LARGE = 16_384  # bytes of a head, at least
 _LIVE = b"HTTP/1.1 101 "  # it would go on for ever
 READING = (
     "/",
     "/lines/line-1",
     "/lines/line-1/counts",
+    "/lines/line-1/strip",
+    "/lines/line-1/enrol",
+    "/lines/line-1/recipe",
+    "/lines/line-1/review",
     "/lines/line-1/calibrate",
     "/lines/line-1/threshold/preview",
     "/history",
     "/history.csv",
     "/history/line-1/1",
+    "/history/line-1/17",
     "/shots",
     "/health",
     "/audit",
@@ -193,7 +199,8 @@ def _is_open(path: str) -> bool:
 
 def _ended(request: Request) -> str | None:
     """A request without an answer: the HTTP parser ends what it cannot read."""
-    return None if b"\r\n\r\n" not in request.data or b"\x00" in request.data else "the connection was ended"
+    large = len(request.data) > _LARGE  # it is refused before it has come, and the rest of it ends the connection
+    return None if large or b"\r\n\r\n" not in request.data or b"\x00" in request.data else "the connection was ended"
 
 
 def _arguments(chance: random.Random, command: str, lines: Sequence[str]) -> tuple[str, bytes]:

@@ -24,7 +24,30 @@ from edge.settings import Settings
 from tests.support.mosquitto import free_port
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(16)
-LINES = {"one": {"line": "one", "state": "running", "since": "2026-01-31T06:00:00.000Z"}}
+_FINE = {"level": "ok", "reason": None, "remedy": None, "since": None}
+LINES: dict[str, dict[str, Any]] = {
+    "one": {
+        "state": "running",
+        **_FINE,
+        "since": "2026-01-31T06:00:00.000Z",
+        "components": dict.fromkeys(("camera", "disk", "broker", "delivery", "judging", "drift", "service"), _FINE),
+        "seq": 19,
+        "counts": {"normal": 17, "anomaly": 2, "error": 0},
+        "recipe": {"pack": "bottle", "pack_version": "0.1.0", "threshold_source": "uncalibrated", "tiles": None}
+        | {"name": "default", "number": 1, "revision": 1},
+        "threshold": 0.5,
+        "provisional": True,
+        "review_below": None,
+        "in_review": 0,
+        "method": {"name": "alfa", "head": None, "remark": None, "text_half": False},
+        "bank": {"shots": 1, "revision": 1},
+        "weights": {"text": 1.0},
+        "smallest_defect": 2,
+        "drift": None,
+        "shadow": None,
+    }
+}
+"""What the stub says of its one line, as the service would."""
 PEOPLE: Mapping[str, tuple[Role, str]] = {
     "vera": ("view", "vera sees everything"),
     "otto": ("operate", "otto runs the line"),
@@ -55,6 +78,7 @@ class StubService:
     asked: list[Request] = field(default_factory=list)
     pictures: list[bytes] = field(default_factory=list)
     sleeps_s: float = 0.0
+    refuses: bool = False
 
     def answer(self, request: Request, blobs: Sequence[bytes]) -> tuple[Reply, Sequence[bytes]]:
         if request.command == "status":
@@ -62,8 +86,8 @@ class StubService:
         self.asked.append(request)
         self.pictures += blobs
         time.sleep(self.sleeps_s)
-        if request.arguments.get("line") == "none":
-            return Reply(id=request.id, refusal=Refusal(code="refused", message="no line 'none'")), ()
+        if self.refuses:
+            return Reply(id=request.id, refusal=Refusal(code="refused", message="as it is told to")), ()
         return Reply(id=request.id, result={"blobs": ["picture"]}), [PNG]
 
     def commands(self) -> list[str]:

@@ -102,7 +102,7 @@ def picture_of(found: Found) -> Picture | None:
     # What the verdict names was at or above the threshold of then, which it does not say.
     border = min(
         found.result["pixel_threshold"] or verdict["threshold"],
-        *(region["score"] for region in verdict["regions"]),
+        *(region["score"] for region in verdict.get("regions", ())),
         1.0,
     )
     head = {

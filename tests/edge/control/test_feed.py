@@ -40,6 +40,7 @@ from tests.support.verdicts import failure, verdict
 
 RATE = 20.0
 MAP = np.linspace(0, 1, 12, dtype=np.float32).reshape(3, 4)
+LAST = {"one": 100, "two": 100}
 MAGENTA = (255, 0, 255)
 
 
@@ -96,6 +97,16 @@ def verdicts(reader: FeedClient, last: int) -> list[int]:
         if isinstance(message, FeedVerdict):
             found.append(message.verdict["seq"])
     return found
+
+
+@contextmanager
+def reading(reader: FeedClient, last: int) -> Iterator[list[int]]:
+    """The numbers of the verdicts that come meanwhile, up to the one of a number; all of them at the end."""
+    found = list[int]()
+    thread = threading.Thread(target=lambda: found.extend(verdicts(reader, last)))
+    thread.start()
+    yield found
+    thread.join(30)
 
 
 def picture(reader: FeedClient, timeout_s: float = 20.0) -> FeedPicture:
@@ -184,14 +195,16 @@ def test_a_line_has_no_more_pictures_a_second_than_it_may(tmp_path: Path) -> Non
         for line in ("one", "two"):
             subscribed(feed, reader, line)
         began = time.monotonic()
-        for seq in range(1, 101):
-            feed.show(part(seq))
-            feed.show(part(seq, "two"))
-            time.sleep(0.01)
-        lasted_s = time.monotonic() - began
-        eventually(lambda: {line: feed._shown[line].verdict.seq for line in feed._shown} == {"one": 100, "two": 100})
+        with reading(reader, 101) as read:
+            for seq in range(1, 101):
+                feed.show(part(seq))
+                feed.show(part(seq, "two"))
+                time.sleep(0.01)
+            lasted_s = time.monotonic() - began
+            eventually(lambda: {line: shown.verdict.seq for line, shown in feed._shown.items()} == LAST)
+            feed.show(part(101))
         assert all(count <= 5 * lasted_s + 2 for count in feed.encoded.values()), feed.encoded
-        assert verdicts(reader, 100)[:3] == [1, 1, 2], "verdicts do not wait"
+        assert len(read) > 150, "verdicts do not wait"
 
 
 def test_a_picture_that_cannot_be_made_costs_only_itself(tmp_path: Path) -> None:
@@ -222,7 +235,7 @@ def test_a_feed_that_hangs_holds_up_no_part(tmp_path: Path, monkeypatch: pytest.
         assert begun.wait(20)
         for seq in range(2, 5000):
             feed.show(part(seq))
-        assert len(feed._verdicts["one"]) < 1000, "what waits is bounded"
+        assert len(feed._verdicts["one"]) < 100, "what waits is bounded"
         go_on.set()
         assert verdicts(reader, 4999)[-1] == 4999
 
@@ -262,14 +275,10 @@ def test_readers_that_stop_reading_cost_nobody_else_anything(feed: Feed, reader:
             assert process.stdout is not None
             assert process.stdout.readline() == b"there\n"
         image = noise(480, 640)
-        read = list[int]()
-        reading = threading.Thread(target=lambda: read.extend(verdicts(reader, 400)))
-        reading.start()
-        with Growth() as growth:
+        with Growth() as growth, reading(reader, 400) as read:
             for seq in range(2, 401):
                 feed.show(part(seq, image=image))
                 time.sleep(0.005)
-            reading.join(30)
         assert read[-1] == 400
         assert read == sorted(read)
         assert not feed._worker.stalled()
@@ -325,7 +334,9 @@ def test_a_reader_outlives_the_service(tmp_path: Path) -> None:
         assert reader.next(0.1) is None
         for seq in (1, 2):
             with feeding(tmp_path) as feed:
-                eventually(lambda feed=feed: feed._topics == {topic_of("one")}, 20)  # type: ignore[misc]
+                end = time.monotonic() + 20
+                while time.monotonic() < end and feed._topics != {topic_of("one")}:
+                    assert reader.next(0.05) is None
                 feed.show(part(seq))
                 assert verdicts(reader, seq) == [seq]
         assert not list(tmp_path.iterdir()), "the socket is gone with it"

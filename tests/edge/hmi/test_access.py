@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from fastapi.routing import APIRoute
@@ -21,10 +22,11 @@ from edge.hmi.person import ROLES, Role
 from edge.hmi.roles import COMMAND_ROLES
 from edge.hmi.users import UsersFile
 from edge.settings import Settings
-from tests.support.hmi import PEOPLE, Browser, StubService, add_people, console, settings_of, stub_service, until
+from tests.support.hmi import LINES, PEOPLE, Browser, StubService, add_people, console, settings_of, stub_service, until
 
 COOKIE = cookie_name(encrypted=False)
 PUBLIC = {"/login", "/preferences"}
+SINCE = LINES["one"]["since"].encode()  # of what only the API says
 ROUTES = [route for router in ROUTERS for route in router.routes if isinstance(route, APIRoute)]
 
 
@@ -202,7 +204,7 @@ def test_a_page_of_the_console_itself_may(plant: Plant) -> None:
 def test_another_name_than_the_consoles_is_not_answered(plant: Plant, host: str | None) -> None:
     answer = plant.as_role("engineer").get("/api/v1/lines", host=host)
     assert answer.status in (400, 421)  # without one, it is no request
-    assert b"running" not in answer.body
+    assert SINCE not in answer.body
     assert plant.as_role("engineer").post("/api/v1/commands/pause", {"line": "one"}, host=host).status in (400, 421)
     assert plant.service.asked == []
 
@@ -245,7 +247,7 @@ def test_the_consoles_own_names_are_answered(plant: Plant) -> None:
 def test_no_spelling_of_a_path_leads_past_the_door(plant: Plant, path: str) -> None:
     answer = plant.browser.get(path)
     assert answer.status in (303, 401, 404), f"{path}: {answer.status}"
-    for found in (b"running", b"root:", b"def create_app", b"openapi"):
+    for found in (SINCE, b"root:", b"def create_app", b'"openapi"'):
         assert found not in answer.body
     assert plant.service.asked == []
 
@@ -310,6 +312,27 @@ def test_what_a_script_of_a_role_sees_live_is_known_by_its_token(plant: Plant) -
         assert '"kind"' in live.recv(10)  # type: ignore[operator]
 
 
+def test_what_is_refused_is_in_the_log_with_who_asked_and_why(plant: Plant, caplog: pytest.LogCaptureFixture) -> None:
+    operator = plant.as_role("operate")
+    plant.browser.get("/api/v1/audit")
+    operator.post("/api/v1/commands/threshold", {"line": "one", "threshold": 0.5})
+    operator.post("/api/v1/commands/pause", {"line": "one"}, origin="http://evil.example")
+    operator.get("/api/v1/audit", host="evil.example")
+    plant.browser.get("/%1b[31mred")
+    with pytest.raises(InvalidStatus), connect(f"ws://{plant.browser.host}/live", origin="http://evil.example"):  # type: ignore[arg-type]
+        pass
+    for words in (
+        "refused GET /api/v1/audit of 127.0.0.1: log in first",
+        "refused POST /api/v1/commands/threshold of otto at 127.0.0.1: it takes engineer",
+        "refused POST /api/v1/commands/pause of otto at 127.0.0.1: the request comes from another site's page",
+        "refused GET /api/v1/audit of 127.0.0.1: the console is not called that",
+        r"refused GET /\x1b[31mred of 127.0.0.1: log in first",
+        "refused WebSocket /live of 127.0.0.1: the request comes from another site's page",
+    ):
+        assert words in caplog.text, caplog.text
+    assert plant.service.asked == []
+
+
 def test_each_answer_tells_the_browser_what_to_refuse(plant: Plant) -> None:
     stranger, person = plant.browser, plant.as_role("view")
     answers = [stranger.get("/login"), stranger.get("/"), stranger.get("/api/v1/lines"), person.get("/")]
@@ -333,6 +356,8 @@ def test_logging_in_goes_on_to_a_page_of_this_console_only(plant: Plant) -> None
         "javascript:alert(1)": "/",
     }.items():
         answer = Browser(plant.browser.port).log_in("vera", next=given)
+        assert (answer.status, answer.headers["location"]) == (303, expected)
+        answer = plant.as_role("view").get(f"/login?next={quote(given)}")
         assert (answer.status, answer.headers["location"]) == (303, expected)
 
 

@@ -203,6 +203,25 @@ def test_who_sends_half_a_request_makes_way(tmp_path: Path, monkeypatch: pytest.
         assert browser.get("/login").status == 200
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [{"lines": "y" * 9000}, {"key": ""}, {"key": "x"}, {"host": "\u022e"}, {"version": "99"}],
+    ids=["a long line", "no key", "a short key", "a name that is none", "another version"],
+)
+def test_what_is_no_handshake_is_answered_at_once(tmp_path: Path, wrong: dict[str, str]) -> None:
+    right = {"lines": "one", "key": "AAAAAAAAAAAAAAAAAAAAAA==", "host": "localhost", "version": "13"} | wrong
+    request = (
+        f"GET /live?lines={right['lines']} HTTP/1.1\r\nHost: {right['host']}\r\nUpgrade: websocket\r\n"
+        f"Connection: Upgrade\r\nSec-WebSocket-Version: {right['version']}\r\nSec-WebSocket-Key: {right['key']}\r\n\r\n"
+    )
+    with console(settings_of(tmp_path)) as browser, socket.create_connection(("127.0.0.1", browser.port), 30) as found:
+        found.sendall(request.encode())
+        found.settimeout(8)  # sooner than a connection on which nothing comes is ended
+        answer = found.recv(4096)
+        assert answer[9:12] in (b"400", b"403", b"426"), answer
+        assert found.recv(4096) == b""
+
+
 def test_an_answer_that_takes_long_and_a_live_page_are_not_cut_short(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from edge.hmi import passwords
 from edge.hmi.passwords import NOBODYS, PasswordError, hash_password, hash_token, is_kept_form, is_password, new_token
 from edge.hmi.users import MOST_USERS, UsersError, UsersFile
+from tests.edge.hmi.conftest import REAL_COST
 
 
 @pytest.fixture
@@ -29,6 +31,14 @@ def test_a_password_is_known_again_and_only_its_hash_is_kept(users: UsersFile) -
     assert kept.password is not None
     assert is_password("correct horse", kept.password)
     assert not is_password("correct horses", kept.password)
+
+
+def test_a_password_costs_whoever_tries_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(passwords, "_COST", REAL_COST)
+    log_n, r, p = map(int, hash_password("correct horse").split("$")[1:4])
+    assert 2**log_n * r * 128 >= 32 << 20, "bytes of memory"
+    assert 2**log_n * r * p >= 2**15 * 8 * 3, "as OWASP has it"
+    assert NOBODYS.split("$")[1:4] == [f"{log_n}", f"{r}", f"{p}"], "a user who does not exist takes as long"
 
 
 def test_two_hashes_of_one_password_differ() -> None:

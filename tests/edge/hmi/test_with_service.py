@@ -125,6 +125,24 @@ def test_what_is_done_is_in_the_audit_under_the_name_of_who_did_it(plant: Plant)
     assert paused["who"] == resumed["who"] != "otto"  # the account that the console runs under
 
 
+def test_pages_are_drawn_where_the_newest_part_has_no_score(plant: Plant) -> None:
+    plant.running.ask("pause", line="one")
+    try:
+        verdict = plant.running.ask("trigger", line="one", part_id="A-17")["verdict"]
+        assert verdict["verdict"] == "error"
+        for path in (
+            "/",
+            "/lines/one",
+            "/lines/one/strip",
+            "/history",
+            f"/history/one/{verdict['seq']}",
+            "/history.csv",
+        ):
+            assert plant.script("view").get(path).status == 200, path
+    finally:
+        plant.running.ask("resume", line="one")
+
+
 def test_pictures_are_enrolled_and_shots_are_shown(plant: Plant) -> None:
     jpeg = encode_jpeg(render("bottle", 1, 900, 0.0).image)
     body, kind = form({"arguments": json.dumps({"line": "one", "hold": True}).encode()}, {"good.jpg": jpeg})
