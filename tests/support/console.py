@@ -138,8 +138,8 @@ class Hall:
 
 @contextmanager
 def hall(folder: Path, mosquitto: Mosquitto, parts: dict[str, str], rate: float = 2.0, **tables: Any) -> Iterator[Hall]:
-    """Service and console, both in this process; `parts` has the class of the parts of each line, `rate` how many come per
-    second, `tables` further settings.
+    """Service and console, both in this process; `parts` has the class of the parts of each line, `rate` how many come
+    per second, `tables` further settings.
     """
     belts = {line: Belt(folder / line, part) for line, part in parts.items()}
     for belt in belts.values():
