@@ -33,6 +33,8 @@ SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp",
 _LEFT_OVER = re.compile(r"(\d+) extraneous bytes")
 _HARMLESS = 8  # of them: webcams leave some in pictures that are well
 
+_REDUCED = {8: cv2.IMREAD_REDUCED_COLOR_8, 4: cv2.IMREAD_REDUCED_COLOR_4, 2: cv2.IMREAD_REDUCED_COLOR_2}
+
 MOST_BYTES = 256 * 1024 * 1024
 """Of a picture's file."""
 
@@ -76,15 +78,27 @@ def decode(data: bytes, name: str = "picture", depth: BitDepth | None = None) ->
         ImageError: `data` is no picture that OpenCV reads, is transparent in places, or has too many or too few pixels;
             the message begins with `name`.
     """
+    return _decoded(data, name, cv2.IMREAD_UNCHANGED, depth)
+
+
+def decode_small(data: bytes, side: int, name: str = "picture") -> Rgb:
+    """As `decode`, with at most `side` pixels along the longer side: a JPEG is decoded no finer than that takes."""
+    longer = max(header_of(data)[:2]) if data.startswith(JPEG) else 0
+    flags = next((flags for share, flags in _REDUCED.items() if longer // share >= side), cv2.IMREAD_UNCHANGED)
+    return shrunk(_decoded(data, name, flags), side)
+
+
+def _decoded(data: bytes, name: str, flags: int, depth: BitDepth | None = None) -> Rgb:
     if not data:
         raise ImageError(f"{name}: is empty; copy the file again")
     header = header_of(data)
     if header.width * header.height > MOST_PIXELS:
         raise ImageError(f"{name}: {_TOO_LARGE}")
-    flags = cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION
+    whole = flags == cv2.IMREAD_UNCHANGED
     try:
-        jpeg = _of_jpeg(data, name) if data.startswith(JPEG) else None
-        frame = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if jpeg is None else jpeg
+        jpeg = _of_jpeg(data, name) if whole and data.startswith(JPEG) else None
+        pixels = np.frombuffer(data, np.uint8)
+        frame = cv2.imdecode(pixels, flags | cv2.IMREAD_IGNORE_ORIENTATION) if jpeg is None else jpeg
     except (cv2.error, MemoryError) as error:
         if "CV_IO_MAX_IMAGE" in str(error):
             raise ImageError(f"{name}: {_TOO_LARGE}") from None
@@ -96,7 +110,8 @@ def decode(data: bytes, name: str = "picture", depth: BitDepth | None = None) ->
             f"{name}: has transparent pixels, behind which anything may be; put it on a background, and save it without"
         )
     try:
-        check_shape(*frame.shape[:2])
+        if whole:
+            check_shape(*frame.shape[:2])
         return _turned(from_opencv(to_eight_bits(frame, data, depth)), header.orientation)
     except ValueError as error:
         raise ImageError(f"{name}: {error}") from None
@@ -201,6 +216,16 @@ def encode_jpeg(image: Rgb, quality: int = 90) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "JPEG", quality=quality)
     return buffer.getvalue()
+
+
+def shrunk(image: Rgb, side: int) -> Rgb:
+    """`image` with at most `side` pixels along its longer side: itself where it has no more."""
+    height, width = image.shape[:2]
+    if max(height, width) <= side:
+        return image
+    scale = side / max(height, width)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def grey(heatmap: Map) -> NDArray[np.uint8]:

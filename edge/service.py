@@ -18,6 +18,7 @@ from core.packs.pack import load_pack
 from edge import __version__
 from edge.camera.supervisor import Camera
 from edge.clock import monotonic
+from edge.control.feed import Feed
 from edge.control.server import ConsoleServer
 from edge.inspection.line import Line
 from edge.inspection.services import Services
@@ -187,6 +188,8 @@ class Service:
         outbox.keep_numbers(database)
         loaded = load_lines(settings, methods, database, workers, alarms, stack)
         model = next(iter(loaded.recipes.lines.values())).loaded.model
+        feed = Feed(console_dir(settings.service), settings.hmi.rate, alarms, workers)
+        stack.callback(feed.stop)
         for name, line in settings.lines.items():
             services = Services(
                 loaded.inference,
@@ -194,6 +197,7 @@ class Service:
                 outbox,
                 archive,
                 heatmaps,
+                feed,
                 metrics,
                 alarms,
                 workers,
@@ -226,6 +230,7 @@ class Service:
             archive,
             alarms,
             recipes=loaded.recipes,
+            service=settings.service,
             forget=self.forget,
         )
         for name in self.lines:
@@ -236,6 +241,7 @@ class Service:
         stack.callback(console.stop)
         stack.callback(commands.stop)  # before the console, which sends the last replies
         console.start()
+        feed.start()
         with self._starting:
             if self._given_up:
                 return

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import socket
 from pathlib import Path
 from typing import Annotated, Literal
@@ -12,10 +11,11 @@ from pydantic import AfterValidator, Field, SecretStr, field_validator, model_va
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from core.weights.location import DEFAULT_STORE
+from edge.settings_hmi import HmiSettings
 from edge.settings_line import CameraSettings, LineSettings
 from edge.settings_method import MethodSettings
 from edge.settings_recipe import HealthSettings, RecipeSettings, Roi, ShotSettings
-from edge.settings_section import Label, LineName, Section
+from edge.settings_section import Label, LineName, LocalPath, Section
 from edge.zone import check_shifts, check_zone
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "HealthSettings",
     "HeatmapSettings",
     "HistorySettings",
+    "HmiSettings",
     "LineName",
     "LineSettings",
     "MethodSettings",
@@ -40,17 +41,10 @@ __all__ = [
     "console_dir",
     "state_dir",
     "store_dir",
+    "users_file",
 ]
 
 
-def _no_address(path: Path) -> Path:
-    """A path is shown everywhere, so that an address with a password in its place must not become one."""
-    if re.match(r"[a-zA-Z][a-zA-Z0-9+.-]*:/", str(path)):
-        raise ValueError("this is an address, not a path; name a file or folder of this machine")
-    return path
-
-
-LocalPath = Annotated[Path, AfterValidator(_no_address)]
 ImageSize = Annotated[int, Field(ge=16, le=4096)]
 Deviation = Annotated[float, Field(gt=0)]
 
@@ -73,7 +67,8 @@ class ServiceSettings(Section):
     zone: Annotated[str, AfterValidator(check_zone)] | None = None
     """Time zone of the lines, as `Europe/Berlin`: of shifts, and of local times in exports. Default: the machine's."""
     shifts: Annotated[tuple[str, ...], AfterValidator(check_shifts)] = ()
-    """When shifts begin, local times as `["06:00", "14:00", "22:00"]`, for the rates of `alfa-edge feedback rates`."""
+    """When shifts begin, local times as `["06:00", "14:00", "22:00"]`, for the rates of `alfa-edge feedback rates` and
+    the counts of the console."""
 
 
 class HistorySettings(Section):
@@ -259,6 +254,8 @@ class Settings(BaseSettings):
     """Pictures and heatmaps on disk."""
     metrics: MetricsSettings = MetricsSettings()
     """Figures for Prometheus."""
+    hmi: HmiSettings = HmiSettings()
+    """The console in the browser."""
     lines: dict[LineName, LineSettings] = Field(min_length=1)
     """The lines, by name."""
 
@@ -298,6 +295,11 @@ def state_dir(configured: Path | None = None) -> Path:
     given = configured or os.environ.get("STATE_DIRECTORY")
     home = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
     return Path(given or Path(home) / "alfa-edge").expanduser()
+
+
+def users_file(settings: Settings) -> Path:
+    """The file of those who may use the console in the browser."""
+    return settings.hmi.users_file or state_dir(settings.service.state_dir) / "users.toml"
 
 
 def console_dir(service: ServiceSettings) -> Path:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -20,6 +22,17 @@ def shows_as_itself(text: str) -> str:
 
 Label = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(shows_as_itself)]
 """Text that stands in messages and logs, and at the broker."""
+
+
+def _no_address(path: Path) -> Path:
+    """A path is shown everywhere, so that an address with a password in its place must not become one."""
+    if re.match(r"[a-zA-Z][a-zA-Z0-9+.-]*:/", str(path)):
+        raise ValueError("this is an address, not a path; name a file or folder of this machine")
+    return path
+
+
+LocalPath = Annotated[Path, AfterValidator(_no_address)]
+"""A file or folder of this machine."""
 
 
 class Section(BaseModel):

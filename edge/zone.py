@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Sequence
-from datetime import datetime, time, tzinfo
+from datetime import datetime, time, timedelta, tzinfo
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 NO_SHIFT = "all"
@@ -61,6 +61,20 @@ class Shifts:
         if not self._starts:
             return NO_SHIFT
         return self.names[bisect_right(self._starts, local.time()) - 1]
+
+    def began(self, now: datetime, zone: tzinfo | None) -> datetime:
+        """When the shift of a moment began, aware; where there are no shifts, the day.
+
+        Args:
+            now: Aware.
+            zone: Of the shifts; None: the machine's.
+        """
+        local = now.astimezone(zone)
+        starts = self._starts or [time()]
+        place = bisect_right(starts, local.time()) - 1
+        day = local.date() if place >= 0 else local.date() - timedelta(days=1)
+        wall = datetime.combine(day, starts[place])
+        return wall.astimezone() if zone is None else wall.replace(tzinfo=zone)
 
 
 def check_shifts(starts: tuple[str, ...]) -> tuple[str, ...]:

@@ -31,6 +31,7 @@ from edge.cli.feedback import feedback_app
 from edge.cli.filo import filo_app
 from edge.cli.generate import generate
 from edge.cli.history import history
+from edge.cli.hmi import hmi
 from edge.cli.model import model_app
 from edge.cli.model_options import Checkpoint, MethodName, Model, Weights, head_of
 from edge.cli.new_pack import new
@@ -43,6 +44,7 @@ from edge.cli.signals import end, end_at_once, on_signals, stop_on_signals
 from edge.cli.simulate import simulate
 from edge.cli.table import Column, Table, number
 from edge.cli.terminal import Terminal, counted, show_json, styled
+from edge.cli.users import users_app
 from edge.ops.logs import LogFormat, setup_logs
 from edge.ops.worker import ServiceFailedError
 from edge.settings import ModelSettings, Settings, store_dir
@@ -79,6 +81,8 @@ for ask in (
 ):
     app.command(ask.__name__)(ask)
 app.command("history")(history)
+app.command("hmi")(hmi)
+app.add_typer(users_app, name="users")
 app.add_typer(cli_shots.shots_app, name="shots")
 app.add_typer(review_app, name="review")
 app.add_typer(feedback_app, name="feedback")

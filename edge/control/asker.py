@@ -27,6 +27,11 @@ class Asker:
     claimed: str | None = None
     machine: bool = False
 
+    @property
+    def title(self) -> str:
+        """Both names, for people: who they say they are, and beside that whose process it is."""
+        return self.who if self.claimed is None else f"{shown(self.claimed)} ({self.who})"
+
 
 def user_of(uid: int, claimed: str) -> Asker:
     """The user of a number. May wait for a directory of users, so that no vital thread calls it."""

@@ -154,9 +154,11 @@ def _from_history(
 
 
 def scored_as_now(
-    dispatcher: Dispatcher, slot: RecipeSlot, since: datetime | None, until: datetime | None
+    dispatcher: Dispatcher, slot: RecipeSlot, since: datetime | None, until: datetime | None, after: int = 0
 ) -> list[ScoredPart]:
-    """The parts of a stretch of the history that were judged as the recipe judges now, the oldest first."""
+    """The parts of a stretch of the history that were judged as the recipe judges now, the oldest first; only those
+    with a number above `after`.
+    """
     recipe = slot.ready
     return dispatcher.history.scores(
         slot.stored.line,
@@ -168,6 +170,7 @@ def scored_as_now(
         basis=recipe.wire.basis,
         tiles=recipe.wire.tiles,
         number=slot.stored.number,
+        after=after,
     )
 
 

@@ -36,10 +36,18 @@ def ask(
     blobs: Sequence[bytes] = (),
     timeout_s: float = 30.0,
     meanwhile: Callable[[], None] | None = None,
+    *,
+    who: str | None = None,
 ) -> tuple[dict[str, Any], list[bytes]]:
     """The result of a command of the service whose socket is at `path`, and the pictures behind it.
 
-    `meanwhile` is called about once a second while the answer is not there.
+    Args:
+        path: Of the socket.
+        command, arguments, blobs: What is asked, and what is sent along.
+        timeout_s: How long it may take, seconds.
+        meanwhile: Called about once a second while the answer is not there.
+        who: For whom it is asked, at most 64 characters, where that is not the user of this process. The audit has it
+            beside that.
 
     Raises:
         NoAnswerError: there is no service, or it took longer than `timeout_s`; it may still do what was asked.
@@ -47,7 +55,7 @@ def ask(
     """
     if not path.is_socket():
         raise NoAnswerError(f"no service listens at {path}; if it still starts or stops, ask again in a while")
-    request = Request(id=uuid.uuid4().hex, command=command, arguments=arguments, who=own_name())
+    request = Request(id=uuid.uuid4().hex, command=command, arguments=arguments, who=who or own_name())
     if too_large := too_large_in_words(parts := request.to_parts(blobs)):
         raise RefusedError("too_large", f"{too_large}; send fewer at a time")
     end = monotonic() + timeout_s

@@ -11,17 +11,20 @@ from pydantic import Field
 from core.database.database import DatabaseError
 from core.image import encode_jpeg, encode_png
 from core.overlay import outlined
-from edge.control.arguments import Arguments, Folder, Moment, NoArguments, OfLine
+from edge.control.arguments import Arguments, Folder, NoArguments, OfLine
 from edge.control.calibrate_commands import CALIBRATE_COMMANDS, score_and_peak
 from edge.control.candidate_commands import CANDIDATE_COMMANDS
 from edge.control.changes import State
 from edge.control.command_queue import LIMIT_S
 from edge.control.dispatcher import ALL_S, WORK_S, Caller, Command, CommandError, Dispatcher, Result, unless_kept
 from edge.control.feedback_commands import FEEDBACK_COMMANDS
+from edge.control.history_commands import HISTORY_COMMANDS
 from edge.control.learn_commands import LEARN_COMMANDS
 from edge.control.next_parts import next_parts
+from edge.control.picture_commands import PICTURE_COMMANDS
 from edge.control.recipe_commands import RECIPE_COMMANDS
 from edge.control.review_commands import REVIEW_COMMANDS
+from edge.control.service_commands import SERVICE_COMMANDS
 from edge.control.shadow_commands import SHADOW_COMMANDS, shadow_part
 from edge.control.shot_commands import SHOT_COMMANDS
 from edge.inspection.recipe import LoadedRecipe
@@ -49,24 +52,6 @@ class Snapshot(OfLine):
     """Only the inspected region, as it is judged; without it the whole frame, with the region drawn."""
     format: Literal["jpeg", "png"] = "jpeg"
     """Of the picture; a PNG is without loss."""
-
-
-class ReadHistory(OfLine):
-    """Verdicts of a line."""
-
-    since: Moment | None = None
-    """Issued then or later."""
-    until: Moment | None = None
-    """Issued before."""
-    count: int = Field(default=100, ge=1, le=10_000)
-    """The last so many."""
-
-
-class Audit(Arguments):
-    """Entries of the audit."""
-
-    count: int = Field(default=20, ge=1, le=1000)
-    """The last so many."""
 
 
 class Backup(Arguments):
@@ -173,18 +158,6 @@ def _forget_line(dispatcher: Dispatcher, arguments: OfLine, caller: Caller) -> R
     return {"line": name}, ()
 
 
-def _history(dispatcher: Dispatcher, arguments: ReadHistory, _caller: Caller) -> Result:
-    dispatcher.line(arguments.line)
-    found = dispatcher.history.verdicts(
-        arguments.line, since=arguments.since, until=arguments.until, count=arguments.count
-    )
-    return {"verdicts": [entry.to_dict() for entry in found]}, ()
-
-
-def _audit(dispatcher: Dispatcher, arguments: Audit, _caller: Caller) -> Result:
-    return {"entries": dispatcher.database.run(lambda tables: tables.audit(arguments.count))}, ()
-
-
 def _backup(dispatcher: Dispatcher, arguments: Backup, _caller: Caller) -> Result:
     folder = arguments.folder
     try:
@@ -215,8 +188,9 @@ COMMANDS: dict[str, Command] = {
     **REVIEW_COMMANDS,
     **LEARN_COMMANDS,
     **FEEDBACK_COMMANDS,
-    "history": Command(ReadHistory, _history),
-    "audit": Command(Audit, _audit),
+    **HISTORY_COMMANDS,
+    **PICTURE_COMMANDS,
+    **SERVICE_COMMANDS,
     "backup": Command(Backup, _backup, changes=True, limit_s=ALL_S),
 }
 """Every command by its name."""

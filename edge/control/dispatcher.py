@@ -14,9 +14,11 @@ from edge.control.calibration_runs import CalibrationRuns
 from edge.control.changes import State, differing
 from edge.control.command_queue import LIMIT_S
 from edge.control.enrolment import Enrolment
+from edge.control.previews import Previews
 from edge.control.protocol import Refusal, Reply, Request
 from edge.control.shadow_management import ShadowManagement
 from edge.ops.alarms import Alarms
+from edge.settings import ServiceSettings
 from edge.storage.history import History
 from edge.storage.settings_database import SettingsDatabase, SettingsTables
 
@@ -47,8 +49,8 @@ class Caller:
 
     @property
     def who(self) -> str:
-        """The asker's name."""
-        return self.asker.who
+        """The asker, as a person reads it."""
+        return self.asker.title
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,7 @@ class Dispatcher:
         alarms: Alarms,
         *,
         recipes: RecipeManagement,
+        service: ServiceSettings,
         forget: Callable[[str], None],
     ) -> None:
         """The parts of the service that commands use.
@@ -102,6 +105,7 @@ class Dispatcher:
             archive: Of pictures.
             alarms: Where it is said that something could not be written.
             recipes: Of all lines.
+            service: What is set of the service as a whole.
             forget: Clears what the broker keeps of a line that is not configured; returns when the broker has said so.
         """
         self.lines = lines
@@ -111,6 +115,8 @@ class Dispatcher:
         self.archive = archive
         self.alarms = alarms
         self.recipes = recipes
+        self.service = service
+        self.previews = Previews()
         self.shadows = ShadowManagement(recipes, database)
         self.forget = forget
         self.pausing = threading.Lock()

@@ -11,6 +11,7 @@ from typing import Protocol, TypeAlias
 from edge.inspection.line_recipes import LineRecipes
 from edge.inspection.recipe import LoadedRecipe, Seen
 from edge.messages import LineHealth, Verdict
+from edge.ops.metrics import Gauges
 
 SeenQueue: TypeAlias = "queue.Queue[Seen | None] | queue.SimpleQueue[Seen | None]"
 """What a line has judged, as it comes; None when the line has ended. Read with `get(timeout=...)` alone."""
@@ -63,6 +64,10 @@ class LineControl(Protocol):
     def say(self, words: str | None) -> None: ...
 
     def health(self) -> LineHealth: ...
+
+    def gauges(self) -> Gauges:
+        """Its figures at the moment."""
+        ...
 
     def trigger(
         self, part_id: str, deadline_ms: int | None = None, recipe: str | None = None

@@ -19,6 +19,7 @@ from edge.inspection.shadow import NOTHING
 from edge.messages import LineHealth
 from edge.ops.alarms import Alarms
 from edge.ops.lock import hold_state
+from edge.ops.metrics import Gauges
 from edge.settings import Settings, state_dir
 from edge.storage.archive import Archive
 from edge.storage.history import History
@@ -61,6 +62,10 @@ class LineAtRest:
         """It does not run."""
         start = "start it: `alfa-edge run --config FILE`, or its systemd unit"
         return LineHealth(state="stopped", level="warning", reason="no service is running", remedy=start)
+
+    def gauges(self) -> Gauges:
+        """It has none."""
+        return Gauges()
 
     def trigger(self, part_id: str, deadline_ms: int | None = None, recipe: str | None = None) -> TriggeredPart | None:
         """Raises CommandError: nobody would answer."""
@@ -127,5 +132,6 @@ def offline_dispatcher(settings: Settings, bare: bool = False, ready: bool = Tru
             Archive(settings.archive),
             alarms,
             recipes=recipes,
+            service=settings.service,
             forget=forget,
         )

@@ -9,7 +9,6 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from core.image import ImageError
 from core.printable import shown
 from core.regular_file import read_regular
 from edge.control.asker import MOST, Asker, user_of
@@ -141,6 +140,8 @@ def sendable(path: Path) -> bytes:
     try:
         return read_regular(path, MAX_BYTES)
     except OSError as error:
+        from core.image import ImageError  # whose OpenCV takes a while
+
         raise ImageError(f"{path}: {error.strerror or error}") from error
 
 

@@ -1,7 +1,7 @@
-"""Passes the console's connections on to its ZeroMQ socket, and ends one that sends a message that is too large.
+"""Passes the connections of a socket of the service on to ZeroMQ, and ends one that sends what it may not.
 
 libzmq hands a message over when all its parts have come, and has no limit for their sum: MAXMSGSIZE holds for each
-part, RCVHWM for whole messages. So the bytes are counted on their way, by the framing of ZMTP 3.
+part, RCVHWM for whole messages. So the bytes are counted on their way (`edge/control/zmtp.py`).
 
 Nor does libzmq tell who is at the other end of a connection that was passed on. So each client is introduced under an
 identity that holds its user, by the kernel's word.
@@ -20,159 +20,21 @@ import selectors
 import socket
 import struct
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
 from edge.clock import monotonic
+from edge.control.zmtp import FrameReader, Introduction, ProtocolError, identity_of
 from edge.ops.descriptors import is_spare
 
 _CHUNK = 256 * 1024  # bytes of one connection in one direction that are here at a time
 _LOOK_S = 0.1
 CONNECTIONS = 64
-"""Consoles that may be connected at a time."""
+"""Clients that may be connected at a time."""
 _PAUSE_S = 1.0  # before connections are accepted again after there was no descriptor for one
-_GREETING = 64  # bytes before the first frame
-_MORE, _LONG, _COMMAND = 1, 2, 4  # bits of a frame's first byte
-_MOST_OF_COMMAND = 4096  # bytes of a command of ZMTP itself
-_READY, _IDENTITY = b"\x05READY", b"Identity"
 _CREDENTIALS = struct.Struct("iII")  # struct ucred: process, user, group
-
-
-class ProtocolError(ValueError):
-    """What came is no ZMTP 3, or a message is too large."""
-
-
-class MessageMeter:
-    """Counts the bytes and parts of each message of a ZMTP 3 stream, as far as it has come."""
-
-    def __init__(self, most_bytes: int, most_parts: int) -> None:
-        self._most_bytes = most_bytes
-        self._most_parts = most_parts
-        self._header = bytearray()
-        self._greeted = False
-        self._skip = 0  # bytes until the next header
-        self._bytes = self._parts = 0  # of the message that is coming
-        self.complete = False
-        """Whether a message has come, up to its end."""
-
-    def read(self, data: bytes) -> None:
-        """Counts the next bytes of the stream.
-
-        Raises:
-            ProtocolError: a message is larger than the limits, or this is no ZMTP 3.
-        """
-        place = 0
-        while place < len(data):
-            if self._skip:
-                step = min(self._skip, len(data) - place)
-                self._skip -= step
-            else:
-                step = min(self._header_size - len(self._header), len(data) - place)
-                self._header += data[place : place + step]
-                if len(self._header) == self._header_size:
-                    self._begin()
-            place += step
-
-    @property
-    def _header_size(self) -> int:
-        if not self._greeted:
-            return _GREETING
-        if not self._header:
-            return 1
-        return 9 if self._header[0] & _LONG else 2
-
-    def _begin(self) -> None:
-        """A greeting or the header of a frame has come."""
-        header = bytes(self._header)
-        if not self._greeted:
-            if header[0] != 0xFF or not header[9] & 1 or header[10] < 3:
-                raise ProtocolError("no ZMTP 3")
-            self._greeted = True
-            self._header.clear()
-            return
-        flags, size = header[0], int.from_bytes(header[1:], "big")
-        self._header.clear()
-        self._skip = size
-        if flags & _COMMAND:
-            if size > _MOST_OF_COMMAND:
-                raise ProtocolError(f"a command of ZMTP of {size} bytes")
-            return
-        self._bytes += size
-        self._parts += 1
-        if self._bytes > self._most_bytes or self._parts > self._most_parts:
-            raise ProtocolError(f"a message of more than {self._most_bytes >> 20} MiB or {self._most_parts} parts")
-        if not flags & _MORE:
-            self._bytes = self._parts = 0
-            self.complete = True
-
-
-def identity_of(uid: int, number: int) -> bytes:
-    """What the client of a user is called; `number` tells it from others."""
-    return f"uid-{uid}-{number}".encode()
-
-
-def uid_of(identity: bytes) -> int | None:
-    """The user of a client that was introduced; None: it was not."""
-    word, _, rest = identity.partition(b"-")
-    uid = rest.partition(b"-")[0]
-    return int(uid) if word == b"uid" and uid.isdigit() else None
-
-
-class Introduction:
-    """Puts an identity into the READY of a client, in place of any of its own: the first command of its ZMTP 3 stream.
-
-    READY waits until all of it is there; what comes before and after it is passed on at once, as it is.
-    """
-
-    def __init__(self, identity: bytes) -> None:
-        """`identity`: 1 to 255 bytes, of which the first is not 0."""
-        self._identity = identity
-        self._greeting = _GREETING  # bytes of it that are still to come
-        self._held: bytearray | None = bytearray()
-
-    def pass_on(self, data: bytes) -> bytes:
-        """What the other end gets for the next bytes of the stream.
-
-        Raises:
-            ProtocolError: its first command is no READY.
-        """
-        if self._held is None:
-            return data
-        greeting, rest = data[: self._greeting], data[self._greeting :]
-        self._greeting -= len(greeting)
-        self._held += rest
-        return greeting + self._introduced(bytes(self._held))
-
-    def _introduced(self, stream: bytes) -> bytes:
-        """READY and what is behind it, once all of it is there."""
-        if stream and not stream[0] & _COMMAND:
-            raise ProtocolError("a message before READY")
-        start = 9 if stream and stream[0] & _LONG else 2
-        end = start + int.from_bytes(stream[1:start], "big")
-        if len(stream) < start or len(stream) < end:
-            return b""
-        self._held = None
-        body = stream[start:end]
-        if not body.startswith(_READY):
-            raise ProtocolError("a command before READY")
-        made = _READY + bytes([len(_IDENTITY)]) + _IDENTITY + struct.pack(">I", len(self._identity)) + self._identity
-        made += b"".join(each for name, each in _properties(body[len(_READY) :]) if name.lower() != _IDENTITY.lower())
-        return bytes([_COMMAND | _LONG]) + struct.pack(">Q", len(made)) + made + stream[end:]
-
-
-def _properties(body: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """The name and all bytes of each property in `body`."""
-    place = 0
-    while place < len(body):
-        value = place + 1 + body[place]
-        (size,) = struct.unpack(">I", body[value : value + 4].rjust(4, b"\xff"))
-        end = value + 4 + size
-        if end > len(body):
-            raise ProtocolError("a READY that is cut short")
-        yield body[place + 1 : value], body[place:end]
-        place = end
 
 
 @dataclass(eq=False)
@@ -189,7 +51,7 @@ class _End:
     """
 
     socket: socket.socket
-    meter: MessageMeter | None = None
+    meter: FrameReader | None = None
     introduction: Introduction | None = None
     user: int | None = None
     pending: memoryview = field(default_factory=lambda: memoryview(b""))
@@ -207,7 +69,7 @@ class _End:
 class Relay:
     """Listens on one UNIX socket, and connects each client to another one. For the thread that calls `pass_on`."""
 
-    def __init__(self, path: Path, target: Path, meter: Callable[[], MessageMeter], refused: Callable[[str], None]):
+    def __init__(self, path: Path, target: Path, meter: Callable[[], FrameReader], refused: Callable[[str], None]):
         """Opens nothing yet.
 
         Args:

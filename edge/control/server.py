@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import zmq
 
-from edge.clock import monotonic
 from edge.control.command_queue import CommandQueue, Send
 from edge.control.protocol import MAX_BYTES, MAX_PARTS, Reply, read_request
-from edge.control.relay import MessageMeter, Relay, uid_of
+from edge.control.relayed_socket import RelayedSocket
+from edge.control.zmtp import MessageMeter, uid_of
 from edge.ops.alarms import Alarms
 from edge.ops.worker import Worker, Workers
 
 SOCKET = "console.sock"
-_INNER_SOCKET = "console.zmq"  # what the relay connects to; as long a name, for the limit below
-_PATH_LIMIT = 107  # bytes, of a UNIX socket's name
 _POLL_MS = 100
 # A message that is a little too large is refused in words, one that is much too large ends its connection.
 _MOST_BYTES, _MOST_PARTS = MAX_BYTES + (4 << 20), 2 * MAX_PARTS
 _LINGER_MS = 500
-_CARRY_S = 2.0  # for which the relay still carries what the others have sent, whatever comes in meanwhile
-
-
-class ConsoleError(RuntimeError):
-    """The channel cannot be opened; the message names its path and the remedy."""
 
 
 class ConsoleServer:
@@ -49,14 +41,16 @@ class ConsoleServer:
         self.path = folder / SOCKET
         self._commands = commands
         self._alarms = alarms or Alarms()
-        self._started = False
-        self._inner = folder / _INNER_SOCKET
-        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._poller = zmq.Poller()
-        self._relay = Relay(self.path, self._inner, lambda: MessageMeter(_MOST_BYTES, _MOST_PARTS), self._refused)
+        self._outside = RelayedSocket(
+            self.path,
+            lambda: MessageMeter(_MOST_BYTES, _MOST_PARTS),
+            self._refused,
+            "console-relay",
+            workers,
+            linger_ms=_LINGER_MS,
+        )
         self._serving = Worker(workers, "console", self._serve)
-        self._relaying = Worker(workers, "console-relay", self._pass_on)
-        self._carrying_until: float | None = None  # at the end
 
     def start(self) -> None:
         """Opens the socket.
@@ -64,43 +58,18 @@ class ConsoleServer:
         Raises:
             ConsoleError: it cannot be made there.
         """
-        if len(os.fsencode(self.path)) > _PATH_LIMIT:
-            raise ConsoleError(f"{self.path}: a socket's path has at most {_PATH_LIMIT} bytes; set service.runtime_dir")
-        self._started = True
-        self._socket = self._context.socket(zmq.ROUTER)
-        self._socket.setsockopt(zmq.MAXMSGSIZE, _MOST_BYTES)
-        self._socket.setsockopt(zmq.LINGER, _LINGER_MS)
-        self._socket.setsockopt(zmq.ROUTER_MANDATORY, 0)  # a console that is gone does not get its answer
-        before = os.umask(0o177)  # others connect to the relay
-        try:
-            self._socket.bind(f"ipc://{self._inner}")
-            self._relay.open()
-        except (zmq.ZMQError, OSError) as error:
-            raise ConsoleError(f"{self.path}: {error}") from error
-        finally:
-            os.umask(before)
-        self._done = self._context.socket(zmq.PULL)
+        gone = {zmq.ROUTER_MANDATORY: 0}  # a console that is gone does not get its answer
+        self._socket = self._outside.open(zmq.ROUTER, {zmq.MAXMSGSIZE: _MOST_BYTES, **gone})
+        self._done = self._outside.context.socket(zmq.PULL)
         self._done.bind("inproc://done")
         for own_socket in (self._socket, self._done):
             self._poller.register(own_socket, zmq.POLLIN)
         self._serving.start()
-        self._relaying.start()
 
     def stop(self) -> None:
         """Closes the socket."""
         self._serving.stop()
-        self._context.destroy(_LINGER_MS)
-        self._relaying.stop()  # last: it carries what the others have sent
-        if self._started:
-            self._relay.close()
-            self._inner.unlink(missing_ok=True)
-
-    def _pass_on(self) -> float | None:
-        busy = self._relay.pass_on()
-        if not self._relaying.stopping:
-            return 0.0
-        self._carrying_until = self._carrying_until or monotonic() + _CARRY_S
-        return 0.0 if busy and monotonic() < self._carrying_until else None
+        self._outside.close()
 
     def _serve(self) -> float | None:
         ready = dict(self._poller.poll(_POLL_MS))
@@ -120,7 +89,7 @@ class ConsoleServer:
         """Hands a reply to the thread that owns the socket."""
 
         def send(reply: Reply, pictures: Sequence[bytes]) -> None:
-            with self._context.socket(zmq.PUSH) as push:
+            with self._outside.context.socket(zmq.PUSH) as push:
                 push.setsockopt(zmq.LINGER, _LINGER_MS)
                 push.connect("inproc://done")
                 push.send_multipart([client, *reply.to_parts(pictures)])

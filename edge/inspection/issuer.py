@@ -21,6 +21,7 @@ from edge.inspection.request import InspectionRequest, Outcome, fault_of
 from edge.inspection.services import Services
 from edge.inspection.shadow import Shadow
 from edge.inspection.verdict import is_anomalous, make_error, make_verdict
+from edge.inspection.viewers import ShownPart
 from edge.messages import Decision, Fault, Verdict, uuid7
 from edge.ops.logs import line_log
 from edge.ops.worker import STOP_S, Worker
@@ -364,9 +365,10 @@ class Issuer:
                 self._recent.popitem(last=False)
 
     def _follow(self, request: InspectionRequest, scored: Scored | None, verdict: Verdict) -> None:
-        """What may come after the verdict: heatmap, picture, those who watch, the shadow, drift."""
+        """What may come after the verdict: heatmap, picture, those who look on, the shadow, drift."""
         recipe, image, services = request.recipe, request.image, self._services
         if scored is None:
+            services.viewers.show(ShownPart(verdict, image, request.corner))
             if image is not None:
                 services.archive.keep(verdict, image)
             return
@@ -376,10 +378,10 @@ class Issuer:
         if verdict.heatmap is not None:
             services.heatmaps.send(services.publisher, verdict, scored.inspection, image)
         heatmap = scored.inspection.heatmap if verdict.verdict == "anomaly" else None
-        services.archive.keep(verdict, image, heatmap, recipe.pixel_threshold)
-        roi = recipe.settings.roi
-        corner = (roi.x, roi.y) if roi is not None else (0, 0)
-        self._watchers.show(Seen(image, scored.inspection, recipe, verdict.seq, request.frame.image, corner))
+        patch_map, pixel_threshold = scored.inspection.patch_map, recipe.pixel_threshold
+        services.archive.keep(verdict, image, heatmap, pixel_threshold, patch_map)
+        services.viewers.show(ShownPart(verdict, image, request.corner, patch_map, pixel_threshold))
+        self._watchers.show(Seen(image, scored.inspection, recipe, verdict.seq, request.frame.image, request.corner))
         if verdict.error is None:
             self.shadow.judge(verdict, image, recipe)
         if recipe.drift is not None:

@@ -63,6 +63,14 @@ class InspectionRequest:
         else:
             self.kept.add_done_callback(lambda _: message.acknowledge(trigger))
 
+    @property
+    def corner(self) -> tuple[int, int]:
+        """Where in the frame its image begins: x and y, pixels."""
+        frame, roi = self.frame, None if self.recipe is None else self.recipe.settings.roi
+        if frame is None or roi is None or self.image is frame.image:
+            return 0, 0
+        return roi.x, roi.y
+
     def left(self) -> float:
         """Seconds until it is due."""
         return float("inf") if self.due is None else self.due - monotonic()

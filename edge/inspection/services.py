@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edge.inference import Inference
+from edge.inspection.viewers import Viewers
 from edge.mqtt.heatmaps import Heatmaps
 from edge.mqtt.publisher import Publisher
 from edge.ops.alarms import Alarms
@@ -23,6 +24,7 @@ class Services:
     outbox: Outbox
     archive: Archive
     heatmaps: Heatmaps
+    viewers: Viewers
     metrics: Metrics
     alarms: Alarms
     workers: Workers

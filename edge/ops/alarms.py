@@ -165,6 +165,12 @@ ALARMS = {
     "heatmaps": AlarmKind(
         "warning", "Heatmaps could not be made.", "delivery", "report it with the log; heatmap.enabled = false ends it"
     ),
+    "feed": AlarmKind(
+        "warning",
+        "The live feed of the console cannot show pictures, or has ended. The lines judge as before.",
+        "service",
+        "report it with the log, and restart the service",
+    ),
     "judging": AlarmKind(
         "fault",
         "The last parts were all answered `error`.",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -21,6 +20,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from edge import __version__
 from edge.messages import Decision, Model, State, Timing
 from edge.ops.alarms import Alarms
+from edge.ops.device import THERMAL, memory_bytes, temperature_celsius
 from edge.ops.metrics_server import MetricsServer
 from edge.ops.worker import Workers
 from edge.settings import MetricsSettings
@@ -38,7 +38,6 @@ BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.
 """Upper bounds of `stage_seconds`, seconds."""
 
 _CODES = 64  # different error codes that are told apart; there are fewer, and one that varies must not fill the memory
-_THERMAL = Path("/sys/class/thermal")
 
 
 @dataclass(frozen=True)
@@ -202,11 +201,13 @@ class Metrics:
             _Source(f"the disk of {path}", lambda: [_Sample(name, shutil.disk_usage(path).free, (role,))])
         )
 
-    def watch_device(self, device: str, thermal: Path = _THERMAL) -> None:
+    def watch_device(self, device: str, thermal: Path = THERMAL) -> None:
         """Looks at each scrape after the memory and temperature of `cuda` or `cuda:N`; nothing is known of `cpu`."""
-        if device.partition(":")[0] == "cuda":
-            self._watched.add(_Source("the device's memory", lambda: _memory(device)))
-            self._watched.add(_Source("the device's temperature", lambda: _temperature(device, thermal)))
+        memory, temperature = "alfa_edge_device_memory_bytes", "alfa_edge_device_temperature_celsius"
+        self._watched.add(_Source("the device's memory", lambda: _if_known(memory, memory_bytes(device))))
+        self._watched.add(
+            _Source("the device's temperature", lambda: _if_known(temperature, temperature_celsius(device, thermal)))
+        )
 
     def watch_workers(self, workers: Workers) -> None:
         """Looks at each scrape which threads stand still."""
@@ -298,27 +299,5 @@ def _of_archive(archive: ArchiveStatus) -> Iterator[_Sample]:
         yield _Sample("alfa_edge_archive_pictures_total", float(getattr(archive, outcome)), (outcome,))
 
 
-def _torch() -> Any:
-    """The torch that the service has loaded and set to work on CUDA; a scrape must not do either."""
-    torch = sys.modules.get("torch")
-    return torch if torch is not None and torch.cuda.is_initialized() else None
-
-
-def _memory(device: str) -> Iterator[_Sample]:
-    if (torch := _torch()) is not None:
-        yield _Sample("alfa_edge_device_memory_bytes", float(torch.cuda.memory_reserved(device)))
-
-
-def _temperature(device: str, thermal: Path) -> Iterator[_Sample]:
-    """A Jetson has it among the zones of its board, other machines have it from NVML, where its library is."""
-    if (torch := _torch()) is None:
-        return
-    name = "alfa_edge_device_temperature_celsius"
-    for zone in sorted(thermal.glob("thermal_zone*")):
-        if "gpu" in (zone / "type").read_text().lower():
-            yield _Sample(name, int((zone / "temp").read_text()) / 1000)
-            return
-    try:
-        yield _Sample(name, float(torch.cuda.temperature(device)))
-    except ModuleNotFoundError:  # pynvml is not there, and need not be
-        return
+def _if_known(name: str, value: float | None) -> tuple[_Sample, ...]:
+    return () if value is None else (_Sample(name, value),)

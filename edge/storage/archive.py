@@ -2,6 +2,7 @@
 
 <line>/<day>/<seq>-<id>.jpg             an anomaly under its heatmap, or the picture of an error; a caption below
 <line>/<day>/<seq>-<id>.picture.jpg     the inspected region as the camera took it
+<line>/<day>/<seq>-<id>.map.png         what was found in it: a grey value for each patch, whose cells tile the region
 <line>/<day>/ok/...                     the same of normal parts
 """
 
@@ -21,14 +22,15 @@ from pathlib import Path
 from PIL import Image
 
 from core.files import replacing
-from core.image import ImageError, Map, Rgb, encode_jpeg, read
+from core.image import MOST_BYTES, ImageError, Map, Rgb, decode, encode_heatmap, encode_jpeg
 from core.overlay import Caption, overlay
+from core.regular_file import READ_S, SMALL, read_regular
 from edge.clock import monotonic
 from edge.messages import Decision, Verdict
 from edge.ops.alarms import Alarms
 from edge.ops.worker import Worker, Workers
 from edge.settings import ArchiveSettings
-from edge.storage.retention import OVERLAY, PICTURE, ArchiveError, Quota, overlay_path, part_path
+from edge.storage.retention import MAP, OVERLAY, PICTURE, ArchiveError, Quota, overlay_path, part_path
 
 __all__ = ["Archive", "ArchiveError", "ArchiveStatus"]
 
@@ -84,11 +86,13 @@ class _Kept:
     heatmap: Map | None
     pixel_threshold: float
     caption: Caption
+    patch_map: Map | None
 
     def encode(self) -> dict[str, bytes]:
         """The files by what ends their names; the overlay last, whose being there says that all are."""
         overlaid = overlay(self.image, self.heatmap, self.pixel_threshold, self.caption)
-        return {PICTURE: _encode_picture(self.image), OVERLAY: encode_jpeg(overlaid)}
+        found = {} if self.patch_map is None else {MAP: encode_heatmap(self.patch_map)}
+        return {PICTURE: _encode_picture(self.image), **found, OVERLAY: encode_jpeg(overlaid)}
 
 
 class Archive:
@@ -168,7 +172,14 @@ class Archive:
                 self._unkept[line] = 0
         return overlay_path(line, day, seq, identity, normal=normal)
 
-    def keep(self, verdict: Verdict, image: Rgb, heatmap: Map | None = None, pixel_threshold: float = 1.0) -> bool:
+    def keep(
+        self,
+        verdict: Verdict,
+        image: Rgb,
+        heatmap: Map | None = None,
+        pixel_threshold: float = 1.0,
+        patch_map: Map | None = None,
+    ) -> bool:
         """Takes the pictures of a part whose verdict names a place for them, or is an error; False if not.
 
         Args:
@@ -176,6 +187,7 @@ class Archive:
             image: The inspected region. It is not copied, and must stay as it is.
             heatmap: Of its size; drawn over anomalies.
             pixel_threshold: That of the heatmap's regions.
+            patch_map: What the heatmap was made of, float32 [rows, cols] in [0, 1].
         """
         path = verdict.heatmap.archive if verdict.heatmap is not None else None
         if path is None and verdict.verdict == "error":
@@ -191,7 +203,7 @@ class Archive:
                 self._count(skipped=1)
                 return False
             shown = None if verdict.verdict == "normal" else heatmap
-            self._waiting.append(_Kept(part_path(path), image, shown, pixel_threshold, _caption(verdict)))
+            self._waiting.append(_Kept(part_path(path), image, shown, pixel_threshold, _caption(verdict), patch_map))
         if self._worker is not None:
             self._worker.wake()
         return True
@@ -203,9 +215,14 @@ class Archive:
             return replace(self._status, waiting=len(self._waiting))
 
     @property
+    def root(self) -> Path | None:
+        """The folder for pictures; None: there is none."""
+        return self._settings.dir
+
+    @property
     def keeps(self) -> bool:
-        """Whether there is a folder for pictures."""
-        return self._settings.dir is not None
+        """Whether there is one."""
+        return self.root is not None
 
     def picture(self, path: str) -> Rgb:
         """The inspected region of a part, as the camera took it, by the path that its verdict names. Reads the disk.
@@ -213,20 +230,33 @@ class Archive:
         Raises:
             ArchiveError: nothing is kept; it is gone, or was never written; or `path` is none of the archive's.
         """
+        try:
+            return decode(self.picture_file(path), f"{self._settings.dir}/{part_path(path)}{PICTURE}")
+        except ImageError as error:
+            raise ArchiveError(f"the picture of {path} cannot be read: {error}") from error
+
+    def picture_file(self, path: str, timeout_s: float = READ_S) -> bytes:
+        """The file of the same, JPEG, within `timeout_s` seconds. Raises ArchiveError as `picture`."""
+        return self._read(path, PICTURE, "picture", MOST_BYTES, timeout_s)
+
+    def map_file(self, path: str, timeout_s: float = READ_S) -> bytes:
+        """What was found in the part: PNG, 8-bit grey, 0..255 for 0..1. Raises ArchiveError as `picture`."""
+        return self._read(path, MAP, "map", SMALL, timeout_s)
+
+    def _read(self, path: str, suffix: str, what: str, most: int, timeout_s: float) -> bytes:
         root = self._settings.dir
         if root is None:
             raise ArchiveError("no pictures are kept; set archive.dir")
-        name = f"{part_path(path)}{PICTURE}"
+        name = f"{part_path(path)}{suffix}"
         file = root / name
         if os.path.realpath(file) != f"{os.path.realpath(root)}/{name}":
             raise ArchiveError(f"{path!r} leads through a link; the archive follows none")
         try:
-            return read(file)
-        except ImageError as error:
-            if isinstance(error.__cause__, FileNotFoundError):
-                message = f"the picture of {path} is gone, or was never written; choose a newer one"
-                raise ArchiveError(message) from error
-            raise ArchiveError(f"the picture of {path} cannot be read: {error}") from error
+            return read_regular(file, most, timeout_s)
+        except FileNotFoundError as error:
+            raise ArchiveError(f"the {what} of {path} is gone, or was never written; choose a newer one") from error
+        except OSError as error:
+            raise ArchiveError(f"the {what} of {path} cannot be read: {file}: {error.strerror or error}") from error
 
     def _work(self) -> float | None:
         """What there is to do; the seconds until the limits are looked after again."""

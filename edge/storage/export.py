@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import importlib
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, tzinfo
@@ -13,15 +12,10 @@ from typing import Any, TypeAlias
 
 from core.files import remove_drafts, replacing
 from core.remedy import extra
-from edge.clock import iso_ms
 from edge.storage.feedback import Feedback, FeedbackLog
 from edge.storage.history import History, recipe_name
+from edge.storage.spreadsheet import cell
 from edge.storage.verdict_tables import stamp
-
-# What a spreadsheet takes for the beginning of a formula; the last four come from East Asian keyboards.
-_BEGINNINGS = r"=+@\-\uff1d\uff0b\uff0d\uff20"
-_FORMULA = re.compile(rf"^(?=[{_BEGINNINGS}\t\r\n])|(?<=[;\r\n])(?=[ \t]*[{_BEGINNINGS}])")
-"""Where an apostrophe makes it a text. In many languages spreadsheets part cells at semicolons, inside texts, too."""
 
 Write: TypeAlias = Callable[[Iterable[Mapping[str, Any]]], Any]
 
@@ -202,17 +196,7 @@ def _table(file: Path, columns: Sequence[str]) -> Iterator[Write]:
     with file.open("w", encoding="utf-8-sig", newline="") as opened:
         writer = csv.writer(opened)
         writer.writerow(columns)
-        yield lambda rows: writer.writerows([_cell(row[name]) for name in columns] for row in rows)
-
-
-def _cell(value: Any) -> Any:
-    if isinstance(value, bool):
-        return int(value)
-    if isinstance(value, datetime):
-        return iso_ms(value)
-    if isinstance(value, str):
-        return _FORMULA.sub("'", value)
-    return "" if value is None else value
+        yield lambda rows: writer.writerows([cell(row[name]) for name in columns] for row in rows)
 
 
 @contextmanager

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -65,7 +66,7 @@ _QUERY = """
     SELECT at, who, line, seq, kind, note, recipe, shot, pictured FROM (
         SELECT at, who, line, seq, kind, note, recipe, id = max(id) OVER verdict AS last,
             max(shot) OVER verdict AS shot, max(shot IS NOT NULL OR picture IS NOT NULL) OVER verdict AS pictured
-        FROM feedback WHERE line = ? WINDOW verdict AS (PARTITION BY seq)
+        FROM feedback WHERE line = ?{} WINDOW verdict AS (PARTITION BY seq)
     ) WHERE last ORDER BY seq
 """
 
@@ -82,7 +83,12 @@ class FeedbackLog:
 
     def of(self, line: str) -> dict[int, Feedback]:
         """What was said of the line's verdicts, by their numbers, which rise."""
-        return {row[3]: _feedback(row) for row in self._reader.rows(_QUERY, line)}
+        return {row[3]: _feedback(row) for row in self._reader.rows(_QUERY.format(""), line)}
+
+    def some(self, line: str, seqs: Collection[int]) -> dict[int, Feedback]:
+        """What was said of some verdicts, by their numbers; those that nobody has said a thing of are left out."""
+        query = _QUERY.format(" AND seq IN (SELECT value FROM json_each(?))")
+        return {row[3]: _feedback(row) for row in self._reader.rows(query, line, json.dumps([*seqs]))}
 
     def recipe_names(self, line: str) -> dict[int, str]:
         """What the line's recipes are called, by their numbers."""
@@ -94,7 +100,7 @@ class FeedbackLog:
         Raises:
             NoFeedbackError: nothing.
         """
-        found = self.of(line).get(seq)
+        found = self.some(line, [seq]).get(seq)
         if found is None:
             raise NoFeedbackError(f"nobody has said anything of verdict {seq} of line {line}")
         return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,10 +14,11 @@ from typing import Any, NamedTuple
 
 from core.database.database import DatabaseError
 from core.database.error import restore_remedy
-from edge.clock import iso_ms
+from edge.clock import iso_ms, monotonic
 from edge.settings_recipe import FIRST
 from edge.storage.facts import mark_copy
 from edge.storage.reader import DatabaseReader
+from edge.storage.verdict_choice import RECIPE, Choice, in_stretch
 from edge.storage.verdict_tables import FILE, stamp
 
 # Rows that are read at a time, with and without all of their JSON: a long read would keep the writer's log from being
@@ -82,6 +84,13 @@ def recipe_number(recipe: Mapping[str, Any]) -> int:
     return int(recipe.get("number") or FIRST)
 
 
+class Page(NamedTuple):
+    """Some verdicts, the newest first, and the `Choice.before` of the next page; None: there is no older one."""
+
+    entries: list[Entry]
+    before: int | None
+
+
 class Minute(NamedTuple):
     """When a part was judged, by what, and how.
 
@@ -105,11 +114,10 @@ class ScoredPart(NamedTuple):
 
 
 _COLUMNS = tuple(one.name for one in fields(Entry))
-_RECIPE = "coalesce(json_extract(payload, '$.recipe.name'), json_extract(payload, '$.recipe.pack'))"
-_MINUTE = f"substr(issued_at, 1, 16), {_RECIPE}, verdict"
+_MINUTE = f"substr(issued_at, 1, 16), {RECIPE}, verdict"
 _MADE = {  # the rest are in the row
     "provisional": "coalesce(json_extract(payload, '$.provisional'), 0) AS provisional",
-    "recipe": f"{_RECIPE} AS recipe",
+    "recipe": f"{RECIPE} AS recipe",
     "reason": "coalesce(json_extract(payload, '$.error.message'), json_extract(payload, '$.explanation[0].text'))"
     " AS reason",
     "defect": "json_extract(payload, '$.regions[0].descriptor') AS defect",
@@ -148,26 +156,40 @@ class History:
         part_id: str | None = None,
         count: int = 100,
     ) -> list[Entry]:
-        """The line's last verdicts, the newest first.
+        """The line's last verdicts, the newest first: as `page`, however long it takes."""
+        return self.page(line, Choice(since, until, kinds, part_id), count).entries
 
-        Args:
-            line: Its name.
-            since: Issued then or later.
-            until: Issued before.
-            kinds: Some of `normal`, `anomaly`, `error`; none: all of them.
-            part_id: Of this part.
-            count: So many at most.
+    def page(self, line: str, choice: Choice = Choice(), count: int = 100, within_s: float = math.inf) -> Page:
+        """The newest `count` of the line's verdicts that are chosen, the newest first; fewer where finding them takes
+        longer than `within_s` seconds. A part's come all at once: they are found by an index.
         """
-        where, values = _where(line, since, until, kinds)
-        index = ""
-        if part_id is not None:
-            where, values, index = f"{where} AND part_id = ?", [*values, part_id], "INDEXED BY verdicts_by_part"
-        elif since is not None or until is not None:
-            index = "INDEXED BY verdicts_by_time"
-        elif kinds and "normal" not in kinds:
+        where, values = choice.condition(line)
+        if choice.part_id is not None:
+            query = f"{_ENTRY} INDEXED BY verdicts_by_part WHERE {where} ORDER BY seq DESC LIMIT ?"
+            found = self._entries(self._reader.rows(query, *values, count))
+            return Page(found, found[-1].seq if len(found) == count else None)
+        first, last = self._numbers(line, choice.since, choice.until)
+        if choice.before is not None:
+            last = min(last, choice.before - 1)
+        # By number, as the newest are wanted, some numbers at a time: a long read would keep the writer's log.
+        where, index = where.replace("issued_at", "+issued_at"), ""
+        if choice.kinds and "normal" not in choice.kinds:
             where, index = f"{where} AND verdict <> 'normal'", "INDEXED BY verdicts_amiss"
-        query = f"{_ENTRY} {index} WHERE {where} ORDER BY seq DESC LIMIT ?"
-        return self._entries(self._reader.rows(query, *values, count))
+        query = f"{_ENTRY} {index} WHERE {where} AND seq BETWEEN ? AND ? ORDER BY seq DESC LIMIT ?"
+        entries: list[Entry] = []
+        end = monotonic() + within_s
+        while last >= first and len(entries) < count and monotonic() < end:
+            low = max(first, last - _MANY + 1)
+            entries += self._entries(self._reader.rows(query, *values, low, last, count - len(entries)))
+            last = low - 1
+        if len(entries) == count:
+            last = entries[-1].seq - 1
+        return Page(entries, last + 1 if last >= first else None)
+
+    def some(self, line: str, seqs: Collection[int]) -> list[Entry]:
+        """Single verdicts, by their numbers, which rise; those that the history does not have are left out."""
+        query = f"{_ENTRY} WHERE line = ? AND seq IN (SELECT value FROM json_each(?)) ORDER BY seq"
+        return self._entries(self._reader.rows(query, line, json.dumps([*seqs])))
 
     def entry(self, line: str, seq: int) -> Entry:
         """One verdict.
@@ -200,20 +222,23 @@ class History:
         tiles: str | None = None,
         number: int = FIRST,
         kinds: Collection[str] = ("normal", "anomaly"),
+        after: int = 0,
     ) -> list[ScoredPart]:
         """The parts that this model judged by this pack and bank in these tiles, the oldest first.
 
         `basis` is that of the recipe: what the model judged them by besides, such as windows and region; `number` is
-        the recipe's. Parts of before there were recipes are of the first one.
+        the recipe's. Parts of before there were recipes are of the first one. Of these the ones with a number above
+        `after`.
         """
-        where, values = _where(line, since, until, kinds)
+        where, values = in_stretch(line, since, until, kinds)
         rows = self._reader.rows(
-            f"SELECT seq, score, peak FROM verdicts WHERE {where} AND score IS NOT NULL AND peak IS NOT NULL"
-            " AND fingerprint = ? AND pack_sha256 = ? AND bank_revision = ?"
+            f"SELECT seq, score, peak FROM verdicts WHERE {where} AND seq > ?"
+            " AND score IS NOT NULL AND peak IS NOT NULL AND fingerprint = ? AND pack_sha256 = ? AND bank_revision = ?"
             " AND json_extract(payload, '$.recipe.basis') IS ?"
             " AND coalesce(json_extract(payload, '$.recipe.tiles'), '') = ?"
             " AND coalesce(json_extract(payload, '$.recipe.number'), ?) = ? ORDER BY seq",
             *values,
+            after,
             fingerprint,
             pack_sha256,
             bank_revision,
@@ -265,7 +290,7 @@ class History:
         self, line: str, seqs: Collection[int], since: datetime | None = None, until: datetime | None = None
     ) -> dict[int, Minute]:
         """The same of single verdicts, by their numbers; those that the history does not have are left out."""
-        where, values = _where(line, since, until)
+        where, values = in_stretch(line, since, until)
         query = f"SELECT seq, {_MINUTE} FROM verdicts WHERE {where} AND seq IN (SELECT value FROM json_each(?))"
         return {seq: Minute(*row) for seq, *row in self._reader.rows(query, *values, json.dumps([*seqs]))}
 
@@ -279,15 +304,27 @@ class History:
         self, query: str, line: str, since: datetime | None, until: datetime | None, many: int
     ) -> Iterator[list[Any]]:
         """The rows of a query whose last column is `seq`, so many at a time."""
-        where, values = _where(line, since, until)
-        found = self._reader.rows(f"SELECT min(seq), max(seq) FROM verdicts WHERE {where}", *values)
-        after, last = (found[0][0] or 1) - 1 if found else 0, found[0][1] or 0 if found else 0
+        where, values = in_stretch(line, since, until)
+        first, last = self._numbers(line, since, until)
+        after = first - 1
         # `+`: by number, not by time, or each batch would sort all that there are.
         where = where.replace("issued_at", "+issued_at")
         query = f"{query} WHERE {where} AND seq > ? AND seq <= ? ORDER BY seq LIMIT ?"
         while batch := self._reader.rows(query, *values, after, last, many):
             yield batch
             after = batch[-1][-1]
+
+    def _numbers(self, line: str, since: datetime | None, until: datetime | None) -> tuple[int, int]:
+        """The lowest and the highest number of a stretch; 1 and 0 where it has none."""
+        where, values = in_stretch(line, since, until)
+        query = f"SELECT min(seq), max(seq) FROM verdicts WHERE {where}"
+        if since is None and until is None:  # each of the two alone is at an end of the index
+            query = (
+                f"SELECT (SELECT min(seq) FROM verdicts WHERE {where}), (SELECT max(seq) FROM verdicts WHERE {where})"
+            )
+            values = values * 2
+        found = self._reader.rows(query, *values)
+        return found[0] if found and found[0][0] is not None else (1, 0)
 
     def _known(self, what: str, line: str, seq: int) -> Any:
         found = self._reader.rows(f"{what} WHERE line = ? AND seq = ?", line, seq)
@@ -309,19 +346,6 @@ class History:
         except (ValueError, RecursionError) as error:
             text = f"holds what the program does not write ({error}): {restore_remedy(self.path)}"
             raise DatabaseError(f"database {self.path} {text}") from error
-
-
-def _where(
-    line: str, since: datetime | None, until: datetime | None, kinds: Collection[str] = ()
-) -> tuple[str, list[Any]]:
-    """A condition, and its values."""
-    where, values = "line = ?", [line]
-    for sign, when in ((">=", since), ("<", until)):
-        if when is not None:
-            where, values = f"{where} AND issued_at {sign} ?", [*values, iso_ms(when)]
-    if kinds:
-        where, values = f"{where} AND verdict IN ({', '.join('?' * len(kinds))})", [*values, *kinds]
-    return where, values
 
 
 def _entry(row: Any) -> Entry:

@@ -23,12 +23,14 @@ OVERLAY = ".jpg"
 """Ends the name of what people look at: the picture under its heatmap."""
 PICTURE = ".picture.jpg"
 """Ends the name of the picture as the camera took it."""
+MAP = ".map.png"
+"""Ends the name of what was found in it."""
 
 _NORMAL = "ok"  # the folder, inside a day's, of the parts that were judged normal
 _LINE = re.compile(r"[a-z0-9-]{1,64}")
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _STEM = r"[0-9]{8,}-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
-_FILE = re.compile(rf"({_STEM})(?:{re.escape(PICTURE)}|{re.escape(OVERLAY)})")
+_FILE = re.compile(rf"({_STEM})(?:{'|'.join(map(re.escape, (PICTURE, MAP, OVERLAY)))})")
 _PATH = re.compile(rf"({_LINE.pattern}/{_DAY.pattern}/(?:{_NORMAL}/)?{_STEM}){re.escape(OVERLAY)}")
 
 _GB = 1e9
@@ -241,8 +243,8 @@ class Quota:
             self._remove_empty(folder.parent)
         return part.bytes
 
-    def _files(self, part: Part) -> tuple[Path, Path]:
-        return self.root / f"{part.path}{OVERLAY}", self.root / f"{part.path}{PICTURE}"
+    def _files(self, part: Part) -> tuple[Path, ...]:
+        return tuple(self.root / f"{part.path}{suffix}" for suffix in (OVERLAY, MAP, PICTURE))
 
     def _unlink(self, file: Path) -> bool:
         """Deletes a file; whether it is gone."""

@@ -267,9 +267,15 @@ class SettingsTables:
         last = {row["seq"]: row["kind"] for row in self.database.tables.query(query, [line])}
         return {seq for seq, kind in last.items() if DEFECTIVE.get(kind)}
 
-    def audit(self, count: int) -> list[dict[str, Any]]:
-        """The last entries of the audit, the newest first; `before` and `after` have what changed, by name."""
-        entries = list(self.database.tables.query("SELECT * FROM audit ORDER BY id DESC LIMIT ?", [count]))
+    def audit(self, count: int, before: int | None = None) -> list[dict[str, Any]]:
+        """The last entries of the audit, the newest first; `before` and `after` have what changed, by name.
+
+        Args:
+            count: So many at most.
+            before: With an `id` below it; None: any.
+        """
+        query = "SELECT * FROM audit WHERE id < ? ORDER BY id DESC LIMIT ?"
+        entries = list(self.database.tables.query(query, [before or 2**63 - 1, count]))
         return [entry | {name: self._state(entry[name]) for name in ("before", "after")} for entry in entries]
 
     def _state(self, text: str | None) -> dict[str, Any] | None:

@@ -24,6 +24,7 @@ from rich.text import Text
 from core.bank.shot_checks import FLAGS
 from core.image import read
 from core.printable import shown
+from core.remedy import extra
 from core.simline import render
 from edge import topics
 from edge.camera.source import check_source
@@ -45,6 +46,8 @@ from edge.settings import (
 )
 from edge.storage.settings_database import LineCalibration
 from edge.tools.broker import EmbeddedBroker, check_reachable
+from edge.tools.demo_console import demo_console
+from edge.tools.demo_console import missing as demo_console_lacks
 from edge.tools.demo_score import FolderScore, SimulatedLine, SimulatedScore
 from edge.tools.first_run import RATE, Guide, Learned, check_count, learn
 from edge.tools.playlist import Playlist, good_pictures, make_playlist
@@ -132,6 +135,10 @@ def run_demo(
             lines = _simulated(1.0 if rate is None else rate)
         else:
             lines = {_CAMERA: _camera(source, plays, pack, rate, state)}
+        if (package := demo_console_lacks()) is None:
+            console.print(f"console: {stack.enter_context(demo_console(state, lines))}", soft_wrap=True)
+        else:
+            console.print(f"no console in the browser: {package} is missing; {extra('hmi')}", soft_wrap=True)
         settings = Settings(
             service=ServiceSettings(state_dir=state),
             archive=ArchiveSettings(dir=out, min_free_gb=0.1),

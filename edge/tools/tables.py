@@ -191,12 +191,61 @@ def topics_table() -> str:
     return "\n".join(rows)
 
 
+def roles_table() -> str:
+    """A Markdown table of who may what in the console in the browser."""
+    from edge.hmi.person import MEANINGS
+
+    return "\n".join(
+        ["| role | what it may |", "| --- | --- |"] + [f"| `{role}` | {MEANINGS[role]} |" for role in MEANINGS]
+    )
+
+
+def routes_table() -> str:
+    """A Markdown table of the console's addresses: method, path, role, meaning. The commands have one of their own."""
+    from fastapi.routing import APIRoute
+
+    from edge.hmi.api_document import role_of
+    from edge.hmi.app import ROUTERS
+
+    rows = ["| address | role | what it is |", "| --- | --- | --- |"]
+    for route in (route for router in ROUTERS for route in router.routes):
+        if not isinstance(route, APIRoute):
+            rows.append(f"| WebSocket `{route.path}` | `view` | {_first_words(route.endpoint)} |")
+        elif "/commands/" not in route.path:
+            methods, role = sorted(route.methods or ()), role_of(route)
+            method = methods[0] if len(methods) == 1 else "any method"
+            meaning = route.summary or _first_words(route.endpoint)
+            rows.append(f"| {method} `{route.path}` | {f'`{role}`' if role else 'everybody'} | {meaning} |")
+    return "\n".join(rows)
+
+
+def http_commands_table() -> str:
+    """A Markdown table of the commands that the console passes on: name, role, arguments."""
+    from edge.hmi.command_documents import documents
+    from edge.hmi.roles import COMMAND_ROLES
+
+    rows = ["| command | role | arguments |", "| --- | --- | --- |"]
+    for name, role in COMMAND_ROLES.items():
+        schema = documents()[name].schema
+        required = set(schema.get("required", ()))
+        arguments = (f"`{one}`" if one in required else f"`{one}`?" for one in schema.get("properties", {}))
+        rows.append(f"| `{name}` | `{role}` | {', '.join(arguments)} |")
+    return "\n".join(rows)
+
+
+def _first_words(described: Any) -> str:
+    return " ".join((described.__doc__ or "").partition("\n\n")[0].split())
+
+
 TABLES = {
     "settings": settings_table,
     "topics": topics_table,
     "messages": messages_table,
     "alarms": alarms_table,
     "metrics": metrics_table,
+    "roles": roles_table,
+    "routes": routes_table,
+    "http-commands": http_commands_table,
 }
 
 

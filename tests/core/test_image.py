@@ -13,12 +13,14 @@ from PIL import Image, ImageOps
 from core.image import (
     ImageError,
     decode,
+    decode_small,
     encode_heatmap,
     encode_jpeg,
     encode_png,
     from_opencv,
     grey,
     read,
+    shrunk,
 )
 from core.picture_header import header_of
 
@@ -174,3 +176,29 @@ def test_a_strip_is_no_picture(size: tuple[int, int]) -> None:
 
 def test_heatmaps_scale_to_255() -> None:
     assert grey(np.array([[0.0, 0.5, 1.0, 2.0]], np.float32)).tolist() == [[0, 128, 255, 255]]
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "BMP"])
+@pytest.mark.parametrize(("size", "side", "found"), [((800, 600), 100, (75, 100)), ((30, 40), 100, (40, 30))])
+def test_a_picture_is_decoded_small(kind: str, size: tuple[int, int], side: int, found: tuple[int, int]) -> None:
+    """Its left half is red, whatever the size."""
+    image = np.zeros((size[1], size[0], 3), np.uint8)
+    image[:, : size[0] // 2, 0] = 250
+    data = io.BytesIO()
+    Image.fromarray(image).save(data, kind)
+    small = decode_small(data.getvalue(), side)
+    assert small.shape == (*found, 3)
+    assert np.abs(small[:, : found[1] // 3].astype(int) - (250, 0, 0)).max() < 12
+    assert small[:, -found[1] // 3 :].max() < 12
+
+
+def test_what_is_no_picture_is_not_decoded_small_either() -> None:
+    for data in (b"", b"\xff\xd8", b"no picture"):
+        with pytest.raises(ImageError, match=r"^thumb: "):
+            decode_small(data, 100, "thumb")
+
+
+def test_a_strip_is_shrunk_to_a_pixel_at_least() -> None:
+    assert shrunk(np.zeros((1, 5000, 3), np.uint8), 100).shape == (1, 100, 3)
+    image = np.zeros((3, 4, 3), np.uint8)
+    assert shrunk(image, 4) is image

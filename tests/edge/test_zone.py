@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time as time_module
 from datetime import datetime, time
 from pathlib import Path
 
@@ -43,6 +44,33 @@ def test_without_shifts_there_is_one() -> None:
     assert Shifts(()).of(datetime(2026, 1, 31)) == NO_SHIFT
     assert Shifts(()).names == (NO_SHIFT,)
     assert Shifts(("06:00",)).of(datetime(2026, 1, 31, 3)) == "06:00"
+
+
+@pytest.mark.parametrize(
+    ("now", "began"),
+    [
+        ("2026-01-31T05:30:00+00:00", "2026-01-31T06:00:00+01:00"),
+        ("2026-01-31T04:59:59+00:00", "2026-01-30T22:00:00+01:00"),  # of the day before
+        ("2026-01-31T23:30:00+00:00", "2026-01-31T22:00:00+01:00"),
+        ("2026-03-29T03:00:00+00:00", "2026-03-28T22:00:00+01:00"),  # the night in which the clock goes ahead
+        ("2026-03-29T04:30:00+00:00", "2026-03-29T06:00:00+02:00"),
+    ],
+)
+def test_a_shift_began_by_the_clock_of_its_people(now: str, began: str) -> None:
+    shifts, berlin = Shifts(("06:00", "14:00", "22:00")), zone_of("Europe/Berlin")
+    assert shifts.began(datetime.fromisoformat(now), berlin).isoformat() == began
+
+
+def test_without_shifts_the_day_began_at_midnight(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = datetime.fromisoformat("2026-03-29T20:00:00+00:00")
+    assert Shifts(()).began(now, zone_of("Europe/Berlin")).isoformat() == "2026-03-29T00:00:00+01:00"
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time_module.tzset()
+    try:
+        assert Shifts(()).began(now, None).isoformat() == "2026-03-29T00:00:00+01:00"
+    finally:
+        monkeypatch.undo()
+        time_module.tzset()
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from tests.fuzz import console, mqtt, states, together
+from tests.fuzz import console, hmi, mqtt, states, together
 from tests.fuzz.pool import run_target
 from tests.fuzz.tally import FAILURES, Progress, Record, Tally, chance_of, count_of_environment, seeds, total
 from tests.fuzz.targets import IN_PROCESS, make_target
@@ -20,6 +20,7 @@ from tests.fuzz.worker import attempt
 SERVICE: Mapping[str, Callable[[int, int], Tally]] = {
     "mqtt": mqtt.run,
     "console": console.run,
+    "hmi": hmi.run,
     "together": together.run,
     "states": states.run,
 }

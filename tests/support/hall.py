@@ -11,6 +11,7 @@ from core.alfa import Alfa
 from core.packs.compiled import compile_pack
 from core.packs.pack import load_pack
 from edge.camera import Camera
+from edge.control.feed import Feed
 from edge.control.provisional import thresholds
 from edge.inference import Inference
 from edge.inspection.line import Line
@@ -52,6 +53,7 @@ class Hall:
         self.inference = Inference(1, self.workers)
         self.archive = Archive(ArchiveSettings(dir=folder / "archive", min_free_gb=0))
         self.heatmaps = Heatmaps(Metrics())
+        self.feed = Feed(folder, rate=5.0, alarms=self.alarms, workers=self.workers)
         self.delivery = Delivery(self.workers)
         mqtt = MqttSettings(host=mosquitto.host, port=mosquitto.port)
         self.publisher = Publisher(mqtt, "one", "box", "0", self.outbox, self.delivery, self.alarms)
@@ -70,6 +72,7 @@ class Hall:
                 self.outbox,
                 self.archive,
                 self.heatmaps,
+                self.feed,
                 Metrics(),
                 self.alarms,
                 self.workers,
@@ -82,6 +85,7 @@ class Hall:
         self.inference.start()
         self.archive.start()
         self.heatmaps.start()
+        self.feed.start()
         self.line.start()
         return self
 
@@ -91,6 +95,7 @@ class Hall:
         self.line.halt()
         self.line.join(20)
         self.inference.stop()
+        self.feed.stop()
         self.heatmaps.stop()
         self.archive.stop()
         self.publisher.stop()

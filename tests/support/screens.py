@@ -61,6 +61,9 @@ AT_REST = (
     "simulate --out lab --classes tile --train 4 --count 3 --defective 1",
     "score parts --pack bottle --model untrained --dtype fp32 --threshold 0.4",
     "history",
+    "users add report --script",
+    "users list",
+    "users remove report",
 )
 """Commands that need no service; where one would be of use, none runs."""
 RUNNING = (
@@ -132,6 +135,7 @@ OF_THIS_MACHINE = (
 NOT_SHOWN = {
     "run": "prints the service's log",
     "demo": "shows a table that changes as parts come",
+    "hmi": "prints the console's log",
     "version": "prints the version",
     "schema": "prints JSON",
     "config show": "prints JSON",
@@ -162,6 +166,7 @@ _FIXED = (
     (re.compile(r"\b\d+\.\d MB\b"), "0.2 MB"),
     (re.compile(r"\b[0-9a-f]{32}\b"), "0123456789abcdef0123456789abcdef"),
     (re.compile(r"\b\d{8}T\d+Z\b"), "20260131T050000000000Z"),
+    (re.compile(r"\balfa_[A-Za-z0-9_-]{43}"), "alfa_0123456789abcdefghijABCDEFGHIJ-_0123456789abc"),
 )
 """What differs from run to run in its width."""
 _FOLDER = re.compile(r"alfa-edge-[a-z0-9_]{8}(?=[/ .,;:│]|$)")
@@ -319,6 +324,7 @@ def _prepare(folder: Path, broker: Mosquitto) -> None:
         "model": {"name": "untrained", "device": "cpu", "dtype": "fp32"},
         "method": {"scales": [3], "stride": 3},
         "mqtt": {"host": broker.host, "port": broker.port},
+        "hmi": {"users_file": str(folder / "users.toml")},
         "lines.press-1": {"pack": "bottle", "mode": "trigger", "deadline_ms": 60000, "frame_within_ms": 60000},
         "lines.press-1.camera": {"source": "sim:bottle?seed=1&defects=0"},
     }

@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 import threading
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import jsonschema
@@ -42,14 +44,21 @@ def test_the_demo_judges_two_lines_anybody_can_listen_and_ctrl_c_ends_it_with_co
             break
     assert found is not None, "".join(head)
     listener = listen(found[1])
+    console = re.search(r"^console: (http://127\.0\.0\.1:\d+/)$", "".join(head), re.MULTILINE)
+    assert console is not None, "".join(head)
+    assert console.start() < "".join(head).index("enrolled"), "its address comes first"
     for line in demo.stdout:
         head.append(line)
         if " seq 12 " in line:
+            with urllib.request.urlopen(f"{console[1]}api/v1/lines", timeout=20) as answer:
+                assert set(json.load(answer)["lines"]) == {"plate-1", "wood-1"}
             demo.send_signal(signal.SIGINT)
             break
     printed = "".join(head) + demo.stdout.read()
     assert demo.wait(30) == 0, printed
     guard.cancel()
+    with pytest.raises(urllib.error.URLError):  # it has ended with the demo
+        urllib.request.urlopen(console[1], timeout=5)
     errors.seek(0)
     assert "Traceback" not in errors.read()
     listener.terminate()

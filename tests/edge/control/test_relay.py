@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import random
 import resource
 import socket
 import subprocess
@@ -19,17 +18,15 @@ import pytest
 from edge.control.client import RefusedError, ask
 from edge.control.command_queue import CommandQueue
 from edge.control.protocol import MAX_BYTES, MAX_PARTS, Reply, Request
-from edge.control.relay import CONNECTIONS, Introduction, MessageMeter, ProtocolError, identity_of, uid_of
+from edge.control.relay import CONNECTIONS
 from edge.control.server import ConsoleServer
 from edge.ops.alarms import Alarms
 from tests.support.crowd import Crowd
 from tests.support.memory import Growth
 from tests.support.mosquitto import eventually
+from tests.support.zmtp import GREETING, frame, hello
 
-GREETING = b"\xff" + bytes(8) + b"\x7f\x03\x00NULL" + bytes(16 + 1 + 31)
-READY = b"\x04\x05READY"
-HELLO = b"\x04\x1c\x05READY\x0bSocket-Type\x00\x00\x00\x06DEALER"
-"""As libzmq has it, so that it goes on."""
+HELLO = hello(b"DEALER")
 ALLOWED_MIB = 2.5 * (MAX_BYTES >> 20)  # the message as libzmq has it, and as Python has it
 SENDER = """
 import sys, zmq
@@ -40,50 +37,6 @@ with zmq.Context() as context, context.socket(zmq.DEALER) as sender:
     part = bytes(size)
     sender.send_multipart([part] * parts, copy=False)
 """
-
-
-def frame(size: int, more: bool = False) -> bytes:
-    flags = int(more) | (2 if size > 255 else 0)
-    return bytes([flags]) + size.to_bytes(8 if size > 255 else 1, "big") + bytes(size)
-
-
-def read(stream: bytes, pieces: int = 1, most_bytes: int = 1000, most_parts: int = 3) -> None:
-    """The stream through a meter, in some pieces of any lengths."""
-    meter = MessageMeter(most_bytes, most_parts)
-    cuts = sorted(random.Random(pieces).choices(range(len(stream) + 1), k=pieces - 1))
-    for start, end in zip([0, *cuts], [*cuts, len(stream)], strict=True):
-        meter.read(stream[start:end])
-
-
-@pytest.mark.parametrize("pieces", [1, 7, 400])
-def test_messages_within_the_limits_pass_however_they_are_cut(pieces: int) -> None:
-    read(GREETING + READY + (frame(300, True) + frame(0, True) + frame(700)) * 5, pieces)
-
-
-@pytest.mark.parametrize("pieces", [1, 7, 400])
-@pytest.mark.parametrize(
-    "message",
-    [
-        frame(1001),
-        frame(500, True) + frame(501),
-        frame(1, True) * 4,
-        frame(0, True) * 4,
-        b"\x02" + (1 << 62).to_bytes(8, "big"),  # not one byte of it has come
-        b"\x06" + (1 << 40).to_bytes(8, "big"),
-    ],
-    ids=["one part", "two parts", "many parts", "many empty parts", "announced", "a command of ZMTP"],
-)
-def test_a_message_that_is_too_large_is_noticed_as_it_comes(message: bytes, pieces: int) -> None:
-    with pytest.raises(ProtocolError):
-        read(GREETING + READY + frame(1000) + message, pieces)
-
-
-@pytest.mark.parametrize(
-    "stream", [b"GET / HTTP/1.1\r\n" + bytes(64), bytes(64), b"\xff" + bytes(8) + b"\x7f\x01" + bytes(64)]
-)
-def test_another_protocol_is_noticed(stream: bytes) -> None:
-    with pytest.raises(ProtocolError, match="no ZMTP 3"):
-        read(stream)
 
 
 @contextmanager
@@ -145,73 +98,6 @@ def test_clients_that_come_and_go_or_say_nothing_hold_up_nobody(tmp_path: Path) 
         assert time.monotonic() - before < 5
         for client in silent:
             client.close()
-
-
-def command(body: bytes) -> bytes:
-    if len(body) > 255:
-        return b"\x06" + len(body).to_bytes(8, "big") + body
-    return bytes([4, len(body)]) + body
-
-
-def properties(**values: bytes) -> bytes:
-    found = b""
-    for name, value in values.items():
-        spelt = name.replace("_", "-").encode()
-        found += bytes([len(spelt)]) + spelt + len(value).to_bytes(4, "big") + value
-    return found
-
-
-def introduced(stream: bytes, pieces: int) -> bytes:
-    introduction = Introduction(b"uid-7-1")
-    cuts = sorted(random.Random(pieces).choices(range(len(stream) + 1), k=pieces - 1))
-    return b"".join(
-        introduction.pass_on(stream[start:end]) for start, end in zip([0, *cuts], [*cuts, len(stream)], strict=True)
-    )
-
-
-@pytest.mark.parametrize("pieces", [1, 2, 9, 300])
-@pytest.mark.parametrize("own", [b"", b"uid-0-1", b"x" * 255], ids=["none", "that of root", "long"])
-def test_a_client_has_the_identity_of_its_user_whatever_it_says(own: bytes, pieces: int) -> None:
-    rest = frame(300, True) + frame(2)
-    said = b"\x05READY" + properties(Socket_Type=b"DEALER", IDENTITY=own, Other=b"x" * 20)
-    found = introduced(GREETING + command(said) + rest, pieces)
-    made = b"\x05READY" + properties(Identity=b"uid-7-1", Socket_Type=b"DEALER", Other=b"x" * 20)
-    assert found == GREETING + b"\x06" + len(made).to_bytes(8, "big") + made + rest
-
-
-def test_the_greeting_does_not_wait_for_ready() -> None:
-    introduction = Introduction(b"uid-7-1")
-    assert introduction.pass_on(GREETING[:10]) == GREETING[:10]
-    assert introduction.pass_on(GREETING[10:] + b"\x04") == GREETING[10:]
-    assert introduction.pass_on(b"") == b""
-
-
-@pytest.mark.parametrize(
-    "first",
-    [
-        frame(3),
-        command(b"\x04PING"),
-        command(b"\x05READY\x08Identity\x00\x00\x00\x09short"),
-        command(b"\x05READY\xff"),
-        command(b"\x05READY\x01a\xff\xff\xff\xff"),
-        command(b""),
-    ],
-    ids=["a message", "another command", "a value cut short", "a name cut short", "a huge value", "nothing"],
-)
-def test_whoever_does_not_introduce_itself_is_not_passed_on(first: bytes) -> None:
-    with pytest.raises(ProtocolError):
-        introduced(GREETING + first, 1)
-
-
-@pytest.mark.parametrize(("uid", "number"), [(0, 1), (1000, 2**40), (2**32 - 2, 7)])
-def test_an_identity_tells_the_user(uid: int, number: int) -> None:
-    assert uid_of(identity_of(uid, number)) == uid
-    assert len(identity_of(uid, number)) < 255
-
-
-@pytest.mark.parametrize("identity", [b"", b"\x00abcd", b"uid-", b"uid-x-1", b"uid--1-2", b"someone"])
-def test_another_identity_tells_none(identity: bytes) -> None:
-    assert uid_of(identity) is None
 
 
 def in_use() -> int:

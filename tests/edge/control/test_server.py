@@ -16,7 +16,8 @@ import zmq
 from edge.control.client import NoAnswerError, RefusedError, ask
 from edge.control.command_queue import CommandQueue
 from edge.control.protocol import MAX_BYTES, MAX_PARTS, Reply, Request, batches
-from edge.control.server import ConsoleError, ConsoleServer
+from edge.control.relayed_socket import ConsoleError
+from edge.control.server import ConsoleServer
 
 
 def answer(request: Request, blobs: Sequence[bytes]) -> tuple[Reply, Sequence[bytes]]:

@@ -18,6 +18,8 @@ from core.backbone import Backbone, load_backbone
 from core.database.database import DatabaseError
 from core.simline import render
 from edge.clock import utc_now
+from edge.control.feed_client import FeedClient
+from edge.control.feed_messages import FeedPicture, FeedVerdict
 from edge.inspection import issuer, status
 from edge.settings import CameraSettings, HistorySettings, LineSettings, Roi
 from edge.storage.history import History
@@ -474,3 +476,24 @@ def test_parts_that_err_are_logged_once_a_minute(
     records = [record for record in caplog.records if "paused" in record.getMessage()]
     assert len(records) == 1
     assert records[0].__dict__["line"] == "one"
+
+
+def test_the_feed_shows_each_part_and_where_in_the_frame_its_picture_is(
+    parts: Path, backbone: Backbone, mosquitto: Mosquitto, heard: Subscription, tmp_path: Path
+) -> None:
+    """Of the three parts the second has no picture. The last one is there for whoever subscribes after it."""
+    roi = Roi(x=100, y=50, width=300, height=200)
+    with FeedClient(tmp_path) as reader:
+        reader.subscribe("one")
+        with Hall(free(parts, roi=roi), Alfa(backbone), mosquitto, heard, tmp_path) as hall:
+            found = hall.verdicts(3)
+            eventually(lambda: hall.feed._shown.get("one") is not None and hall.feed._shown["one"].verdict.seq == 3, 20)
+            with FeedClient(tmp_path) as late:
+                late.subscribe("one", "picture")
+                picture = late.next(20)
+            messages = [reader.next(0.2) for _ in range(6)]
+    assert isinstance(picture, FeedPicture)
+    assert (picture.head["seq"], picture.head["id"], picture.head["score"]) == (3, found[2]["id"], found[2]["score"])
+    assert (picture.head["frame"], picture.head["region"]) == ([480, 480], [100, 50, 300, 200])
+    assert (picture.head["width"], picture.head["height"]) == (300, 200)
+    assert [message.verdict for message in messages if isinstance(message, FeedVerdict)][-1] == found[2]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import re
@@ -726,3 +727,36 @@ def test_a_disk_that_turns_read_only_stops_the_archive_until_it_is_mounted_anew(
     assert path
     assert archive.picture(path).shape == picture.shape
     assert archive.status.bytes == sum((small_disk / file).stat().st_size for file in files(small_disk))
+
+
+def test_the_map_of_a_part_is_kept_counted_and_deleted_with_it(
+    opened: Callable[..., Archive], tmp_path: Path, picture: Rgb
+) -> None:
+    patch_map = np.linspace(0, 1, 6, dtype=np.float32).reshape(2, 3)
+    archive, identity = opened(tmp_path), uuid7()
+    path = archive.plan("one", "2026-06-15", 1, identity, "anomaly")
+    assert path is not None
+    archive.keep(judged(path, 1, identity, "anomaly"), picture, heatmap(), PIXEL_THRESHOLD, patch_map)
+    eventually(lambda: archive.status.kept == 1, 30)
+    kept = [path, path.replace(".jpg", ".map.png"), path.replace(".jpg", ".picture.jpg")]
+    assert files(tmp_path) == sorted(kept)
+    assert archive.status.bytes == sum((tmp_path / file).stat().st_size for file in kept)
+    with Image.open(io.BytesIO(archive.map_file(path))) as file:
+        assert (file.mode, file.size) == ("L", (3, 2))
+        assert np.abs(np.asarray(file) / 255 - patch_map).max() <= 0.5 / 255 + 1e-6
+    assert archive.picture_file(path).startswith(b"\xff\xd8")
+    quota = scanned(tmp_path)
+    assert quota.bytes == archive.status.bytes
+    quota.delete(1)
+    assert files(tmp_path) == []
+    with pytest.raises(ArchiveError, match=r"the map of .* is gone, or was never written"):
+        archive.map_file(path)
+
+
+def test_a_picture_of_before_there_were_maps_has_none(
+    opened: Callable[..., Archive], tmp_path: Path, picture: Rgb
+) -> None:
+    archive = opened(tmp_path)
+    path = store(archive, picture)
+    with pytest.raises(ArchiveError, match=r"the map of .* is gone, or was never written"):
+        archive.map_file(path)

@@ -245,6 +245,8 @@ def test_queries_go_by_an_index(kept: History) -> None:
                 " ORDER BY seq LIMIT 5",
                 "part": "SELECT * FROM verdicts INDEXED BY verdicts_by_part WHERE line = 'one' AND part_id = 'x'"
                 " ORDER BY seq DESC LIMIT 5",
+                "page": "SELECT * FROM verdicts WHERE line = 'one' AND +issued_at > '2' AND score > 1"
+                " AND seq BETWEEN 3 AND 9 ORDER BY seq DESC LIMIT 5",
             }.items()
         }
     connection.close()

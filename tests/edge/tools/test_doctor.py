@@ -26,10 +26,10 @@ from edge.inspection.line import Line
 from edge.messages import State
 from edge.ops.lock import hold_state
 from edge.service import Service
-from edge.settings import Settings
+from edge.settings import HmiSettings, Settings
 from edge.tools import broker_check, dry_run
 from edge.tools.check import Check
-from edge.tools.doctor import configured, machine
+from edge.tools.doctor import _console, configured, machine
 from edge.tools.mendable import mendable
 from tests.support.at_rest import asked
 from tests.support.gige import GigECamera
@@ -476,3 +476,14 @@ def test_a_camera_that_waits_for_its_signal_is_no_failure(gige: GigECamera, brok
     checks = {check.name: check for check in configured(settings_of(tables))}
     camera = checks["line one: camera"]
     assert (camera.result, camera.detail) == ("note", "it is open; no signal came to its input in 1 s")
+
+
+def test_the_doctor_says_whether_the_console_in_the_browser_would_start(tmp_path: Path) -> None:
+    lines = {"one": {"pack": "bottle", "camera": {"source": "sim:bottle"}}}
+    settings = Settings(service={"state_dir": tmp_path}, hmi={"listen": "0.0.0.0"}, lines=lines)
+    (check,) = _console(settings)
+    assert check.result == "note"  # the service runs without it
+    assert "alfa-edge users add" in check.detail
+    (check,) = _console(settings.model_copy(update={"hmi": HmiSettings()}))
+    assert "http://127.0.0.1:8480/" in check.detail
+    assert "no users" in check.detail
