@@ -18,7 +18,7 @@ from typing import Any
 
 import cv2
 import numpy as np
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from core.bank.shot_checks import FLAGS
 from core.image import Rgb, encode_png
@@ -34,6 +34,7 @@ MARGIN = 40
 SEED = 5
 PLACES = 36
 """Pictures in a folder; fewer parts come several times."""
+PATIENCE_MS = 120_000
 START_S, ASK_S = 110.0, 300.0  # on a machine that does other things besides
 
 
@@ -103,7 +104,7 @@ class Hall:
 
         self._service.callback(end)
         until(lambda: service.dispatcher is not None or not thread.is_alive(), "service")
-        until(self._runs, "line that runs")
+        until(self._judges, "part of each line")
 
     def stop_service(self) -> None:
         """Ends it."""
@@ -127,18 +128,18 @@ class Hall:
         """Ends it."""
         self._console.close()
 
-    def _runs(self) -> bool:
+    def _judges(self) -> bool:
         try:
             lines = self.ask("status")["lines"]
         except RuntimeError:
             return False
-        return all(line["state"] in ("running", "paused") for line in lines.values())
+        return all(line["seq"] for line in lines.values())
 
 
 @contextmanager
 def hall(folder: Path, mosquitto: Mosquitto, parts: dict[str, str], rate: float = 2.0, **tables: Any) -> Iterator[Hall]:
-    """Service and console, both in this process; `parts` has the class of the parts of each line, `rate` how many come per
-    second, `tables` further settings.
+    """Service and console, both in this process; `parts` has the class of the parts of each line, `rate` how many come
+    per second, `tables` further settings.
     """
     belts = {line: Belt(folder / line, part) for line, part in parts.items()}
     for belt in belts.values():
@@ -178,6 +179,7 @@ def browser() -> Iterator[Browser]:
     program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))))
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
+        expect.set_options(timeout=PATIENCE_MS)
         try:
             yield chromium
         finally:

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from playwright.sync_api import Page, expect
 
 from core.image import encode_png
-from tests.support.console import Hall, browser, hall, until
+from tests.support.console import PATIENCE_MS, Hall, browser, hall, until
 from tests.support.mosquitto import Mosquitto
 
 PARTS = {"plate-1": "metal_plate", "wood-1": "wood"}
@@ -60,8 +60,7 @@ def main() -> None:
     ):
         prepare(plant)
         page = one.new_page(base_url=plant.address, viewport={"width": 1280, "height": 800})
-        page.set_default_timeout(60_000)
-        expect.set_options(timeout=60_000)
+        page.set_default_timeout(PATIENCE_MS)
         for name, path in PICTURES.items():
             take(page, name, path, folder)
 

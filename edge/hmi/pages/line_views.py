@@ -21,6 +21,7 @@ from edge.hmi.pages.parts import (
     lamp_of_verdict,
     reasons,
     state_words,
+    with_all_fields,
 )
 from edge.hmi.wording import Wording
 
@@ -38,7 +39,7 @@ async def line_view(request: Request, name: str) -> LineView:
     newest, counted, curve = await asyncio.gather(
         newest_part(request, name), find(request, "shift_counts", {"line": name}), recent_curve(request, name)
     )
-    verdict = newest.result["verdict"] if newest.result else None
+    verdict = with_all_fields(newest.result["verdict"]) if newest.result else None
     known = request.app.state.link.status()
     return LineView(
         name=name,
@@ -96,7 +97,7 @@ def picture_of(found: Found) -> Picture | None:
     blobs = dict(zip(found.result["blobs"], found.blobs, strict=True))
     if "picture" not in blobs:
         return None
-    verdict = found.result["verdict"]
+    verdict = with_all_fields(found.result["verdict"])
     camera, inspected = verdict.get("camera"), verdict.get("heatmap")
     # What the verdict names was at or above the threshold of then, which it does not say.
     border = min(

@@ -99,6 +99,11 @@ class LineView:
         return bool(self.verdict and self.verdict.get("simulated"))
 
 
+def with_all_fields(verdict: Mapping[str, Any]) -> dict[str, Any]:
+    """A verdict of the wire, which leaves out what it has no value for: an error has no score."""
+    return dict.fromkeys(_BRIEF) | {"regions": (), "explanation": (), "review": False} | dict(verdict)
+
+
 def lamp_of_verdict(verdict: Mapping[str, Any]) -> str:
     """What a lamp says of a part."""
     return "review" if verdict.get("review") else str(verdict["verdict"])

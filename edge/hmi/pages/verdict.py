@@ -11,7 +11,7 @@ from starlette.responses import Response
 from edge.hmi.formats import NOTHING, local
 from edge.hmi.pages.line_views import picture_of, tiles_of
 from edge.hmi.pages.page import Notice, find, go, operate, page, view, wording_of, zone_name
-from edge.hmi.pages.parts import LineView, age_words, lamp_of_verdict, reasons
+from edge.hmi.pages.parts import LineView, age_words, lamp_of_verdict, reasons, with_all_fields
 from edge.hmi.person import Person
 from edge.hmi.refusals import Refused
 from edge.hmi.wording import Wording
@@ -26,7 +26,7 @@ async def show(request: Request, line: str, seq: int, person: Person = Depends(v
     """The part."""
     t = wording_of(request)
     found = await find(request, "verdict", {"line": line, "seq": seq})
-    verdict = found.result["verdict"] if found.result else None
+    verdict = with_all_fields(found.result["verdict"]) if found.result else None
     shown = LineView(
         name=line,
         lamp="lost" if verdict is None else lamp_of_verdict(verdict),
@@ -44,6 +44,7 @@ async def show(request: Request, line: str, seq: int, person: Person = Depends(v
         200 if verdict else 404,
         view=shown,
         seq=seq,
+        issued=found.result["verdict"] if found.result else None,
         feedback=(found.result or {}).get("feedback"),
         facts=[] if verdict is None else _facts(verdict, t, zone_name(request)),
         refusal=found.refusal,
