@@ -11,7 +11,7 @@ from markupsafe import Markup
 from edge.clock import utc_now
 from edge.zone import zone_of
 
-_EMPTY = (None, "", [], (), {})
+_EMPTY: tuple[Any, ...] = (None, "", [], (), {})
 NOTHING = "–"
 """In the place of a value that there is not."""
 

@@ -69,7 +69,7 @@ def test_the_operators_story(page: Page, plant: Hall) -> None:
     plant.ask("pause", line="wood-1")  # so that the other line is done sooner
 
     page.get_by_role("link", name="Enrol", exact=True).click()
-    page.get_by_label("Parts").select_option("6")
+    page.locator("select[name=shots]").select_option("6")
     page.get_by_role("button", name="Freeze", exact=True).click()
     expect(page.locator(".said")).to_contain_text("6 pictures are held")
     ticks = page.locator("input[name=candidates]")
@@ -84,11 +84,11 @@ def test_the_operators_story(page: Page, plant: Hall) -> None:
 
     page.get_by_role("link", name="Back to the line").click()
     page.get_by_role("link", name="Calibrate").first.click()
-    page.get_by_label("Good parts").fill("12")
+    page.locator("input[name=parts]").fill("12")
     expect(page.locator("#promise")).to_contain_text("7.69 %")
-    page.get_by_label("Good parts").fill("24")
+    page.locator("input[name=parts]").fill("24")
     expect(page.locator("#promise")).to_contain_text("24 good parts can promise 5 %")
-    page.get_by_label("I declare").check()
+    page.locator("input[name=good]").check()
     page.get_by_role("button", name="Start").click()
     expect(page.locator("progress")).to_be_visible()
     expect(page.locator("#run-state")).to_contain_text(re.compile(r"So far: \S+ % false alarms can be promised"))

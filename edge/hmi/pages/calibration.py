@@ -15,7 +15,7 @@ from core.calibration import calibrate, promise
 from edge.hmi.formats import number, percent
 from edge.hmi.pages.calibration_jobs import Begun, CalibrationJobs, Ended
 from edge.hmi.pages.line import require_line
-from edge.hmi.pages.page import Notice, find, go, operate, page, view, wording_of
+from edge.hmi.pages.page import Notice, find, go, operate, page, status_of, view, wording_of
 from edge.hmi.person import Person
 from edge.hmi.wording import Wording
 
@@ -53,7 +53,11 @@ async def show(request: Request, line: str, person: Person = Depends(view)) -> R
 @router.get("/run")
 async def run(request: Request, line: str, person: Person = Depends(view)) -> Response:
     """How far it is, a part of the page."""
-    return page(request, "calibration_run.html", **await _run_values(request, line))
+    values = await _run_values(request, line)
+    answer = page(request, "calibration_run.html", **values)
+    if values["run"] is None:  # the rest of the page has changed, too
+        answer.headers["hx-refresh"] = "true"
+    return answer
 
 
 @router.get("/promise")
@@ -78,7 +82,8 @@ async def start(
     t, here = wording_of(request), f"/lines/{line}/calibrate"
     if not good:
         return go(request, here, Notice(t("calibrate.declare_first"), refused=True))
-    asked: dict[str, Any] = {"line": line, "parts": parts, "rate": rate / 100, "timeout_s": 3600.0}
+    recipe = _recipe(request, line)
+    asked: dict[str, Any] = {"line": line, "recipe": recipe, "parts": parts, "rate": rate / 100, "timeout_s": 3600.0}
     if accept:
         asked["accept"] = _at_least(promise(parts, rate / 100).rate)
     _jobs(request).begin(request.app.state.link, line, asked, person)
@@ -112,7 +117,8 @@ async def _run_values(request: Request, line: str) -> dict[str, Any]:
         running = _running(state, RATE / 100 if last is None else last.rate)
     elif isinstance(last, Begun):  # it has not come to its first part, or is being set
         running = Running(last.who, 0, last.wanted)
-    ended = _in_words(last, t) if running is None and isinstance(last, Ended) else None
+    of_this = isinstance(last, Ended) and last.recipe == _recipe(request, line)
+    ended = _in_words(last, t) if running is None and isinstance(last, Ended) and of_this else None
     return {
         "name": line,
         "line_path": f"/lines/{line}",
@@ -122,6 +128,11 @@ async def _run_values(request: Request, line: str) -> dict[str, Any]:
         "rate": f"{RATE:g}",
         "promise": _promise(str(PARTS), str(RATE)),
     }
+
+
+def _recipe(request: Request, line: str) -> str:
+    """The number of the recipe that the line judges by."""
+    return str((status_of(request).get(line) or {}).get("recipe", {}).get("number") or 1)
 
 
 def _jobs(request: Request) -> CalibrationJobs:

@@ -163,7 +163,9 @@ async def tiles_of(request: Request, name: str, entries: Sequence[Mapping[str, A
 def tile_of(entry: Mapping[str, Any], thumb: bytes | None, t: Wording) -> dict[str, Any]:
     """A part of the history as its tile shows it."""
     lamp = lamp_of_verdict(entry)
-    words = " · ".join(str(entry[name]) for name in ("position", "defect", "reason") if entry.get(name))
+    place = entry.get("position")
+    found = [t.or_else(f"live.at_{place.replace(' ', '_')}", place)] if place else []
+    words = " · ".join(dict.fromkeys(found + [str(entry[name]) for name in ("defect", "reason") if entry.get(name)]))
     feedback = entry.get("feedback") or {}
     return {
         **{name: entry.get(name) for name in ("line", "seq", "issued_at", "score", "threshold", "part_id")},

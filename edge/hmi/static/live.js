@@ -112,7 +112,7 @@
     return found.length ? found : (verdict.explanation || []).map((reason) => reason.text);
   }
 
-  function showVerdict(one) {
+  function showVerdict(one, counted = true) {
     const verdict = one.verdict;
     for (const root of one.roots) {
       text(root, "score", score(verdict.score));
@@ -137,7 +137,7 @@
           }),
         );
       }
-      for (const count of root.querySelectorAll(`[data-count="${verdict.verdict}"]`)) {
+      for (const count of counted ? root.querySelectorAll(`[data-count="${verdict.verdict}"]`) : []) {
         count.textContent = String(Number(count.textContent) + 1);
       }
       root.dispatchEvent(new CustomEvent("verdict", { detail: verdict, bubbles: false }));
@@ -171,6 +171,21 @@
     }
   }
 
+  // The first picture may be of a part whose verdict came before the page was connected.
+  async function missed(one, head) {
+    if (head.seq < (one.verdict?.seq ?? 0)) return null;
+    const answer = await fetch(`/api/v1/lines/${encodeURIComponent(head.line)}/verdicts/${head.seq}`);
+    if (!answer.ok) return null;
+    const { verdict } = await answer.json();
+    one.verdicts.set(head.seq, verdict);
+    if (head.seq > (one.verdict?.seq ?? 0)) {
+      one.verdict = verdict;
+      one.at = performance.now() - Math.max(0, Date.now() - Date.parse(verdict.issued_at));
+      showVerdict(one, false);
+    }
+    return verdict;
+  }
+
   async function takePicture(buffer) {
     const view = new DataView(buffer);
     const headLength = view.getUint32(0);
@@ -182,11 +197,11 @@
     const png = rest > 0 ? new Blob([new Uint8Array(buffer, jpegAt + jpegLength, rest)], { type: "image/png" }) : null;
     const [picture, map] = await Promise.all([createImageBitmap(jpeg), png ? createImageBitmap(png) : null]);
     const one = line(head.line);
+    const verdict = one.verdict?.seq === head.seq ? one.verdict : one.verdicts.get(head.seq) || (await missed(one, head));
     for (const root of one.roots) {
       for (const canvas of root.querySelectorAll("canvas[data-live-picture]")) {
         if (canvas.dataset.frozen === "true" || !canvas.overlay) continue;
-        const regions = one.verdicts.get(head.seq)?.regions || head.regions || [];
-        canvas.overlay.set(head, picture, map, regions);
+        canvas.overlay.set(head, picture, map, verdict?.regions);
         canvas.dataset.seq = head.seq;
         canvas.hidden = false;
         const none = canvas.parentElement.querySelector(".none");
