@@ -151,6 +151,12 @@ def of_recipe(recipe: str | None) -> str:
     return "" if recipe is None else f" --recipe {shlex.quote(recipe)}"
 
 
+def say_notes(found: dict[str, Any]) -> None:
+    """Says what else a command has changed."""
+    for note in found["notes"]:
+        out.print(note, style="yellow", soft_wrap=True)
+
+
 def say_smallest(line: str, found: dict[str, Any]) -> None:
     """Says the smallest defect that a line sees, where the reply knows it."""
     if (pixels := found.get("smallest_defect")) is not None:

@@ -8,7 +8,20 @@ from typing import Annotated, Any
 import typer
 
 from core.printable import shown
-from edge.cli.ask import WORK_S, ConfigFile, Json, Line, Recipe, Wait, Yes, ask_service, of_recipe, out, say_smallest
+from edge.cli.ask import (
+    WORK_S,
+    ConfigFile,
+    Json,
+    Line,
+    Recipe,
+    Wait,
+    Yes,
+    ask_service,
+    of_recipe,
+    out,
+    say_notes,
+    say_smallest,
+)
 from edge.cli.explained import explained
 from edge.cli.shots import shots_app
 from edge.cli.table import Column, Table, lines, number
@@ -43,12 +56,14 @@ def enroll(
     arguments: dict[str, Any] = {"line": line, "recipe": recipe, "shots": shots, "note": note, "timeout_s": timeout}
     arguments |= {"yes": yes or [], "hold": hold}
     pictures: list[dict[str, Any]] = []
+    notes: list[str] = []
     for some in batches(blobs) or [[]]:  # each no larger than one request may be
         first = len(pictures)
         names = [shown(path.name) for path in paths[first : first + len(some)]]
         found = ask_service(config, "enroll", arguments | {"names": names}, some, timeout + WORK_S)
         pictures += found["pictures"]
-    found["pictures"] = pictures
+        notes += found["notes"]
+    found |= {"pictures": pictures, "notes": list(dict.fromkeys(notes))}
     _say(line, recipe, found, as_json, asked_to_hold=hold or shots > 0)
 
 
@@ -131,6 +146,7 @@ def _say(line: str, recipe: str | None, found: dict[str, Any], as_json: bool, as
             say_picture(picture)
         out.print(f"line {line} has {found['bank']['shots']} shots, revision {found['bank']['revision']}")
         say_smallest(line, found)
+        say_notes(found)
         if any(picture["shot"] is None for picture in found["pictures"]):
             candidates = f"alfa-edge shots candidates --line {line}{of_recipe(recipe)} --out DIR"
             look = f"`{candidates}` shows what is held"

@@ -237,6 +237,23 @@ def review_ended(slot: RecipeSlot) -> list[str]:
     ]
 
 
+def shots_changed(slot: RecipeSlot, ended: Sequence[str]) -> list[str]:
+    """What there is to say where other shots end the recipe's calibration.
+
+    Args:
+        slot: The recipe, as its shots are now.
+        ended: What `review_ended` said before they changed.
+    """
+    loaded, stored = slot.loaded, slot.stored
+    if loaded is None or loaded.uncalibrated or not loaded.provisional:
+        return []
+    return [
+        f"recipe {stored.name} of line {stored.line} keeps its threshold, which promises nothing any more: its shots "
+        f"have changed; calibrate anew: `alfa-edge calibrate --line {stored.line} --recipe {stored.number}`",
+        *ended,
+    ]
+
+
 def _running(dispatcher: Dispatcher, arguments: OfLine) -> State:
     """The `state` of a calibration: whose it is."""
     run = dispatcher.calibrations.of_line(arguments.line)

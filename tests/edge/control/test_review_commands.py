@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from jsonschema import Draft202012Validator
 
+from core.bank.shot_checks import FLAGS
 from core.image import decode, encode_png, read
 from core.review import borders_by_escape_rate, borders_by_review_rate
 from core.simline import render
@@ -98,6 +99,25 @@ def test_another_calibration_ends_a_review_and_says_so(tmp_path: Path) -> None:
         assert "the review of line one has ended" in found["notes"][0]
         assert one.line("one").recipe.review_below is None
         assert asked(one, "threshold", line="one", threshold=0.5).result["notes"] == []  # type: ignore[index]
+
+
+def test_other_shots_end_a_calibration_and_its_review_and_say_so(tmp_path: Path) -> None:
+    pictures = [encode_png(render("bottle", 1, 5000 + index, 0.0).image) for index in range(2)]
+    with at_rest(tmp_path) as one:
+        said = asked(one, "enroll", pictures[0], line="one", yes=list(FLAGS)).result
+        assert said is not None
+        assert said["notes"] == []  # nothing was calibrated
+        calibrated(one, GOOD)
+        asked(one, "review_set", line="one", false_alarm_rate=0.02, review_rate=0.18, sure=True)
+        asked(one, "enroll", pictures[1], line="one", hold=True)
+        ended = asked(one, "shots_take", line="one", yes=list(FLAGS)).result
+        assert ended is not None
+        assert "promises nothing any more" in ended["notes"][0]
+        assert "`alfa-edge calibrate --line one --recipe 1`" in ended["notes"][0]
+        assert "the review of line one has ended" in ended["notes"][1]
+        removed = asked(one, "shots_remove", shot=2).result
+        assert removed is not None
+        assert [note.split(",")[0] for note in removed["notes"]] == ["recipe default of line one keeps its threshold"]
 
 
 def test_an_ended_review_rejects_what_was_reviewed(tmp_path: Path) -> None:
