@@ -29,7 +29,7 @@ from edge.control.server import ConsoleServer
 from edge.inspection.acquisition import RegionError, inspected, outcome_of
 from edge.inspection.methods import Methods, method_of
 from edge.inspection.request import InspectionRequest
-from edge.messages import NOT_CALIBRATED
+from edge.messages import not_calibrated
 from edge.ops.alarms import Alarms
 from edge.ops.folders import not_left, runtime_dir
 from edge.ops.lock import CONSOLE_LOCK, STATE_LOCK, HeldError, LockError, hold_console, hold_state
@@ -238,7 +238,7 @@ def _judging(
         yield Check(
             f"line {line}: recipe",
             "note" if recipe.provisional else "ok",
-            f"{words}; {NOT_CALIBRATED}" if recipe.provisional else words,
+            f"{words}; {not_calibrated(recipe.bank.shots)}" if recipe.provisional else words,
         )
     return loaded
 
