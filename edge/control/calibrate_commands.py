@@ -87,7 +87,7 @@ def _calibrate(dispatcher: Dispatcher, arguments: Calibrate, caller: Caller) -> 
                 source, kind = "shots, each against the others", "shot"
             scores = [part.score for part in parts]
             _suffice(promise(len(parts), arguments.rate, autocorrelation_time(scores)), arguments, remedy)
-            run.go_on()
+            run.settle()
             ended = review_ended(slot)
             pairs = [(part.score, part.peak) for part in parts]
             kept = dispatcher.enrolment.calibrate(slot, pairs, arguments.rate, source, caller.who)
