@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import trial_broker, trial_camera, trial_load, trial_state
+from tests.support import trial_broker, trial_camera, trial_load
 from tests.support.crowd import Crowd
-from tests.support.disk import NoDiskError, SmallDisk
 from tests.support.plant import Plant
 
 pytestmark = pytest.mark.timeout(300)  # the first start compiles a pack, on a busy machine for long
@@ -32,11 +31,6 @@ def plant(whole_plant: Plant) -> Plant:
     if whole_plant.service.process.poll() is not None:
         whole_plant.start()
     return whole_plant
-
-
-def test_under_load_each_trigger_has_one_verdict(plant: Plant) -> None:
-    load = trial_load.steady(plant, 6.0, rate=10.0)
-    assert len(load.answers) >= 200
 
 
 def test_strangers_and_a_second_service_take_nothing_of_the_first(plant: Plant, tmp_path: Path) -> None:
@@ -62,34 +56,14 @@ def test_what_makes_no_sense_is_refused_counted_and_disturbs_nobody(plant: Plant
     trial_load.noise(plant, 1000, seed=3)
 
 
-@pytest.mark.parametrize(
-    "causes",
-    [
-        ["camera process killed", "camera killed", "picture frozen"],
-        ["camera process stopped", "camera stopped", "size changed"],
-    ],
-    ids=["gone", "there"],
-)
-def test_a_camera_that_fails_fails_its_own_line_only(plant: Plant, causes: list[str]) -> None:
+def test_a_camera_that_fails_fails_its_own_line_only(plant: Plant) -> None:
+    causes = ["camera process killed", "camera killed", "picture frozen"]
     trial_camera.faults(plant, causes, 1.6, rate=5.0, back_s=15.0, wire_s=3.0, judged=0.3)
 
 
-def test_a_clock_that_jumps_loses_nothing(plant: Plant) -> None:
-    trial_state.clock_jumps(plant, 0.5)
-
-
-@pytest.mark.parametrize(("cause", "seconds"), [("stopped", 3.0), ("swallows", 0.5)])
-def test_verdicts_outlast_an_outage_of_the_broker(plant: Plant, cause: str, seconds: float) -> None:
-    trial_broker.outage(plant, cause, seconds)
+def test_verdicts_outlast_an_outage_of_the_broker(plant: Plant) -> None:
+    trial_broker.outage(plant, "stopped", 3.0)
 
 
 def test_no_kill_loses_a_verdict(plant: Plant) -> None:
     trial_load.kills(plant, 2, seed=1)
-
-
-def test_a_full_disk_costs_judgements_and_no_answers(tmp_path: Path) -> None:
-    try:
-        with SmallDisk(tmp_path / "disk") as disk, Plant(1, state=disk.folder) as plant:
-            trial_state.full_disk(plant, disk, 1.0)
-    except NoDiskError as error:
-        pytest.skip(str(error))
