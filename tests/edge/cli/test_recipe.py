@@ -47,9 +47,11 @@ def test_a_name_that_the_command_line_would_take_for_an_option_is_refused_in_wor
     assert "its arguments" not in said
 
 
-def test_a_renamed_recipe_is_said_by_the_name_that_it_had(tmp_path: Path) -> None:
+def test_a_renamed_recipe_is_said_by_the_name_that_it_had(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It may have been named by its number."""
-    common = ["--line", "one", "-c", str(written_settings(tmp_path))]
-    assert CliRunner().invoke(app, ["recipe", "new", "B", *common]).exit_code == 0
-    result = CliRunner().invoke(app, ["recipe", "rename", "2", "C", *common])
+    renamed = {"before": MADE["after"], "after": {"name": "C", "number": 2, "revision": 1}, "differences": {}}
+    monkeypatch.setattr(recipe, "ask_service", lambda *_, **__: renamed)
+    result = CliRunner().invoke(
+        app, ["recipe", "rename", "2", "C", "--line", "one", "-c", str(written_settings(tmp_path))]
+    )
     assert "recipe C (2) of line one was B" in result.output
