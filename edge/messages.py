@@ -26,8 +26,14 @@ from edge.settings_recipe import MOST_NUMBER
 SCHEMA = 1
 _DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
-NOT_CALIBRATED = "not calibrated: show it good parts with `alfa-edge learn`"
-"""What the status of a line says whose verdicts are provisional."""
+NOT_CALIBRATED = tuple(f"not calibrated: show it good parts with `alfa-edge {word}`" for word in ("learn", "calibrate"))
+"""What the status of a line says whose verdicts are provisional: without shots, and with shots."""
+
+
+def not_calibrated(shots: int) -> str:
+    """That of `NOT_CALIBRATED` which is for a line with so many shots: a first run is for a line without any."""
+    return NOT_CALIBRATED[shots > 0]
+
 
 Stamp = Annotated[
     datetime,

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
 from core.printable import shown
@@ -19,16 +17,13 @@ from core.toml import MOST_BYTES, TomlError, parse_toml
 from edge.address import encoded, shown_source
 from edge.ops.redact import redact
 from edge.settings import ENV_PREFIX, LineSettings, Settings
+from edge.settings_words import MOST_PROBLEMS, Location, keys_of, no_such_setting, wrong_settings
 
 CONFIG_VARIABLE = "ALFA_EDGE_CONFIG"
 """The environment variable that names the file, where the command line does not."""
 DEFAULT_CONFIG = Path("/etc/alfa-edge/edge.toml")
 """The file where neither names one."""
 _ABSENT = f"no such file; name one with --config or ${CONFIG_VARIABLE}; `alfa-edge config example` prints one"
-_MOST = 20  # problems that are named
-_SHOULD = "input should be "
-_OF_ANOTHER_KIND = ("_type", "_parsing", "literal_error")  # ends of pydantic's words for a value of another kind
-_UNKNOWN = {"type": "extra_forbidden", "msg": ""}
 
 
 @dataclass(frozen=True)
@@ -70,61 +65,32 @@ def load_settings(path: Path) -> Settings:
     except TomlError as error:
         raise ConfigError([Problem(str(path), "", "", str(error))]) from None
     if ours := [key for key in data if key.startswith("_")]:  # would reach pydantic's own switches
-        raise ConfigError([Problem(str(path), shown(key), "", _remedy(_UNKNOWN, (key,))) for key in ours[:_MOST]])
+        raise ConfigError(
+            [Problem(str(path), shown(key), "", no_such_setting(key, _keys(()))) for key in ours[:MOST_PROBLEMS]]
+        )
     try:
         return Settings(**data)
     except ValidationError as error:
-        raise ConfigError(list(islice(_problems(error, str(path), os.environ), _MOST))) from None
+        raise ConfigError(list(islice(_problems(error, str(path), os.environ), MOST_PROBLEMS))) from None
     except SettingsError as error:  # of a variable that is no JSON; its cause would repeat the value
         raise ConfigError([Problem(f"environment {ENV_PREFIX}...", "", "", str(error))]) from None
 
 
 def _problems(error: ValidationError, path: str, environ: Mapping[str, str]) -> Iterator[Problem]:
     variables = {name.upper(): name for name in environ}
-    for items in _by_setting(error):
-        item = items[0]
-        loc = _location(item)
-        key = shown(".".join(loc))
+    for wrong in wrong_settings(error, _keys):
+        loc, value = wrong.location, wrong.value
         variable = variables.get((ENV_PREFIX + "__".join(loc)).upper())
         yield Problem(
             f"environment {variable}" if variable else path,
-            key,
-            "" if item["type"] == "extra_forbidden" else _shown(loc, item["input"]),
-            ", or ".join([_remedy(item, loc), *(_remedy(one, loc).removeprefix(_SHOULD) for one in items[1:])]),
-            (encoded(item["input"]) or "") if _is_source(loc) and isinstance(item["input"], str) else "",
+            shown(".".join(loc)),
+            _shown(loc, value) if wrong.known else "",
+            wrong.remedy,
+            (encoded(value) or "") if _is_source(loc) and isinstance(value, str) else "",
         )
 
 
-def _by_setting(error: ValidationError) -> list[list[Any]]:
-    """What is wrong, by setting. Of one that may be of several kinds, what is wrong with the kind that was meant, else
-    with each of them."""
-    groups: dict[tuple[str, ...], list[Any]] = {}
-    for item in error.errors()[: 10 * _MOST]:
-        groups.setdefault(_setting(item), []).append(item)
-    found: list[list[Any]] = []
-    for items in groups.values():
-        inside = [item for item in items if isinstance(item["loc"][-1], int)]
-        meant = inside or [item for item in items if not item["type"].endswith(_OF_ANOTHER_KIND)]
-        found += [[item] for item in meant] or [items]
-    return found
-
-
-def _setting(item: Any) -> tuple[str, ...]:
-    """The tables and the key, without pydantic's words for names and for the kinds that a value may be of."""
-    loc = tuple(str(part) for part in item["loc"])
-    for end in range(1, len(loc) + 1):
-        if loc[end - 1] in _keys(loc[: end - 1]) and not _keys(loc[:end]):  # a value, and no table
-            return loc[:end]
-    return loc[:-1] if len(loc) > 1 and loc[-1] == "[key]" else loc
-
-
-def _location(item: Any) -> tuple[str, ...]:
-    """The setting, and an index where it is a list."""
-    setting = _setting(item)
-    return setting + tuple(str(part) for part in item["loc"][len(setting) :] if isinstance(part, int))
-
-
-def _shown(loc: tuple[str, ...], value: object) -> str:
+def _shown(loc: Location, value: object) -> str:
     """A value of a setting that is known: under a name that is mistyped a password may stand, and in a table."""
     if "password" in loc[-1]:
         return "***"
@@ -136,45 +102,12 @@ def _shown(loc: tuple[str, ...], value: object) -> str:
     return redact(repr(value))[:120]
 
 
-def _is_source(loc: tuple[str, ...]) -> bool:
+def _is_source(loc: Location) -> bool:
     return loc[-1] == "camera" or loc[-2:] == ("camera", "source")
 
 
-def _remedy(item: Any, loc: tuple[str, ...]) -> str:
-    kind, message = item["type"], str(item["msg"]).removeprefix("Value error, ")
-    if kind == "missing":
-        return "is required; add it"
-    if kind == "extra_forbidden":
-        close = difflib.get_close_matches(loc[-1], _keys(loc[:-1]), n=1)
-        return "is no setting; " + (
-            f"did you mean {close[0]}?" if close else f"known here: {', '.join(_keys(loc[:-1]))}"
-        )
-    if kind == "string_pattern_mismatch" and loc[:1] == ("lines",):
-        return "a line's name has 1 to 64 of a-z, 0-9 and -, since it is part of a topic"
-    message = message.replace("valid tuple", "list").replace("Tuple", "list")
-    return message[0].lower() + message[1:]
-
-
-def _keys(loc: tuple[str, ...]) -> list[str]:
-    """The settings known in the table at `loc`."""
-    model: type[BaseModel] = Settings
-    steps = list(loc)
-    while steps:
-        step = steps.pop(0)
-        if model is Settings and step == "lines":
-            model = LineSettings
-            steps = steps[1:]
-            continue
-        field = model.model_fields.get(step)
-        kinds = list(_models(field.annotation)) if field else []
-        if not kinds:
-            return []
-        model = kinds[0]
-    return list(model.model_fields)
-
-
-def _models(annotation: Any) -> Iterator[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
-    for part in getattr(annotation, "__args__", ()):
-        yield from _models(part)
+def _keys(location: Location) -> list[str]:
+    """The settings known in the table at `location`; lines have names of their own."""
+    if location[:1] == ("lines",):
+        return keys_of(LineSettings, location[2:])
+    return keys_of(Settings, location)

@@ -20,8 +20,11 @@ MOST_NUMBER = 65_535
 
 def _is_recipe_name(name: str) -> str:
     shows_as_itself(name)
-    if name != name.strip() or "/" in name or re.fullmatch(r"[0-9]+|\.+", name):
-        raise ValueError("is no name of a recipe: digits alone are a number, and it has no / and no space at its ends")
+    if name != name.strip() or "/" in name or name.startswith("-") or re.fullmatch(r"[0-9]+|\.+", name):
+        raise ValueError(
+            f"{name!r} is no name of a recipe: digits alone are a number, and it has no / in it, no - at its beginning "
+            "and no space at its ends"
+        )
     return name
 
 

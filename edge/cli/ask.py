@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Optional
@@ -143,6 +144,17 @@ def _offline(
     if reply.refusal is not None:
         raise RefusedError(reply.refusal.code, reply.refusal.message)
     return reply.result or {}, pictures
+
+
+def of_recipe(recipe: str | None) -> str:
+    """The option of a printed command that names the recipe, where the command before named one."""
+    return "" if recipe is None else f" --recipe {shlex.quote(recipe)}"
+
+
+def say_notes(found: dict[str, Any]) -> None:
+    """Says what else a command has changed."""
+    for note in found["notes"]:
+        out.print(note, style="yellow", soft_wrap=True)
 
 
 def say_smallest(line: str, found: dict[str, Any]) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Optional
 
 import typer
 
-from edge.cli.ask import WORK_S, ConfigFile, Json, Line, Recipe, Wait, ask_service, out
+from edge.cli.ask import WORK_S, ConfigFile, Json, Line, Recipe, Wait, ask_service, out, say_notes
 from edge.cli.table import Table, number
 from edge.cli.terminal import show_json
 from edge.cli.when import parse_when
@@ -68,8 +68,7 @@ def calibrate(
     out.print(f"line {line}: threshold {kept['threshold']:.4f}, {kept['source']}", soft_wrap=True)
     if kept["rate"] > rate + 1e-9:
         out.print(f"{kept['count']} parts cannot promise {100 * rate:.3g} %", style="yellow")
-    for note in found["notes"]:
-        out.print(note, style="yellow", soft_wrap=True)
+    say_notes(found)
     _say_outliers(line, rate, found)
 
 

@@ -8,7 +8,20 @@ from typing import Annotated, Any
 import typer
 
 from core.printable import shown
-from edge.cli.ask import WORK_S, ConfigFile, Json, Line, Recipe, Wait, Yes, ask_service, out, say_smallest
+from edge.cli.ask import (
+    WORK_S,
+    ConfigFile,
+    Json,
+    Line,
+    Recipe,
+    Wait,
+    Yes,
+    ask_service,
+    of_recipe,
+    out,
+    say_notes,
+    say_smallest,
+)
 from edge.cli.explained import explained
 from edge.cli.shots import shots_app
 from edge.cli.table import Column, Table, lines, number
@@ -43,13 +56,15 @@ def enroll(
     arguments: dict[str, Any] = {"line": line, "recipe": recipe, "shots": shots, "note": note, "timeout_s": timeout}
     arguments |= {"yes": yes or [], "hold": hold}
     pictures: list[dict[str, Any]] = []
+    notes: list[str] = []
     for some in batches(blobs) or [[]]:  # each no larger than one request may be
         first = len(pictures)
         names = [shown(path.name) for path in paths[first : first + len(some)]]
         found = ask_service(config, "enroll", arguments | {"names": names}, some, timeout + WORK_S)
         pictures += found["pictures"]
-    found["pictures"] = pictures
-    _say(line, found, as_json, asked_to_hold=hold or shots > 0)
+        notes += found["notes"]
+    found |= {"pictures": pictures, "notes": list(dict.fromkeys(notes))}
+    _say(line, recipe, found, as_json, asked_to_hold=hold or shots > 0)
 
 
 @shots_app.command("candidates")
@@ -94,7 +109,7 @@ def shots_take(
 ) -> None:
     """Take candidates as shots, by default all. Exit code 1 when one stays held, as a flag speaks against it."""
     arguments = {"line": line, "recipe": recipe, "candidates": candidates or [], "yes": yes or []}
-    _say(line, ask_service(config, "shots_take", arguments, timeout=WORK_S), as_json)
+    _say(line, recipe, ask_service(config, "shots_take", arguments, timeout=WORK_S), as_json)
 
 
 @shots_app.command("drop")
@@ -122,7 +137,7 @@ def write_candidates(config: Path, line: str, numbers: list[int], folder: Path) 
             (folder / f"{line}-candidate-{candidate}.png").write_bytes(pictures[0])
 
 
-def _say(line: str, found: dict[str, Any], as_json: bool, asked_to_hold: bool = False) -> None:
+def _say(line: str, recipe: str | None, found: dict[str, Any], as_json: bool, asked_to_hold: bool = False) -> None:
     """Says what became of pictures; ends with 1 where one was not taken that was to be."""
     if as_json:
         show_json(found)
@@ -131,8 +146,10 @@ def _say(line: str, found: dict[str, Any], as_json: bool, asked_to_hold: bool = 
             say_picture(picture)
         out.print(f"line {line} has {found['bank']['shots']} shots, revision {found['bank']['revision']}")
         say_smallest(line, found)
+        say_notes(found)
         if any(picture["shot"] is None for picture in found["pictures"]):
-            look = f"`alfa-edge shots candidates --line {line} --out DIR` shows what is held"
+            candidates = f"alfa-edge shots candidates --line {line}{of_recipe(recipe)} --out DIR"
+            look = f"`{candidates}` shows what is held"
             out.print(f"{look}; `shots take` enrols it, `shots drop` does not", soft_wrap=True)
     if not asked_to_hold and any(picture["shot"] is None for picture in found["pictures"]):
         raise typer.Exit(1)

@@ -13,7 +13,7 @@ from edge.cli.explained import explained
 from edge.cli.table import Column, Table, number
 from edge.cli.terminal import counted, show_json, styled
 from edge.cli.when import local
-from edge.messages import NOT_CALIBRATED
+from edge.messages import NOT_CALIBRATED, not_calibrated
 from edge.settings_file import load_settings
 
 NO_SERVICE = 1
@@ -77,11 +77,11 @@ def _print_recipe(name: str, line: dict[str, Any]) -> None:
 
 def _print_health(name: str, line: dict[str, Any]) -> None:
     """What a cell of the table is too narrow for."""
-    told = line["reason"] if line["reason"] != NOT_CALIBRATED else None
+    told = line["reason"] if line["reason"] not in NOT_CALIBRATED else None
     troubled = {
         component: health
         for component, health in line["components"].items()
-        if health["level"] != "ok" and health["reason"] != NOT_CALIBRATED  # which stands below
+        if health["level"] != "ok" and health["reason"] not in NOT_CALIBRATED  # which stands below
     }
     if told or troubled:
         state = "in fault" if line["state"] == "fault" else line["state"]
@@ -91,7 +91,7 @@ def _print_health(name: str, line: dict[str, Any]) -> None:
         new = health["remedy"] if (health["remedy"] or "") not in (health["reason"] or "") else None
         out.print(f"{told}; what to do: {new}" if new else told, soft_wrap=True)
     if line.get("provisional"):
-        words = f"line {name} is {NOT_CALIBRATED}; until then its verdicts are provisional"
+        words = f"line {name} is {not_calibrated(line['bank']['shots'])}; until then its verdicts are provisional"
         out.print(words, style="yellow", soft_wrap=True)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import asdict
 from datetime import datetime, tzinfo
 from pathlib import Path
@@ -12,7 +11,7 @@ import typer
 
 from core.feedback_rates import feedback_rates as rates_of
 from core.printable import shown
-from edge.cli.ask import WORK_S, ConfigFile, Json, Line, Recipe, Wait, Yes, ask_service, out
+from edge.cli.ask import WORK_S, ConfigFile, Json, Line, Recipe, Wait, Yes, ask_service, of_recipe, out, say_notes
 from edge.cli.explained import explained
 from edge.cli.table import Column, Table, number
 from edge.cli.terminal import counted, show_json
@@ -93,6 +92,7 @@ def feedback_add(
     overriding = " ".join(f"--yes {flag['code']}" for flag in picture["flags"])
     became = f"shot {picture['shot']}" if picture["shot"] else f"not enrolled ({flags}); {overriding} enrols it"
     out.print(f"{said}; {became}", style=None if picture["shot"] else "yellow", soft_wrap=True)
+    say_notes(found)
     if picture["shot"] is None:
         raise typer.Exit(1)
 
@@ -284,8 +284,7 @@ def feedback_threshold(
         out.print(words, soft_wrap=True)
     if found["proposed"]["threshold"] > 1:
         return
-    of_recipe = "" if recipe is None else f" --recipe {shlex.quote(recipe)}"
-    words = f"to set it: alfa-edge threshold {found['proposed']['threshold']!r} --line {line}{of_recipe}"
+    words = f"to set it: alfa-edge threshold {found['proposed']['threshold']!r} --line {line}{of_recipe(recipe)}"
     out.print(words, soft_wrap=True)
 
 

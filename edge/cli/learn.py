@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from core.printable import shown
-from edge.cli.ask import WORK_S, ConfigFile, Json, Line, Recipe, Wait, ask_service, out, say_smallest
+from edge.cli.ask import WORK_S, ConfigFile, Json, Line, Recipe, Wait, ask_service, out, say_notes, say_smallest
 from edge.cli.candidates import say_picture, write_candidates
 from edge.cli.explained import explained
 from edge.cli.table import Table, number
@@ -46,8 +46,7 @@ def learn(
     if as_json:
         show_json(found)
         return
-    for note in found["notes"]:
-        out.print(note, style="yellow", soft_wrap=True)
+    say_notes(found)
     kept = found["calibration"]
     shots = ", ".join(str(picture["shot"]) for picture in found["pictures"])
     out.print(

@@ -178,7 +178,7 @@ def recipe_prepare(config: ConfigFile, line: Line, recipe: Named, timeout: Wait 
 def recipe_rename(config: ConfigFile, line: Line, recipe: Named, name: NewName) -> None:
     """Give a recipe another name. Its number stays."""
     found = ask_service(config, "recipe_rename", {"line": line, "recipe": recipe, "name": name})
-    _say_changed(line, found, f"was {recipe}")
+    _say_changed(line, found, f"was {found['before']['name']}")
 
 
 @recipe_app.command("retire")

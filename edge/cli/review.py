@@ -42,6 +42,8 @@ def review_set(
     as_json: Json = False,
 ) -> None:
     """Show the two borders that keep two rates, and how many parts they send to review; --yes sets them."""
+    if (review_rate is None) == (escape_rate is None) or (escape_rate is None) != (bad is None):
+        raise typer.BadParameter("name --review-rate, or --escape-rate with --bad; one of the two")
     arguments: dict[str, Any] = {"line": line, "false_alarm_rate": false_alarm_rate, "sure": yes}
     arguments |= {"recipe": recipe, "review_rate": review_rate, "escape_rate": escape_rate}
     arguments |= {"bad": None if bad is None else str(bad.absolute())}

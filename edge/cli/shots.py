@@ -7,7 +7,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from edge.cli.ask import ALL_S, WORK_S, ConfigFile, Json, Line, Recipe, Wait, ask_service, out
+from edge.cli.ask import ALL_S, WORK_S, ConfigFile, Json, Line, Recipe, Wait, ask_service, out, say_notes
 from edge.cli.explained import explained
 from edge.cli.model_options import threshold_value
 from edge.cli.table import Column, Table, number
@@ -70,15 +70,17 @@ def shots_show(
 @shots_app.command("remove")
 def shots_remove(config: ConfigFile, shot: Annotated[int, typer.Argument(help="Its number.")]) -> None:
     """Put a shot aside; `restore` takes it back."""
-    found = ask_service(config, "shots_remove", {"shot": shot})["shot"]
-    out.print(f"shot {found['id']} of line {found['line']} is put aside")
+    found = ask_service(config, "shots_remove", {"shot": shot})
+    out.print(f"shot {found['shot']['id']} of line {found['shot']['line']} is put aside")
+    say_notes(found)
 
 
 @shots_app.command("restore")
 def shots_restore(config: ConfigFile, shot: Annotated[int, typer.Argument(help="Its number.")]) -> None:
     """Take a shot back that was put aside."""
-    found = ask_service(config, "shots_restore", {"shot": shot})["shot"]
-    out.print(f"shot {found['id']} of line {found['line']} counts again")
+    found = ask_service(config, "shots_restore", {"shot": shot})
+    out.print(f"shot {found['shot']['id']} of line {found['shot']['line']} counts again")
+    say_notes(found)
 
 
 @shots_app.command("reembed")
@@ -113,6 +115,7 @@ def shots_import(
     arguments = {"line": line, "recipe": recipe, "folder": str(folder.absolute())}
     found = ask_service(config, "shots_import", arguments, timeout=timeout)
     out.print(f"{len(found['shots'])} new shots; line {line} has {found['bank']['shots']}")
+    say_notes(found)
 
 
 def threshold(
@@ -126,5 +129,4 @@ def threshold(
     found = ask_service(config, "threshold", arguments, timeout=WORK_S)
     kept = found["calibration"]
     out.print(f"line {line}: threshold {kept['threshold']:.4f}, {kept['source']}", soft_wrap=True)
-    for note in found["notes"]:
-        out.print(note, style="yellow", soft_wrap=True)
+    say_notes(found)

@@ -89,7 +89,8 @@ def read_arguments(model: type[A], command: str, given: dict[str, Any]) -> A:
         first = error.errors(include_input=False, include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])[:_SHOWN]
         reason = first["msg"].removeprefix("Value error, ")
+        unknown = first["type"] in ("extra_forbidden", "missing")
     except (OverflowError, RecursionError, UnicodeError) as error:  # lists in lists in lists, half a surrogate pair
-        where, reason = "a value", type(error).__name__
-    takes = ", ".join(model.model_fields) or "none"
-    raise ArgumentsError(f"{command}: {where}: {reason}; its arguments: {takes}")
+        where, reason, unknown = "a value", type(error).__name__, False
+    takes = f"; its arguments: {', '.join(model.model_fields) or 'none'}" if unknown else ""
+    raise ArgumentsError(f"{command}: {where}: {reason}{takes}")

@@ -87,7 +87,7 @@ def _calibrate(dispatcher: Dispatcher, arguments: Calibrate, caller: Caller) -> 
                 source, kind = "shots, each against the others", "shot"
             scores = [part.score for part in parts]
             _suffice(promise(len(parts), arguments.rate, autocorrelation_time(scores)), arguments, remedy)
-            run.go_on()
+            run.settle()
             ended = review_ended(slot)
             pairs = [(part.score, part.peak) for part in parts]
             kept = dispatcher.enrolment.calibrate(slot, pairs, arguments.rate, source, caller.who)
@@ -237,6 +237,23 @@ def review_ended(slot: RecipeSlot) -> list[str]:
     return [
         f"the review of line {line} has ended with the calibration that its borders came from; set them again: "
         f"`alfa-edge review set --line {line} --recipe {slot.stored.number}`"
+    ]
+
+
+def shots_changed(slot: RecipeSlot, ended: Sequence[str]) -> list[str]:
+    """What there is to say where other shots end the recipe's calibration.
+
+    Args:
+        slot: The recipe, as its shots are now.
+        ended: What `review_ended` said before they changed.
+    """
+    loaded, stored = slot.loaded, slot.stored
+    if loaded is None or loaded.uncalibrated or not loaded.provisional:
+        return []
+    return [
+        f"recipe {stored.name} of line {stored.line} keeps its threshold, which promises nothing any more: its shots "
+        f"have changed; calibrate anew: `alfa-edge calibrate --line {stored.line} --recipe {stored.number}`",
+        *ended,
     ]
 
 

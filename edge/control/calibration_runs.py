@@ -27,6 +27,7 @@ class CalibrationRun:
         self._lock = threading.Lock()  # guards what follows
         self._parts: list[ScoredPart] = []
         self._cancelled_by: str | None = None
+        self._settled = False
 
     def add(self, part: ScoredPart) -> None:
         """One more part was scored."""
@@ -39,9 +40,23 @@ class CalibrationRun:
             return self._parts[after:]
 
     def cancel(self, who: str) -> None:
-        """Has it end without setting anything."""
+        """Has it end without setting anything.
+
+        Raises:
+            CalibrationRunError: its threshold is being set.
+        """
         with self._lock:
+            if self._settled:
+                raise CalibrationRunError(
+                    f"the calibration of line {self.line} cannot be called off any more: its threshold is being set"
+                )
             self._cancelled_by = who
+
+    def settle(self) -> None:
+        """From now on nobody calls it off: its threshold is being set. Raises CalibrationRunError: somebody has."""
+        with self._lock:
+            self._settled = self._cancelled_by is None
+        self.go_on()
 
     def go_on(self) -> None:
         """Raises CalibrationRunError: somebody has called it off."""

@@ -13,6 +13,7 @@ from core.bit_depth import BitDepth
 from core.image import Rgb, decode, encode_png
 from edge.clock import iso_ms, utc_now
 from edge.control.arguments import Arguments, Flags, Names, Number, OfRecipe
+from edge.control.calibrate_commands import review_ended, shots_changed
 from edge.control.changes import of_recipe
 from edge.control.dispatcher import WORK_S, Caller, Command, CommandError, Dispatcher, Result
 from edge.control.enrolment import Enrolled
@@ -64,6 +65,7 @@ class Take(SomeCandidates):
 
 def _enrol(dispatcher: Dispatcher, arguments: Enrol, caller: Caller) -> Result:
     slot = dispatcher.ready(arguments.line, arguments.recipe)
+    ended = review_ended(slot)
     if bool(arguments.shots) == bool(caller.blobs):
         raise CommandError("enroll takes pictures, or a number of the line's next parts; one of the two")
     if arguments.shots:
@@ -91,6 +93,7 @@ def _enrol(dispatcher: Dispatcher, arguments: Enrol, caller: Caller) -> Result:
         "pictures": pictures,
         "bank": slot.ready.bank.model_dump(),
         "smallest_defect": slot.ready.smallest_defect(),
+        "notes": shots_changed(slot, ended),
     }, ()
 
 
@@ -201,12 +204,14 @@ def _candidate(dispatcher: Dispatcher, arguments: OfCandidate, _caller: Caller) 
 
 def _take(dispatcher: Dispatcher, arguments: Take, caller: Caller) -> Result:
     slot = dispatcher.ready(arguments.line, arguments.recipe)
+    ended = review_ended(slot)
     chosen = _candidates_of(dispatcher, _chosen(dispatcher, slot, arguments))
     parts = _take_each(dispatcher, slot, chosen, caller, set(arguments.yes))
     return {
         "pictures": parts,
         "bank": slot.ready.bank.model_dump(),
         "smallest_defect": slot.ready.smallest_defect(),
+        "notes": shots_changed(slot, ended),
     }, ()
 
 

@@ -10,7 +10,7 @@ from pydantic import Field
 from core.image import Rgb, decode, encode_png
 from core.proposal import propose
 from edge.control.arguments import Flags, Moment, Number, OfLine, OfRecipe
-from edge.control.calibrate_commands import scored_as_now
+from edge.control.calibrate_commands import review_ended, scored_as_now, shots_changed
 from edge.control.candidate_commands import enrolled_part
 from edge.control.changes import State, recipe_state
 from edge.control.dispatcher import WORK_S, Caller, Command, CommandError, Dispatcher, Result
@@ -80,6 +80,7 @@ def _feedback(dispatcher: Dispatcher, arguments: GiveFeedback, caller: Caller) -
         )
     if enrols:
         dispatcher.recipes.load(slot)
+    ended = review_ended(slot) if enrols else []
     enrolled: list[Enrolled] = []
     with dispatcher.enrolment.changing(slot):
         if enrols and picture is not None:
@@ -116,6 +117,7 @@ def _feedback(dispatcher: Dispatcher, arguments: GiveFeedback, caller: Caller) -
         "missing": missing,
         "pictures": [enrolled_part(one) for one in enrolled],
         "bank": judged_by.bank.model_dump(),
+        "notes": [] if shot is None else shots_changed(slot, ended),
     }, ()
 
 

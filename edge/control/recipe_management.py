@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from pydantic import ValidationError
@@ -17,6 +18,7 @@ from core.database.database import DatabaseError
 from core.image import Rgb
 from core.inspector import AnyInspector
 from core.packs.pack import PackError, load_pack
+from core.printable import shown
 from core.tiles import Tiles
 from edge.clock import monotonic, utc_now
 from edge.control.enrolment import Enrolment
@@ -29,6 +31,7 @@ from edge.ops.logs import line_log
 from edge.ops.worker import Worker, Workers
 from edge.settings import CameraSettings, LineSettings
 from edge.settings_recipe import RecipeSettings
+from edge.settings_words import keys_of, wrong_settings
 from edge.storage.recipe_folder import RecipeFolder
 from edge.storage.recipe_tables import RecipeError, StoredRecipe
 from edge.storage.settings_database import SettingsDatabase, SettingsTables
@@ -389,12 +392,10 @@ def changed_settings(settings: RecipeSettings, changes: Mapping[str, Any]) -> Re
         table, dot, key = name.partition(".")
         inner = given.get(table) or {}
         if dot and not isinstance(inner, dict):
-            raise RecipeError(f"{name}: {table} is no table; a recipe has {', '.join(RecipeSettings.model_fields)}")
+            raise RecipeError(f"{shown(name)}: {table} is no table")
         given[table] = {**inner, key: value} if dot else value
     try:
         return RecipeSettings.model_validate(given)
     except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        reason = first["msg"].removeprefix("Value error, ")
-        raise RecipeError(f"{where}: {reason}; a recipe has {', '.join(RecipeSettings.model_fields)}") from error
+        wrong = next(wrong_settings(error, partial(keys_of, RecipeSettings)))
+        raise RecipeError(f"{shown('.'.join(wrong.location))}: {wrong.remedy}") from error

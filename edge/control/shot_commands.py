@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -11,13 +12,14 @@ from core.bank.shot_folder import export_shots
 from core.image import encode_png
 from edge.clock import iso_ms
 from edge.control.arguments import Arguments, Folder, Number, OfRecipe
-from edge.control.calibrate_commands import calibration_part, review_ended
+from edge.control.calibrate_commands import calibration_part, review_ended, shots_changed
 from edge.control.changes import State, of_recipe, recipe_state
 from edge.control.dispatcher import ALL_S, WORK_S, Caller, Command, Dispatcher, Result
 from edge.storage.recipe_tables import recipe_of_key
 
 if TYPE_CHECKING:
     from core.bank.memory_bank import Shot
+    from edge.inspection.line_recipes import RecipeSlot
 
 
 class OfShot(Arguments):
@@ -66,19 +68,29 @@ def _show_shot(dispatcher: Dispatcher, arguments: OfShot, _caller: Caller) -> Re
 def _of_shot(dispatcher: Dispatcher, arguments: OfShot) -> State:
     """The `state` of a command that changes a shot."""
     shot = dispatcher.database.run(lambda tables: tables.bank.shot(arguments.shot))
+    slot = _slot_of(dispatcher, shot)
+    return {"active": shot.active} | ({} if slot is None else recipe_state(dispatcher, slot))
+
+
+def _slot_of(dispatcher: Dispatcher, shot: Shot) -> RecipeSlot | None:
+    """The recipe whose shot it is; None where the configuration has its line no more."""
     line, number = recipe_of_key(shot.line)
-    of_its_recipe = {}
-    if line in dispatcher.lines:
-        of_its_recipe = recipe_state(dispatcher, dispatcher.line(line).recipes.slot(number))
-    return {"active": shot.active} | of_its_recipe
+    return dispatcher.line(line).recipes.slot(number) if line in dispatcher.lines else None
 
 
 def _remove(dispatcher: Dispatcher, arguments: OfShot, caller: Caller) -> Result:
-    return {"shot": _shot_part(dispatcher.enrolment.remove(arguments.shot, caller.who))}, ()
+    return _changed(dispatcher, arguments, lambda: dispatcher.enrolment.remove(arguments.shot, caller.who))
 
 
 def _restore(dispatcher: Dispatcher, arguments: OfShot, caller: Caller) -> Result:
-    return {"shot": _shot_part(dispatcher.enrolment.restore(arguments.shot, caller.who))}, ()
+    return _changed(dispatcher, arguments, lambda: dispatcher.enrolment.restore(arguments.shot, caller.who))
+
+
+def _changed(dispatcher: Dispatcher, arguments: OfShot, change: Callable[[], Shot]) -> Result:
+    slot = _slot_of(dispatcher, dispatcher.database.run(lambda tables: tables.bank.shot(arguments.shot)))
+    ended = [] if slot is None or slot.loaded is None else review_ended(slot)
+    shot = change()
+    return {"shot": _shot_part(shot), "notes": [] if slot is None else shots_changed(slot, ended)}, ()
 
 
 def _reembed(dispatcher: Dispatcher, arguments: OfRecipe, _caller: Caller) -> Result:
@@ -101,8 +113,10 @@ def _export(dispatcher: Dispatcher, arguments: OfFolder, _caller: Caller) -> Res
 
 def _import(dispatcher: Dispatcher, arguments: OfFolder, caller: Caller) -> Result:
     slot = dispatcher.ready(arguments.line, arguments.recipe)
+    ended = review_ended(slot)
     shots = dispatcher.enrolment.import_folder(slot, arguments.folder, caller.who)
-    return {"shots": [shot.id for shot in shots], "bank": slot.ready.bank.model_dump()}, ()
+    notes = shots_changed(slot, ended)
+    return {"shots": [shot.id for shot in shots], "bank": slot.ready.bank.model_dump(), "notes": notes}, ()
 
 
 def _shot_part(shot: Shot) -> dict[str, Any]:

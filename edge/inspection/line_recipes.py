@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
@@ -139,8 +140,8 @@ class RecipeSlot:
 def _refuse_retired(slot: RecipeSlot) -> None:
     if slot.stored.retired:
         raise UnknownRecipeError(
-            f"recipe {slot.stored.name} of line {slot.stored.line} is retired; `alfa-edge recipe retire --back` takes "
-            "it back"
+            f"recipe {slot.stored.name} of line {slot.stored.line} is retired; "
+            f"`alfa-edge recipe retire {shlex.quote(slot.stored.name)} --back` takes it back"
         )
 
 

@@ -12,7 +12,7 @@ from edge.inspection.health import LEVELS, line_health
 from edge.inspection.issuer import Issuer
 from edge.inspection.line_recipes import LineRecipes
 from edge.inspection.services import Services
-from edge.messages import NOT_CALIBRATED, LineHealth, LineStats, StatusAlarm
+from edge.messages import LineHealth, LineStats, StatusAlarm, not_calibrated
 from edge.ops.alarms import Alarm
 from edge.ops.metrics import Gauges
 from edge.storage.outbox import Depth
@@ -183,7 +183,8 @@ class Status:
         self._outbox.look()
         if not self._outbox.keeps(self._line) and monotonic() - self._issuer.unkept_at >= _STEADY_S:
             self._alarms.clear("state_disk", self._line)  # it has taken all that was given without it
-        uncalibrated = NOT_CALIBRATED if recipe is not None and recipe.provisional else None
+        provisional = recipe if recipe is not None and recipe.provisional else None
+        uncalibrated = None if provisional is None else not_calibrated(provisional.bank.shots)
         with self._lock:
             asks = self._asks
         self._alarms.set("uncalibrated", asks or uncalibrated, self._line)

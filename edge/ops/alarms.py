@@ -196,7 +196,7 @@ ALARMS = {
         "warning",
         "The line's verdicts are provisional, or it asks something of people.",
         "judging",
-        "show it good parts with `alfa-edge learn`",
+        "show it good parts with `alfa-edge learn`, or with `alfa-edge calibrate` where it has shots",
     ),
     "review": AlarmKind(
         "warning",

@@ -93,8 +93,12 @@ class RecipeTables:
         query = f"{_NEWEST} WHERE recipes.line = ? AND recipes.number = ? AND {which}"
         rows = list(self._tables.query(query, [line, number, *values]))
         if not rows:
-            what = f"recipe {number}" if revision is None else f"revision {revision} of recipe {number}"
-            raise RecipeError(f"line {line} has no {what}; `alfa-edge recipe list` says what there is")
+            if revision is None:
+                raise RecipeError(f"line {line} has no recipe {number}; `alfa-edge recipe list` says which it has")
+            raise RecipeError(
+                f"recipe {number} of line {line} has no revision {revision}; `alfa-edge recipe show {number} --line "
+                f"{line}` says which it has"
+            )
         return self._stored(rows[0])
 
     def revisions(self, line: str, number: int) -> list[StoredRecipe]:

@@ -33,7 +33,7 @@ from edge.inspection.acquisition import outcome_of
 from edge.inspection.methods import Methods, method_of
 from edge.inspection.region import RegionError, inspected
 from edge.inspection.request import InspectionRequest
-from edge.messages import NOT_CALIBRATED
+from edge.messages import not_calibrated
 from edge.ops.alarms import Alarms
 from edge.ops.folders import not_left, runtime_dir
 from edge.ops.lock import CONSOLE_LOCK, STATE_LOCK, HeldError, LockError, hold_console, hold_state
@@ -252,7 +252,7 @@ def _judging(
         yield Check(
             f"line {line}: recipe",
             "note" if recipe.provisional else "ok",
-            f"{words}; {NOT_CALIBRATED}" if recipe.provisional else words,
+            f"{words}; {not_calibrated(recipe.bank.shots)}" if recipe.provisional else words,
         )
     return loaded
 

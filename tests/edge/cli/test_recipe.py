@@ -36,3 +36,22 @@ def test_a_region_of_what_only_looks_like_digits_is_refused(tmp_path: Path) -> N
     common = ["recipe", "new", "B", "--line", "one", "-c", str(written_settings(tmp_path))]
     result = CliRunner().invoke(app, [*common, "--roi", "²,0,16,16"])
     assert (result.exit_code, "4 whole numbers" in result.output) == (2, True)
+
+
+def test_a_name_that_the_command_line_would_take_for_an_option_is_refused_in_words(tmp_path: Path) -> None:
+    common = ["--line", "one", "-c", str(written_settings(tmp_path))]
+    result = CliRunner().invoke(app, ["recipe", "new", *common, "--", "-x"])
+    said = " ".join(result.output.split())
+    assert result.exit_code == 2
+    assert "'-x' is no name of a recipe: " in said
+    assert "its arguments" not in said
+
+
+def test_a_renamed_recipe_is_said_by_the_name_that_it_had(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may have been named by its number."""
+    renamed = {"before": MADE["after"], "after": {"name": "C", "number": 2, "revision": 1}, "differences": {}}
+    monkeypatch.setattr(recipe, "ask_service", lambda *_, **__: renamed)
+    result = CliRunner().invoke(
+        app, ["recipe", "rename", "2", "C", "--line", "one", "-c", str(written_settings(tmp_path))]
+    )
+    assert "recipe C (2) of line one was B" in result.output

@@ -42,7 +42,8 @@ def test_what_is_said_of_borders_and_of_parts_that_wait(tmp_path: Path) -> None:
     assert "no pictures are kept: `review show` needs archive.dir" in said
     assert "nothing is set yet: the same command with --yes sets it" in said
     assert f"the threshold is {borders.lower:.4f}" in run("review", "set", *rates, "--yes")
-    assert "one of the two" in run("review", "set", code=2)
+    for given in ([], [*rates, "--escape-rate", "0.1"], ["--escape-rate", "0.1"], [*rates, "--bad", str(tmp_path)]):
+        assert "name --review-rate, or --escape-rate with --bad" in run("review", "set", *given, code=2)
     status = CliRunner().invoke(app, ["status", "--config", str(config)]).output
     assert f"line one: review of anomalies below {borders.upper:.4f}, 0 parts to answer" in status
 

@@ -210,6 +210,10 @@ def test_the_command_line_shows_each_flag_with_the_word_that_overrides_it(tmp_pa
     assert "  under_exposed: mean grey level" in said
     assert "(--yes under_exposed)" in said
     assert "`alfa-edge shots candidates --line one --out DIR` shows what is held" in said
+    run("recipe", "new", "B b")
+    said = run("enroll", str(dark), "--recipe", "B b", code=1)
+    assert "`alfa-edge shots candidates --line one --recipe 'B b' --out DIR` shows what is held" in said
+    assert "dropped 2" in run("shots", "drop", "2", "--recipe", "B b")
     listed = run("shots", "candidates", "--out", str(tmp_path / "out"))
     assert "dark.png" in listed
     assert (tmp_path / "out" / "one-candidate-1.png").read_bytes() == DARK

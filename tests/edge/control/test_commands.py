@@ -160,7 +160,7 @@ def test_the_same_from_the_command_line(running: Running, tmp_path: Path) -> Non
     assert "counts again" in run("shots", "restore", "1")
     refused = " ".join(run("calibrate", "--line", "one", "--parts", "3", code=2).split())
     assert "3 good parts promise 25 %, not the 5 % asked for: show it 16 more (19 in all)" in refused
-    assert "is not calibrated: show it good parts with `alfa-edge learn`" in run("status")
+    assert "is not calibrated: show it good parts with `alfa-edge calibrate`" in run("status")
     assert "cannot promise 5 %" in run("calibrate", "--line", "one", "--parts", "3", "--accept", "0.25")
     assert "not calibrated" not in run("status")
     assert "set by" in run("threshold", "--line", "one", "0.8")
@@ -259,7 +259,7 @@ def test_without_a_service_on_the_state_itself(tmp_path: Path) -> None:
     run = partial(typed, config)
     assert "line one has 2 shots, revision 2" in run("enroll", "--line", "one", *yes(), *map(str, parts))
     assert "2 good parts promise 33.3 %" in run("calibrate", "--line", "one", code=2)
-    assert "is not calibrated: show it good parts with `alfa-edge learn`" in run("status", code=1)
+    assert "is not calibrated: show it good parts with `alfa-edge calibrate`" in run("status", code=1)
     assert "from 2 shots" in run("calibrate", "--line", "one", "--accept", "0.34")
     assert "not calibrated" not in run("status", code=1)
     assert "is not running" in run("calibrate", "--line", "one", "--parts", "19", code=2)

@@ -77,5 +77,23 @@ def test_a_value_of_a_table_leaves_the_others_as_they_are() -> None:
     assert (found.health.dark, found.health.blur) == (9.0, 12)
     assert found.roi is not None
     assert (found.roi.x, found.roi.width) == (1, 20)
-    with pytest.raises(RecipeError, match=r"health\.bleak: Extra inputs"):
-        changed_settings(before, {"health.bleak": 1})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("health.blurr", 12, "health.blurr: is no setting; did you mean blur?"),
+        ("pak", "tile", "pak: is no setting; did you mean pack?"),
+        ("method.windws", "none", "method.windws: is no setting; did you mean windows?"),
+        ("health.zzz", 1, "health.zzz: is no setting; known here: frozen_s, dark, bright, blur, torn, size"),
+        ("health.blur", "x", "health.blur: input should be a valid number, unable to parse string as a number"),
+        ("tiles", [0, 1], "tiles.0: input should be greater than or equal to 1"),
+        ("tiles", 4, "tiles: input should be 'auto', or a list"),
+        ("pack.name", 4, "pack.name: pack is no table"),
+        ("roi.x", 4, "roi.y: is required; add it"),
+    ],
+)
+def test_a_wrong_setting_is_named_as_in_the_file(name: str, value: Any, said: str) -> None:
+    with pytest.raises(RecipeError) as refusal:
+        changed_settings(RecipeSettings(), {name: value})
+    assert str(refusal.value) == said

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from jsonschema import Draft202012Validator
 
+from core.bank.shot_checks import FLAGS
 from core.image import decode, encode_png, read
 from core.review import borders_by_escape_rate, borders_by_review_rate
 from core.simline import render
@@ -98,6 +99,22 @@ def test_another_calibration_ends_a_review_and_says_so(tmp_path: Path) -> None:
         assert "the review of line one has ended" in found["notes"][0]
         assert one.line("one").recipe.review_below is None
         assert asked(one, "threshold", line="one", threshold=0.5).result["notes"] == []  # type: ignore[index]
+
+
+def test_other_shots_end_a_calibration_and_its_review_and_say_so(tmp_path: Path) -> None:
+    picture = encode_png(render("bottle", 1, 5000, 0.0).image)
+    with at_rest(tmp_path) as one:
+        calibrated(one, GOOD)
+        asked(one, "review_set", line="one", false_alarm_rate=0.02, review_rate=0.18, sure=True)
+        enrolled = asked(one, "enroll", picture, line="one", yes=list(FLAGS)).result
+        assert enrolled is not None
+        promise, review = enrolled["notes"]
+        assert promise.startswith("recipe default of line one keeps its threshold, which promises nothing any more")
+        assert "`alfa-edge calibrate --line one --recipe 1`" in promise
+        assert "the review of line one has ended" in review
+        removed = asked(one, "shots_remove", shot=1).result
+        assert removed is not None
+        assert removed["notes"] == [promise]
 
 
 def test_an_ended_review_rejects_what_was_reviewed(tmp_path: Path) -> None:

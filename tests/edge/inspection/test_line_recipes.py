@@ -38,13 +38,15 @@ def test_a_recipe_is_found_by_its_name_and_by_its_number() -> None:
 
 
 def test_a_retired_recipe_is_not_to_be_used() -> None:
-    recipes, keeper = made("default", "B")
-    slot = recipes.find("B")
+    recipes, keeper = made("default", "B b")
+    slot = recipes.find("B b")
     slot.change(replace(slot.stored, retired=True), None)
-    for choice in ("B", "2"):
-        with pytest.raises(UnknownRecipeError, match="recipe B of line one is retired"):
+    for choice in ("B b", "2"):
+        with pytest.raises(
+            UnknownRecipeError, match="recipe B b of line one is retired; `alfa-edge recipe retire 'B b' --back` "
+        ):
             recipes.choose(choice)
-    assert recipes.find("B", retired=True) is slot
+    assert recipes.find("B b", retired=True) is slot
     assert (recipes.active.stored.name, keeper.kept) == ("default", [])
 
 

@@ -15,7 +15,7 @@ from edge.inspection.judging import FAILING_PARTS
 from edge.inspection.recipe import LoadedRecipe
 from edge.inspection.services import Services
 from edge.inspection.status import Status
-from edge.messages import NOT_CALIBRATED, LineHealth
+from edge.messages import Bank, LineHealth, not_calibrated
 from edge.ops.alarms import Alarms
 from edge.settings_recipe import RecipeSettings
 from edge.storage.outbox import Depth
@@ -37,6 +37,7 @@ def status(
     *,
     provisional: bool = False,
     drift: Any = None,
+    shots: int = 0,
     camera: str = "running",
     alarms: dict[str, str] | None = None,
     said: list[LineHealth] | None = None,
@@ -58,7 +59,13 @@ def status(
         alarms=raised,
     )
     recipe = LoadedRecipe(
-        *[cast(Any, None)] * 3, 0.5, 0.5, RECIPE, provisional=provisional, drift=cast(DriftTest, drift)
+        *[cast(Any, None)] * 3,
+        0.5,
+        0.5,
+        RECIPE,
+        provisional=provisional,
+        drift=cast(DriftTest, drift),
+        bank=Bank(shots=shots, revision=shots),
     )
     counters = Counters()
     found = Observed(
@@ -83,10 +90,15 @@ def test_a_line_that_is_not_calibrated_says_so_and_goes_on(camera: str, state: s
     assert (well.state, well.reason, well.level) == (state, None, "ok")
 
 
+def test_a_line_with_shots_is_not_sent_to_a_first_run_which_refuses_it() -> None:
+    found = status(provisional=True, shots=4).health()
+    assert found.reason == "not calibrated: show it good parts with `alfa-edge calibrate`"
+
+
 def test_graver_troubles_come_first() -> None:
     troubles = {"archive": "the disk is full", "broker": "nothing listens"}
     found = status(provisional=True, alarms=troubles)
-    assert found.health().reason == f"archive: the disk is full; broker: nothing listens; {NOT_CALIBRATED}"
+    assert found.health().reason == f"archive: the disk is full; broker: nothing listens; {not_calibrated(0)}"
     assert status(drift=DRIFT).health().reason == f"drift: {DRIFT.state.reason}; calibrate anew"
     found.ask("show it four good parts")
     assert (found.health().reason or "").endswith("; show it four good parts")
