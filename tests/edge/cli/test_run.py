@@ -190,7 +190,7 @@ def test_a_service_whose_vital_thread_fails_or_hangs_ends_without_systemd(config
 HISTORY_HANGS = """
 import time
 from edge.storage.history import History
-History.verdicts = lambda *_, **__: time.sleep(600)
+History.page = lambda *_, **__: time.sleep(600)
 """
 
 
