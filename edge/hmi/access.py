@@ -44,12 +44,15 @@ class Gate:
     """Says who sends a request, and whether it may be done at all."""
 
     def __init__(self, settings: Settings, users: UsersFile, sessions: Sessions) -> None:
-        """Knows no request yet."""
+        """Knows no request yet, but whether there are users: from now on nobody is let in by their file being lost."""
         self._settings = settings.hmi
         self._users = users
         self._sessions = sessions
         self._hosts = HostNames(self._settings.listen, self._settings.hosts)
-        self._had_users = False
+        try:
+            self._had_users = bool(users.users())
+        except UsersError:  # there is a file, which each request is refused for
+            self._had_users = True
 
     @property
     def encrypted(self) -> bool:
@@ -78,7 +81,7 @@ class Gate:
         if token is not None:
             name = _script(token, users)
             return None if name is None else Person(name, users[name].role, script=True, insecure=insecure)
-        if not self._had_users:  # once there were users, nobody is let in by their file being lost
+        if not self._had_users:
             open_to_all = self._settings.on_loopback or self._settings.insecure
             return Person(ANYBODY, "engineer", anonymous=True, insecure=insecure) if open_to_all else None
         key = connection.cookies.get(cookie_name(self._settings.encrypted), "")

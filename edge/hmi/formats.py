@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime
+from datetime import datetime, timezone
 from typing import Any
 
 from markupsafe import Markup
@@ -30,15 +30,14 @@ def local(stamp: str | datetime | None, zone: str | None) -> str:
 
 
 def from_local(text: str, zone: str | None) -> datetime | None:
-    """What a person has typed as a local time; None: nothing that is one."""
+    """What a person has typed as a local time, in UTC; None: nothing that is one, or not within its years."""
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
+        if moment.tzinfo is None and (known := zone_of(zone)) is not None:
+            moment = moment.replace(tzinfo=known)
+        return moment.astimezone(timezone.utc)
+    except (ValueError, OverflowError):
         return None
-    if moment.tzinfo is not None:
-        return moment
-    known = zone_of(zone)
-    return moment.astimezone() if known is None else moment.replace(tzinfo=known)
 
 
 def age_s(stamp: str) -> float:

@@ -79,11 +79,21 @@ class UsersFile:
         with self._lock:
             return self._users()
 
-    def add(self, name: str, role: Role, password: str | None, *, replace: bool = False) -> str | None:
+    def add(
+        self, name: str, role: Role, password: str | None, *, replace: bool = False, keep_engineer: bool = False
+    ) -> str | None:
         """Adds a person; or, without a password, a script, whose token it returns. The token is shown nowhere again.
 
+        Args:
+            name: Whose.
+            role: What they may.
+            password: None: of a script.
+            replace: Whether one of this name may be there.
+            keep_engineer: Whether the last engineer stays one.
+
         Raises:
-            UsersError: there is one of this name already, and it is not to be replaced; or the file takes no more.
+            UsersError: there is one of this name already, and it is not to be replaced; or it is the last engineer; or
+                the file takes no more.
             PasswordError: the password is too short or too long.
         """
         name = check_name(name)
@@ -101,7 +111,10 @@ class UsersFile:
                 raise UsersError(f"there is a user {shown(alike)} already; remove them, or replace them with --replace")
             if alike is None and len(users) >= MOST_USERS:
                 raise UsersError(f"there are {MOST_USERS} users already; remove some")
+            before = users.get(name)
             users[name] = user
+            if keep_engineer and before is not None and before.role == "engineer":
+                _require_engineer(users, name)
 
         self._change(add)
         return token
@@ -122,8 +135,8 @@ class UsersFile:
                 known = ", ".join(map(shown, users)) or "none"
                 raise UsersError(f"no user {shown(name)[:LONGEST_NAME]}; there are {known}")
             del users[name]
-            if keep_engineer and not any(user.role == "engineer" for user in users.values()):
-                raise UsersError(f"{shown(name)} is the last engineer; make another one first")
+            if keep_engineer:
+                _require_engineer(users, name)
 
         self._change(remove)
 
@@ -173,6 +186,11 @@ def check_name(name: str) -> str:
     if not 1 <= len(plain) <= LONGEST_NAME or plain != plain.strip():
         raise UsersError(f"a name has 1 to {LONGEST_NAME} characters, and no blank at its ends")
     return plain
+
+
+def _require_engineer(users: Mapping[str, User], name: str) -> None:
+    if not any(user.role == "engineer" for user in users.values()):
+        raise UsersError(f"{shown(name)} is the last engineer; make another one first")
 
 
 def _check_owner(path: Path) -> None:

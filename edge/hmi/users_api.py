@@ -68,10 +68,12 @@ async def users_list(request: Request, person: Person = Depends(needs("engineer"
 
 @router.post("/users", summary="Add a person, or a script.", status_code=201)
 async def users_add(request: Request, new: NewUser, person: Person = Depends(needs("engineer"))) -> dict[str, Any]:
-    """The token of a script is in the answer, and nowhere else."""
+    """The token of a script is in the answer, and nowhere else. The last engineer stays one."""
     users: UsersFile = request.app.state.users
     try:
-        token = await asyncio.to_thread(users.add, new.name, new.role, new.password, replace=new.replace)
+        token = await asyncio.to_thread(
+            users.add, new.name, new.role, new.password, replace=new.replace, keep_engineer=True
+        )
     except (UsersError, PasswordError, LockError) as error:
         raise Refused(409, "refused", str(error)) from error
     log.warning("%s has made %s a user, for the role %s", shown(person.name), shown(new.name), new.role)

@@ -21,7 +21,8 @@ from edge.hmi.wording import Wording
 
 router = APIRouter(prefix="/lines/{line}/calibrate")
 PARTS, RATE = 24, 5.0
-Parts = Annotated[int, Form(ge=5, le=1000)]
+MOST_PARTS = 1000
+Parts = Annotated[int, Form(ge=5, le=MOST_PARTS)]
 Percent = Annotated[float, Form(gt=0, lt=100)]
 
 
@@ -150,10 +151,11 @@ def _running(state: dict[str, Any], rate: float) -> Running:
 
 def _promise(parts: str, rate: str) -> dict[str, Any] | None:
     try:
-        found = promise(int(parts), float(rate) / 100)
+        count = int(parts)
+        if not 1 <= count <= MOST_PARTS:
+            return None
+        found = promise(count, float(rate) / 100)
     except ValueError:
-        return None
-    if found.count < 1:
         return None
     return {
         "count": found.count,

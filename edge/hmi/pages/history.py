@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
 from fastapi import APIRouter, Depends
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
 from edge.clock import utc_now
 from edge.hmi.formats import local, parsed
@@ -17,11 +18,12 @@ from edge.hmi.pages.history_filters import Asked
 from edge.hmi.pages.line_views import curve_of, tiles_of
 from edge.hmi.pages.page import find, page, status_of, view, zone_name
 from edge.hmi.person import Person
+from edge.hmi.service_link import Answer, ServiceLink
 from edge.storage.spreadsheet import cell
 
 router = APIRouter()
 _PAGE = 24
-_EXPORTED = 10_000
+_EXPORTED = 5000  # at a time: an export of any length takes no more memory
 _BUCKETS = 200
 _COLUMNS = (
     "line",
@@ -67,23 +69,42 @@ async def show(request: Request, person: Person = Depends(view)) -> Response:
 
 @router.get("/history.csv")
 async def export(request: Request, person: Person = Depends(view)) -> Response:
-    """What the filters choose, as a file for other programs."""
+    """All that the filters choose, as a file for other programs. One that breaks off is no whole file to a browser."""
     zone = zone_name(request)
     asked = Asked.of(request.query_params, list(status_of(request)))
-    answer = await request.app.state.link.ask("history", asked.arguments(zone, _EXPORTED), person=person)
-    written = io.StringIO()
-    writer = csv.writer(written)
-    writer.writerow(_COLUMNS)
-    for entry in answer.result["verdicts"]:
-        said = entry.get("feedback") or {}
-        row = entry | {"issued_local": local(entry["issued_at"], zone), "feedback": said.get("kind")}
-        writer.writerow([cell(row.get(name)) for name in _COLUMNS])
+    link: ServiceLink = request.app.state.link
+    arguments = asked.arguments(zone, _EXPORTED)
+    first = await link.ask("history", arguments, person=person)  # what is refused is no file
     name = f"{asked.line}-{utc_now():%Y%m%d-%H%M%S}.csv"
-    return Response(
-        written.getvalue(),
+    return StreamingResponse(
+        _table(link, arguments, first, person, zone),
         media_type="text/csv; charset=utf-8",
         headers={"content-disposition": f'attachment; filename="{name}"'},
     )
+
+
+async def _table(
+    link: ServiceLink, arguments: dict[str, Any], found: Answer, person: Person, zone: str | None
+) -> AsyncIterator[str]:
+    """The rows of what was found, and of all that is older."""
+    yield _rows([_COLUMNS])
+    while True:
+        yield _rows([_row(entry, zone) for entry in found.result["verdicts"]])
+        if (before := found.result["before_seq"]) is None:
+            return
+        found = await link.ask("history", arguments | {"before_seq": before}, person=person)
+
+
+def _row(entry: Mapping[str, Any], zone: str | None) -> list[Any]:
+    said = entry.get("feedback") or {}
+    known = {**entry, "issued_local": local(entry["issued_at"], zone), "feedback": said.get("kind")}
+    return [cell(known.get(name)) for name in _COLUMNS]
+
+
+def _rows(rows: Iterable[Sequence[Any]]) -> str:
+    written = io.StringIO()
+    csv.writer(written).writerows(rows)
+    return written.getvalue()
 
 
 async def _curve(request: Request, asked: Asked, entries: list[dict[str, Any]]) -> dict[str, Any] | None:

@@ -16,10 +16,12 @@ from edge.hmi.access import needs
 from edge.hmi.person import Person
 from edge.hmi.refusals import Refused
 from edge.hmi.rendering import render
+from edge.hmi.service_link import ServiceLink
 from edge.hmi.wording import Wording
 
-READ_S = 10.0
-"""How long a page waits for what it shows."""
+READ_S = 25.0
+"""How long a page waits for what it shows: the service searches for at most 20 s, and answers with what it has then."""
+_LOST_S = 2.0  # for one that does not answer: the page says so, and is wanted all the same
 _MOST_NOTICES = 256
 
 view, operate, engineer = needs("view"), needs("operate"), needs("engineer")
@@ -92,7 +94,10 @@ async def find(
     request: Request, command: str, arguments: dict[str, Any] | None = None, timeout_s: float = READ_S
 ) -> Found:
     """What a page shows: where the service does not say it, the page says why."""
-    link = request.app.state.link
+    link: ServiceLink = request.app.state.link
+    known = link.status()
+    if known is None or known.lost:
+        timeout_s = min(timeout_s, _LOST_S)
     try:
         answer = await link.ask(command, arguments or {}, person=person_of(request), timeout_s=timeout_s)
     except Refused as refused:

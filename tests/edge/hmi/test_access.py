@@ -453,6 +453,23 @@ def test_on_loopback_without_users_anybody_of_this_machine_may_and_is_told_so(tm
         assert browser.get("/api/v1/lines").status == 401  # a file that is lost lets nobody in
 
 
+def test_a_users_file_that_is_lost_before_the_first_request_lets_nobody_in(tmp_path: Path) -> None:
+    UsersFile(tmp_path / "users.toml").add("eva", "engineer", PEOPLE["eva"][1])
+    with console(settings_of(tmp_path)) as browser:
+        (tmp_path / "users.toml").unlink()
+        assert browser.get("/api/v1/me").status == 401
+
+
+def test_no_engineer_takes_the_last_engineers_role_away(tmp_path: Path) -> None:
+    tokens = add_people(settings := settings_of(tmp_path))
+    UsersFile(tmp_path / "users.toml").remove("eva")
+    with console(settings) as browser:
+        script = Browser(browser.port, token=tokens["engineer"])
+        new = {"name": "script engineer", "role": "view", "replace": True}
+        assert script.post("/api/v1/users", new).status == 409
+        assert script.get("/api/v1/me").json["role"] == "engineer"
+
+
 def test_a_users_file_that_cannot_be_read_lets_nobody_in(tmp_path: Path) -> None:
     settings = settings_of(tmp_path)
     UsersFile(tmp_path / "users.toml").add("eva", "engineer", PEOPLE["eva"][1])

@@ -75,7 +75,11 @@ def test_the_last_engineer_stays_where_that_is_asked_for(users: UsersFile) -> No
         users.remove("eva", keep_engineer=True)
     with pytest.raises(UsersError, match="no user nobody; there are eva, otto"):
         users.remove("nobody")
+    with pytest.raises(UsersError, match="the last engineer"):
+        users.add("eva", "view", "correct horse", replace=True, keep_engineer=True)
+    users.add("eva", "engineer", "another horse", replace=True, keep_engineer=True)
     users.remove("eva")
+    users.add("otto", "view", "correct horse", replace=True, keep_engineer=True)  # there was none to be kept
     assert list(users.users()) == ["otto"]
 
 

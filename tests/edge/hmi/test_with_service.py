@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import struct
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from websockets.sync.client import ClientConnection, connect
 
 from core.image import decode, encode_jpeg
 from core.simline import render
+from edge.control import history_commands, picture_commands
+from edge.hmi.service_link import QUICK_S, Answer, ServiceLink
 from tests.support.hmi import Browser, add_people, console, until
 from tests.support.mosquitto import Mosquitto, free_port
 from tests.support.running import Running, service, settings_of
@@ -141,6 +145,55 @@ def test_pages_are_drawn_where_the_newest_part_has_no_score(plant: Plant) -> Non
             assert plant.script("view").get(path).status == 200, path
     finally:
         plant.running.ask("resume", line="one")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *(
+            f"/{page}?{border}={quote(moment)}"
+            for page in ("history", "history.csv")
+            for border in ("since", "until")
+            for moment in ("0001-01-01T00:00", "0001-01-01T00:00+14:00", "9999-12-31T23:59", "9999-12-31T23:59-14:00")
+        ),
+        *(f"/lines/one/calibrate/promise?parts={parts}&rate=5" for parts in ("-1", "0", "9" * 400, "9" * 5000)),
+        *(f"/lines/one/calibrate/promise?parts=24&rate={rate}" for rate in ("nan", "inf", "0", "1e-300", "100")),
+    ],
+)
+def test_what_nobody_means_costs_no_page(plant: Plant, path: str) -> None:
+    assert plant.script("view").get(path).status == 200
+
+
+def test_an_export_has_all_that_the_filters_choose(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge.hmi.pages.history._EXPORTED", 3)  # at a time
+    newest = plant.read("/lines/one/verdicts?count=1")["verdicts"][0]["seq"]
+    answer = plant.script("view").get("/history.csv?line=one")
+    rows = list(csv.DictReader(answer.body.decode().splitlines()))
+    numbers = [int(row["seq"]) for row in rows]
+    assert numbers == [*range(numbers[0], 0, -1)]
+    assert numbers[0] >= newest
+
+
+def test_a_search_that_takes_long_says_where_it_goes_on(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge.control.history_commands._SEARCHED_S", 0.0)
+    words = plant.script("view").get("/history?line=one&recipe=none").body.decode()
+    assert "before_seq=" in words
+    assert "No part fits." not in words
+
+
+def test_a_page_waits_as_long_as_the_service_searches(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: dict[str, float] = {}
+
+    async def ask(link: ServiceLink, command: str, *rest: Any, timeout_s: float = QUICK_S, **more: Any) -> Answer:
+        waits[command] = timeout_s
+        return await whole(link, command, *rest, timeout_s=timeout_s, **more)
+
+    whole = ServiceLink.ask
+    monkeypatch.setattr(ServiceLink, "ask", ask)
+    assert plant.script("view").get("/history?line=one&since=2026-01-01").status == 200
+    assert waits["history"] > history_commands._SEARCHED_S
+    assert waits["trend"] > history_commands._SUMMED_S
+    assert waits["thumbnails"] > picture_commands._TIME_S
 
 
 def test_pictures_are_enrolled_and_shots_are_shown(plant: Plant) -> None:
