@@ -7,7 +7,7 @@
   const KEPT_VERDICTS = 16;
 
   const words = JSON.parse(document.body.dataset.words || "{}");
-  const lines = new Map(); // name -> {roots, status, verdict, verdicts, at}
+  const lines = new Map(); // name -> {roots, status, verdict, verdicts, come, shown, at}
   let socket = null;
   let retry = FIRST_RETRY_MS;
   let heard = 0;
@@ -25,6 +25,7 @@
       const status = roots.length && roots[0].dataset.status ? JSON.parse(roots[0].dataset.status) : null;
       lines.set(name, {
         roots, status, verdict: known, verdicts: new Map(), at: Number.isNaN(age) ? null : performance.now() - age * 1000,
+        come: 0, shown: 0,
       });
     }
     return lines.get(name);
@@ -190,14 +191,17 @@
     const view = new DataView(buffer);
     const headLength = view.getUint32(0);
     const head = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, headLength)));
+    const one = line(head.line);
+    const place = ++one.come; // of the pictures that have come
     const jpegAt = 8 + headLength;
     const jpegLength = view.getUint32(4 + headLength);
     const jpeg = new Blob([new Uint8Array(buffer, jpegAt, jpegLength)], { type: "image/jpeg" });
     const rest = buffer.byteLength - jpegAt - jpegLength;
     const png = rest > 0 ? new Blob([new Uint8Array(buffer, jpegAt + jpegLength, rest)], { type: "image/png" }) : null;
     const [picture, map] = await Promise.all([createImageBitmap(jpeg), png ? createImageBitmap(png) : null]);
-    const one = line(head.line);
     const verdict = one.verdict?.seq === head.seq ? one.verdict : one.verdicts.get(head.seq) || (await missed(one, head));
+    if (place < one.shown) return; // one that came later was ready sooner
+    one.shown = place;
     for (const root of one.roots) {
       for (const canvas of root.querySelectorAll("canvas[data-live-picture]")) {
         if (canvas.dataset.frozen === "true" || !canvas.overlay) continue;

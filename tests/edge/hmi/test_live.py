@@ -15,7 +15,10 @@ import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
+from edge.control.server import SOCKET
 from edge.hmi.live import MOST_LINES, MOST_VIEWERS, Viewer, framed
+from edge.hmi.pages.page import READ_S
+from edge.ops.lock import hold_console
 from tests.support.hmi import Browser, console, settings_of, stub_service, until
 
 
@@ -44,6 +47,19 @@ def test_a_page_hears_that_the_service_is_gone_and_that_it_is_back(tmp_path: Pat
         assert browser.get("/").status == 200  # pages are drawn all the same
         assert b"does not answer" in browser.get("/").body
         assert browser.get("/api/v1/lines").code == "no_service"
+
+
+def test_a_service_that_hangs_keeps_no_page_waiting_long(tmp_path: Path) -> None:
+    with (
+        hold_console(tmp_path),
+        socket.socket(socket.AF_UNIX) as silent,
+        console(settings_of(tmp_path)) as browser,
+    ):
+        silent.bind(str(tmp_path / SOCKET))
+        silent.listen()
+        begun = time.monotonic()
+        assert b"does not answer" in browser.get("/health").body
+        assert time.monotonic() - begun < READ_S
 
 
 def test_a_page_that_takes_nothing_keeps_the_newest_of_each_line_and_no_more() -> None:

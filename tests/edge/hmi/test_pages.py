@@ -117,6 +117,33 @@ def test_what_is_live_moves_and_stops_and_comes_back(page: Page, one: Hall) -> N
     expect(number).not_to_have_text(before)
 
 
+def test_no_picture_takes_the_place_of_a_newer_one(page: Page, one: Hall) -> None:
+    """The first one's verdict has to be asked for; here the answer takes as long as several parts."""
+    page.add_init_script(
+        """
+        const whole = window.fetch;
+        window.fetch = async (...asked) => {
+          if (String(asked[0]).includes("/verdicts/")) {
+            while ((window.seen || []).length < 3) await new Promise((go) => setTimeout(go, 50));
+            setTimeout(() => (document.body.dataset.late = "yes"), 500);
+          }
+          return whole(...asked);
+        };
+        document.addEventListener("DOMContentLoaded", () => {
+          const root = document.querySelector("[data-line]");
+          delete root.dataset.verdict;
+          window.seen = [];
+          new MutationObserver((all) => all.forEach((change) => window.seen.push(Number(change.target.dataset.seq))))
+            .observe(root, { subtree: true, attributes: true, attributeFilter: ["data-seq"] });
+        });
+        """
+    )
+    page.goto("/lines/one")
+    expect(page.locator("body[data-late]")).to_be_attached()
+    seen = page.evaluate("window.seen")
+    assert seen == sorted(seen)
+
+
 def test_a_lamp_goes_by_the_state_before_the_verdict(page: Page, one: Hall) -> None:
     page.goto("/")
     word = page.locator(".lamp .word")
