@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import unicodedata
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Form
@@ -57,6 +58,7 @@ class Logins:
             self._waiting -= 1
 
     async def _begin(self, address: str, name: str, password: str) -> str | None:
+        name = unicodedata.normalize("NFC", name)  # as the users file has it
         if (wait := math.ceil(self._limit.wait_s(address, name))) > 0:
             log.warning("login of %s at %s is refused: too many failures", shown(name), address)
             message = f"too many failed logins; try again in {wait} s"

@@ -9,10 +9,10 @@ import logging
 import secrets
 import threading
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from core.files import replacing
 from core.regular_file import read_regular
@@ -38,7 +38,7 @@ class Session(BaseModel):
     id: str = Field(pattern=r"^[0-9a-f]{64}$")
     name: str = Field(max_length=64)
     password: str = Field(pattern=r"^[0-9a-f]{64}$")
-    until: datetime
+    until: AwareDatetime
 
 
 _FILE = TypeAdapter(list[Session])

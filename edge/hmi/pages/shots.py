@@ -11,13 +11,11 @@ from starlette.responses import RedirectResponse, Response
 
 from edge.hmi.pages.line_views import THUMB
 from edge.hmi.pages.page import Notice, find, go, operate, page, status_of, view, wording_of
-from edge.hmi.pages.parts import data_address
 from edge.hmi.person import Person
 from edge.hmi.refusals import Refused
 
 router = APIRouter(prefix="/shots")
 _CHANGE_S = 120.0
-_MOST_AT_A_TIME = 60
 
 
 @router.get("")
@@ -35,7 +33,7 @@ async def show(request: Request, line: str = "", recipe: str = "", person: Perso
         found = await find(request, "shots_list", {"line": line, "recipe": str(number), "all": True})
         refusal = found.refusal
         if found.result is not None:
-            tiles = await _tiles(request, line, number, found.result["shots"])
+            tiles = _tiles(request, found.result["shots"])
     return page(
         request,
         "shots.html",
@@ -84,19 +82,14 @@ async def _change(
     return go(request, "/shots", notice, line=line, recipe=recipe)
 
 
-async def _tiles(request: Request, line: str, recipe: int, shots: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    t, thumbs = wording_of(request), dict[int, bytes]()
-    numbers = [shot["id"] for shot in shots]
-    for first in range(0, len(numbers), _MOST_AT_A_TIME):
-        some = numbers[first : first + _MOST_AT_A_TIME]
-        found = await find(request, "shot_thumbnails", {"shots": some, "size": THUMB})
-        if found.result is not None:
-            thumbs |= dict(zip(found.result["shots"], found.blobs, strict=False))
+def _tiles(request: Request, shots: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """There may be hundreds, so that a browser asks for the pictures that are seen, one by one."""
+    t = wording_of(request)
     return [
         {
             **{name: shot.get(name) for name in ("who", "added_at", "source", "note", "removed_at", "removed_by")},
             "number": shot["id"],
-            "thumb": data_address(thumbs[shot["id"]], "jpeg") if shot["id"] in thumbs else None,
+            "thumb": f"/api/v1/shots/{shot['id']}/thumbnail?size={THUMB}",
             "alt": t("shots.number", n=shot["id"]),
         }
         for shot in shots

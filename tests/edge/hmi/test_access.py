@@ -427,6 +427,13 @@ def test_passwords_cannot_be_tried_for_long(tmp_path: Path) -> None:
         assert time.monotonic() - before < 10
 
 
+def test_a_name_is_the_same_however_a_keyboard_composes_it(tmp_path: Path) -> None:
+    UsersFile(tmp_path / "users.toml").add("j\u00fcrgen", "view", "j\u00fcrgen sees all")
+    with console(settings_of(tmp_path)) as browser:
+        assert browser.log_in("ju\u0308rgen", "j\u00fcrgen sees all").status == 303
+        assert browser.get("/api/v1/me").json["name"] == "j\u00fcrgen"
+
+
 def test_whoever_is_logged_in_stays_so_over_a_restart_of_the_console(tmp_path: Path) -> None:
     settings = settings_of(tmp_path)
     UsersFile(tmp_path / "users.toml").add("eva", "engineer", PEOPLE["eva"][1])

@@ -70,7 +70,12 @@ def test_there_are_never_more_than_some_in_all(path: Path) -> None:
     assert len(json.loads(path.read_text())) <= MOST
 
 
-@pytest.mark.parametrize("text", ["", "{}", "[1]", "nonsense", '[{"id": "x"}]', "[" * 10_000])
+NO_ZONE = {"id": "0" * 64, "name": "eva", "password": "0" * 64, "until": "2126-01-31T06:00:00"}
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{}", "[1]", "nonsense", '[{"id": "x"}]', "[" * 10_000, json.dumps([NO_ZONE])], ids=range(7)
+)
 def test_a_damaged_file_has_nobody_logged_in(path: Path, text: str, caplog: pytest.LogCaptureFixture) -> None:
     path.write_text(text)
     sessions = Sessions(path, 12.0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import struct
 import time
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from websockets.sync.client import ClientConnection, connect
 from core.image import decode, encode_jpeg
 from core.simline import render
 from edge.control import history_commands, picture_commands
+from edge.hmi.pages.line_views import THUMB
 from edge.hmi.service_link import QUICK_S, Answer, ServiceLink
 from tests.support.hmi import Browser, add_people, console, until
 from tests.support.mosquitto import Mosquitto, free_port
@@ -211,6 +213,10 @@ def test_pictures_are_enrolled_and_shots_are_shown(plant: Plant) -> None:
     assert [shot["source"] for shot in shots] == ["good.jpg"]
     picture = plant.script("view").get(f"/api/v1/shots/{shots[0]['id']}/picture")
     assert (picture.status, picture.headers["content-type"]) == (200, "image/png")
+    page = plant.script("view").get("/shots?line=one").body.decode()
+    assert "data:image" not in page, "a browser asks for those that are seen: there may be hundreds"
+    (address,) = re.findall(rf'<img src="(/api/v1/shots/{shots[0]["id"]}/thumbnail[^"]*)"', page)
+    assert max(decode(plant.script("view").get(address).body, "thumbnail").shape) == THUMB
 
 
 def form(fields: dict[str, bytes], files: dict[str, bytes]) -> tuple[bytes, str]:
