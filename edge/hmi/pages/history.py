@@ -69,7 +69,7 @@ async def show(request: Request, person: Person = Depends(view)) -> Response:
 
 @router.get("/history.csv")
 async def export(request: Request, person: Person = Depends(view)) -> Response:
-    """All that the filters choose, as a file for other programs. One that breaks off is no whole file to a browser."""
+    """All that the filters choose, as a file for other programs."""
     zone = zone_name(request)
     asked = Asked.of(request.query_params, list(status_of(request)))
     link: ServiceLink = request.app.state.link
@@ -86,7 +86,7 @@ async def export(request: Request, person: Person = Depends(view)) -> Response:
 async def _table(
     link: ServiceLink, arguments: dict[str, Any], found: Answer, person: Person, zone: str | None
 ) -> AsyncIterator[str]:
-    """The rows of what was found, and of all that is older."""
+    """The rows of what was found, and of all that is older. One that breaks off is no whole file to a browser."""
     yield _rows([_COLUMNS])
     while True:
         yield _rows([_row(entry, zone) for entry in found.result["verdicts"]])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import http.client
 import json
 import re
 import struct
@@ -19,6 +20,7 @@ from core.image import decode, encode_jpeg
 from core.simline import render
 from edge.control import history_commands, picture_commands
 from edge.hmi.pages.line_views import THUMB
+from edge.hmi.refusals import Refused
 from edge.hmi.service_link import QUICK_S, Answer, ServiceLink
 from tests.support.hmi import Browser, add_people, console, until
 from tests.support.mosquitto import Mosquitto, free_port
@@ -174,6 +176,20 @@ def test_an_export_has_all_that_the_filters_choose(plant: Plant, monkeypatch: py
     numbers = [int(row["seq"]) for row in rows]
     assert numbers == [*range(numbers[0], 0, -1)]
     assert numbers[0] >= newest
+
+
+def test_an_export_that_breaks_off_is_no_whole_file(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge.hmi.pages.history._EXPORTED", 3)
+
+    async def ask(link: ServiceLink, command: str, arguments: dict[str, Any], *rest: Any, **more: Any) -> Answer:
+        if "before_seq" in arguments:
+            raise Refused(503, "no_service", "it has ended meanwhile")
+        return await whole(link, command, arguments, *rest, **more)
+
+    whole = ServiceLink.ask
+    monkeypatch.setattr(ServiceLink, "ask", ask)
+    with pytest.raises(http.client.IncompleteRead):
+        plant.script("view").get("/history.csv?line=one")
 
 
 def test_a_search_that_takes_long_says_where_it_goes_on(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
