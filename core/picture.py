@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 
 from core import MOST_PIXELS
 from core.bit_depth import BitDepth
@@ -195,6 +195,7 @@ def _of_pillow(image: Image.Image, name: str) -> Rgb:
         depth = _DEEP_MODES[image.mode]
         raise ImageError(f"{name} has {depth} (mode {image.mode}); scale it to 0..255, and give an array, uint8")
     try:
+        image = ImageOps.exif_transpose(image)  # as files are, and as others show it
         with_alpha = image.mode in _WITH_ALPHA or "transparency" in image.info
         pixels = np.array(image.convert("RGBA" if with_alpha else "RGB"))
     except ValueError as error:
@@ -254,10 +255,7 @@ def _check_size(height: int, width: int, name: str) -> None:
             f"{name} has {height} x {width} pixels, more than {MOST_PIXELS // 1_000_000} million; "
             "cut the part out, or make the picture smaller"
         )
-    try:
-        check_shape(height, width)
-    except ImageError as error:
-        raise ImageError(f"{name} {error}") from None
+    check_shape(height, width, name)
 
 
 def _reaches(frame: Rgb, level: int) -> bool:
