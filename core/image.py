@@ -110,7 +110,7 @@ def _decoded(data: bytes, name: str, flags: int, depth: BitDepth | None = None) 
             f"{name}: has transparent pixels, behind which anything may be; put it on a background, and save it without"
         )
     try:
-        return _turned(from_opencv(to_eight_bits(frame, data, depth)), header.orientation)
+        return turned(from_opencv(to_eight_bits(frame, data, depth)), header.orientation)
     except ValueError as error:
         raise ImageError(f"{name}: {error}") from None
 
@@ -125,7 +125,7 @@ def check_shape(height: int, width: int, name: str) -> None:
         raise ImageError(f"{size}, one side more than {MOST_TIMES} times the other; cut the part out")
 
 
-def _turned(picture: Rgb, orientation: int) -> Rgb:
+def turned(picture: Rgb, orientation: int) -> Rgb:
     """A picture as its tag says that it is to be shown: the number that EXIF gives the turn."""
     if orientation in (5, 7):  # mirrored, and lying
         picture = np.swapaxes(picture, 0, 1)

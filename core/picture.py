@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 
 from core import MOST_PIXELS
 from core.bit_depth import BitDepth
@@ -195,7 +195,6 @@ def _of_pillow(image: Image.Image, name: str) -> Rgb:
         depth = _DEEP_MODES[image.mode]
         raise ImageError(f"{name} has {depth} (mode {image.mode}); scale it to 0..255, and give an array, uint8")
     try:
-        image = ImageOps.exif_transpose(image)  # as files are, and as others show it
         with_alpha = image.mode in _WITH_ALPHA or "transparency" in image.info
         pixels = np.array(image.convert("RGBA" if with_alpha else "RGB"))
     except ValueError as error:
