@@ -2,8 +2,10 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
+import threading
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -14,23 +16,36 @@ from typer.testing import CliRunner
 from core.simline.dataset import Amount, write_dataset
 from edge.cli.app import app
 
-pytestmark = pytest.mark.timeout(300)  # it renders and scores the good parts of two lines first
+pytestmark = pytest.mark.timeout(300)  # it scores good parts first
 DEMO = [sys.executable, "-u", "-m", "edge.cli", "demo", "--rate", "5"]
 QUICK = os.environ | {"ALFA_EDGE_METHOD__SCALES": "[3]", "ALFA_EDGE_METHOD__STRIDE": "3"}  # few windows
 
 
 def test_the_demo_of_a_source_says_where_to_look_learns_and_judges(tmp_path: Path) -> None:
-    words = ["--source", "sim:wood", "--good-parts", "24", "--parts", "4", "--out", str(tmp_path / "overlays")]
-    done = subprocess.run([*DEMO, *words], capture_output=True, text=True, timeout=200, env=QUICK)
-    assert done.returncode == 0, done.stderr
-    console = re.search(r"^console: (http://127\.0\.0\.1:\d+/)$", done.stdout, re.MULTILINE)
-    assert console is not None, done.stdout
-    taught = re.search(r"4 of 24 good parts enrolled; threshold 0\.\d+, 5 % false alarms", done.stdout)
-    assert taught is not None, done.stdout
+    words = ["--source", "sim:wood", "--good-parts", "24", "--out", str(tmp_path / "overlays")]
+    with (tmp_path / "errors").open("w+") as errors:
+        demo = subprocess.Popen([*DEMO, *words], stdout=subprocess.PIPE, stderr=errors, text=True, env=QUICK)
+        guard = threading.Timer(200, demo.kill)
+        guard.start()
+        assert demo.stdout is not None
+        printed: list[str] = []
+        for line in demo.stdout:
+            printed.append(line)
+            if " seq " in line and " provisional" not in line:
+                demo.send_signal(signal.SIGINT)
+                break
+        said = "".join(printed) + demo.stdout.read()
+        assert demo.wait(30) == 0, said
+        guard.cancel()
+        errors.seek(0)
+        assert "Traceback" not in errors.read()
+    console = re.search(r"^console: (http://127\.0\.0\.1:\d+/)$", said, re.MULTILINE)
+    assert console is not None, said
+    taught = re.search(r"4 of 24 good parts enrolled; threshold 0\.\d+, 5 % false alarms", said)
+    assert taught is not None, said
     assert console.start() < taught.start(), "its address comes first"
-    assert re.search(r"mosquitto_sub -h 127\.0\.0\.1 -p (\d+)", done.stdout)
-    assert " provisional" not in done.stdout
-    assert "Traceback" not in done.stderr
+    assert re.search(r"mosquitto_sub -h 127\.0\.0\.1 -p \d+", said)
+    assert re.search(r"camera: \d+ normal, \d+ anomaly, 0 error", said)
     with pytest.raises(urllib.error.URLError):  # it has ended with the demo
         urllib.request.urlopen(console[1], timeout=5)
 
