@@ -31,7 +31,7 @@ def test_the_demo_of_a_source_says_where_to_look_learns_and_judges(tmp_path: Pat
         printed: list[str] = []
         for line in demo.stdout:
             printed.append(line)
-            if " seq " in line and " provisional" not in line:
+            if "camera seq " in line and " provisional" not in line:
                 demo.send_signal(signal.SIGINT)
                 break
         said = "".join(printed) + demo.stdout.read()
