@@ -100,7 +100,7 @@ def _trend(dispatcher: Dispatcher, arguments: SumUp, _caller: Caller) -> Result:
     since, until = arguments.since, arguments.until or utc_now()
     if until <= since:
         raise CommandError("since has not come yet")
-    borders = [since + (until - since) * place / arguments.buckets for place in range(arguments.buckets + 1)]
+    borders = [since + (until - since) * (place / arguments.buckets) for place in range(arguments.buckets + 1)]
     found = Trends(dispatcher.database.folder).buckets(arguments.line, borders, _SUMMED_S)
     buckets = [
         {"since": iso_ms(begin)} | (bucket._asdict() if bucket is not None else {})

@@ -336,7 +336,7 @@ def test_a_reader_outlives_the_service(tmp_path: Path) -> None:
             with feeding(tmp_path) as feed:
                 end = time.monotonic() + 20
                 while time.monotonic() < end and feed._topics != {topic_of("one")}:
-                    assert reader.next(0.05) is None
+                    reader.next(0.05)
                 feed.show(part(seq))
                 assert verdicts(reader, seq) == [seq]
         assert not list(tmp_path.iterdir()), "the socket is gone with it"
@@ -388,17 +388,24 @@ SMALL = ((480, 480), Roi(x=120, y=60, width=300, height=300), (300, 240, 40))
 LARGE = ((1500, 2000), Roi(x=300, y=200, width=1600, height=1200), (1250, 460, 150))
 
 
-@pytest.mark.parametrize(("size", "roi", "square"), [SMALL, LARGE], ids=["as it is", "made smaller"])
+@pytest.fixture(scope="module")
+def lines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dispatcher]:
+    with at_rest(tmp_path_factory.mktemp("lines")) as dispatcher:
+        yield dispatcher
+
+
+@pytest.mark.parametrize(
+    ("line", "size", "roi", "square"), [("one", *SMALL), ("two", *LARGE)], ids=["as it is", "made smaller"]
+)
 def test_the_map_lies_on_the_part_at_every_width_of_the_window(
-    tmp_path: Path, size: tuple[int, int], roi: Roi, square: tuple[int, int, int]
+    lines: Dispatcher, tmp_path: Path, line: str, size: tuple[int, int], roi: Roi, square: tuple[int, int, int]
 ) -> None:
     """A square is painted into a frame with a region; over the picture in the browser the map is largest there."""
     x, y, side = square
     clean = np.asarray(cv2.resize(render("bottle", 1, 5000, 0.0, size=480).image, size[::-1]), np.uint8)
     painted = clean.copy()
     painted[y : y + side, x : x + side] = MAGENTA
-    with at_rest(tmp_path, roi=roi.model_dump()) as dispatcher:
-        patch_map = found_in(dispatcher, inspected(clean, roi), inspected(painted, roi))
+    patch_map = found_in(lines, line, inspected(clean, roi), inspected(painted, roi))
     shown = verdict("one", 1, camera=CameraFrame(frame=1, dropped=0, width=size[1], height=size[0]))
     with feeding(tmp_path) as feed, FeedClient(tmp_path) as reader:
         feed.show(ShownPart(shown, inspected(painted, roi), (roi.x, roi.y), patch_map, 0.5))
@@ -420,8 +427,8 @@ def test_the_map_lies_on_the_part_at_every_width_of_the_window(
         assert rows.min() - patch[0] <= row <= rows.max() + patch[0]
 
 
-def found_in(dispatcher: Dispatcher, good: Rgb, part: Rgb) -> Map:
-    """The map of a part by line `one`, which has a good part as its shot."""
-    slot = dispatcher.ready("one")
+def found_in(dispatcher: Dispatcher, line: str, good: Rgb, part: Rgb) -> Map:
+    """The map of a part by a line that has a good part as its shot."""
+    slot = dispatcher.ready(line)
     dispatcher.enrolment.enrol(slot, [("good", good)], who="eva", note="", accepted=set(FLAGS))
     return dispatcher.recipes.inspect(slot.ready, part).result(60).inspection.patch_map

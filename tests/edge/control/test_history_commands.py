@@ -9,10 +9,14 @@ from typing import Any
 
 import pytest
 
+from core.database.database import DatabaseError
 from edge.clock import iso_ms
 from edge.control import history_commands
 from edge.control.dispatcher import Dispatcher
 from edge.messages import Bank
+from edge.storage.history import History
+from edge.storage.trend import Bucket, Trends
+from edge.storage.verdict_tables import FILE
 from tests.support.at_rest import asked
 from tests.support.past import with_past
 
@@ -148,7 +152,7 @@ def test_a_stretch_without_parts_says_so_and_one_that_takes_long_is_cut(
     [
         (at(20.5), "UTC", "06:20", at(20), (0, 1, 0)),
         (at(19.5), "UTC", "06:00", at(0), (17, 1, 1)),
-        (at(20.5), "Europe/Berlin", "07:10", at(10), (9, 2, 1)),
+        (at(20.5), "Europe/Berlin", "07:10", at(10), (8, 2, 1)),
     ],
 )
 def test_the_shift_is_counted_by_the_clock_of_its_people(
@@ -195,7 +199,7 @@ def test_a_threshold_is_tried_on_the_last_parts_that_were_judged_as_now(dispatch
         ("history", {"before_seq": 2**63}, "before_seq"),
         ("history", {"since": "2026-01-31"}, "since"),
         ("history", {"part_id": "x" * 201}, "part_id"),
-        ("history", {"part_id": "\udc80"}, "a value"),
+        ("history", {"part_id": "\udc80"}, "part_id"),
         ("trend", {"line": "three", "since": iso_ms(BEGIN)}, "no line 'three'"),
         ("trend", {}, "since"),
         ("trend", {"since": iso_ms(BEGIN), "buckets": 501}, "buckets"),
@@ -226,11 +230,16 @@ def test_where_nothing_was_judged_there_is_nothing(dispatcher: Dispatcher) -> No
 
 
 def test_without_a_history_there_is_nothing_either(tmp_path: Path) -> None:
-    with with_past(tmp_path) as dispatcher:
-        (tmp_path / "state" / "verdicts.db").unlink(missing_ok=True)
-        assert done(dispatcher, "history") == {"verdicts": [], "before_seq": None}
-        assert sum(done(dispatcher, "trend", since=iso_ms(BEGIN), buckets=1)["buckets"][0][kind] for kind in KINDS) == 0
-        assert done(dispatcher, "shift_counts")["per_minute"] == 0
+    assert History(tmp_path).page("one") == ([], None)
+    assert History(tmp_path).some("one", [1]) == []
+    trends = Trends(tmp_path)
+    assert trends.counts("one", at(0), at(9)) == {"normal": 0, "anomaly": 0, "error": 0}
+    assert trends.buckets("one", [at(0), at(1), at(2)], 1.0) == [Bucket(0, 0, 0, None, None, None)] * 2
 
 
-KINDS = ("normal", "anomaly", "error")
+def test_a_history_that_is_none_of_ours_is_named(tmp_path: Path) -> None:
+    (tmp_path / FILE).write_bytes(b"no database at all " * 500)
+    with pytest.raises(DatabaseError, match=r"verdicts\.db"):
+        Trends(tmp_path).buckets("one", [at(0), at(1)], 1.0)
+    with pytest.raises(DatabaseError, match=r"verdicts\.db"):
+        Trends(tmp_path).counts("one", at(0), at(1))
