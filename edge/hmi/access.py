@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from urllib.parse import quote
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import HTTPConnection, Request
+from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -148,6 +148,8 @@ class Access:
                 await self._app(scope, receive, send)
             else:
                 await self._app(scope, limited(scope, receive), self._with_headers(sending))
+        except ClientDisconnect:  # in the middle of a request: nobody waits for an answer
+            return
         except Exception:
             log.exception("%s %s of %s has failed", *_request_in_words(HTTPConnection(scope)))
             if begun:

@@ -7,6 +7,7 @@ be imported.
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 
 FILE = Path(__file__).parent / "commands.json"
 REFERENCE = "#/components/schemas/{model}"
+_TWO_OF_A_NAME = re.compile(r"\bedge__control__(\w+?)__(\w+)\b")  # as pydantic tells two models of one name apart
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,8 @@ def written() -> str:
         }
         for name, command in offered.items()
     }
-    return json.dumps({"commands": commands, "schemas": defined["$defs"]}, indent=1, sort_keys=True) + "\n"
+    text = json.dumps({"commands": commands, "schemas": defined["$defs"]}, indent=1, sort_keys=True) + "\n"
+    return _TWO_OF_A_NAME.sub(lambda found: f"{found[2]}Of{found[1].title().replace('_', '')}", text)
 
 
 if __name__ == "__main__":

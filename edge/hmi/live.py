@@ -244,10 +244,11 @@ async def _send(websocket: WebSocket, viewer: Viewer, person: Person) -> None:
     """Sends what there is, as long as whoever looks may, and takes it."""
     gate: Gate = websocket.app.state.gate
     while True:
-        for message in await viewer.next():
-            if not _still(gate, websocket, person):
-                await websocket.close(_NOT_ALLOWED, "no_login")
-                return
+        messages = await viewer.next()
+        if not _still(gate, websocket, person):
+            await websocket.close(_NOT_ALLOWED, "no_login")
+            return
+        for message in messages:
             with anyio.move_on_after(_SEND_S) as waiting:
                 try:
                     await (websocket.send_text(message) if isinstance(message, str) else websocket.send_bytes(message))

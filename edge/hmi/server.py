@@ -15,6 +15,7 @@ from edge.hmi.patience import PatientProtocol
 from edge.hmi.service_link import ServiceLink
 from edge.hmi.users import UsersError, UsersFile
 from edge.ops.systemd import Notifier
+from edge.ops.threads import share_memory
 from edge.settings import HmiSettings, Settings, console_dir, users_file
 from edge.settings_file import ConfigError, Problem
 
@@ -70,6 +71,7 @@ def run(settings: Settings) -> None:
     Raises:
         ConfigError: the console would be open to strangers, its files are not as they have to be, or it cannot listen.
     """
+    share_memory()
     server = make_server(settings)
     with listening(settings.hmi) as socket_:
         log.info("the console is at %s", address(settings.hmi))

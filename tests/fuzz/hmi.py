@@ -25,7 +25,7 @@ from tests.support.plant import ROOT
 
 _SENDERS = 6
 _LOOK_EVERY = 250
-_PATIENCE_S = 30.0  # of commands that wait for parts
+_PATIENCE_S = 30.0  # of what asks the service, which may wait for parts
 _MEMORY_MB = 150.0  # that the console may grow by
 _START_S = 60.0
 

@@ -7,15 +7,13 @@ import random
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, unquote, urlencode
 
 from edge.hmi.command_documents import documents
 from edge.hmi.person import ROLES, Role
 from edge.hmi.roles import COMMAND_ROLES
 from tests.fuzz import hostile
 
-WAITING = frozenset({"snapshot", "trigger", "enroll", "calibrate", "learn", "suggest"})
-"""Commands that wait for parts."""
 INCOMPLETE_S = 1.0
 """So long an answer is waited for of which nobody knows whether there will be one."""
 OPEN = frozenset({"/login", "/preferences"})
@@ -78,14 +76,12 @@ class Request:
         role: Of whoever sends it; None: nobody that the console knows.
         path: Asked for; empty where the bytes were damaged, so that nobody knows what, nor whether it is all of it.
         command: Asked for; empty where it is none.
-        waits: Whether the answer may take as long as parts do.
     """
 
     data: bytes
     role: Role | None
     path: str = ""
     command: str = ""
-    waits: bool = False
 
 
 def draw(chance: random.Random, tokens: Mapping[str, str], lines: Sequence[str], host: str) -> Request:
@@ -143,8 +139,8 @@ def draw(chance: random.Random, tokens: Mapping[str, str], lines: Sequence[str],
         damaged = name in ("Content-Length", "Transfer-Encoding")
     data = _written(method, path, {"Host": host} | headers, body)
     if damaged or chance.random() < 0.1:
-        return Request(data if damaged else hostile.damaged(chance, data), role, waits=command in WAITING)
-    return Request(data, role, path, command, command in WAITING)
+        return Request(data if damaged else hostile.damaged(chance, data), role)
+    return Request(data, role, path, command)
 
 
 def wrong(request: Request, answer: bytes | None) -> str | None:
@@ -172,9 +168,9 @@ def wrong(request: Request, answer: bytes | None) -> str | None:
     return None
 
 
-def patience_s(request: Request, usual_s: float, parts_s: float) -> float:
-    """How long an answer is waited for."""
-    return INCOMPLETE_S if not request.path else parts_s if request.waits else usual_s
+def patience_s(request: Request, usual_s: float, service_s: float) -> float:
+    """How long an answer is waited for: the console alone, or with it the service, which waits for parts."""
+    return INCOMPLETE_S if not request.path else usual_s if request.role is None else service_s
 
 
 def exchange(port: int, data: bytes, timeout_s: float) -> bytes | None:
@@ -193,7 +189,8 @@ def exchange(port: int, data: bytes, timeout_s: float) -> bytes | None:
         return found or None
 
 
-def _is_open(path: str) -> bool:
+def _is_open(spelt: str) -> bool:
+    path = unquote(spelt).rstrip("/")
     return path in OPEN or (path.startswith("/static/") and path.endswith(_DRAWN_WITH))
 
 

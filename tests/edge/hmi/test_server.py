@@ -222,6 +222,16 @@ def test_what_is_no_handshake_is_answered_at_once(tmp_path: Path, wrong: dict[st
         assert found.recv(4096) == b""
 
 
+def test_who_goes_away_in_the_middle_of_a_request_is_no_fault(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with console(settings_of(tmp_path)) as browser:
+        for path in ("/api/v1/commands/pause", "/login"):
+            with socket.create_connection(("127.0.0.1", browser.port), 30) as found:
+                head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+                found.sendall(f"{head}Content-Length: 100\r\n\r\n{{".encode())
+        until(lambda: browser.get("/api/v1/me").status == 200, "answer")
+    assert "Traceback" not in caplog.text
+
+
 def test_an_answer_that_takes_long_and_a_live_page_are_not_cut_short(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
