@@ -151,6 +151,11 @@ class ServiceLink:
             await asyncio.get_running_loop().run_in_executor(self._pools["quick"], self._refresh)
         return Answer(result, pictures)
 
+    async def refresh(self) -> None:
+        """Asks for the state now: what comes next is to show what was just changed."""
+        answer = await self.ask("status", {})
+        self._result, self._answered = answer.result, monotonic()
+
     def is_service_there(self) -> bool:
         """Whether a service runs there. A socket alone may be what a killed one has left."""
         return is_held(self.folder / CONSOLE_LOCK)
