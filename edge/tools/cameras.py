@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from edge.address import shown_source
 from edge.camera import aravis, v4l2
 from edge.camera.aravis_library import AravisError
 from edge.camera.child import START_S
@@ -102,8 +103,8 @@ def _features(source: str) -> Iterator[Mode]:
             if name == "PixelFormat":
                 choices = [one if one in _READ else f"{one} (not read)" for one in choices]
             bounds = device.bounds(name)
-            choice = ", ".join(choices) if bounds is None else f"{bounds[0]:g} to {bounds[1]:g}"
-            yield Mode(name, f"{now:g}" if isinstance(now, float) else str(now), choice)
+            choice = ", ".join(choices) if bounds is None else f"{bounds[0]:.12g} to {bounds[1]:.12g}"
+            yield Mode(name, f"{now:.12g}" if isinstance(now, float) else str(now), choice)
     finally:
         device.close()
 
@@ -132,5 +133,5 @@ def first_frames(settings: CameraSettings) -> tuple[Frame, CameraStatus]:
                 break
         if frame is None:
             waits = "; its trigger did not come" if settings.trigger == "line" else ""
-            raise SourceError(f"{settings.source}: no frame within {patience_s:.0f} s{waits}")
+            raise SourceError(f"{shown_source(settings.source)}: no frame within {patience_s:.0f} s{waits}")
         return frame, camera.status
