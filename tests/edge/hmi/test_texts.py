@@ -59,5 +59,15 @@ def test_the_places_and_flags_of_the_core_have_words() -> None:
     assert [flag for flag in FLAGS if f"enrol.flag_{flag}" not in known] == []
 
 
+def test_whoever_is_refused_a_page_reads_why_in_their_language() -> None:
+    from edge.hmi.app import _CODES
+
+    for_scripts = {"api.py", "users_api.py", "live.py"}, {"wrong_token", "unknown_command"}
+    rooms = [path.read_text("utf-8") for path in ROOMS.rglob("*.py") if path.name not in for_scripts[0]]
+    codes = {code for room in rooms for code in re.findall(r"Refused\(\d+, \"([a-z_]+)\"", room)}
+    codes |= {*_CODES.values(), "bad_arguments"}
+    assert {f"refused.{code}" for code in codes - for_scripts[1]} - set(texts(ENGLISH)) == set()
+
+
 def test_texts_are_read_from_the_package() -> None:
     assert {path.name for path in Path(FOLDER).iterdir()} == {"de.toml", "en.toml"}
