@@ -98,6 +98,8 @@ class Gate:
         hosts = headers.getlist("host")
         if len(hosts) != 1 or not self._hosts.know(hosts[0]):
             raise Refused(421, "wrong_host", "the console is not called that; hmi.hosts names what it is called")
+        if path.startswith(STATIC) and connection.scope["type"] == "http":  # refusals are drawn with it, too
+            return
         method = connection.scope.get("method", "")
         changes = connection.scope["type"] == "websocket" or method not in _READING
         person = connection.scope["state"]["person"] = self.person(connection)
@@ -106,7 +108,7 @@ class Gate:
             raise Refused(403, "cross_site", f"the request comes from another site's page; {_NOT_CHANGED}")
         if changes and person is not None and not person.script and not person.anonymous and not from_page(headers):
             raise Refused(403, "no_origin", f"a script uses a token, not a browser's session; {_NOT_CHANGED}")
-        if person is None and not path.startswith(STATIC) and path not in PUBLIC_PAGES:
+        if person is None and path not in PUBLIC_PAGES:
             if _token(headers) is not None:
                 raise Refused(401, "wrong_token", "there is no such token", {"www-authenticate": "Bearer"})
             raise Refused(401, "no_login", "log in first", {"www-authenticate": "Bearer"})

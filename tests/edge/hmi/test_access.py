@@ -485,4 +485,5 @@ def test_a_users_file_that_cannot_be_read_lets_nobody_in(tmp_path: Path) -> None
         assert browser.get("/api/v1/me").status == 200
         (tmp_path / "users.toml").write_text("users = 3")
         assert browser.get("/api/v1/me").code == "no_users"
+        assert browser.get("/static/app.css").status == 200  # what the page that says so is drawn with
         assert browser.log_in("eva").status == 503
