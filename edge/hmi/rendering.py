@@ -11,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.staticfiles import StaticFiles
-from starlette.types import Receive, Scope, Send
+from starlette.types import Scope
 
 from edge import __version__
 from edge.hmi.formats import coded, local, pretty
@@ -97,12 +97,6 @@ def static_url(name: str) -> str:
 
 class Assets(StaticFiles):
     """What pages are drawn with. A browser keeps what it has asked for by its hash."""
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "websocket":  # which Starlette takes for impossible
-            await send({"type": "websocket.close"})
-            return
-        await super().__call__(scope, receive, send)
 
     async def get_response(self, path: str, scope: Scope) -> Response:
         response = await super().get_response(path, scope)

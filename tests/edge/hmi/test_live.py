@@ -49,14 +49,6 @@ def test_a_page_hears_that_the_service_is_gone_and_that_it_is_back(tmp_path: Pat
         assert browser.get("/api/v1/lines").code == "no_service"
 
 
-def test_there_is_nothing_live_but_at_one_path(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    with console(settings_of(tmp_path)) as browser:
-        for path in ("/static/app.css", "/", "/api/v1/lines"):
-            with pytest.raises(InvalidStatus):
-                connect(f"ws://{browser.host}{path}", origin=browser.origin)  # type: ignore[arg-type]
-    assert "Traceback" not in caplog.text
-
-
 def test_a_service_that_hangs_keeps_no_page_waiting_long(tmp_path: Path) -> None:
     with (
         hold_console(tmp_path),
