@@ -100,6 +100,35 @@ def test_exposures_that_come_too_fast_are_answered_at_once(
     assert [one["camera"]["exposure"] for one in found] == relay.frames
 
 
+def test_an_exposure_that_shows_nothing_waits_for_those_before_it(
+    relay: Relay,
+    alfa: Alfa,
+    mosquitto: Mosquitto,
+    heard: Subscription,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    vision = alfa.vision
+    judging = threading.Event()
+
+    def wait(*arguments: Any) -> Any:
+        judging.wait(30)
+        return vision(*arguments)
+
+    monkeypatch.setattr(alfa, "vision", wait)
+    with Hall(line(relay, "line"), alfa, mosquitto, heard, tmp_path) as hall:
+        eventually(lambda: relay.by_line and hall.state()[0] in ("ready", "running"), 60)
+        relay.flat = {len(relay.frames) + 1}
+        for _ in range(3):
+            relay.pulse()
+        time.sleep(0.5)
+        assert hall.verdicts() == [], "none is answered before those that came before it"
+        judging.set()
+        found = hall.verdicts(3)
+    assert [outcome(one) for one in found] == ["judged", "camera_flat", "judged"]
+    assert [one["camera"]["exposure"] for one in found] == relay.frames
+
+
 def test_a_trigger_exposes_and_a_frame_that_is_not_whole_is_an_error(
     relay: Relay, alfa: Alfa, mosquitto: Mosquitto, heard: Subscription, tmp_path: Path
 ) -> None:
