@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 
+from edge.address import shown_source
 from edge.camera.child import CameraError, Child, socket_path
 from edge.camera.frame import Frame, FrameError
 from edge.camera.health import UNSEEN, Health
@@ -239,7 +240,7 @@ class Camera:
         self._refused = self._opened and not self._live and self._asked is not None
         if self._refused:
             self._taken += 1
-            self._missing = f"{reason}, as it read item {self._taken} of {self._settings.source}"
+            self._missing = f"{reason}, as it read item {self._taken} of {shown_source(self._settings.source)}"
         self._child = self._asked = None
         if self._live:
             self._ready = None  # what comes next is of another connection; an item of a file comes once

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 from pydantic import ValidationError
 
+from edge.address import shown_source
 from edge.cli.explained import explained
 from edge.cli.table import Column, Table
 from edge.cli.terminal import Terminal, show_json
-from edge.ops.redact import redact
 from edge.settings import CameraSettings, Roi
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def cameras(
     fault = frame.health.fault
     if as_json:
         found = {
-            "source": redact(source),
+            "source": shown_source(source),
             "modes": [vars(mode) for mode in of_camera],
             "width": width,
             "height": height,
@@ -79,7 +79,7 @@ def cameras(
         show_json(found)
         return
     _show_modes(of_camera)
-    out.print(f"{redact(source)}: {seen}{rate}", soft_wrap=True)
+    out.print(f"{shown_source(source)}: {seen}{rate}", soft_wrap=True)
     if fault is not None:
         out.print(f"such a frame is not judged: {fault.message}", soft_wrap=True)
     if picture is not None:

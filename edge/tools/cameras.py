@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from edge.address import shown_source
 from edge.camera import aravis, v4l2
 from edge.camera.aravis_library import AravisError
 from edge.camera.child import START_S
@@ -132,5 +133,5 @@ def first_frames(settings: CameraSettings) -> tuple[Frame, CameraStatus]:
                 break
         if frame is None:
             waits = "; its trigger did not come" if settings.trigger == "line" else ""
-            raise SourceError(f"{settings.source}: no frame within {patience_s:.0f} s{waits}")
+            raise SourceError(f"{shown_source(settings.source)}: no frame within {patience_s:.0f} s{waits}")
         return frame, camera.status
