@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import threading
 import time
 from collections.abc import Iterator
@@ -32,7 +33,8 @@ def heard(mosquitto: Mosquitto) -> Iterator[Subscription]:
 
 def line(relay: Relay, trigger: str, **more: Any) -> LineSettings:
     camera = CameraSettings(source=relay.source, trigger=trigger, read_timeout_s=20, resend=False)
-    return LineSettings(**{"camera": camera, "deadline_ms": 60_000, "queue": 100} | more)
+    # The camera gives a test picture.
+    return LineSettings(**{"camera": camera, "deadline_ms": 60_000, "queue": 100, "health": {"flat": False}} | more)
 
 
 def outcome(verdict: dict[str, Any]) -> str:
@@ -116,9 +118,10 @@ def test_an_exposure_that_shows_nothing_waits_for_those_before_it(
         return vision(*arguments)
 
     monkeypatch.setattr(alfa, "vision", wait)
-    with Hall(line(relay, "line"), alfa, mosquitto, heard, tmp_path) as hall:
+    pattern = random.Random(5)
+    relay.pixels = lambda place, sent: b"\x80" * len(sent) if place == 1 else pattern.randbytes(len(sent))
+    with Hall(line(relay, "line", health={}), alfa, mosquitto, heard, tmp_path) as hall:
         eventually(lambda: relay.by_line and hall.state()[0] in ("ready", "running"), 60)
-        relay.flat = {len(relay.frames) + 1}
         for _ in range(3):
             relay.pulse()
         time.sleep(0.5)
