@@ -45,8 +45,8 @@ class Structure:
         spots: Contrast of the strongest fine detail, such as an edge or dust; of noise, 0.9 times `noise`.
         dark: Share of pixels with all colours clipped at the dark end.
         bright: Share of pixels with all colours clipped at the bright end.
-        drawn: Whether it consists of even bars, or of a ramp without noise, straight or diagonal, as only a test picture
-            does.
+        drawn: Whether it consists of even bars, or of a ramp without noise, straight or diagonal, as only a test
+            picture does.
     """
 
     size: tuple[int, int]

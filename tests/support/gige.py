@@ -112,8 +112,8 @@ class Relay:
         self.keeps: Callable[[int, int], bool] = lambda frame, packet: True
         """Whether a packet of the stream comes through, by the number of its frame and its own, 0 of the leader."""
         self.pixels: Callable[[int, bytes], bytes] = lambda place, sent: sent
-        """What comes through of a packet's pixels, by the place of its frame among all that the camera has sent, the first
-        of which is 0."""
+        """What comes through of a packet's pixels, by the place of its frame among all that the camera has sent; the
+        first is 0."""
         self.frames: list[int] = []
         """The numbers of the frames that the camera has sent, in their order."""
         self._random = random.Random(seed)
