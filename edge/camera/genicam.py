@@ -188,25 +188,27 @@ class GenICam:
         Raises:
             SourceError: the camera is gone.
         """
-        self._look()
         if self._trigger == "software":
+            self._look()
             return True
         if self._next is None:
             self._next = self._take(timeout_s)
         return self._next is not None
 
     def _take(self, timeout_s: float) -> Buffer | None:
-        """The next frame; None: none came. Raises SourceError: the camera is gone."""
+        """The next frame; None: none came. Raises SourceError: the camera is gone, and no frame of it waits."""
         waiting, self._next = self._next, None
         if waiting is not None:
             return waiting
         until = monotonic() + timeout_s
         while True:
-            self._look()
             left = until - monotonic()
             buffer = self._popped(max(0.0, min(left, _SLICE_S)))
-            if buffer is not None or left <= 0:
+            if buffer is not None:
                 return buffer
+            self._look()
+            if left <= 0:
+                return None
 
     def _popped(self, timeout_s: float) -> Buffer | None:
         assert self._stream is not None
