@@ -68,7 +68,9 @@ class Snapshots:
             reason = error.reason if isinstance(error, URLError) else error
             if isinstance(reason, TimeoutError):
                 raise self._stalled() from error
-            raise SourceError(f"{self._label}: broke off: the camera's answer did not come whole") from error
+            what = "asks for a login of an unknown kind, or sends on to no address"
+            words = f"the camera {what}" if isinstance(error, ValueError) else "the camera's answer did not come whole"
+            raise SourceError(f"{self._label}: broke off: {words}") from error
         return True
 
     def retrieve(self) -> Rgb:

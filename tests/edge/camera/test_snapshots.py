@@ -180,9 +180,10 @@ def test_a_length_that_is_written_oddly_ends_nothing(
         (302, "Found", {"Location": "http://admin:hunter2@[::/x"}),
         (302, "Found", {"Location": "http://127.0.0.1:99999999/?pass=hunter2"}),
         (404, "no /cgi/snap?loginpas=hunter2", {}),
+        (401, "no", {"WWW-Authenticate": 'Digest realm="hunter2", nonce="b", algorithm=SHA-512'}),
         (204, "No Content", {}),
     ],
-    ids=["another scheme", "FTP", "no address", "no port", "words of the camera", "nothing"],
+    ids=["another scheme", "FTP", "no address", "no port", "words of the camera", "an unknown login", "nothing"],
 )
 def test_what_a_camera_answers_in_place_of_a_picture_is_a_fault_and_not_quoted(
     open_camera: Open, camera_at: SnapshotCamera, status: tuple[int, str, dict[str, str]]
