@@ -143,13 +143,16 @@ def _slides(image: Rgb) -> bool:
         return False
     rows = image[: _ROWS * apart : apart]
     upper, lower = rows[:-1], rows[1:]
-    ramps = np.ptp(rows[:-1], axis=1).max(1) >= 2 * _JUMP
     for fixed, moved in ((upper[:, apart:], lower[:, :-apart]), (upper[:, :-apart], lower[:, apart:])):
         if _is_same(fixed[0], moved[0]):  # of photographs no row is
-            same = [_is_same(*pair) for pair in zip(fixed, moved, strict=True)]
-            return bool((ramps & np.array(same)).mean() >= _MOST_SAME)
+            found = [_is_same(*pair) and _rises(pair[0]) for pair in zip(fixed, moved, strict=True)]
+            return bool(np.mean(found) >= _MOST_SAME)
     return False
 
 
 def _is_same(row: NDArray[np.uint8], other: NDArray[np.uint8]) -> bool:
-    return bool((row != other).any(-1).mean() <= _MOST_ODD)
+    return bool((row != other).mean() <= _MOST_ODD)
+
+
+def _rises(row: NDArray[np.uint8]) -> bool:
+    return bool(np.ptp(row, axis=0).max() >= 2 * _JUMP)
