@@ -75,8 +75,8 @@ def decode(data: bytes, name: str = "picture", depth: BitDepth | None = None) ->
     It is turned as its tag says (EXIF), as all that shows pictures turns it: phones save them as the sensor lies.
 
     Raises:
-        ImageError: `data` is no picture that OpenCV reads, is transparent in places, or has too many or too few pixels;
-            the message begins with `name`.
+        ImageError: `data` is no picture that OpenCV reads, is transparent in places, or has too many pixels; the
+            message begins with `name`.
     """
     return _decoded(data, name, cv2.IMREAD_UNCHANGED, depth)
 
@@ -110,24 +110,22 @@ def _decoded(data: bytes, name: str, flags: int, depth: BitDepth | None = None) 
             f"{name}: has transparent pixels, behind which anything may be; put it on a background, and save it without"
         )
     try:
-        if whole:
-            check_shape(*frame.shape[:2])
-        return _turned(from_opencv(to_eight_bits(frame, data, depth)), header.orientation)
+        return turned(from_opencv(to_eight_bits(frame, data, depth)), header.orientation)
     except ValueError as error:
         raise ImageError(f"{name}: {error}") from None
 
 
-def check_shape(height: int, width: int) -> None:
-    """Raises ImageError for a picture of so few pixels, or so long a one, that no part can be seen on it."""
+def check_shape(height: int, width: int, name: str) -> None:
+    """Raises ImageError for a picture of so few pixels, or so long a one, that no part can be seen on it; the message
+    begins with `name`."""
+    size = f"{name}: has {height} x {width} pixels"
     if min(height, width) < LEAST_SIDE:
-        raise ImageError(f"has {height} x {width} pixels; a part takes {LEAST_SIDE} x {LEAST_SIDE} or more")
+        raise ImageError(f"{size}; a part takes {LEAST_SIDE} x {LEAST_SIDE} or more")
     if max(height, width) > MOST_TIMES * min(height, width):
-        raise ImageError(
-            f"has {height} x {width} pixels, one side more than {MOST_TIMES} times the other; cut the part out"
-        )
+        raise ImageError(f"{size}, one side more than {MOST_TIMES} times the other; cut the part out")
 
 
-def _turned(picture: Rgb, orientation: int) -> Rgb:
+def turned(picture: Rgb, orientation: int) -> Rgb:
     """A picture as its tag says that it is to be shown: the number that EXIF gives the turn."""
     if orientation in (5, 7):  # mirrored, and lying
         picture = np.swapaxes(picture, 0, 1)
@@ -174,12 +172,14 @@ def read(path: Path, depth: BitDepth | None = None) -> Rgb:
     """RGB of the picture file at `path`, as of `decode`.
 
     Raises:
-        ImageError: no such file, unreadable, or no picture.
+        ImageError: no such file, unreadable, no picture, or one on which no part can be seen, as of `check_shape`.
     """
     try:
-        return decode(read_regular(path, MOST_BYTES), str(path), depth)
+        picture = decode(read_regular(path, MOST_BYTES), str(path), depth)
     except OSError as error:
         raise ImageError(f"{path}: {error.strerror or error}") from error
+    check_shape(picture.shape[0], picture.shape[1], str(path))
+    return picture
 
 
 def encode_png(image: Rgb | NDArray[np.uint8], text: Mapping[str, str] | None = None) -> bytes:

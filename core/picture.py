@@ -254,10 +254,7 @@ def _check_size(height: int, width: int, name: str) -> None:
             f"{name} has {height} x {width} pixels, more than {MOST_PIXELS // 1_000_000} million; "
             "cut the part out, or make the picture smaller"
         )
-    try:
-        check_shape(height, width)
-    except ImageError as error:
-        raise ImageError(f"{name} {error}") from None
+    check_shape(height, width, name)
 
 
 def _reaches(frame: Rgb, level: int) -> bool:

@@ -37,9 +37,7 @@ def header_of(data: bytes) -> Header:
     start = data[:_JPEG_HEADER] if data.startswith(JPEG) else data
     try:
         with Image.open(io.BytesIO(start), formats=_FORMATS) as header:
-            # The readers of TIFF turn the picture themselves.
-            exif = b"" if header.format == "TIFF" else header.info.get("exif", b"")
-            return Header(header.width, header.height, _orientation(exif.removeprefix(b"Exif\0\0")))
+            return Header(header.width, header.height, orientation_of(header.info.get("exif", b"")))
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         return Header(MOST_PIXELS, 2)
     except Exception:  # whatever the readers of five formats have against it
@@ -54,15 +52,19 @@ def _png_header(data: bytes) -> Header:
     for _ in range(_PNG_CHUNKS):
         length, kind = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]
         if kind == b"eXIf":
-            return Header(width, height, _orientation(data[at + 8 : at + 8 + length]))
+            return Header(width, height, orientation_of(data[at + 8 : at + 8 + length]))
         if kind in (b"IDAT", b""):
             break
         at += 12 + length
     return Header(width, height)
 
 
-def _orientation(exif: bytes) -> int:
-    """EXIF's number of how a picture is to be turned; 1, as it is, where nothing is said that can be read."""
+def orientation_of(exif: bytes) -> int:
+    """EXIF's number of how a picture is to be turned; 1, as it is, where nothing is said that can be read.
+
+    Of a TIFF there is no such piece: those who read it turn it themselves.
+    """
+    exif = exif.removeprefix(b"Exif\0\0")
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(exif[:4])
     if order is None or len(exif) < 8:
         return 1

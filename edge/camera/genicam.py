@@ -147,7 +147,10 @@ class GenICam:
             except AravisError:
                 self._device.lost.set()  # it has gone at this very moment: it takes no frames any more
         if self._stream is not None:
+            self._give_back(self._grabbed)  # the stream frees what it has, and nothing else
+            self._give_back(self._next)
             self._stream.close()
+            self._grabbed = self._next = self._stream = None
         self._device.close()
 
     def _set_up(self, settings: CameraSettings) -> tuple[int, int]:

@@ -76,5 +76,5 @@ def _advice(device: Device, feature: str) -> str:
     if choices := device.choices(feature):
         return f"; it takes {', '.join(choices)}"
     if (bounds := device.bounds(feature)) is not None:
-        return f"; it takes {bounds[0]:g} to {bounds[1]:g}"
+        return f"; it takes {bounds[0]:.12g} to {bounds[1]:.12g}"
     return "" if device.is_available(feature) else "; another feature locks it now, such as one that ends in Auto"

@@ -217,10 +217,10 @@ class PacketReader:
             raise SourceError(f"{self._label}: has {width} x {height} pixels; more than {most} are not read")
         try:
             if width and height:  # 0: the container does not say
-                check_shape(height, width)
+                check_shape(height, width, self._label)
         except ImageError as error:
             self._container.close()
-            raise SourceError(f"{self._label}: {error}") from None
+            raise SourceError(str(error)) from None
 
     def _lost_at_opening(self, packet: VideoPacket) -> bool:
         """Whether something of the first packet was lost: what was read of it while the container was opened bears no

@@ -313,7 +313,7 @@ def config_check(config: ConfigFile) -> None:
             settings = load_settings(config)
         except ConfigError as error:
             for problem in error.problems:
-                if problem.written:  # on the terminal of who wrote it, and nowhere else
+                if problem.written and sys.stdout.isatty():  # of who wrote it: elsewhere it would go to a log
                     print(f"{problem.key} = {problem.written}")  # noqa: T201
             raise
         _check_files(config, settings)

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import Field
 
 from core.bit_depth import BitDepth
-from core.image import Rgb, decode, encode_png
+from core.image import Rgb, check_shape, decode, encode_png
 from edge.clock import iso_ms, utc_now
 from edge.control.arguments import Arguments, Flags, Names, Number, OfRecipe
 from edge.control.calibrate_commands import review_ended, shots_changed
@@ -259,6 +259,7 @@ def sent_pictures(
         name = names[place] if place < len(names) else f"picture {place + 1}"
         depth = _depth(dispatcher, slot)
         image = decode(blob, name, depth)
+        check_shape(image.shape[0], image.shape[1], name)
         if depth.recognised is not None:
             line_log(__name__, slot.stored.line).info("%s: %s", name, depth)
         yield name, image

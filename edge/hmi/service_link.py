@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from core.printable import shown
 from edge.clock import monotonic
 from edge.control.client import NoAnswerError, RefusedError, ask
 from edge.control.server import SOCKET
+from edge.hmi.command_documents import documents
 from edge.hmi.person import Person
 from edge.hmi.refusals import Refused
 from edge.hmi.roles import COMMAND_ROLES
@@ -81,6 +83,7 @@ class ServiceLink:
         self._answered = 0.0
         self._asked = 0.0
         self._there = False
+        self._refreshing = threading.Lock()
         self._polling = Worker(self.workers, "status", self._poll)
         self._listeners: list[Callable[[Status | None], None]] = []
 
@@ -144,7 +147,14 @@ class ServiceLink:
             raise Refused(504, "no_answer", str(error)) from error
         except ValueError as error:  # half a surrogate pair, or nested too deeply
             raise Refused(422, "bad_arguments", "the arguments cannot be written as JSON") from error
+        if documents()[command].changes:  # whoever has changed something sees what came of it
+            await asyncio.get_running_loop().run_in_executor(self._pools["quick"], self._refresh)
         return Answer(result, pictures)
+
+    async def refresh(self) -> None:
+        """Asks for the state now: what comes next is to show what was just changed."""
+        answer = await self.ask("status", {})
+        self._result, self._answered = answer.result, monotonic()
 
     def is_service_there(self) -> bool:
         """Whether a service runs there. A socket alone may be what a killed one has left."""
@@ -167,13 +177,18 @@ class ServiceLink:
         if not there:  # which is told again and again: a page takes silence for a lost connection
             self._tell()
             return _LOOK_S
-        try:
-            self._result, _ = ask(self._socket, "status", {}, timeout_s=_STATUS_S)
-            self._answered = monotonic()
-        except (NoAnswerError, RefusedError) as error:
-            log.warning("the service does not say how it is: %s", error)
-        self._tell()
+        self._refresh()
         return _LOOK_S
+
+    def _refresh(self) -> None:
+        """Asks for the state now; one question at a time, so that no older answer takes the place of a newer one."""
+        with self._refreshing:
+            try:
+                self._result, _ = ask(self._socket, "status", {}, timeout_s=_STATUS_S)
+                self._answered = monotonic()
+            except (NoAnswerError, RefusedError) as error:
+                log.warning("the service does not say how it is: %s", error)
+        self._tell()
 
     def _tell(self) -> None:
         status = self.status()

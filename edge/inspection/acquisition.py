@@ -12,7 +12,6 @@ from edge.camera.health import frame_fault, region_fault
 from edge.camera.supervisor import Camera
 from edge.clock import monotonic
 from edge.inference import Inference, InferenceStoppedError, NotFiniteError, Scored, TooLateError
-from edge.inspection.in_order import InOrder
 from edge.inspection.issuer import Issuer
 from edge.inspection.line_recipes import LineRecipes, RecipeSlot
 from edge.inspection.recipe import LoadedRecipe
@@ -53,8 +52,6 @@ class Acquisition:
         self._recipes = recipes
         self._issuer = issuer
         issuer.listener = self
-        self._in_order = InOrder(issuer.put) if settings.camera.trigger == "line" else None
-        self._put = issuer.put if self._in_order is None else self._in_order.put
         self._lock = threading.Lock()
         self._requests: deque[InspectionRequest] = deque()
         self._fetching: InspectionRequest | None = None
@@ -87,8 +84,6 @@ class Acquisition:
 
     def answered(self, request: InspectionRequest) -> None:
         """In free run, the next part may come."""
-        if self._in_order is not None:
-            self._in_order.answered()
         if self._open is request:
             self._open = None
             self._worker.wake()
@@ -131,7 +126,7 @@ class Acquisition:
             return True
         if missing is not None or camera.state in ("fault", "ended"):
             reason = missing or camera.reason or "there is no frame"
-            self._put(fault_of(request, "camera_no_frame", reason))
+            self._issuer.put(fault_of(request, "camera_no_frame", reason))
             return True
         return request.decided  # at its deadline the issuer answers it
 
@@ -178,7 +173,7 @@ class Acquisition:
         if frame is not None:
             self._judge(request, frame, arrived)
         elif missing is not None:
-            self._put(fault_of(request, "camera_no_frame", missing))
+            self._issuer.put(fault_of(request, "camera_no_frame", missing))
         return 0.0
 
     def _serve_exposure(self) -> float | None:
@@ -194,14 +189,14 @@ class Acquisition:
             message = f"exposure {place} since the camera was opened brought no frame; check cable, network and load"
             if (missed := self._exposed(frame.captured)) is None:
                 return None
-            self._put(fault_of(missed, "camera_missed", message))
+            self._issuer.put(fault_of(missed, "camera_missed", message))
         if (request := self._exposed(frame.captured)) is None:
             return None
         request.frame, request.arrived = replace(frame, dropped=0), arrived
         if self._paused:
-            self._put(fault_of(request, "paused", "the line is paused"))
+            self._issuer.put(fault_of(request, "paused", "the line is paused"))
         elif (waiting := self._issuer.open_besides(request)) >= self._settings.queue:
-            self._put(fault_of(request, "queue_full", f"{waiting} parts wait already"))
+            self._issuer.put(fault_of(request, "queue_full", f"{waiting} parts wait already"))
         else:
             self._judge(request, frame, arrived)
         return 0.0
@@ -210,8 +205,6 @@ class Acquisition:
         """The next part of a camera, which took it at `when`; None: nobody answers it any more."""
         due = when + self._settings.deadline_ms / 1000
         request = InspectionRequest("free", due=due, received=when, slot=self._recipes.active)
-        assert self._in_order is not None
-        self._in_order.expect(request)
         return request if self._issuer.add(request) else None
 
     def _judge(self, request: InspectionRequest, frame: Frame, arrived: float) -> None:
@@ -229,19 +222,19 @@ class Acquisition:
             self._recipes.when_ready(slot, lambda: self._judge_by(request, frame, slot))
             return
         if recipe is None:
-            self._put(fault_of(request, "recipe_not_ready", f"recipe {slot.stored.name}: {failure}"))
+            self._issuer.put(fault_of(request, "recipe_not_ready", f"recipe {slot.stored.name}: {failure}"))
             return
         request.recipe = recipe
         fault = self._fault_of(request, frame, recipe)
         if fault is not None:
             request.image = frame.image
-            self._put(fault_of(request, *fault))
+            self._issuer.put(fault_of(request, *fault))
             return
         roi = recipe.settings.roi
         try:
             request.image = inspected(frame.image, roi)
         except RegionError as error:
-            self._put(fault_of(request, "roi_outside_frame", str(error)))
+            self._issuer.put(fault_of(request, "roi_outside_frame", str(error)))
             return
         nothing = region_fault(request.image, recipe.settings.health, recipe.shots, whole=roi is None)
         if nothing is not None:
@@ -249,7 +242,7 @@ class Acquisition:
             return
 
         def scored(result: Future[Scored]) -> None:
-            self._put(outcome_of(request, result))
+            self._issuer.put(outcome_of(request, result))
 
         due = None if request.due is None else request.due - ANSWER_S
         tiling = recipe.tiling((request.image.shape[0], request.image.shape[1]))
@@ -265,7 +258,7 @@ class Acquisition:
                 threshold=recipe.threshold,
             )
         except InferenceStoppedError:
-            self._put(fault_of(request, "stopping", "the service is stopping"))
+            self._issuer.put(fault_of(request, "stopping", "the service is stopping"))
             return
         judging.add_done_callback(scored)
 

@@ -11,11 +11,11 @@ from edge.inspection.request import InspectionRequest, Outcome
 class InOrder:
     """Holds what became of a part until all parts before it have their answers. Any thread may call it.
 
-    The parts are due in the same order, so that none waits beyond its own deadline.
+    The parts are due in the same order, so that none waits beyond its own deadline. What was not expected is not held.
     """
 
     def __init__(self, put: Callable[[Outcome], None]) -> None:
-        """`put`: takes the outcomes, in order."""
+        """`put`: takes the outcomes, in order, and waits for nothing."""
         self._put = put
         self._lock = threading.Lock()
         self._parts: dict[InspectionRequest, Outcome | None] = {}  # that have no answer yet, in their order
@@ -26,11 +26,13 @@ class InOrder:
             self._parts[request] = None
 
     def put(self, outcome: Outcome) -> None:
-        """What became of a part that was expected; of several only the first counts."""
+        """What became of a part; of several only the first counts."""
         with self._lock:
-            if self._parts.get(outcome.request, outcome) is None:
+            if outcome.request not in self._parts:
+                self._put(outcome)
+            elif self._parts[outcome.request] is None:
                 self._parts[outcome.request] = outcome
-            self._release()
+                self._release()
 
     def answered(self) -> None:
         """Some part has its answer, be it that it was due."""

@@ -15,6 +15,7 @@ from typing import Protocol
 from edge.clock import monotonic, utc_now
 from edge.inference import Scored
 from edge.inspection.counters import Counters
+from edge.inspection.in_order import InOrder
 from edge.inspection.line_recipes import LineRecipes, judged_by
 from edge.inspection.recipe import Seen, Watchers
 from edge.inspection.request import InspectionRequest, Outcome, fault_of
@@ -92,6 +93,8 @@ class Issuer:
         self._watchers = watchers
         self._services = services
         self._outcomes: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
+        # Exposures of a camera have no name but their place.
+        self._in_order = InOrder(self._take) if settings.camera.trigger == "line" else None
         self._answers: deque[_Answer] = deque()
         self._lock = threading.Lock()
         self._open: set[InspectionRequest] = set()
@@ -123,6 +126,8 @@ class Issuer:
             if request.decided or self._ended:
                 return False
             self._open.add(request)
+            if self._in_order is not None:
+                self._in_order.expect(request)
             sooner = request.due is not None and request.due - _EARLY_S < self._looks_at
         if sooner:
             self._worker.wake()
@@ -134,6 +139,12 @@ class Issuer:
 
     def put(self, outcome: Outcome) -> None:
         """What became of a part; of several only the first counts. Any thread may call it."""
+        if self._in_order is None:
+            self._take(outcome)
+        else:
+            self._in_order.put(outcome)
+
+    def _take(self, outcome: Outcome) -> None:
         self._outcomes.put(outcome)
         self._worker.wake()
 
@@ -199,6 +210,8 @@ class Issuer:
                 return
             request.decided = True
             self._open.discard(request)
+        if self._in_order is not None:
+            self._in_order.answered()
         scored = outcome.scored
         if scored is None and outcome.fault is None:
             return  # it was withdrawn

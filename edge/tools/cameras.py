@@ -103,8 +103,8 @@ def _features(source: str) -> Iterator[Mode]:
             if name == "PixelFormat":
                 choices = [one if one in _READ else f"{one} (not read)" for one in choices]
             bounds = device.bounds(name)
-            choice = ", ".join(choices) if bounds is None else f"{bounds[0]:g} to {bounds[1]:g}"
-            yield Mode(name, f"{now:g}" if isinstance(now, float) else str(now), choice)
+            choice = ", ".join(choices) if bounds is None else f"{bounds[0]:.12g} to {bounds[1]:.12g}"
+            yield Mode(name, f"{now:.12g}" if isinstance(now, float) else str(now), choice)
     finally:
         device.close()
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.mosquitto import Mosquitto, subscribe
+from tests.support.mosquitto import Mosquitto, eventually, subscribe
 from tests.support.products import ROI, B, Products, judged_by
 
 ROUNDS = 3
@@ -54,6 +54,34 @@ def test_each_round_of_changeovers_and_kills_brings_both_products_back_as_they_w
                 line.ask("recipe_set", recipe="default")
                 assert judged(None) == first
         assert seen == list(range(1, len(seen) + 1))
+
+
+@pytest.mark.timeout(900)
+def test_products_come_back_as_they_were_by_number_in_a_trigger_and_after_a_kill(tmp_path: Path) -> None:
+    with Mosquitto() as mosquitto, subscribe(mosquitto.port, "line/#") as heard:
+        line = Products(tmp_path, mosquitto, heard)
+        with line.service():
+            line.teach()
+            [first] = map(judged_by, line.verdicts(line.send(None)))
+            [second] = map(judged_by, line.verdicts(line.send("B")))
+            assert (first["recipe"]["name"], first["bank"]["shots"]) == ("default", 4)
+            assert (second["recipe"]["number"], second["bank"]["shots"], second["region"]) == (B, 2, ROI)
+            assert first["threshold"] != second["threshold"]
+        with line.service():  # it was killed while it judged by B
+            assert [judged_by(verdict) for verdict in line.verdicts(line.send(None))] == [second]
+            assert line.command("recipe_set", recipe=1)["result"]["recipe"]["name"] == "default"
+            assert [judged_by(verdict) for verdict in line.verdicts(line.send(None))] == [first]
+            assert line.command("recipe_prepare", recipe=str(B))["result"]["prepared"]["name"] == "B"
+            parts = line.send(B, None, "default", None, "no such recipe", None)
+            found = line.verdicts(parts)
+            unknown = found.pop(4)
+            assert (unknown["verdict"], unknown["error"]["code"]) == ("error", "recipe_unknown")
+            assert [judged_by(verdict) for verdict in found] == [second, second, first, first, first]
+            line.send(B)
+        with line.service():  # at once after the changeover
+            assert [judged_by(verdict) for verdict in line.verdicts(line.send(None))] == [second]
+            told = b'"recipe":{"name":"B","number":7,"revision":1}'
+            eventually(lambda: told in heard.of("line/one/status")[-1].payload, 10)
 
 
 @pytest.mark.timeout(900)

@@ -1,4 +1,5 @@
-"""Two lines with a shadow: what it costs the parts at five a second each, and its report's counts on real scores.
+"""Two lines with a shadow: what it costs the parts at five a second each, its report's counts on real scores, and what
+a killed service keeps of it.
 
 Parts with and without the shadow take turns, so that a machine that grows slower meanwhile makes neither look better.
 """
@@ -7,6 +8,7 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +18,14 @@ from edge.control.offline import offline_dispatcher
 from edge.inspection.verdict import answer_of
 from edge.settings_file import load_settings
 from edge.storage.shadow_verdicts import ShadowVerdicts
-from tests.support.mosquitto import Mosquitto, subscribe
+from tests.support.mosquitto import Mosquitto, eventually, subscribe
 from tests.support.shadowed import LINES, LIVE, SHADOW, Shadowed, percentile
 
 TURNS, PARTS = 4, 75
 PASS_MS = 30.0
 P99_RATIO = 1.1
 SCORED = 60
+KILLED_AFTER = 20
 NEAR = 0.01  # of a threshold: there the archive's JPEG may change an answer
 
 
@@ -109,3 +112,48 @@ def check_recount(lines: Shadowed, line: str, report: dict[str, Any]) -> None:
     assert recount == expected
     assert len(compared) > SCORED // 2
     print(f"line {line}: {report['parts']} parts, {len(compared)} by both, {near} near the threshold; {expected}")
+
+
+@pytest.mark.timeout(400)
+def test_a_shadow_outlives_a_kill_and_counts_what_the_archive_has(tmp_path: Path) -> None:
+    with Mosquitto() as mosquitto, subscribe(mosquitto.port, "line/#") as heard:
+        lines = Shadowed(tmp_path, mosquitto, heard, "untrained", pass_ms=15.0)
+        with lines.service():
+            for line in LINES:
+                lines.ask("recipe_copy", line, name=SHADOW, settings={"threshold": 0.2})
+                lines.ask("recipe_prepare", line, recipe=SHADOW)
+            lines.judge(3)
+            for line in LINES:
+                lines.ask("shadow_start", line, recipe=SHADOW)
+            beside = lines.judge(KILLED_AFTER)
+            assert {verdict["recipe"]["name"] for verdict in beside} == {LIVE}
+            assert {verdict["verdict"] for verdict in beside} == {"normal"}
+            for line in LINES:  # as soon as the machine has time for it
+                eventually(partial(has_judged, lines, line), 60)
+        with lines.service():  # it was killed
+            for line in LINES:
+                eventually(partial(has_judged, lines, line), 60)
+            lines.ask("shadow_promote", "one", swap=True)
+            promoted = [verdict for verdict in lines.judge(KILLED_AFTER) if verdict["line"] == "one"]
+            assert (promoted[-1]["recipe"]["name"], promoted[-1]["verdict"]) == (SHADOW, "anomaly")
+            swapped = lines.ask("shadow_report", "one")
+            lines.ask("shadow_start", "two", recipe=SHADOW)  # anew: the archive may lack what was killed
+            lines.judge(KILLED_AFTER)
+            for line in LINES:
+                lines.ask("pause", line)
+            lines.ask("shadow_stop", "two")
+            lines.settle()
+            report = lines.ask("shadow_report", "two", count=2, folder=str(tmp_path / "drawn"))
+        assert (swapped["shadow"]["recipe"]["name"], swapped["shadow"]["beside"]["name"]) == (LIVE, SHADOW)
+        assert swapped["table"]["anomaly"]["normal"] == swapped["both"] > 0
+        shadow, parts, both = report["shadow"], report["parts"], report["both"]
+        assert (shadow["state"], shadow["recipe"]["name"], shadow["beside"]["name"]) == ("ended", SHADOW, LIVE)
+        assert report["table"]["normal"] == {"normal": 0, "anomaly": both, "review": 0}
+        assert 0 < both == parts - report["passed_over"]
+        assert lines.archived("two", shadow["first_seq"], shadow["last_seq"]) == {"normal": parts}
+        assert [(row["live_threshold"], row["shadow_threshold"]) for row in report["changed"]] == [(0.5, 0.2)] * 2
+        assert [Path(file).stat().st_size > 1000 for file in report["overlays"]] == [True] * 2
+
+
+def has_judged(lines: Shadowed, line: str) -> bool:
+    return bool(lines.status(line)["shadow"]["counts"]["judged"] > 3)

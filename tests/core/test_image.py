@@ -162,16 +162,19 @@ def test_a_tag_that_is_damaged_turns_nothing() -> None:
 
 
 @pytest.mark.parametrize("size", [(1, 1), (15, 40), (40, 15)])
-def test_too_few_pixels_are_no_picture(size: tuple[int, int]) -> None:
-    with pytest.raises(ImageError, match=rf"part 3: has {size[0]} x {size[1]} pixels; a part takes 16 x 16 or more"):
-        decode(encode_png(np.full((*size, 3), 99, np.uint8)), "part 3")
+def test_a_file_of_too_few_pixels_is_no_picture(size: tuple[int, int], tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(encode_png(np.full((*size, 3), 99, np.uint8)))
+    with pytest.raises(ImageError, match=rf"a\.png: has {size[0]} x {size[1]} pixels; a part takes 16 x 16 or more"):
+        read(tmp_path / "a.png")
 
 
 @pytest.mark.parametrize("size", [(30, 30_000), (30_000, 30), (16, 1601)])
-def test_a_strip_is_no_picture(size: tuple[int, int]) -> None:
+def test_a_file_of_a_strip_is_no_picture(size: tuple[int, int], tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(encode_png(np.full((*size, 3), 99, np.uint8)))
     with pytest.raises(ImageError, match=rf"has {size[0]} x {size[1]} pixels, one side more than 100 times the other"):
-        decode(encode_png(np.full((*size, 3), 99, np.uint8)))
-    assert decode(encode_png(np.full((16, 1600, 3), 99, np.uint8))).shape == (16, 1600, 3)
+        read(tmp_path / "a.png")
+    (tmp_path / "a.png").write_bytes(encode_png(np.full((16, 1600, 3), 99, np.uint8)))
+    assert read(tmp_path / "a.png").shape == (16, 1600, 3)
 
 
 def test_heatmaps_scale_to_255() -> None:

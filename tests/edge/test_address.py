@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -110,14 +112,26 @@ def test_an_address_that_must_be_encoded_is_refused_and_not_seen(form: str, tmp_
     assert seen(shown_source(source)) == []
 
 
+def on_a_terminal(command: list[str]) -> str:
+    """What a command prints there."""
+    ours, its = os.openpty()
+    with os.fdopen(its, "w") as terminal, contextlib.redirect_stdout(terminal), pytest.raises(SystemExit):
+        app(command)
+    try:
+        return os.read(ours, 1 << 16).decode()
+    finally:
+        os.close(ours)
+
+
 @pytest.mark.parametrize("form", RAW)
-def test_the_check_prints_the_address_as_it_is_to_be_written(form: str, tmp_path: Path) -> None:
+def test_the_check_prints_the_address_as_it_is_to_be_written_on_a_terminal_alone(form: str, tmp_path: Path) -> None:
     written = encoded(RAW[form])
     assert written is not None
-    result = CliRunner().invoke(app, ["config", "check", "--config", str(config(tmp_path, RAW[form]))])
+    command = ["config", "check", "--config", str(config(tmp_path, RAW[form]))]
+    assert f"lines.a.camera.source = {written}" in on_a_terminal(command).splitlines()
+    result = CliRunner().invoke(app, command)
     assert result.exit_code == 2
-    assert f"lines.a.camera.source = {written}" in result.stdout.splitlines()
-    assert seen(result.stderr) == []
+    assert seen(result.output) == []
     check_address(written)
     assert shown_source(written) == f"rtsp://{HOST}"
 

@@ -34,7 +34,7 @@ MARGIN = 40
 SEED = 5
 PLACES = 36
 """Pictures in a folder; fewer parts come several times."""
-PATIENCE_MS = 120_000
+PATIENCE_MS = 60_000
 START_S, ASK_S = 110.0, 300.0  # on a machine that does other things besides
 
 

@@ -19,20 +19,24 @@ PICTURES = {
     "enrol": "/lines/plate-1/enrol",
     "calibrate": "/lines/plate-1/calibrate",
     "history": "/history?line=plate-1&kinds=anomaly",
-    "health": "/health",
 }
 _GOOD, _QUALITY = 24, 68
 
 
 def prepare(plant: Hall) -> None:
-    """Two lines that have learned what good parts are, and have seen some that are not."""
-    for line, belt in plant.belts.items():
-        plant.teach(line)
-        belt.show(*(belt.picture() for _ in range(_GOOD)))
-        plant.ask("calibrate", line=line, parts=_GOOD, accept=0.5)
-    plant.belts["plate-1"].show(*(plant.belts["plate-1"].picture(defective=place % 4 == 3) for place in range(24)))
-    until(lambda: len(plant.ask("history", line="plate-1", kinds=["anomaly"])["verdicts"]) > 3, "anomaly")
-    held = [encode_png(plant.belts["plate-1"].picture(defective=place == 3)) for place in range(4)]
+    """A line that has learned what good parts are and has seen some that are not, and another that is set by hand."""
+    plant.ask("threshold", line="wood-1", threshold=0.6)
+    for line in PARTS:
+        plant.ask("pause", line=line)  # so that the device is free for what is enrolled
+    belt = plant.belts["plate-1"]
+    plant.teach("plate-1")
+    plant.ask("resume", line="plate-1")
+    belt.show(*(belt.picture() for _ in range(_GOOD)))
+    plant.ask("calibrate", line="plate-1", parts=_GOOD, accept=0.5)
+    plant.ask("resume", line="wood-1")
+    belt.show(*(belt.picture(defective=place % 3 == 2) for place in range(24)))
+    until(lambda: len(plant.ask("history", line="plate-1", kinds=["anomaly"])["verdicts"]) > 4, "anomalies")
+    held = [encode_png(belt.picture(defective=place == 3)) for place in range(4)]
     plant.ask("enroll", *held, line="plate-1", hold=True)
 
 

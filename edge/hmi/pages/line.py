@@ -43,6 +43,7 @@ async def strip(request: Request, line: str, person: Person = Depends(view)) -> 
 async def pause(request: Request, line: str, person: Person = Depends(operate)) -> Response:
     """Judges no more parts."""
     await request.app.state.link.ask("pause", {"line": line}, person=person)
+    await request.app.state.link.refresh()
     return go(request, f"/lines/{line}", Notice(wording_of(request)("line.was_paused", line=line)))
 
 
@@ -50,6 +51,7 @@ async def pause(request: Request, line: str, person: Person = Depends(operate)) 
 async def resume(request: Request, line: str, person: Person = Depends(operate)) -> Response:
     """Judges parts again."""
     await request.app.state.link.ask("resume", {"line": line}, person=person)
+    await request.app.state.link.refresh()
     return go(request, f"/lines/{line}", Notice(wording_of(request)("line.was_resumed", line=line)))
 
 

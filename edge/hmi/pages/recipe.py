@@ -43,6 +43,7 @@ async def change(
         )
     except Refused as refused:
         return go(request, f"{here}/recipe", Notice(refused.message, refused=True))
+    await request.app.state.link.refresh()
     before, after = answer.result["before"], answer.result["after"]
     key = "recipe.same" if before and before["number"] == after["number"] else "recipe.changed"
     return go(request, here, Notice(t(key, line=line, recipe=after["name"])))

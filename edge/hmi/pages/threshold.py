@@ -50,6 +50,7 @@ async def set_threshold(
         )
     except Refused as refused:
         return go(request, f"{here}/threshold", Notice(refused.message, refused=True))
+    await request.app.state.link.refresh()
     words = t("threshold.was_set", line=line, threshold=number(answer.result["calibration"]["threshold"], 4))
     return go(request, here, Notice(words, details=tuple(answer.result["notes"])))
 

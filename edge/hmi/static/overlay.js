@@ -30,8 +30,10 @@
     // head: as the live feed sends it; picture: ImageBitmap; map: ImageBitmap or null; regions: of the verdict.
     set(head, picture, map, regions) {
       const tint = map ? this.tint(head, map) : null;
+      const before = this.part?.picture;
       this.part = { head, picture, tint, regions: regions || [] };
       this.draw();
+      for (const used of [before, map]) if (used instanceof ImageBitmap) used.close(); // 5 a second would pile up
     }
 
     // The map at the picture's size: scaled as grey, so that the border lies where the value crosses the threshold.

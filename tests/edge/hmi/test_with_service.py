@@ -125,6 +125,15 @@ def test_what_is_done_is_in_the_audit_under_the_name_of_who_did_it(plant: Plant)
     assert paused["who"] == resumed["who"] != "otto"  # the account that the console runs under
 
 
+def test_whoever_has_paused_a_line_sees_it_paused(plant: Plant) -> None:
+    operator = plant.script("operate")
+    for _ in range(3):
+        operator.post("/api/v1/commands/pause", {"line": "one"})
+        assert b"PAUSED</span>" in operator.get("/lines/one").body
+        operator.post("/api/v1/commands/resume", {"line": "one"})
+        assert b"PAUSED</span>" not in operator.get("/lines/one").body
+
+
 def test_pages_are_drawn_where_the_newest_part_has_no_score(plant: Plant) -> None:
     plant.running.ask("pause", line="one")
     try:
