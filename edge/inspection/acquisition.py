@@ -238,7 +238,7 @@ class Acquisition:
             return
         nothing = region_fault(request.image, recipe.settings.health, recipe.shots, whole=roi is None)
         if nothing is not None:
-            self._put(fault_of(request, nothing.code, nothing.message))
+            self._issuer.put(fault_of(request, nothing.code, nothing.message))
             return
 
         def scored(result: Future[Scored]) -> None:
