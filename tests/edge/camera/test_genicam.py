@@ -250,7 +250,7 @@ def test_exposures_that_came_are_parts_though_the_camera_goes(
     time.sleep(0.5)
     gige.stop()
     try:
-        time.sleep(8.0)  # until it is seen that the camera is gone
+        time.sleep(6.0)  # until it is seen that the camera is gone
         found = [camera.next_frame(1) for _ in range(3)]
         assert [one.exposure if one else None for one in found] == relay.frames
         wait_for(camera, lambda: camera.status.state == "fault", 10)
