@@ -45,7 +45,8 @@ class Structure:
         spots: Contrast of the strongest fine detail, such as an edge or dust; of noise, 0.9 times `noise`.
         dark: Share of pixels with all colours clipped at the dark end.
         bright: Share of pixels with all colours clipped at the bright end.
-        drawn: Whether it consists of even bars, or of a ramp without noise, as only a test picture does.
+        drawn: Whether it consists of even bars, or of a ramp without noise, straight or diagonal, as only a test
+            picture does.
     """
 
     size: tuple[int, int]
@@ -108,7 +109,7 @@ def _share(image: Rgb, low: int, high: int) -> float:
 
 
 def _is_drawn(image: Rgb) -> bool:
-    return _repeats(image) or _repeats(image.transpose(1, 0, 2))
+    return _repeats(image) or _repeats(image.transpose(1, 0, 2)) or _slides(image)
 
 
 def _differ(rows: NDArray[Any]) -> NDArray[np.int16]:
@@ -132,3 +133,26 @@ def _repeats(image: Rgb) -> bool:
     bars = same & lined[1:] & lined[:-1]
     ramps = ~differ.any(1) & (np.ptp(rows, axis=1).max(1)[1:] >= 2 * _JUMP)
     return bool((bars | ramps).mean() >= _MOST_SAME)
+
+
+def _slides(image: Rgb) -> bool:
+    """Whether rows far apart are the same to the bit, but shifted by as much as they are apart: a diagonal ramp, such
+    as the sensors of industrial cameras draw."""
+    apart = len(image) // _ROWS // 2 * 2  # even: a ramp that is drawn through a colour mosaic has its pattern
+    if apart < 2 or image.shape[1] < 2 * apart:
+        return False
+    rows = image[: _ROWS * apart : apart]
+    upper, lower = rows[:-1], rows[1:]
+    for fixed, moved in ((upper[:, apart:], lower[:, :-apart]), (upper[:, :-apart], lower[:, apart:])):
+        if _is_same(fixed[0], moved[0]):  # of photographs no row is
+            found = [_is_same(*pair) and _rises(pair[0]) for pair in zip(fixed, moved, strict=True)]
+            return bool(np.mean(found) >= _MOST_SAME)
+    return False
+
+
+def _is_same(row: NDArray[np.uint8], other: NDArray[np.uint8]) -> bool:
+    return bool((row != other).mean() <= _MOST_ODD)
+
+
+def _rises(row: NDArray[np.uint8]) -> bool:
+    return bool(np.ptp(row, axis=0).max() >= 2 * _JUMP)

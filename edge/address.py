@@ -12,7 +12,9 @@ NETWORK = ("rtsp", "rtsps", "http", "https", "rtmp", "rtmps", "udp", "tcp", "rtp
 
 _URL = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*)://(.*)", re.DOTALL)
 _SCHEME_ALONE = re.compile(rf"({'|'.join(NETWORK)}):", re.IGNORECASE)
-_USER_ALONE = re.compile(r"[^/@:]+:[^@]*@")  # an address whose scheme was forgotten
+_GSTREAMER = re.compile(r"gst:", re.IGNORECASE)
+_NO_PATH = re.compile(r"://|:[^@]*@|[?&][^/]*=|(?:user|usr|pass\w*|pwd)=", re.IGNORECASE)
+"""What an address has that is written wrongly, its scheme forgotten for instance, and a path has not."""
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+(?:%[\w.-]+)?\]|[\w.-]+)(?::\d{1,5})?", re.ASCII)
 _RAW = re.compile(r"[#?/\[\]\s]|%(?![0-9A-Fa-f]{2})")
 _ELEMENT = re.compile(r"\s*([\w.-]*)", re.ASCII)
@@ -20,14 +22,15 @@ _LEAST_SECRET = 4  # characters; shorter ones would be found in any text
 
 
 def shown_source(source: str) -> str:
-    """What may be shown of a camera's source: of an address scheme, host and port, of a pipeline the first element."""
-    if source.startswith("gst:"):
+    """What may be shown of a camera's source: of an address scheme, host and port, of a pipeline the first element;
+    of what is none of these, and no path either, nothing."""
+    if _GSTREAMER.match(source):
         return f"gst:{_ELEMENT.match(source[4:])[1]}"  # type: ignore[index] # it matches anything
     if url := _URL.match(source):
         return origin(url[1], url[2])
     if scheme := _SCHEME_ALONE.match(source):
         return f"{scheme[1]}:{HIDDEN}"
-    return HIDDEN if _USER_ALONE.match(source) else source
+    return HIDDEN if _NO_PATH.search(source) and not source.startswith("sim:") else source
 
 
 def origin(scheme: str, rest: str) -> str:
@@ -66,13 +69,15 @@ def encoded(source: str) -> str | None:
 def secrets_of(source: str) -> list[str]:
     """What must not be seen of a source in what other programs print, the longest first."""
     found: set[str] = set()
-    if source.startswith("gst:"):
+    if _GSTREAMER.match(source):
         found |= {value.strip("\"'") for value in re.findall(r"=\s*(\"[^\"]*\"|'[^']*'|\S+)", source)}
     elif url := _URL.match(source):
         user, rest = _parts(url[2])
         path = rest[len(_authority(rest)) :]
         pieces = {user, *user.split(":", 1), path, *re.findall(r"=([^=&#]+)", path)}
         found |= pieces | {unquote(piece) for piece in pieces}
+    elif shown_source(source) != source:
+        found.add(source)
     return sorted((secret for secret in found if len(secret) >= _LEAST_SECRET), key=len, reverse=True)
 
 

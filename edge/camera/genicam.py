@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from core.image import Rgb
+from edge.address import shown_source
 from edge.camera.aravis import Buffer, Device, Found, Stream, find
 from edge.camera.aravis_library import AravisError
 from edge.camera.errors import SourceError
@@ -30,7 +31,7 @@ def camera_id(source: str) -> str:
     """What `source` names. Raises SourceError: nothing."""
     name = source.removeprefix(PREFIX).strip()
     if not name:
-        raise SourceError(f"{source}: name the camera, as `alfa-edge cameras` lists it", final=True)
+        raise SourceError(f"{shown_source(source)}: name the camera, as `alfa-edge cameras` lists it", final=True)
     return name
 
 
@@ -51,12 +52,12 @@ def open_device(source: str) -> Device:
     except AravisError as error:
         found = find()
         if _among(source, found):
-            words = f"{source}: cannot be opened: {error}; does another program have the camera?"
+            words = f"{shown_source(source)}: cannot be opened: {error}; does another program have the camera?"
             raise SourceError(words) from error
         there = ", ".join(camera.id for camera in found) or "none"
         raise SourceError(
-            f"{source}: no such camera answers; check power and cable, that it has an address of this network, "
-            f"and that no firewall keeps UDP away. There are: {there}",
+            f"{shown_source(source)}: no such camera answers; check power and cable, that it has an address of "
+            f"this network, and that no firewall keeps UDP away. There are: {there}",
             absent=True,
         ) from error
 
@@ -79,7 +80,7 @@ class GenICam:
         self.notice: str | None = None
         self.exposure = UNKNOWN
         self.ready: Callable[[float], bool] | None = None if settings.trigger == "free" else self._ready
-        self._source = settings.source
+        self._label = shown_source(settings.source)
         self._read_timeout_s = settings.read_timeout_s
         self._trigger = settings.trigger
         self._exposure_s = 0.0
@@ -88,12 +89,12 @@ class GenICam:
         self._next: Buffer | None = None  # of a triggered camera: it came, and was not grabbed yet
         self._grabbed: Buffer | None = None
         self._stream: Stream | None = None
-        self._device = open_device(self._source)
+        self._device = open_device(settings.source)
         try:
             self._size = self._set_up(settings)
         except AravisError as error:
             self.close()
-            raise SourceError(f"{self._source}: the camera cannot be set up: {error}") from error
+            raise SourceError(f"{self._label}: the camera cannot be set up: {error}") from error
         except BaseException:
             self.close()
             raise
@@ -107,9 +108,9 @@ class GenICam:
                 self._device.expose()
             buffer = self._take(self._read_timeout_s)
         except AravisError as error:
-            raise SourceError(f"{self._source}: broke off: {error}") from error
+            raise SourceError(f"{self._label}: broke off: {error}") from error
         if buffer is None:
-            raise SourceError(f"{self._source}: stalled: connected, but no frame in {self._read_timeout_s:g} s")
+            raise SourceError(f"{self._label}: stalled: connected, but no frame in {self._read_timeout_s:g} s")
         missed = self._numbers.missed(buffer.number)
         if self._trigger == "free":
             while (newer := self._popped(0.0)) is not None:
@@ -118,7 +119,7 @@ class GenICam:
                 buffer = newer
         elif self._trigger == "line" and (missed is None or missed > _MOST_MISSED):
             self._give_back(buffer)
-            raise SourceError(f"{self._source}: the camera began to number its frames anew, at {buffer.number}")
+            raise SourceError(f"{self._label}: the camera began to number its frames anew, at {buffer.number}")
         self._give_back(self._grabbed)
         self._grabbed = buffer
         damage = None if buffer.damage is None else f"the frame did not come whole: {buffer.damage}"
@@ -129,14 +130,14 @@ class GenICam:
     def retrieve(self) -> Rgb:
         buffer = self._grabbed
         if buffer is None:
-            raise SourceError(f"{self._source}: no frame was grabbed")
+            raise SourceError(f"{self._label}: no frame was grabbed")
         if buffer.damage is not None:  # what is missing is of an earlier frame, which must not be seen
             width, height = self._size
             return np.zeros((height, width, 3), np.uint8)
         try:
             picture = to_rgb(buffer.pixel_format, buffer.data(), buffer.width, buffer.height, buffer.padding)
         except PixelFormatError as error:
-            raise SourceError(f"{self._source}: a frame could not be decoded: {error}") from error
+            raise SourceError(f"{self._label}: a frame could not be decoded: {error}") from error
         return picture
 
     def close(self) -> None:
@@ -165,7 +166,7 @@ class GenICam:
         if form not in _READ:
             known = [one for one in device.choices("PixelFormat") if one in _READ]
             advice = f"set camera.features.PixelFormat to {' or '.join(known)}" if known else "the camera has no other"
-            raise SourceError(f"{self._source}: it gives {form}, which is not read: {READ}; {advice}")
+            raise SourceError(f"{self._label}: it gives {form}, which is not read: {READ}; {advice}")
         self._exposure_s = self._exposure_time()
         self._stream = device.stream(_BUFFERS, MAX_BYTES, packet_size=settings.packet_size, resend=settings.resend)
         room, payload = self._stream.room, self._stream.payload
@@ -190,25 +191,27 @@ class GenICam:
         Raises:
             SourceError: the camera is gone.
         """
-        self._look()
         if self._trigger == "software":
+            self._look()
             return True
         if self._next is None:
             self._next = self._take(timeout_s)
         return self._next is not None
 
     def _take(self, timeout_s: float) -> Buffer | None:
-        """The next frame; None: none came. Raises SourceError: the camera is gone."""
+        """The next frame; None: none came. Raises SourceError: the camera is gone, and no frame of it waits."""
         waiting, self._next = self._next, None
         if waiting is not None:
             return waiting
         until = monotonic() + timeout_s
         while True:
-            self._look()
             left = until - monotonic()
             buffer = self._popped(max(0.0, min(left, _SLICE_S)))
-            if buffer is not None or left <= 0:
+            if buffer is not None:
                 return buffer
+            self._look()
+            if left <= 0:
+                return None
 
     def _popped(self, timeout_s: float) -> Buffer | None:
         assert self._stream is not None
@@ -226,7 +229,7 @@ class GenICam:
 
     def _look(self) -> None:
         if self._device.lost.is_set():
-            raise SourceError(f"{self._source}: broke off: the camera is gone; check power and cable", absent=True)
+            raise SourceError(f"{self._label}: broke off: the camera is gone; check power and cable", absent=True)
 
     def _captured(self, buffer: Buffer) -> float:
         """When the exposure began at the latest, seconds of `edge.clock.monotonic`."""

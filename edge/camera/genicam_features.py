@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 
+from edge.address import shown_source
 from edge.camera.aravis import Device, Value
 from edge.camera.aravis_library import AravisError
 from edge.camera.errors import SourceError
@@ -36,7 +37,9 @@ def prepare_trigger(device: Device, settings: CameraSettings) -> None:
     if wanted not in sources:
         missing = "a hardware line" if wanted is None else f"TriggerSource {wanted}"
         there = ", ".join(sources) or "nothing"
-        raise SourceError(f"{settings.source}: the camera cannot be triggered by {missing}; it can by {there}")
+        raise SourceError(
+            f"{shown_source(settings.source)}: the camera cannot be triggered by {missing}; it can by {there}"
+        )
     device.trigger(str(wanted))
 
 
@@ -47,7 +50,7 @@ def set_features(device: Device, settings: CameraSettings) -> None:
         SourceError: the camera has no such feature, or does not take the value; the message says what it would take.
     """
     for feature, value in settings.features.items():
-        begin = f"{settings.source}: camera.features.{feature}"
+        begin = f"{shown_source(settings.source)}: camera.features.{feature}"
         try:
             device.set(feature, value)
             if device.kind(feature) == "command":

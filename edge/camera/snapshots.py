@@ -29,6 +29,8 @@ from edge.settings import CameraSettings
 INTERVAL_S = 0.1
 """Between two requests, at least: each one is work for a camera."""
 _CHUNK = 1 << 16
+_FAILURES = (URLError, http.client.HTTPException, OSError, ValueError)
+"""Of a request; ValueError: the camera sends on to what is no address."""
 
 
 class Snapshots:
@@ -52,7 +54,7 @@ class Snapshots:
         self._due = monotonic()
         try:
             self._picture = self._request()
-        except (HTTPError, URLError, http.client.HTTPException, OSError) as error:
+        except _FAILURES as error:
             raise not_opened(settings) from error
 
     def grab(self) -> bool:
@@ -61,12 +63,14 @@ class Snapshots:
         try:
             self._picture = self._request()
         except HTTPError as error:
-            raise SourceError(f"{self._label}: broke off: the camera answers {error.code} {error.reason}") from error
-        except (URLError, http.client.HTTPException, OSError) as error:
+            raise SourceError(f"{self._label}: broke off: the camera answers {_status(error.code)}") from error
+        except _FAILURES as error:
             reason = error.reason if isinstance(error, URLError) else error
             if isinstance(reason, TimeoutError):
                 raise self._stalled() from error
-            raise SourceError(f"{self._label}: broke off: the camera's answer did not come whole") from error
+            what = "asks for a login of an unknown kind, or sends on to no address"
+            words = f"the camera {what}" if isinstance(error, ValueError) else "the camera's answer did not come whole"
+            raise SourceError(f"{self._label}: broke off: {words}") from error
         return True
 
     def retrieve(self) -> Rgb:
@@ -89,13 +93,17 @@ class Snapshots:
                     raise SourceError(f"{self._label}: sends a picture of more than {MOST_BYTES >> 20} MiB")
                 if monotonic() > deadline:
                     raise self._stalled()
-            said = answer.headers.get("Content-Length")
-        if said is not None and said != str(size):
-            raise http.client.IncompleteRead(b"", int(said) - size)
+            if answer.length:  # what is left of what was announced; None where that was no number
+                raise http.client.IncompleteRead(b"", answer.length)
         return b"".join(pieces)
 
     def _stalled(self) -> SourceError:
         return SourceError(f"{self._label}: stalled: connected, but no frame in {self._timeout_s:g} s")
+
+
+def _status(code: int) -> str:
+    """The number of an answer in words; the camera's own may quote the address."""
+    return f"{code} {http.client.responses.get(code, '')}".rstrip()
 
 
 def _opener(url: str, user: str, password: str) -> OpenerDirector:

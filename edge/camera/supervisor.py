@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 
+from edge.address import shown_source
 from edge.camera.child import CameraError, Child, socket_path
 from edge.camera.frame import Frame, FrameError
 from edge.camera.health import UNSEEN, Health
@@ -86,6 +87,7 @@ class Camera:
         self._line = line
         self._settings = settings
         self._health = health
+        self._each_counts = settings.trigger == "line"  # as a part: no frame is passed over
         self._unsaid_limits = False  # whether the process has other limits
         self._runtime_dir = runtime_dir
         self._lock = threading.Lock()  # a ZMQ socket that two threads use at once aborts the whole service
@@ -239,9 +241,9 @@ class Camera:
         self._refused = self._opened and not self._live and self._asked is not None
         if self._refused:
             self._taken += 1
-            self._missing = f"{reason}, as it read item {self._taken} of {self._settings.source}"
+            self._missing = f"{reason}, as it read item {self._taken} of {shown_source(self._settings.source)}"
         self._child = self._asked = None
-        if self._live:
+        if self._live and not self._each_counts:
             self._ready = None  # what comes next is of another connection; an item of a file comes once
         self._opened = False
         self._passed = 0
@@ -281,7 +283,7 @@ class Camera:
             self._lose(report.hung)
             return
         self._live = report.live
-        if report.state == "fault" and report.live:
+        if report.state == "fault" and report.live and not self._each_counts:
             self._ready = None  # what comes next is of another connection
             self._passed = 0
         if report.answers is not None and report.answers == self._asked:
@@ -309,8 +311,7 @@ class Camera:
         frame, self._ready = self._ready, None
         if frame is None:
             return None
-        each_counts = self._settings.trigger == "line"  # as a part: none is passed over
-        if self._live and not each_counts and (frame.captured < not_before or frame.ready < fresh):
+        if self._live and not self._each_counts and (frame.captured < not_before or frame.ready < fresh):
             self._passed += frame.dropped + 1
             return None
         passed, self._passed = self._passed, 0

@@ -53,6 +53,12 @@ def ramp(width: int = 640, height: int = 480) -> Rgb:
     return np.ascontiguousarray(np.broadcast_to(row[None, :, None], (height, width, 3)))
 
 
+def diagonal(width: int = 640, height: int = 480, begin: int = 0, down: int = 1) -> Rgb:
+    """As sensors of industrial cameras draw it, and move it on from frame to frame."""
+    grey = (np.arange(width) + down * np.arange(height)[:, None] + begin) % 256
+    return np.ascontiguousarray(np.broadcast_to(grey.astype(np.uint8)[..., None], (height, width, 3)))
+
+
 def turned(picture: Rgb) -> Rgb:
     return np.ascontiguousarray(picture.transpose(1, 0, 2))
 
@@ -98,6 +104,9 @@ NOTHING = {
     "bars that lie": (turned(bars()), DRAWN),
     "ramp": (ramp(), DRAWN),
     "ramp downwards": (turned(ramp()), DRAWN),
+    "diagonal ramp": (diagonal(), DRAWN),
+    "diagonal ramp that has moved": (diagonal(2448, 2048, 77), DRAWN),
+    "diagonal ramp upwards": (diagonal(1919, 1079, down=-1), DRAWN),
     "bearing out of focus": (defocused(part("bearing"), 0.06), BLURRED),
     "pill out of focus, noise": (defocused(part("pill"), 0.06, 2.0), BLURRED),
     "cable far out of focus": (defocused(part("cable"), 0.1, 1.0), BLURRED),

@@ -34,6 +34,7 @@ _READ_REGISTER_ACK, _WRITE_REGISTER, _READ_MEMORY, _READ_MEMORY_ACK, _WRITE_MEMO
 _READ_REGISTER = 0x80
 _STREAM_PORT, _TRIGGER_SOURCE, _TRIGGER_SOFTWARE = 0x0D00, 0x304, 0x30C
 _LINE0, _SOFTWARE = 0, 1
+_PAYLOAD = 3  # kind of a stream's packet
 
 
 class GigECamera:
@@ -110,6 +111,9 @@ class Relay:
     def __init__(self, seed: int = 0) -> None:
         self.keeps: Callable[[int, int], bool] = lambda frame, packet: True
         """Whether a packet of the stream comes through, by the number of its frame and its own, 0 of the leader."""
+        self.pixels: Callable[[int, bytes], bytes] = lambda place, sent: sent
+        """What comes through of a packet's pixels, by the place of its frame among all that the camera has sent; the
+        first is 0."""
         self.frames: list[int] = []
         """The numbers of the frames that the camera has sent, in their order."""
         self._random = random.Random(seed)
@@ -204,5 +208,7 @@ class Relay:
         index = int.from_bytes(packet[5:8], "big")
         if index == 0 and frame and self.frames[-1:] != [frame]:
             self.frames.append(frame)
+        if frame and packet[4] == _PAYLOAD:
+            packet = packet[:8] + self.pixels(len(self.frames) - 1, packet[8:])
         if frame == 0 or self.keeps(frame, index):  # of no frame: a packet that tries how large they may be
             self._stream.sendto(packet, (ADDRESS, self._stream_to))

@@ -239,6 +239,25 @@ def test_no_exposure_is_passed_over_for_having_waited(relay: Relay, open_camera:
     assert [one.dropped if one else None for one in found] == [0, 0, 0]
 
 
+def test_exposures_that_came_are_parts_though_the_camera_goes(
+    gige: GigECamera, relay: Relay, open_camera: Open
+) -> None:
+    camera = open_camera(relay.source, trigger="line", read_timeout_s=5.0)
+    wait_for(camera, lambda: camera.status.state == "running", 20)
+    for _ in range(3):
+        relay.pulse()
+    assert camera.next_frame(0) is None, "it is asked for, and was not waited for"
+    time.sleep(0.5)
+    gige.stop()
+    try:
+        time.sleep(6.0)  # until it is seen that the camera is gone
+        found = [camera.next_frame(1) for _ in range(3)]
+        assert [one.exposure if one else None for one in found] == relay.frames
+        wait_for(camera, lambda: camera.status.state == "fault", 10)
+    finally:
+        gige.start()
+
+
 def test_a_camera_that_is_unplugged_comes_back(gige: GigECamera, open_camera: Open) -> None:
     camera = open_camera(gige.source, trigger="software", read_timeout_s=5.0)
     assert camera.next_frame(20) is not None

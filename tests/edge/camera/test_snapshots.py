@@ -28,6 +28,10 @@ class SnapshotCamera:
         self.requests = 0
         self.answer: Callable[[bytes], bytes] = bytes
         self.pause_s = 0.0
+        self.length: Callable[[int], str] = str
+        """How it writes the length of its answer."""
+        self.status: tuple[int, str, dict[str, str]] | None = None
+        """What it answers in place of a picture: a number, words and headers."""
         camera = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -42,12 +46,19 @@ class SnapshotCamera:
                     self.end_headers()
                     return
                 camera.requests += 1
+                if camera.status is not None:
+                    number, words, headers = camera.status
+                    self.send_response(number, words)
+                    for name, value in {**headers, "Content-Length": "0"}.items():
+                        self.send_header(name, value)
+                    self.end_headers()
+                    return
                 time.sleep(camera.pause_s)
                 picture = encode_jpeg(numbered(camera.requests % 1000))
                 sent = camera.answer(picture)
                 self.send_response(200)
                 self.send_header("Content-Type", "image/jpeg")
-                self.send_header("Content-Length", str(len(picture)))
+                self.send_header("Content-Length", camera.length(len(picture)))
                 self.end_headers()
                 self.wfile.write(sent)
 
@@ -147,3 +158,39 @@ def test_a_camera_that_does_not_answer_in_time_is_a_fault(open_camera: Open, cam
     camera_at.pause_s = 5.0
     wait_for(camera, lambda: camera.status.state == "fault")
     assert "stalled: connected, but no frame in 0.5 s" in (camera.status.reason or "")
+
+
+def test_a_length_that_is_written_oddly_ends_nothing(open_camera: Open, camera_at: SnapshotCamera) -> None:
+    camera = open_camera(f"http://{camera_at.address}/snapshot.jpg")
+    for written in ("{0}", "{0:09d}", "{0}, {0}", "{0} bytes", "+{0}", ""):
+        camera_at.length = written.format
+        assert camera.next_frame(10, not_before=monotonic()) is not None, (written, camera.status)
+    assert (camera.status.restarts, camera.status.reconnects) == (0, 0)
+
+
+ANSWERS: tuple[tuple[int, str, dict[str, str]], ...] = (
+    (302, "Found", {"Location": "rtsp://admin:hunter2@other/x"}),
+    (302, "Found", {"Location": "ftp://admin:hunter2@127.0.0.1:9/x"}),
+    (302, "Found", {"Location": "http://admin:hunter2@[::/x"}),
+    (302, "Found", {"Location": "http://127.0.0.1:99999999/?pass=hunter2"}),
+    (404, "no /cgi/snap?loginpas=hunter2", {}),
+    (401, "no", {"WWW-Authenticate": 'Digest realm="hunter2", nonce="b", algorithm=SHA-512'}),
+    (204, "No Content", {}),
+)
+
+
+def test_what_a_camera_answers_in_place_of_a_picture_is_a_fault_and_not_quoted(
+    open_camera: Open, camera_at: SnapshotCamera
+) -> None:
+    camera = open_camera(f"http://{camera_at.address}/cgi/snap?loginpas=hunter2")
+    for answer in (None, *ANSWERS):
+        camera_at.status = answer
+        if answer is not None:
+            wait_for(camera, lambda: camera.next_frame(0.05) is None and camera.status.state == "fault")
+            reason = camera.status.reason or ""
+            assert "hunter2" not in reason
+            assert f"http://{camera_at.address}: " in reason, answer
+        camera_at.status = None
+        assert camera.next_frame(10) is not None
+        wait_for(camera, lambda: camera.status.state == "running")
+    assert camera.status.restarts == 0

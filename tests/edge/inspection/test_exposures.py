@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import threading
 import time
 from collections.abc import Iterator
@@ -32,7 +33,8 @@ def heard(mosquitto: Mosquitto) -> Iterator[Subscription]:
 
 def line(relay: Relay, trigger: str, **more: Any) -> LineSettings:
     camera = CameraSettings(source=relay.source, trigger=trigger, read_timeout_s=20, resend=False)
-    return LineSettings(**{"camera": camera, "deadline_ms": 60_000, "queue": 100} | more)
+    # The camera gives a test picture.
+    return LineSettings(**{"camera": camera, "deadline_ms": 60_000, "queue": 100, "health": {"flat": False}} | more)
 
 
 def outcome(verdict: dict[str, Any]) -> str:
@@ -97,6 +99,36 @@ def test_exposures_that_come_too_fast_are_answered_at_once(
         judging.set()
         found = hall.verdicts(5)
     assert [outcome(one) for one in found] == ["judged"] * 2 + ["queue_full"] * 3, "in the order of the exposures"
+    assert [one["camera"]["exposure"] for one in found] == relay.frames
+
+
+def test_an_exposure_that_shows_nothing_waits_for_those_before_it(
+    relay: Relay,
+    alfa: Alfa,
+    mosquitto: Mosquitto,
+    heard: Subscription,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    vision = alfa.vision
+    judging = threading.Event()
+
+    def wait(*arguments: Any) -> Any:
+        judging.wait(30)
+        return vision(*arguments)
+
+    monkeypatch.setattr(alfa, "vision", wait)
+    pattern = random.Random(5)
+    relay.pixels = lambda place, sent: b"\x80" * len(sent) if place == 1 else pattern.randbytes(len(sent))
+    with Hall(line(relay, "line", health={}), alfa, mosquitto, heard, tmp_path) as hall:
+        eventually(lambda: relay.by_line and hall.state()[0] in ("ready", "running"), 60)
+        for _ in range(3):
+            relay.pulse()
+        time.sleep(0.5)
+        assert hall.verdicts() == [], "none is answered before those that came before it"
+        judging.set()
+        found = hall.verdicts(3)
+    assert [outcome(one) for one in found] == ["judged", "camera_flat", "judged"]
     assert [one["camera"]["exposure"] for one in found] == relay.frames
 
 
