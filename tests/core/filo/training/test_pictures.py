@@ -22,15 +22,15 @@ from core.training.split import HELD_OUT_CLASSES, HELD_OUT_DEFECTS, HELD_OUT_WOR
 
 
 def data_set(root: Path, defects: int = 1, good: int = 1, masks: bool = True) -> Path:
-    """A class `part` in MVTec AD's layout, with pictures of 12 x 20."""
+    """A class `part` in MVTec AD's layout, with pictures of 24 x 40."""
     for folder, count in (("train/good", 1), ("test/good", good), ("test/crack", defects)):
         (root / "part" / folder).mkdir(parents=True)
         for index in range(count):
-            cv2.imwrite(str(root / "part" / folder / f"{index}.png"), np.full((12, 20, 3), 90, np.uint8))
+            cv2.imwrite(str(root / "part" / folder / f"{index}.png"), np.full((24, 40, 3), 90, np.uint8))
     if masks:
         (root / "part/ground_truth/crack").mkdir(parents=True)
         for index in range(defects):
-            marked = np.zeros((12, 20), np.uint8)
+            marked = np.zeros((24, 40), np.uint8)
             marked[5, 6:9] = 255
             cv2.imwrite(str(root / "part/ground_truth/crack" / f"{index}_mask.png"), marked)
     return root
@@ -40,9 +40,9 @@ def test_test_pictures_with_masks_and_good_ones_are_learnt_from(tmp_path: Path) 
     examples, left_out = from_classes(find_classes(data_set(tmp_path)), tmp_path)
     assert left_out == []
     assert sorted(example.anomalous for example in examples) == [False, True]
-    image, mask = next(example for example in examples if example.anomalous).load((24, 40))
-    assert image.shape == (12, 20, 3)
-    assert mask.shape == (24, 40)
+    image, mask = next(example for example in examples if example.anomalous).load((48, 80))
+    assert image.shape == (24, 40, 3)
+    assert mask.shape == (48, 80)
     assert mask[10:12, 12:18].all()
     assert mask.sum() == 12
 
@@ -73,7 +73,7 @@ def test_masks_the_other_way_round_are_read_as_they_are_in_an_evaluation(tmp_pat
     cv2.imwrite(str(path), 255 - cv2.imread(str(path), cv2.IMREAD_GRAYSCALE))
     examples, notes = from_classes(find_classes(root), root)
     assert "read as inverted" in notes[0]
-    assert next(example for example in examples if example.anomalous).load((12, 20))[1].sum() == 3
+    assert next(example for example in examples if example.anomalous).load((24, 40))[1].sum() == 3
 
 
 def test_what_cannot_be_read_or_has_no_mask_is_left_out_and_named(tmp_path: Path) -> None:
