@@ -144,7 +144,7 @@ def test_a_copy_has_shots_and_calibration_of_its_own(line: Dispatcher) -> None:
         ("recipe_new", {"name": "C", "settings": {"pack": "no-such-pack"}}, "no-such-pack"),
         ("recipe_new", {"name": "12"}, "digits alone are a number"),
         ("recipe_new", {"name": "a/b"}, "no name of a recipe"),
-        ("recipe_new", {"name": "C", "settings": {"thresholds": 1}}, "thresholds: is no setting; did you mean threshold?"),
+        ("recipe_new", {"name": "C", "settings": {"thresholds": 1}}, "thresholds: is no setting; did you mean"),
         ("recipe_edit", {"settings": {"threshold": 2}}, "threshold: input should be less than or equal to 1"),
         ("recipe_edit", {"settings": {"pack.name": "x"}}, "pack is no table"),
         ("recipe_edit", {"settings": {"threshold": 0.5}}, "like that already"),

@@ -43,7 +43,7 @@ def status(
     said: list[LineHealth] | None = None,
 ) -> Observed:
     """Of a line with these troubles; what it publishes goes to `said`."""
-    of_camera = SimpleNamespace(state=camera, reconnects=2, restarts=0)
+    of_camera = SimpleNamespace(state=camera, reconnects=2, restarts=0, damaged=0)
     published = [] if said is None else said
     raised = Alarms()
     for code, message in (alarms or {}).items():

@@ -120,7 +120,7 @@ def test_all_revisions_and_the_active_recipe_outlive_the_process(tmp_path: Path)
             (3, 0.7),
         ]
         assert database.run(lambda tables: tables.recipes.recipe("one", 2, 2)).settings.threshold == 0.6
-        with pytest.raises(RecipeError, match="no revision 9 of recipe 2"):
+        with pytest.raises(RecipeError, match="recipe 2 of line one has no revision 9"):
             database.run(lambda tables: tables.recipes.recipe("one", 2, 9))
 
 
