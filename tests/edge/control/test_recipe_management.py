@@ -88,7 +88,8 @@ def test_a_value_of_a_table_leaves_the_others_as_they_are() -> None:
         (
             "health.zzz",
             1,
-            "health.zzz: is no setting; known here: frozen_s, dark, bright, blur, torn, size, flat, saturated, enrolled_size",
+            "health.zzz: is no setting; known here: frozen_s, dark, bright, blur, torn, size, flat, saturated, "
+            "enrolled_size",
         ),
         ("health.blur", "x", "health.blur: input should be a valid number, unable to parse string as a number"),
         ("tiles", [0, 1], "tiles.0: input should be greater than or equal to 1"),
