@@ -110,7 +110,6 @@ def test_half_a_surrogate_pair_is_refused() -> None:
         pytest.param("class = [" + "'x'," * 60_000 + "]", id="long list"),
         pytest.param("x" * MOST_BYTES + "x", id="large"),
         pytest.param("", id="empty"),
-        pytest.param("\ufeff" + BOTTLE, id="byte order mark"),
         pytest.param(BOTTLE.encode("utf-16"), id="UTF-16"),
         pytest.param(b"\xff" * 1000, id="no text"),
         pytest.param("[defects.'[key]']\n'[key]' = 1", id="a key as pydantic calls keys"),
@@ -118,6 +117,13 @@ def test_half_a_surrogate_pair_is_refused() -> None:
 )
 def test_no_file_takes_long(tmp_path: Path, text: str | bytes) -> None:
     refusal(tmp_path, text)
+
+
+def test_a_byte_order_mark_is_none_of_the_text(tmp_path: Path) -> None:
+    plain, marked = tmp_path / "plain.toml", tmp_path / "marked.toml"
+    plain.write_text(BOTTLE, "utf-8")
+    marked.write_text(BOTTLE, "utf-8-sig")
+    assert load_pack(str(marked)).prompts() == load_pack(str(plain)).prompts()
 
 
 def _fifo(path: Path) -> None:
