@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 from bisect import bisect_right
 from collections.abc import Sequence
 from datetime import datetime, time, timedelta, tzinfo
+from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 NO_SHIFT = "all"
@@ -35,6 +37,27 @@ def zone_of(name: str | None) -> tzinfo | None:
     except (ZoneInfoNotFoundError, ValueError, OSError):  # also of a path that leads elsewhere
         remedy = "`timedatectl list-timezones` lists them; without any, install the package tzdata"
         raise ValueError(f"{name!r} is no time zone of this machine, as Europe/Berlin is one; {remedy}") from None
+
+
+def machine_zone(link: Path = Path("/etc/localtime")) -> str | None:
+    """The name of the machine's zone, as the C library finds it; None where it has none, as a rule in `$TZ` has none.
+
+    Args:
+        link: What the machine's zone is a link to, where `$TZ` does not name it.
+    """
+    told = os.environ.get("TZ", "").removeprefix(":")
+    if told:
+        name = told
+    elif not link.exists() and not link.is_symlink():
+        name = "UTC"
+    else:
+        _, found, name = os.path.realpath(link).rpartition("/zoneinfo/")
+        if not found:
+            return None
+    try:
+        return check_zone(name)
+    except ValueError:
+        return None
 
 
 class Shifts:

@@ -18,6 +18,7 @@ from edge.clock import iso_ms
 from edge.control.arguments import Arguments, NoArguments, Number
 from edge.control.dispatcher import Caller, Command, Dispatcher, Result
 from edge.ops.device import memory_bytes, temperature_celsius
+from edge.zone import machine_zone
 
 if TYPE_CHECKING:
     from edge.ops.alarms import Alarm
@@ -52,7 +53,7 @@ def _about(dispatcher: Dispatcher, _arguments: NoArguments, _caller: Caller) -> 
         "version": __version__,
         "python": platform.python_version(),
         "node": service.node,
-        "zone": service.zone,
+        "zone": service.zone or machine_zone(),
         "shifts": list(service.shifts),
         "lines": lines,
         "packages": _packages(),

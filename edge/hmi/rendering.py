@@ -17,6 +17,7 @@ from edge import __version__
 from edge.hmi.formats import coded, local, pretty
 from edge.hmi.refusals import Refused
 from edge.hmi.wording import Wording, languages
+from edge.zone import machine_zone
 
 TEMPLATES = Path(__file__).parent / "templates"
 STATIC_FOLDER = Path(__file__).parent / "static"
@@ -64,7 +65,7 @@ class Rendering:
             "open_to_all": person is not None and person.anonymous,
             "status": status,
             "lost": status is None or status.lost,
-            "zone": zone,
+            "zone": zone or machine_zone(),
             "local": lambda stamp: local(stamp, zone),
         }
         return HTMLResponse(self._environment.get_template(name).render(known | values), status_code)

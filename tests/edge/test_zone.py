@@ -9,13 +9,35 @@ from pathlib import Path
 import pytest
 
 from edge.settings_file import ConfigError, load_settings
-from edge.zone import NO_SHIFT, Shifts, zone_of
+from edge.zone import NO_SHIFT, Shifts, machine_zone, zone_of
 
 
 def test_a_zone_is_known_by_its_name() -> None:
     zone = zone_of("Europe/Berlin")
     assert datetime(2026, 7, 1, 4, tzinfo=zone).isoformat() == "2026-07-01T04:00:00+02:00"
     assert zone_of(None) is None
+
+
+@pytest.mark.parametrize(
+    ("told", "name"),
+    [("Asia/Tokyo", "Asia/Tokyo"), (":Asia/Tokyo", "Asia/Tokyo"), ("CET-1CEST", None), ("../etc/passwd", None)],
+)
+def test_the_machines_zone_is_that_of_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: str, name: str | None
+) -> None:
+    monkeypatch.setenv("TZ", told)
+    assert machine_zone(tmp_path / "localtime") == name
+
+
+def test_else_the_machines_zone_is_that_of_its_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TZ", raising=False)
+    link = tmp_path / "localtime"
+    assert machine_zone(link) == "UTC"  # where there is no file, the C library takes this
+    link.symlink_to("/usr/share/zoneinfo/Europe/Berlin")
+    assert machine_zone(link) == "Europe/Berlin"
+    link.unlink()
+    link.write_bytes(b"TZif2")  # a copy has no name
+    assert machine_zone(link) is None
 
 
 @pytest.mark.parametrize("name", ["Europe/Berlim", "../etc/passwd", "", "/etc/localtime", "CEST-"])

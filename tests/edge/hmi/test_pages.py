@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from edge.zone import machine_zone
 from tests.support.console import PATIENCE_MS, Hall, browser, hall, watched
 from tests.support.hmi import PEOPLE, add_people, settings_of
 from tests.support.hmi import console as console_of
@@ -21,7 +22,7 @@ from tests.support.looks import (
     too_small,
     violations,
 )
-from tests.support.mosquitto import Mosquitto
+from tests.support.mosquitto import Mosquitto, free_port
 
 PAGES = [
     "/",
@@ -121,6 +122,21 @@ def test_the_way_in_is_for_everybody(chromium: Browser, tmp_path: Path, theme: s
         expect(page.locator("h1")).to_have_text("History")
         expect(page.locator("#service-lost")).to_be_visible()  # no service runs there
         expect(page.get_by_role("button", name="Sign out vera")).to_be_visible()
+
+
+def test_curves_are_drawn_in_the_machines_zone_where_the_settings_name_none(chromium: Browser, one: Hall) -> None:
+    service = one.settings.service.model_copy(update={"zone": None})
+    hmi = one.settings.hmi.model_copy(update={"port": free_port()})
+    settings = one.settings.model_copy(update={"service": service, "hmi": hmi})
+    address = f"http://127.0.0.1:{hmi.port}"
+    with console_of(settings), chromium.new_context(base_url=address, timezone_id="Asia/Tokyo") as context:
+        page = context.new_page()
+        wrong = watched(page)
+        for path in ("/lines/one", "/history"):
+            page.goto(path)
+            expect(page.locator("[data-curve] canvas").first).to_be_visible()
+            assert page.evaluate("document.body.dataset.zone ?? null") == machine_zone()
+        assert wrong == []
 
 
 def test_what_is_live_moves_and_stops_and_comes_back(page: Page, one: Hall) -> None:
