@@ -121,8 +121,10 @@ def _settings(source: str, trigger: str, features: list[str]) -> CameraSettings:
     try:
         return CameraSettings.model_validate({"source": source, "trigger": trigger, "features": asked})
     except ValidationError as error:
+        named = {"source": "source", "trigger": "--trigger", "features": "--set"}
+        wrong = {named[str(one["loc"][0])] if one["loc"] else "--trigger, --set": one["msg"] for one in error.errors()}
         raise typer.BadParameter(
-            "; ".join(one["msg"] for one in error.errors()), param_hint="--trigger, --set"
+            "; ".join(words.removeprefix("Value error, ") for words in wrong.values()), param_hint=", ".join(wrong)
         ) from None
 
 

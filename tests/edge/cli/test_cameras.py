@@ -85,6 +85,15 @@ def test_what_cannot_be_is_said_with_the_remedy(
     assert not list(tmp_path.glob("a.*"))
 
 
+def test_an_address_is_not_taken_for_another_option() -> None:
+    ended = run(app, ["cameras", "rtsp://eva:hun#ter2@127.0.0.1:9/a"], env={"COLUMNS": "400"})
+    assert ended.exit_code == 2
+    said = " ".join(ended.output.split())
+    assert "Invalid value for source: user and password hold characters that must be encoded" in said
+    assert "write `%23` for `#`" in said
+    assert "ter2" not in said
+
+
 def test_a_password_is_not_shown() -> None:
     ended = run(app, ["cameras", "rtsp://eva:hunter2@127.0.0.1:9/a"])
     assert ended.exit_code == 2
