@@ -36,6 +36,7 @@ class NextParts:
         self._go_on = go_on
         self._basis = slot.ready.wire.basis
         self._end = monotonic() + timeout_s
+        self._errors = line.stats_so_far()["error"]
 
     def next(self, shown: int) -> Seen:
         """The line's next part; those that it judges by another recipe or revision are passed over.
@@ -62,9 +63,14 @@ class NextParts:
                 return seen
         raise CommandError(
             f"line {self._name} has shown {shown} of {self._wanted} parts within {self._timeout_s:g} s by recipe "
-            f"{self._slot.stored.name}; is it running, with parts under its camera, and with triggers for them where "
-            "its mode is 'trigger'?"
+            f"{self._slot.stored.name}; {self._why_not()}"
         )
+
+    def _why_not(self) -> str:
+        if errors := self._line.stats_so_far()["error"] - self._errors:
+            look = f"`alfa-edge history --line {self._name} --kind error` says why"
+            return f"{errors} came that could not be judged: {look}"
+        return "is it running, with parts under its camera, and with triggers for them where its mode is 'trigger'?"
 
     def check(self) -> None:
         """Raises CommandError: the parts so far are of another region, pack or model than the recipe's of now."""
