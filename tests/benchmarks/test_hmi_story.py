@@ -71,7 +71,7 @@ def test_the_operators_story(page: Page, plant: Hall) -> None:
     page.get_by_role("link", name="Enrol", exact=True).click()
     page.locator("select[name=shots]").select_option("6")
     page.get_by_role("button", name="Freeze", exact=True).click()
-    expect(page.locator(".said")).to_contain_text("6 pictures are held")
+    expect(page.locator(".said")).to_contain_text("Pictures held: 6")
     ticks = page.locator("input[name=candidates]")
     expect(ticks).to_have_count(6)
     for place in range(6):
@@ -79,7 +79,7 @@ def test_the_operators_story(page: Page, plant: Hall) -> None:
     if page.locator("input[name=in_spite]").count():
         page.locator("input[name=in_spite]").check()
     page.get_by_role("button", name="Enrol the chosen").click()
-    expect(page.locator(".said")).to_contain_text("4 pictures are enrolled")
+    expect(page.locator(".said")).to_contain_text("Pictures enrolled: 4")
     expect(ticks).to_have_count(2)
 
     page.get_by_role("link", name="Back to the line").click()

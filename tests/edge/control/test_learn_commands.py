@@ -125,7 +125,9 @@ def test_an_empty_scene_is_said_and_not_counted(mosquitto: Mosquitto, tmp_path: 
         eventually(lambda: any("camera_flat" in one for one in reasons(running)), PATIENCE_S)
         waiting.join(PATIENCE_S)
         assert refused[0].startswith("line one has shown 0 of 23 parts within 5 s")
-        assert re.search(r"; [1-9]\d* came that could not be judged: `alfa-edge history --line one --kind error`", refused[0])
+        assert re.search(
+            r"; [1-9]\d* came that could not be judged: `alfa-edge history --line one --kind error`", refused[0]
+        )
 
 
 def test_a_line_learns_from_a_folder_without_a_running_service(tmp_path: Path) -> None:
