@@ -84,6 +84,7 @@ class ServiceLink:
         self._asked = 0.0
         self._there = False
         self._refreshing = threading.Lock()
+        self._no_answer: str | None = None  # why there was none the last time
         self._polling = Worker(self.workers, "status", self._poll)
         self._listeners: list[Callable[[Status | None], None]] = []
 
@@ -185,9 +186,11 @@ class ServiceLink:
         with self._refreshing:
             try:
                 self._result, _ = ask(self._socket, "status", {}, timeout_s=_STATUS_S)
-                self._answered = monotonic()
+                self._answered, self._no_answer = monotonic(), None
             except (NoAnswerError, RefusedError) as error:
-                log.warning("the service does not say how it is: %s", error)
+                if str(error) != self._no_answer:  # it is asked again and again
+                    log.warning("the service does not say how it is: %s", error)
+                self._no_answer = str(error)
         self._tell()
 
     def _tell(self) -> None:
