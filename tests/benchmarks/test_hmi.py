@@ -39,7 +39,7 @@ MINUTES = float(os.environ.get("HMI_MINUTES", "2"))
 P50_RATIO, P99_RATIO = 1.1, 1.2
 FIRST_PAGE_S = 1.0
 GROWTH_MIB = 16.0  # of the console, from the first third of its time to the last
-LOOK_S = 5.0  # between two looks at its memory
+LOOK_S, LOOKS = 5.0, 12  # between two looks at its memory, and how many of them are noted at once
 PATIENCE_S = 180.0
 ROOT = Path(__file__).parents[2]
 
@@ -216,12 +216,14 @@ def restart(floor: Floor, figures: Figures, port: int) -> None:
 def watch(console: Console, figures: Figures) -> None:
     """The memory of the console, every five seconds, for as long as is asked for and was not watched before."""
     known = sum(len(row["mib"]) for row in figures.of("memory")) * LOOK_S
-    mib, end = list[float](), time.monotonic() + MINUTES * 60 - known
+    end = time.monotonic() + MINUTES * 60 - known
+    assert console.process is not None
     while time.monotonic() < end:
-        time.sleep(LOOK_S)
-        mib.append(console.mib())
-    if mib:
-        figures.add("memory", mib=mib)
+        mib = list[float]()
+        while len(mib) < LOOKS and time.monotonic() < end:
+            time.sleep(LOOK_S)
+            mib.append(console.mib())
+        figures.add("memory", console=console.process.pid, mib=mib)  # a run that is ended keeps what it saw
 
 
 def report(figures: Figures) -> None:
@@ -245,12 +247,14 @@ def report(figures: Figures) -> None:
     later_s = [seconds for row in figures.of("page") for seconds in row["later"]]
     print(f"first pages {max(firsts_s):.2f} s at most, later ones {statistics.median(later_s):.3f} s (median)")
     print(f"after the kill {figures.of('back')}, after the restart {figures.of('restarted')}")
-    grown = []
+    grown, consoles = [], dict[int, list[float]]()
     for row in figures.of("memory"):
-        third = max(1, len(row["mib"]) // 3)
-        first, last = statistics.median(row["mib"][:third]), statistics.median(row["mib"][-third:])
+        consoles.setdefault(row["console"], []).extend(row["mib"])
+    for mib in consoles.values():
+        third = max(1, len(mib) // 3)
+        first, last = statistics.median(mib[:third]), statistics.median(mib[-third:])
         grown.append(last - first)
-        print(f"console: {len(row['mib']) * LOOK_S / 60:.1f} minutes, {first:.1f} MiB, then {last:.1f} MiB")
+        print(f"console: {len(mib) * LOOK_S / 60:.1f} minutes, {first:.1f} MiB, then {last:.1f} MiB")
     assert ratios[0] < P50_RATIO
     assert ratios[1] < P99_RATIO
     assert max(firsts_s) < FIRST_PAGE_S
