@@ -12,6 +12,7 @@ import cv2
 
 from core import image
 from core.image import Rgb
+from core.remedy import extra
 from edge.address import shown_source
 from edge.camera.errors import SourceError
 from edge.camera.exposure import UNKNOWN
@@ -21,7 +22,7 @@ from edge.settings import CameraSettings
 PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}  # by the scheme of the address
 UNSEEN_DAMAGE = (
     "OpenCV reads this video, and does not tell which frames were damaged on the way: they are judged like others; "
-    "install the extra `av` (pip install 'alfa-edge[av]')"
+    + extra("av")
 )
 
 

@@ -11,6 +11,7 @@ from typing import Protocol
 from core.image import Rgb
 from core.picture_files import is_called_picture
 from core.regular_file import check_regular
+from core.remedy import extra
 from edge.address import shown_source
 from edge.camera import opencv
 from edge.camera.errors import SourceError
@@ -162,9 +163,7 @@ def _has_pyav(settings: CameraSettings) -> bool:
         return True
     if settings.reader == "av":
         label = shown_source(settings.source)
-        raise SourceError(
-            f"{label}: camera.reader is `av`, which is not installed: pip install 'alfa-edge[av]'", final=True
-        )
+        raise SourceError(f"{label}: camera.reader is `av`, which is not installed: {extra('av')}", final=True)
     return False
 
 
