@@ -11,7 +11,7 @@ import pytest
 from core.evaluate.datasets import DataClass, DatasetError, find_classes, read_mask
 from tests.support.data_sets import write_mask as _mask
 from tests.support.data_sets import write_picture as _picture
-from tests.support.photographs import _ROOT
+from tests.support.photographs import ROOT
 
 NO_TRAINING = (
     "There are no good training pictures: shots, if any, are drawn from good test pictures, which are then not tested."
@@ -419,14 +419,14 @@ def test_folder_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 _PHOTOGRAPHS = {"commutator": (40, 102), "magnetic_tile": (80, 230)}
 
 
-@pytest.mark.parametrize("name", [*(one for one in _PHOTOGRAPHS if (_ROOT / one).is_dir()), "generated"])
+@pytest.mark.parametrize("name", [*(one for one in _PHOTOGRAPHS if (ROOT / one).is_dir()), "generated"])
 def test_photographs(tmp_path: Path, name: str) -> None:
     """Real trees where they are at hand, and a generated one of the same layout."""
     if name == "generated":
         mvtec(tmp_path)
         root, name, counts = tmp_path, "metal nut", (2, 3)
     else:
-        root, counts = _ROOT, _PHOTOGRAPHS[name]
+        root, counts = ROOT, _PHOTOGRAPHS[name]
     found = find_classes(root, [name])[0]
     assert (len(found.train), len(found.test)) == counts
     assert found.notes == ()
