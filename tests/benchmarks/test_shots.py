@@ -20,7 +20,7 @@ from core.bank.memory import Memory, make_index, search
 from core.method import Method
 from core.simline import render
 from core.vision import Features
-from edge.settings_line import ShotSettings
+from edge.settings_recipe import ShotSettings
 
 SHOTS = int(os.environ.get("ALFA_EDGE_BENCH_SHOTS", "200"))
 LIMIT = ShotSettings().limit
