@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.account import Account, codes, generation_of, latencies
+from tests.support.account import Account, codes, generation_of
 from tests.support.faults import Faults
 from tests.support.mosquitto import Mosquitto, eventually, subscribe
 from tests.support.plant import Plant
@@ -137,25 +137,6 @@ def test_a_score_that_is_no_number_costs_its_own_part_only(plant: Plant, faults:
         assert answer(plant, "no number")["verdict"] == "error"
     plant.plc.trigger("line-1", "a number")
     assert code(answer(plant, "a number")) == "normal"
-
-
-def test_a_slow_disk_costs_judgements_and_no_deadlines(plant: Plant, faults: Faults) -> None:
-    """Fault 7."""
-    deadline_s, lines = 0.5, ["line-1", "line-2"]
-    with faults.slow_disk(4.0):
-        time.sleep(0.1)
-        with plant.plc.shift(lines, 2.0, deadline_ms=round(deadline_s * 1000)) as shift:
-            time.sleep(5.0)
-        time.sleep(deadline_s + SLACK_S)
-        answered_slowly = plant.monitor.answered()
-    plant.settle(shift)
-    answers = Account(plant.monitor.verdicts()).answers(shift.parts.values())
-    print(f"\na disk of 4 s a transaction: {latencies(answers)}: {codes(answers)}")
-    assert {one.code for one in answers} == {"state_failed"}
-    assert set(shift.parts) <= answered_slowly
-    assert latencies(answers).max <= (deadline_s + SLACK_S) * 1000
-    plant.plc.trigger("line-1", "fast again", deadline_ms=5000)
-    assert code(answer(plant, "fast again")) == "normal"
 
 
 def test_a_part_that_comes_back_is_answered_again_although_its_trigger_was_lost_on_the_way(plant: Plant) -> None:
