@@ -26,7 +26,6 @@ FREE = "line-3"
 FPS = 10.0  # so that a picture of the next 200 ms is taken for a part
 PICTURES_S = 2.5 / FPS  # so that each part has a picture of its own in time
 OTHER_PACK = "magnetic_tile"
-SLACK_S = 0.1  # for the way of a trigger and of its answer
 
 
 @pytest.fixture(scope="module")
