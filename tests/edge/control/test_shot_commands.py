@@ -379,7 +379,7 @@ def test_shots_travel_to_another_line_and_to_another_service(
                 here.ask(command, line="one", folder="exported")
         assert here.ask("shots_export", line="one", folder=str(exported))["shots"] == [1, 2]
         found = here.ask("shots_import", line="two", folder=str(exported))
-        assert found == {"shots": [3, 4], "bank": {"shots": 2, "revision": 2}}
+        assert found == {"shots": [3, 4], "bank": {"shots": 2, "revision": 2}, "notes": []}
         assert here.ask("shots_import", line="two", folder=str(exported)) == found | {"shots": []}
         lines = here.ask("status")["lines"]
         assert [lines[name]["bank"]["revision"] for name in ("one", "two")] == [2, 2]
