@@ -50,7 +50,7 @@ ALARMS = {
         "warning",
         "What reads the camera's video does not tell which frames were damaged on the way.",
         "camera",
-        "pip install 'alfa-edge[av]', and start the service anew",
+        "install the extra av (in a checkout: `pip install '.[av]'`), and start the service anew",
     ),
     "state_disk": AlarmKind(
         "fault",
